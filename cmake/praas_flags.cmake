@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+# Flags of every target of ours, through praas_target(). Hardening is checked on the ELF by a test.
+set(CMAKE_C_STANDARD 17)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_FLAGS_RELEASE "-O3 -DNDEBUG -g1")
+set(CMAKE_C_FLAGS_DEBUG "-O0 -g3 -DPRAAS_CHECK_HOT=1")
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
+set(CMAKE_LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+set(CMAKE_ARCHIVE_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/lib)
+
+add_library(praas_flags INTERFACE)
+target_compile_definitions(praas_flags INTERFACE _GNU_SOURCE)
+target_include_directories(praas_flags INTERFACE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+target_compile_options(praas_flags INTERFACE
+  -fvisibility=hidden -fno-common -fno-math-errno -fno-strict-aliasing
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes
+  -Wold-style-definition -Wundef -Wvla -Wpointer-arith -Wcast-qual -Wcast-align -Wwrite-strings
+  -Wformat=2 -Wimplicit-fallthrough -Wswitch-enum)
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(praas_flags INTERFACE -Wlogical-op -Wduplicated-cond -Wduplicated-branches
+    -Wjump-misses-init)
+elseif(CMAKE_C_COMPILER_ID MATCHES "Clang")
+  target_compile_options(praas_flags INTERFACE -Wcomma -Wassign-enum -Wloop-analysis)
+endif()
+if(PRAAS_WERROR)
+  target_compile_options(praas_flags INTERFACE -Werror)
+endif()
+
+# Hardening
+target_compile_options(praas_flags INTERFACE -fstack-protector-strong -fcf-protection=full
+  -ftrivial-auto-var-init=zero)
+target_link_options(praas_flags INTERFACE -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
+if(PRAAS_SANITIZE)
+  target_compile_options(praas_flags INTERFACE -fsanitize=${PRAAS_SANITIZE} -fno-omit-frame-pointer
+    -fno-sanitize-recover=all)
+  target_link_options(praas_flags INTERFACE -fsanitize=${PRAAS_SANITIZE})
+elseif(CMAKE_BUILD_TYPE STREQUAL "Release")
+  target_compile_options(praas_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+if(PRAAS_COVERAGE)
+  target_compile_options(praas_flags INTERFACE --coverage -O0)
+  target_link_options(praas_flags INTERFACE --coverage)
+endif()
+
+include(CheckPIESupported)
+check_pie_supported(LANGUAGES C)
+
+# Applies the flags to a target of ours. HOT: also -Wsign-conversion (folders on the hot path).
+function(praas_target name)
+  cmake_parse_arguments(A "HOT" "" "" ${ARGN})
+  target_link_libraries(${name} PRIVATE praas_flags)
+  if(A_HOT)
+    target_compile_options(${name} PRIVATE -Wsign-conversion)
+  endif()
+  # (fuzz instrumentation is added here too)
+  if(PRAAS_FUZZ)
+    target_compile_options(${name} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endfunction()

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An invocation: one run of a function, from admission to its result.
+ *
+ *   ADMITTED ──start──▶ RUNNING ──result──▶ DONE ──reply sent──▶ (kept for dedup)
+ *      │  queue full: never admitted, OVERLOADED     │
+ *      └──cancel, deadline, drain──▶ DONE            └─ crash, deadline, cancel ▶ DONE
+ */
+#ifndef PRAAS_DATAPLANE_INVOCATION_H
+#define PRAAS_DATAPLANE_INVOCATION_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "praas/types.h"
+#include "transport/transport.h"
+
+#define PRAAS_INPUTS_MAX 256u /* messages that one trigger can join */
+
+enum praas_invocation_state {
+	PRAAS_INVOCATION_FREE = 0,
+	PRAAS_INVOCATION_QUEUED,  /* admitted, waits for an executor */
+	PRAAS_INVOCATION_RUNNING, /* with the executor, which alone may end it */
+	PRAAS_INVOCATION_DONE     /* result known */
+};
+
+struct praas_invocation;
+
+/* Who gets the result. Called once, from the data thread. result may be NULL (empty) and is given.
+ * run_ns: time in the function. */
+struct praas_invocation_caller {
+	void (*done)(void *user, struct praas_invocation *inv, int32_t status,
+		     struct praas_buf *result, uint64_t run_ns);
+	/* A result buffer that reaches the caller without a copy; -ENOBUFS, -EMSGSIZE. */
+	int (*alloc)(void *user, uint64_t bytes, struct praas_buf **ret_buf);
+	void *user;
+};
+
+struct praas_invocation {
+	uint64_t id;          /* chosen by the caller; unique with source within an epoch */
+	uint64_t source;      /* stamped: process, or client */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0 none */
+	uint64_t started_ns;
+	uint16_t function;
+	uint8_t state;        /* enum praas_invocation_state; written by the invocation table */
+	bool one_way;
+	bool cancelled;
+	uint32_t inputs_count;
+	uint32_t slot;        /* in the invocation table */
+	struct praas_buf *inputs[1]; /* one, or (triggers) inputs_more[0 … inputs_count) */
+	struct praas_buf **inputs_more;
+	struct praas_invocation_caller caller;
+	struct praas_invocation *next; /* of the queue that holds it */
+	void *executor_data;
+};
+
+#endif

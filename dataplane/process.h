@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One cloud process's data plane: dispatch, mailbox, triggers, invocations, state. Owned by one
+ * thread, the data thread; nothing here locks, sleeps or allocates after praas_process_new().
+ * The life cycle (swap, checkpoint) is the controller's; it stops the gate here, exports, imports.
+ */
+#ifndef PRAAS_DATAPLANE_PROCESS_H
+#define PRAAS_DATAPLANE_PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/executor.h"
+#include "shm/pool.h"
+#include "transport/transport.h"
+
+struct praas_process_config {
+	praas_pid_t pid;
+	uint32_t epoch;
+	const struct praas_function *functions; /* borrowed until free */
+	uint32_t functions_count;
+	uint32_t invocations_max;   /* running and queued; more: OVERLOADED. 0: 1024 */
+	uint32_t dedup_entries;     /* finished ids remembered. 0: 4096 */
+	uint32_t messages_max;      /* in the mailbox. 0: 65536 */
+	uint64_t mailbox_bytes_max; /* 0: half the pool */
+	uint32_t state_keys_max;    /* 0: 65536 */
+	uint64_t state_bytes_max;
+	uint64_t bytes_max;         /* payload and result limit */
+	struct praas_pool *pool;    /* of the pool segment; borrowed */
+	const struct praas_segment *pool_segment; /* borrowed */
+	const struct praas_memory *memory; /* gives buffers of that pool (and bigger ones) */
+	struct praas_executor *executor;   /* given */
+};
+
+int praas_process_new(const struct praas_process_config *config, struct praas_process **ret_p);
+void praas_process_free(struct praas_process *p);
+
+/* Events for authenticated connections; user is the process. */
+const struct praas_conn_events *praas_process_conn_events(void);
+
+/* Executor, deadlines, queues, waiting receivers. Ports are polled by the data thread's loop. */
+unsigned praas_process_poll(struct praas_process *p, unsigned budget);
+/* As ops->arm; also says when the next deadline is (0: none). */
+int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns);
+
+/* The gate (protocols.md section 3): closed, new invocations and messages get PRAAS_DRAINING. */
+void praas_process_gate(struct praas_process *p, bool open);
+/* Nothing runs and nothing is queued. */
+bool praas_process_quiet(const struct praas_process *p);
+
+/* Called by executors, exactly once per started invocation. result is given (may be NULL);
+ * the writes of the invocation have been committed (or dropped) by then. */
+void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,
+			    int32_t status, struct praas_buf *result, uint64_t run_ns);
+
+struct praas_process_stats {
+	uint64_t invocations, failures, overloaded, deadlines, duplicates;
+	uint64_t messages_in, messages_out, mailbox_depth, mailbox_bytes;
+	uint64_t state_keys, state_bytes, state_version;
+	uint64_t running, queued;
+	uint64_t last_activity_ns;
+};
+void praas_process_stats(const struct praas_process *p, struct praas_process_stats *ret_stats);
+
+/* Export for a snapshot: every state object, unread message, dedup entry, in the order given.
+ * Values are borrowed for the call. A non-zero return ends the walk and is returned. */
+enum praas_export_kind {
+	PRAAS_EXPORT_STATE = 1, /* key, version, modified_ns, value */
+	PRAAS_EXPORT_MESSAGE,   /* key, source, sequence, value */
+	PRAAS_EXPORT_DEDUP,     /* source, id, status, value (result) */
+	PRAAS_EXPORT_TRIGGER    /* function, key, source, value: an accumulated input */
+};
+struct praas_export_record {
+	enum praas_export_kind kind;
+	const char *key;
+	uint8_t key_bytes;
+	uint16_t function;
+	int32_t status;
+	uint64_t source, sequence, id, version, modified_ns;
+	const void *data;
+	uint64_t bytes;
+};
+typedef int (*praas_export_fn)(void *user, const struct praas_export_record *record);
+int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user);
+/* The reverse, before the gate opens. Data is copied into the pool, or (data in the pool segment:
+ * by its offset) taken over. 0; -ENOSPC; -EINVAL; -EEXIST. */
+int praas_process_import(struct praas_process *p, const struct praas_export_record *record);
+
+#endif

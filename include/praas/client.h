@@ -1,0 +1,225 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The client API: libpraas.
+ *
+ * Two objects. A *control* handle speaks REST to the control service: applications, processes,
+ * credentials. A *connection* speaks to one cloud process, directly, over shared memory on the
+ * same host or over TCP: invocations, messages, state. One connection is used by one thread at
+ * a time; many connections are cheap. Nothing here starts a thread.
+ *
+ * Errors: 0 or negative errno for the call itself; the outcome of an invocation is its status
+ * (0, the function's own positive code, or enum praas_status). -ENOENT no such thing, -EACCES
+ * refused, -ECONNREFUSED, -ENOTCONN the connection ended, -EAGAIN not yet, -ENOBUFS too many in
+ * flight, -EMSGSIZE over a limit, -ETIMEDOUT, -EINVAL the caller's mistake, -EPROTO the peer
+ * broke the protocol. praas_error() says more about the last failure, in words.
+ */
+#ifndef PRAAS_CLIENT_H
+#define PRAAS_CLIENT_H
+
+#include <stdbool.h>
+
+#include <praas/types.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define PRAAS_API __attribute__((visibility("default")))
+
+struct praas_control; /* a control service */
+typedef struct praas_connection praas_connection; /* a connection to one process */
+
+/** Words for a status of an invocation (enum praas_status). Never NULL; static. */
+PRAAS_API const char *praas_status_text(int status);
+
+/** What went wrong in this thread's last failing call of this library; "" if nothing. */
+PRAAS_API const char *praas_error(void);
+
+/* ---- control service ---------------------------------------------------------------- */
+
+/**
+ * Open a control service. url "http://127.0.0.1:8080" or "unix:///run/praas/control.sock"; NULL:
+ * PRAAS_URL. token: bearer key, NULL: PRAAS_TOKEN. Nothing is sent yet. Blocking calls below.
+ */
+PRAAS_API int praas_control_open(const char *url, const char *token,
+				 struct praas_control **ret_control);
+PRAAS_API void praas_control_close(struct praas_control *control);
+
+/**
+ * Any REST request, for what has no call of its own: method, path with query, body may be NULL.
+ * ret_status is the HTTP status; ret_body is malloc'd, NUL-terminated, the caller's.
+ */
+PRAAS_API int praas_control_request(struct praas_control *control, const char *method,
+				    const char *path, const char *content_type,
+				    const void *body, size_t body_bytes, int *ret_status,
+				    char **ret_body, size_t *ret_bytes);
+
+/** Create an application from the folder `code` that holds praas.json and its libraries.
+ * resources may be NULL or JSON members: "\"memory_bytes\": 268435456, \"concurrency\": 2". */
+PRAAS_API int praas_app_create(struct praas_control *control, const char *app,
+			       const char *code, const char *resources);
+PRAAS_API int praas_app_delete(struct praas_control *control, const char *app);
+
+/** Create a process, or swap an existing one in. name may be NULL: ret_name has it (at least
+ * PRAAS_NAME_MAX + 1 bytes; may be NULL). Returns when it serves. */
+PRAAS_API int praas_process_create(struct praas_control *control, const char *app,
+				   const char *name, char *ret_name);
+PRAAS_API int praas_process_swap_out(struct praas_control *control, const char *app,
+				     const char *name);
+PRAAS_API int praas_process_swap_in(struct praas_control *control, const char *app,
+				    const char *name);
+PRAAS_API int praas_process_delete(struct praas_control *control, const char *app,
+				   const char *name);
+
+/* ---- connection --------------------------------------------------------------------- */
+
+/* How a connection waits for results; docs/performance.md tells what each costs. */
+enum praas_wait_policy {
+	PRAAS_WAIT_ADAPTIVE = 0, /* poll, then yield, then sleep (default) */
+	PRAAS_WAIT_SPIN = 1,     /* poll only: for a core of one's own */
+	PRAAS_WAIT_BLOCK = 2     /* sleep at once */
+};
+
+struct praas_connect_config {
+	const char *transport;      /* NULL or "auto": the best placement allows; "shm", "tcp" */
+	uint64_t timeout_ns;        /* for connect and handshake; 0: 5 s */
+	uint32_t inflight_max;      /* invocations at once, power of two; 0: 256 */
+	enum praas_wait_policy wait;
+	bool no_direct;             /* shm: keep to the controller's path (for measuring) */
+};
+
+/** Ask the control service for endpoints and a credential of a process (which wakes a swapped
+ * one) and connect. config may be NULL. */
+PRAAS_API int praas_connect(struct praas_control *control, const char *app, const char *process,
+			    const struct praas_connect_config *config,
+			    praas_connection **ret_conn);
+
+/** Connect with what `POST …/tickets` answered (JSON text): no control service needed. */
+PRAAS_API int praas_connect_ticket(const char *ticket_json,
+				   const struct praas_connect_config *config,
+				   praas_connection **ret_conn);
+
+/** Close; calls in flight end with PRAAS_UNKNOWN, their buffers go back. NULL is allowed. */
+PRAAS_API void praas_close(praas_connection *conn);
+
+/** "shm" or "tcp"; static. */
+PRAAS_API const char *praas_transport(const praas_connection *conn);
+
+/**
+ * Number of a function of the process by its name, for praas_submit(); resolved at connect.
+ * Returns 0; -ENOENT.
+ */
+PRAAS_API int praas_function_lookup(praas_connection *conn, const char *function,
+				    uint32_t *ret_function);
+
+/**
+ * A registered buffer of at least bytes, 64-byte aligned, from which sending is free of copies.
+ * It belongs to the caller until given to a submit (and again once that call's result is there)
+ * or to praas_buffer_free(). Returns 0; -EMSGSIZE over the limit; -ENOBUFS.
+ */
+PRAAS_API int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **ret_data);
+PRAAS_API void praas_buffer_free(praas_connection *conn, void *data);
+
+struct praas_call {
+	uint32_t function;    /* from praas_function_lookup() */
+	uint32_t flags;       /* PRAAS_CALL_… */
+	const void *data;     /* from praas_buffer_alloc(): no copy; any other: one copy */
+	size_t bytes;
+	const char *key;      /* NULL: none */
+	uint64_t timeout_ns;  /* until the deadline, which travels along; 0: none */
+	uint64_t id;          /* 0: made up; else the caller's own, for retries */
+	const uint8_t *trace; /* NULL, or 24 bytes: W3C trace id and parent span id */
+};
+#define PRAAS_CALL_ONE_WAY 0x1u /* no result; the submit returns 0 once it is handed over */
+
+struct praas_result {
+	uint64_t call;          /* as praas_submit() returned it */
+	int status;             /* 0, the function's own code > 0, or enum praas_status */
+	struct praas_view view; /* result, or error text (NUL-terminated) when status != 0 */
+	uint64_t run_ns;        /* time in the function, as its worker measured it; 0 unknown */
+};
+
+/**
+ * Blocking invocation. ret_result->view lives until praas_result_release().
+ * Returns 0 when there is a result of whatever status; an errno when the call could not be made.
+ */
+PRAAS_API int praas_call(praas_connection *conn, const struct praas_call *call,
+			 struct praas_result *ret_result);
+
+/** Start an invocation; ret_call names it. -ENOBUFS: inflight_max are under way. */
+PRAAS_API int praas_submit(praas_connection *conn, const struct praas_call *call,
+			   uint64_t *ret_call);
+
+/** Take up to results_max finished invocations, in any order, without waiting; returns how many
+ * (0: none), or -ENOTCONN when the connection has ended and nothing is left to take. */
+PRAAS_API int praas_poll(praas_connection *conn, struct praas_result *ret_results,
+			 uint32_t results_max);
+
+/** Wait for one invocation. timeout_ns negative: no limit; -EAGAIN: not in time. */
+PRAAS_API int praas_wait_call(praas_connection *conn, uint64_t call, int64_t timeout_ns,
+			      struct praas_result *ret_result);
+
+/** Ask that an invocation be given up; its result still comes (PRAAS_CANCELLED or what it was). */
+PRAAS_API int praas_cancel(praas_connection *conn, uint64_t call);
+
+/** Give a result's memory back. NULL view data is allowed. */
+PRAAS_API void praas_result_release(praas_connection *conn, struct praas_result *result);
+
+/** The convenient form: function by name, result copied into memory of the caller's: bytes_max is
+ * its size, ret_bytes the result's (-EMSGSIZE when larger; what fits is written). */
+PRAAS_API int praas_invoke_simple(praas_connection *conn, const char *function,
+				  const void *data, size_t bytes, void *ret_data,
+				  size_t bytes_max, size_t *ret_bytes, int *ret_status);
+
+/* ---- messages and state of the process, by a client --------------------------------- */
+
+PRAAS_API int praas_msg_send(praas_connection *conn, const char *key, const void *data,
+			     size_t bytes);
+/** Takes a message out of the process's mailbox. data is malloc'd, the caller's. */
+PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
+			     void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source);
+PRAAS_API int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
+			       size_t *ret_bytes, uint64_t *ret_version);
+PRAAS_API int praas_state_write(praas_connection *conn, const char *key, const void *data,
+				size_t bytes);
+PRAAS_API int praas_state_remove(praas_connection *conn, const char *key);
+PRAAS_API int praas_state_enumerate(praas_connection *conn, const char *prefix,
+				    const char *after, struct praas_state_info *ret_infos,
+				    uint32_t infos_max, uint32_t *ret_count);
+
+/* ---- events ------------------------------------------------------------------------- */
+
+enum praas_event_kind {
+	PRAAS_EVENT_MOVED = 1,      /* the process lives elsewhere; reconnect */
+	PRAAS_EVENT_DRAINING = 2,   /* it is being swapped out */
+	PRAAS_EVENT_EPOCH_LOST = 3, /* it crashed; what followed its last snapshot is lost */
+	PRAAS_EVENT_REAUTH = 4,     /* the credential ends soon */
+	PRAAS_EVENT_CLOSED = 5,     /* the connection ended; status says why */
+	PRAAS_EVENT_MEMBERS = 6     /* the application's processes changed */
+};
+
+struct praas_event {
+	enum praas_event_kind kind;
+	int status;     /* enum praas_status or 0 */
+	uint32_t epoch; /* of the process, as last told */
+};
+
+/** Take the oldest event; -EAGAIN none. At most 16 are kept, the oldest are dropped. */
+PRAAS_API int praas_event_poll(praas_connection *conn, struct praas_event *ret_event);
+
+/* ---- counters ------------------------------------------------------------------------ */
+
+struct praas_conn_stats {
+	uint64_t calls;        /* submitted */
+	uint64_t direct;       /* that went past the controller */
+	uint64_t copies;       /* payloads that had to be copied by us */
+	uint64_t sleeps;       /* times a wait went to sleep */
+	uint64_t bytes_out;
+	uint64_t bytes_in;
+};
+PRAAS_API void praas_stats(const praas_connection *conn, struct praas_conn_stats *ret_stats);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

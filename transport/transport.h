@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One table for every transport. A *port* is one polling endpoint of one thread: it listens,
+ * connects, and carries *connections*. Frames arrive whole and checked (header, lengths, kind);
+ * nothing here knows what they mean, except that a connection begins with the handshake frames
+ * and that sending WELCOME ends it: a transport with a faster path (shm) switches there.
+ * transport/session.h does the handshake over any transport.
+ *
+ * A transport can be written from these comments alone; tests/conformance/ checks it.
+ */
+#ifndef PRAAS_TRANSPORT_TRANSPORT_H
+#define PRAAS_TRANSPORT_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "praas/types.h"
+#include "shm/pool.h"
+#include "transport/frame.h"
+
+struct praas_port;
+struct praas_conn;
+struct praas_buf;
+
+/* A frame and the memory of its payload. Handles come from fixed arrays; one owner at a time. */
+struct praas_buf {
+	struct praas_frame head;
+	uint8_t *data;     /* payload, 64-byte aligned; may be NULL when head.bytes is 0 */
+	uint64_t capacity; /* bytes that may be written at data (sending side) */
+	/* Where the payload lies, for who passes it on by reference; segment 0: private memory. */
+	uint32_t segment;
+	uint64_t offset;
+	/* Copied before it is looked at, so that nobody changes it under us. */
+	uint8_t trace[PRAAS_TRACE_BYTES]; /* valid when head.flags has TRACE */
+	char key[PRAAS_KEY_MAX + 1];      /* head.key_bytes long, NUL-terminated; no NUL inside */
+	/* Gives the memory and the handle back; set by whoever made the buffer. */
+	void (*release)(struct praas_buf *buf);
+	void *owner;            /* of release() */
+	uint64_t cookie;        /* of release() */
+	struct praas_buf *next; /* free list or queue of the owner */
+};
+
+static inline void praas_buf_release(struct praas_buf *buf)
+{
+	if (buf)
+		buf->release(buf);
+}
+
+/* Upcalls, all from poll() on the port's own thread; a handler may send and close, but must not
+ * poll. Per connection: opened once, then frames, then closed once (also when it never opened).*/
+struct praas_conn_events {
+	/* Connected (we) or accepted (they); frames may be sent. Not authenticated yet. */
+	void (*opened)(void *user, struct praas_conn *conn);
+	/* buf is given: release it (or send it on). head is checked; head.source is 0. */
+	void (*frame)(void *user, struct praas_conn *conn, struct praas_buf *buf);
+	/* A buf given to send() is done: rc 0 sent, or why not. buf is released after return. */
+	void (*sent)(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc);
+	/* rc: 0 the peer closed in order; -ECONNRESET, -EPROTO, -ETIMEDOUT, … The conn is gone
+	 * after return. */
+	void (*closed)(void *user, struct praas_conn *conn, int rc);
+};
+
+/* Common head of every transport's connection. */
+struct praas_conn {
+	const struct praas_transport_ops *ops;
+	struct praas_port *port;
+	const struct praas_conn_events *events;
+	void *user;           /* of events */
+	uint64_t bytes_max;   /* largest payload accepted; set after the handshake */
+	uint64_t peer_source; /* identity that the ticket proved; 0 before */
+	uint64_t peer_rights; /* enum praas_right bits; 0 before */
+	uint64_t sends;       /* sequence of the last frame sent */
+};
+
+static inline void praas_conn_set_events(struct praas_conn *conn,
+					 const struct praas_conn_events *events, void *user)
+{
+	conn->events = events;
+	conn->user = user;
+}
+
+/* Memory that a port receives into and may send from. Implemented by the owner of the pools. */
+struct praas_memory {
+	/* A buffer of at least bytes in memory that workers can map; -ENOBUFS, -EMSGSIZE. */
+	int (*alloc)(void *user, uint64_t bytes, struct praas_buf **ret_buf);
+	void *user;
+};
+
+struct praas_port_config {
+	const char *listen;            /* address, NULL: connects only */
+	const struct praas_memory *memory;
+	const struct praas_conn_events *accept_events; /* of accepted connections */
+	void *accept_user;
+	uint32_t conns_max;            /* more are refused; 0: 1024 */
+	uint32_t unauthenticated_max;  /* of those without handshake; 0: 64 */
+	uint64_t handshake_bytes_max;  /* payload limit before authentication; 0: 4096 */
+	uint64_t send_queue_max;       /* bytes queued per connection before -EAGAIN; 0: 1 MiB */
+	uint64_t stall_timeout_ns;     /* a partial frame or a full send queue may last; 0: 10 s */
+};
+
+#define PRAAS_ADDR_MAX 128u
+
+struct praas_transport_ops {
+	const char *scheme; /* "tcp", "shm" */
+
+	/* Open a port; config is copied, what it points to is kept until free. Addresses:
+	 * "tcp://127.0.0.1:0", "tcp://[::1]:7000", "shm:///run/praas/x.sock".
+	 * Returns 0; -EINVAL address; -EADDRINUSE; … Nothing is left on failure. */
+	int (*open)(const struct praas_port_config *config, struct praas_port **ret_port);
+	/* Where it listens, with the port number the kernel chose. 0; -ENOTCONN. */
+	int (*address)(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX]);
+	/* Start connecting; the outcome is opened or closed, exactly once, unless close() is
+	 * called first. *ret_conn is valid from now on. */
+	int (*connect)(struct praas_port *port, const char *addr,
+		       const struct praas_conn_events *events, void *user,
+		       struct praas_conn **ret_conn);
+	/* A buffer that this connection sends without copying. 0; -ENOBUFS (now), -EMSGSIZE. */
+	int (*alloc)(struct praas_conn *conn, uint64_t bytes, struct praas_buf **ret_buf);
+	/* 0: buf is given, until sent() (exactly once) after which the transport releases it;
+	 * head.sequence is set here. -EAGAIN the queue is full: it is still the caller's.
+	 * -ENOTCONN. buf may come from any memory; a foreign one may cost a copy. */
+	int (*send)(struct praas_conn *conn, struct praas_buf *buf);
+	/* At most budget units of work (frames, accepts); returns those done. Never blocks. */
+	unsigned (*poll)(struct praas_port *port, unsigned budget);
+	/* About to sleep: -EAGAIN there is work; 0: *ret_fd becomes readable when there is, and
+	 * the next poll() undoes the arming. -1 in ret_fd: nothing to wait for. */
+	int (*arm)(struct praas_port *port, int *ret_fd);
+	/* No upcall for conn after return, but sent(-ECANCELED) for queued buffers before it.
+	 * after_flush: what is queued is sent first, in the background, within stall_timeout. */
+	void (*close)(struct praas_conn *conn, bool after_flush);
+	void (*free)(struct praas_port *port);
+};
+
+/* The base of every port. */
+struct praas_port {
+	const struct praas_transport_ops *ops;
+	uint64_t copies; /* payloads copied by us */
+	uint64_t frames_in, frames_out, bytes_in, bytes_out, protocol_errors;
+};
+
+/* By address ("tcp://…") or scheme. NULL: no such transport in this build. */
+const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme);
+
+/* Sends buf or releases it: for replies that nobody can retry. */
+static inline int praas_conn_send_or_release(struct praas_conn *conn, struct praas_buf *buf)
+{
+	int rc = conn->ops->send(conn, buf);
+
+	if (praas_unlikely(rc != 0))
+		praas_buf_release(buf);
+	return rc;
+}
+
+#endif
