@@ -30,6 +30,8 @@ struct praas_process_config {
 	const struct praas_segment *pool_segment; /* borrowed */
 	const struct praas_memory *memory; /* gives buffers of that pool (and bigger ones) */
 	struct praas_executor *executor;   /* given */
+	uint64_t dedup_bytes_max;   /* results kept for retries. 0: 1 MiB */
+	uint32_t receivers_max;     /* clients' RECV that wait. 0: 1024 */
 };
 
 int praas_process_new(const struct praas_process_config *config, struct praas_process **ret_p);
@@ -47,6 +49,17 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 void praas_process_gate(struct praas_process *p, bool open);
 /* Nothing runs and nothing is queued. */
 bool praas_process_quiet(const struct praas_process *p);
+
+/* Where the process is: our own, or gone elsewhere (requests are refused with PRAAS_MOVED). */
+void praas_process_moved(struct praas_process *p, bool moved);
+/* The other processes of the application; copied, at most PRAAS_MEMBERS_MAX. */
+#define PRAAS_MEMBERS_MAX 4096u
+struct praas_member {
+	praas_pid_t pid;
+	char name[PRAAS_NAME_MAX + 1];
+};
+int praas_process_members_set(struct praas_process *p, const struct praas_member *members,
+			      uint32_t count);
 
 /* Called by executors, exactly once per started invocation. result is given (may be NULL);
  * the writes of the invocation have been committed (or dropped) by then. */

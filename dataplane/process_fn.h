@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What an executor asks of the process on behalf of a running invocation: messages, state,
+ * updates, calls. Data thread only. Everything that crosses is a plain struct; nothing here
+ * knows whether the function runs inline or in a worker.
+ *
+ * Results: 0 done; -EINPROGRESS it waits, and wait->done is called exactly once later (also
+ * when the invocation is cancelled or the process stops), never before the call returns;
+ * other negative errno: it failed and nothing has moved.
+ */
+#ifndef PRAAS_DATAPLANE_PROCESS_FN_H
+#define PRAAS_DATAPLANE_PROCESS_FN_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/invocation.h"
+#include "dataplane/value.h"
+
+struct praas_process;
+
+#define PRAAS_WRITES_MAX 1024u /* of one commit */
+#define PRAAS_DEADLINE_NEVER (1ull << 62)
+#define PRAAS_LIST_BYTES_MAX 65536u /* records of one list */
+
+/* enum praas_status for an errno of this interface, for replies in frames. */
+int32_t praas_status_of(int rc);
+
+/* A message taken out of the mailbox; the value is the receiver's. */
+struct praas_message {
+	uint64_t source;
+	uint64_t sequence;
+	struct praas_value value;
+};
+
+/* A place in a queue, the caller's memory until done() was called or wait_cancel() returned. */
+struct praas_fn_wait {
+	/* rc 0: message (recv) or grant (update) is given; -EAGAIN the deadline passed;
+	 * -ECANCELED; -ESHUTDOWN; -EIO torn meanwhile. */
+	void (*done)(struct praas_fn_wait *wait, int rc);
+	void *user;
+	uint64_t deadline_ns; /* when to give up; PRAAS_DEADLINE_NEVER: never */
+	struct praas_message message;   /* of a recv, valid in done() with rc 0 */
+	struct praas_update_grant {
+		uint64_t version;  /* 0: just created */
+		uint64_t bytes;    /* of the object */
+		uint64_t offset;   /* where it lies now */
+		uint32_t segment;  /* 0 when just created: the holder brings the memory */
+		const uint8_t *data;
+	} grant; /* of an update */
+	/* Private to the process from here. */
+	struct praas_fn_wait *next, *prev;
+	uint32_t timer, queue, kind, holder;
+	uint64_t order, bytes;
+	bool any;
+};
+
+/* Give up waiting: done() will not be called. Allowed when it does not wait. */
+void praas_process_fn_wait_cancel(struct praas_process *p, struct praas_fn_wait *wait);
+
+/* ---- messages ---- */
+
+/* destination PRAAS_SELF or a pid; value is given on success. key is copied. *ret_sequence may
+ * be NULL. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
+ * mailbox; -ESHUTDOWN the gate is closed. */
+int praas_process_fn_send(struct praas_process *p, uint64_t destination, const char *key,
+			  uint32_t key_bytes, struct praas_value *value,
+			  uint64_t *ret_sequence);
+
+/* source: a process, PRAAS_SELF, a client, or PRAAS_ANY. wait->deadline_ns 0: look once (then
+ * wait->done may be NULL). 0: wait->message is given; -EAGAIN none; -EINPROGRESS; -EINVAL; -ENOBUFS. */
+int praas_process_fn_recv(struct praas_process *p, uint64_t source, const char *key,
+			  uint32_t key_bytes, struct praas_fn_wait *wait);
+
+/* The oldest match stays in the mailbox; ret_message->value is borrowed until the next call into
+ * the process (do not release it). 0; -EAGAIN; -EINVAL. */
+int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *key,
+			  uint32_t key_bytes, struct praas_message *ret_message);
+
+/* Records as docs/dataplane.md describes, whole ones up to bytes_max. */
+int praas_process_fn_list(struct praas_process *p, const char *prefix, uint32_t prefix_bytes,
+			  uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
+			  uint64_t *ret_bytes, uint64_t *ret_count);
+
+/* ---- state ---- */
+
+/* One write of a commit. Key and fields are the process's copy: never shared memory. */
+struct praas_state_write {
+	struct praas_value value; /* given when the commit succeeds */
+	uint64_t expect;          /* version + 1 that must be there; 0: any */
+	bool erase;               /* delete; value is empty */
+	uint8_t key_bytes;
+	char key[PRAAS_KEY_MAX + 1];
+};
+
+/* All or none. A later write of the same key wins over an earlier one. *ret_version is the
+ * version that all written objects have now. 0; -ESTALE a version differs (ret_version: the one
+ * that is there); -ENOENT delete of nothing; -ENOSPC; -ENOBUFS too many keys; -EMSGSIZE; -EINVAL;
+ * -EBUSY an update of it is under way. */
+int praas_process_fn_commit(struct praas_process *p, struct praas_state_write *writes,
+			    uint32_t count, uint64_t *ret_version);
+
+/* The committed object; borrowed: valid until a commit is followed by praas_process_poll().
+ * 0; -ENOENT; -EINVAL; -EIO torn. */
+int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_t key_bytes,
+			       const struct praas_value **ret_value, uint64_t *ret_version);
+
+/* Records as docs/dataplane.md describes, in the order of the keys, after the key `after`. */
+int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
+				uint32_t prefix_bytes, const char *after,
+				uint32_t after_bytes, uint8_t *ret_data, uint64_t bytes_max,
+				uint64_t *ret_bytes, uint64_t *ret_count);
+
+/* Exclusive update in place. holder: worker index, or PRAAS_HOLDER_PROCESS for the data thread
+ * itself. A lease is *active* during an update and may be *kept* afterwards: then the holder
+ * may update again without asking until recall() wants the lease back.
+ * bytes: size to create it with, or that it must have; 0: as it is.
+ * 0: wait->grant says where the object is. When it does not lie where the holder can write, the
+ * holder copies it to memory of its own and names that in the commit. -EINPROGRESS; -EAGAIN held
+ * and wait->deadline_ns is 0; -ENOENT bytes 0 and no such object; -ESTALE other size; -EIO torn. */
+#define PRAAS_HOLDER_PROCESS 0xffffffffu
+int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder, const char *key,
+				  uint32_t key_bytes, uint64_t bytes,
+				  struct praas_fn_wait *wait);
+
+/* End an update. moved: NULL when it was done in place, else the new home (given on success).
+ * keep: the holder would like to keep the lease; *ret_kept says whether it does (false when
+ * somebody waits). A holder whose lease was recalled ends it by a commit with keep false.
+ * 0; -EINVAL not held by holder; -ENOSPC. */
+int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder, const char *key,
+				   uint32_t key_bytes, struct praas_value *moved, bool keep,
+				   bool *ret_kept, uint64_t *ret_version);
+
+/* Called when somebody wants a kept lease; at most once per kept lease. */
+typedef void (*praas_recall_fn)(void *user, uint32_t holder, const char *key,
+				uint32_t key_bytes);
+void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall, void *user);
+
+/* The holder died. Active leases: the object is torn. Kept leases: torn when its offset is
+ * updating_offset (what the holder said in its arena it was updating; ~0: nothing). */
+void praas_process_holder_died(struct praas_process *p, uint32_t holder,
+			       uint64_t updating_offset);
+
+/* Copy every state object and message that lies in that segment into the pool, so that the
+ * segment can be reused. 0; -ENOSPC (what did not fit stays: the segment must stay too). The old
+ * values are released once no reader can see them. */
+int praas_process_evacuate(struct praas_process *p, uint32_t segment);
+
+/* A reader of the state index: the line in which a worker publishes its epoch
+ * (dataplane/state_index.h); mapped read-only here. NULL: that worker is gone. */
+struct praas_state_reader_line;
+void praas_process_reader_set(struct praas_process *p, uint32_t worker,
+			      const struct praas_state_reader_line *line);
+/* Offset of the published index in the pool segment, for struct praas_worker_start. */
+uint64_t praas_process_state_index_offset(const struct praas_process *p);
+
+/* ---- calls ---- */
+
+struct praas_fn_call {
+	uint64_t destination; /* PRAAS_SELF or this process's pid; others: -ENOENT until routed */
+	uint64_t source;      /* stamped: who asks */
+	uint64_t deadline_ns; /* 0: none; the parent's when it is earlier */
+	uint32_t function;    /* number */
+	const char *key;
+	uint32_t key_bytes;
+	struct praas_buf *input; /* given on success; may be NULL when empty */
+	struct praas_invocation_caller caller; /* done() perhaps before the call returns */
+	const struct praas_invocation *parent; /* may be NULL */
+};
+/* 0: caller.done() is called exactly once. *ret_id is set before done() is. -ENOENT; -ENOBUFS
+ * queue full; -ESHUTDOWN gate closed and no parent; -EINVAL; -EMSGSIZE. */
+int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call *call,
+			    uint64_t *ret_id);
+/* Ask that it end early; it still completes. 0; -ENOENT. */
+int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t id);
+
+/* Number of a function by name. 0; -ENOENT. */
+int praas_process_function(const struct praas_process *p, const char *name, uint32_t *ret_number);
+/* pid of a member by name. 0; -ENOENT. */
+int praas_process_fn_member(const struct praas_process *p, const char *name, uint32_t name_bytes,
+			    uint64_t *ret_pid);
+
+/* A value from a received buffer: by reference when it lies in the pool, else by a copy into
+ * the pool. The buffer is given on success. 0; -ENOSPC. */
+int praas_process_value_from_buf(struct praas_process *p, struct praas_buf *buf,
+				 struct praas_value *ret_value);
+/* A value of the pool with room for bytes, to be written through *ret_data. 0; -ENOSPC; -EMSGSIZE. */
+int praas_process_value_new(struct praas_process *p, uint64_t bytes,
+			    struct praas_value *ret_value, uint8_t **ret_data);
+
+#endif
