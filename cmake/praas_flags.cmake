@@ -37,6 +37,13 @@ if(CMAKE_C_COMPILER_ID MATCHES "Clang" AND CMAKE_C_COMPILER_VERSION VERSION_LESS
     -enable-trivial-auto-var-init-zero-knowing-it-will-be-removed-from-clang)
 endif()
 target_link_options(praas_flags INTERFACE -Wl,-z,relro,-z,now -Wl,-z,noexecstack -Wl,--as-needed)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|amd64")
+  # The note that all code is fit for CET; Debian's start files have the code but not the note.
+  target_link_options(praas_flags INTERFACE -Wl,-z,ibt,-z,shstk)
+endif()
+if(CMAKE_C_COMPILER_ID STREQUAL "GNU")
+  target_compile_options(praas_flags INTERFACE -frecord-gcc-switches) # read by tests/lint/check_elf
+endif()
 if(PRAAS_SANITIZE)
   target_compile_options(praas_flags INTERFACE -fsanitize=${PRAAS_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all)
