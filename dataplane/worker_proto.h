@@ -6,7 +6,7 @@
  * Segments of a process, as a worker sees them (id → what, writer):
  *   1           pool     received payloads, state index         controller
  *   2           control  the controller's blocks, one a worker  controller
- *   16 + w      arena    worker w's blocks and buffers          worker w
+ *   16 + w + 32 k  arena worker w's block and buffers           worker w, in its (k mod 127)th life
  *   0x1000 + n  client and big-payload segments                 as announced
  * Worker w maps 1, 2 and every arena read-only but its own.
  *
@@ -16,8 +16,12 @@
 #ifndef PRAAS_DATAPLANE_WORKER_PROTO_H
 #define PRAAS_DATAPLANE_WORKER_PROTO_H
 
+#include <stdalign.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
+#include "dataplane/state_index.h"
+#include "internal/base.h"
 #include "praas/types.h"
 #include "shm/channel.h"
 
@@ -29,18 +33,86 @@
 
 /* Worker → controller unless said otherwise. Each that wants an answer gets a
  * PRAAS_FRAME_REPLY with the same id, status 0 or an enum praas_status, aux and payload by kind.
- * Kinds shared with the wire keep their numbers: INVOKE (both ways: run this; start that for me),
- * RESULT (both ways), SEND (aux = destination), RECV (aux = source), PEEK, LIST, CANCEL. */
+ * Kinds shared with the wire keep their numbers:
+ *   INVOKE  c→w: run this. id, function, deadline; aux = source; status = number of inputs: 1, the
+ *           payload; more, in struct praas_worker_call. key_bytes and flag TRACE: key and trace are
+ *           there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
+ *   RESULT  both ways; aux = run time in ns.
+ *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
+ *           has aux = source and, as its deadline_ns, the message's sequence.
+ *   STATE_GET, STATE_LIST: as on the wire (the index is read without; these are for what is not
+ *           in it). A payload or key of a request is copied or taken over when it is popped.
+ * A payload in the worker's arena that a request or result names is lent to the controller, which
+ * gives it back by the return ring. Payloads that the controller names to the worker are lent until
+ * the invocation ends, or until the worker returns segment << 48 | offset. */
 enum praas_worker_kind {
 	/* payload: array of struct praas_commit_record in the arena; aux = count. Reply when
-	 * committed; aux = new version. ONE_WAY never. */
+	 * committed; aux = new version. ONE_WAY: no reply, its verdict overrides the RESULT
+	 * that follows. */
 	PRAAS_WORKER_COMMIT = 40,
-	PRAAS_WORKER_UPDATE_BEGIN = 41, /* key; aux = bytes wanted; deadline. Reply: where it is */
-	PRAAS_WORKER_UPDATE_COMMIT = 42, /* key */
+	/* key; aux = bytes wanted; deadline (1: do not wait). Reply: where it is, aux = version. An
+	 * object that lies elsewhere (segment 0: just created) is copied by the worker. */
+	PRAAS_WORKER_UPDATE_BEGIN = 41,
+	/* key; aux = 1: keep the lease; payload: the new home when it moved. Reply aux = version << 1 |
+	 * lease kept. */
+	PRAAS_WORKER_UPDATE_COMMIT = 42,
 	PRAAS_WORKER_MEMBER = 43,       /* key = name. Reply aux = pid */
 	PRAAS_WORKER_SEGMENT = 44,      /* wants a big buffer of aux bytes; comes by the socket */
-	PRAAS_WORKER_READY = 45         /* library loaded, sandbox closed, rings polled */
+	PRAAS_WORKER_READY = 45,        /* library loaded, sandbox closed, rings polled; payload: the
+					 * active layers of the sandbox, words parted by blanks */
+	PRAAS_WORKER_DETACHED = 46,     /* aux = client: nothing of it is touched any more */
+	PRAAS_WORKER_SOCKET = 47        /* c→w: a message waits on the socket */
 };
+
+/* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
+ * again, so that none is overwritten while the controller copies it: the key of message n (from 0)
+ * is number n mod (2 * ring_slots). */
+#define PRAAS_WORKER_KEY_STRIDE 256u
+
+static inline uint64_t praas_worker_keys_bytes(uint32_t ring_slots)
+{
+	return praas_align_up(2u * (uint64_t)ring_slots * PRAAS_WORKER_KEY_STRIDE, 4096);
+}
+
+/* What does not fit a descriptor of c→w INVOKE; one a worker, in the buffer area of the control
+ * segment at worker * PRAAS_WORKER_CALL_BYTES; written while the worker is idle. */
+struct praas_worker_input {
+	uint64_t offset, bytes;
+	uint64_t source, sequence;
+	uint32_t segment;
+	uint32_t pad;
+};
+struct praas_worker_call {
+	uint8_t trace[32];
+	char key[PRAAS_KEY_MAX + 1];
+	struct praas_worker_input inputs[256];
+};
+#define PRAAS_WORKER_CALL_BYTES 12288u
+
+_Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES, "three pages");
+
+/* At offset 128 of the control segment, one a worker: the controller's words for it. */
+struct praas_worker_order {
+	alignas(64) _Atomic uint64_t cancel; /* dispatches up to this one are given up */
+	_Atomic uint64_t recalls;            /* leases wanted back, ever */
+	uint64_t pad[6];
+};
+_Static_assert(128 + sizeof(struct praas_worker_order) * PRAAS_WORKERS_MAX <= 4096, "header page");
+
+/* At offset 128 of each arena: what its worker tells without a message. */
+struct praas_worker_line {
+	struct praas_state_reader_line reader; /* dataplane/state_index.h */
+	alignas(64) _Atomic uint64_t updating; /* offset + 1 of the object updated in place; 0 */
+	_Atomic uint64_t calls;        /* invocations finished */
+	_Atomic uint64_t direct_calls; /* of them, by the direct path */
+	_Atomic uint64_t nested_calls; /* in place, by another function */
+	_Atomic uint64_t busy_ns;      /* in functions */
+	_Atomic uint64_t copies;       /* payloads that had to be copied */
+	_Atomic uint64_t log_dropped;
+	_Atomic uint64_t sleeps;
+};
+_Static_assert(sizeof(struct praas_worker_line) == 128, "shared layout");
+#define PRAAS_WORKER_LINE_OFFSET 128u
 
 /* One write of a commit; in the worker's arena, read once and copied before it is checked. */
 struct praas_commit_record {
@@ -70,8 +142,7 @@ enum praas_worker_msg_kind {
 	PRAAS_WORKER_MSG_ATTACH,      /* c→w: struct praas_worker_attach: a direct client; fds:
 				       * client segment (ro), reply segment (rw), client's eventfd */
 	PRAAS_WORKER_MSG_DETACH,      /* c→w: struct praas_worker_attach (client only): revoked */
-	PRAAS_WORKER_MSG_DETACHED,    /* w→c: nothing of that client is touched any more */
-	PRAAS_WORKER_MSG_FAILED,      /* w→c: text: could not start */
+	PRAAS_WORKER_MSG_FAILED,      /* w→c: text: could not start; it exits */
 	PRAAS_WORKER_MSG_STOP         /* c→w: leave when idle */
 };
 
@@ -94,13 +165,18 @@ struct praas_worker_start {
 	uint32_t functions_count;
 	uint32_t workers_count;
 	uint64_t state_index_offset; /* of the published state index in segment 1 */
+	uint32_t arena_segment; /* id of the own arena */
+	uint32_t pad;
 };
 
 struct praas_worker_function {
 	uint32_t number;
 	char name[PRAAS_NAME_MAX + 1];
 	char symbol[PRAAS_NAME_MAX + 1];
-	char library[256]; /* path inside the sandbox */
+	char library[256]; /* path, the same inside the sandbox */
+	char pad[6];
+	uint32_t trigger;     /* enum praas_trigger_type */
+	uint32_t concurrency; /* enum praas_concurrency */
 };
 
 struct praas_worker_segment {
