@@ -26,7 +26,11 @@ struct praas_welcome {
 	uint32_t inflight_max;    /* invocations this connection may have under way */
 	uint32_t functions_count;
 	const char (*functions)[PRAAS_NAME_MAX + 1]; /* names by number; borrowed */
+	/* By number: PRAAS_FUNCTION_…, one byte a function, travels with the name. Borrowed;
+	 * NULL: all 0. */
+	const uint8_t *function_flags;
 };
+#define PRAAS_FUNCTION_DIRECT 0x01u /* may be called past the controller (transport/shm.h) */
 
 struct praas_session_server; /* accepts for one process */
 struct praas_session_server_config {
