@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Doorbell and waiting. One doorbell per consumer: a word in the consumer's own segment that
- * says whether it sleeps, and an eventfd that wakes it. A producer looks at the word after
- * each push (a load that hits its cache while the consumer is awake) and writes the eventfd
- * only when it must.
+ * Doorbell and waiting. One doorbell per consumer: a word in the consumer's own segment
+ * that says whether it sleeps, and an eventfd that wakes it. A producer looks at the
+ * word after each push (a load that hits its cache while the consumer is awake) and
+ * writes the eventfd only when it must.
  *
- * The store of a message and the load of the word must not be reordered, nor the store of the
- * word and the last look at the rings. The sleeper pays for both: membarrier(2) with the
- * GLOBAL_EXPEDITED command runs a full fence on every registered producer, so that the
- * producer's side needs only to keep the compiler from reordering. Where the kernel lacks it
- * producers fence (docs/memory-order.md). Nobody ever waits on a word that a peer writes.
+ * The store of a message and the load of the word must not be reordered, nor the store
+ * of the word and the last look at the rings. The sleeper pays for both: membarrier(2)
+ * with the GLOBAL_EXPEDITED command runs a full fence on every registered producer, so
+ * that the producer's side needs only to keep the compiler from reordering. Where the
+ * kernel lacks it producers fence (docs/memory-order.md). Nobody ever waits on a word
+ * that a peer writes.
  */
 #ifndef PRAAS_SHM_DOORBELL_H
 #define PRAAS_SHM_DOORBELL_H
@@ -23,7 +24,9 @@
 
 /* In the consumer's segment, written by it alone. */
 struct praas_doorbell_shared {
-	alignas(64) _Atomic uint32_t sleeping; /* 1 while it sleeps or is about to */
+	/* 0 awake; else it sleeps or is about to, and the number tells this sleep from
+	 * the last, so that a producer rings once a sleep and not once a message. */
+	alignas(64) _Atomic uint32_t sleeping;
 	uint32_t pad[15];
 };
 
@@ -33,7 +36,11 @@ enum praas_wait_mode {
 	PRAAS_WAIT_MODE_BLOCK         /* sleeps at once */
 };
 
-/* Once per process image, before the first doorbell is used: registers for membarrier. */
+#define PRAAS_DOORBELL_FDS_MAX 64u /* that one sleep can watch beside the doorbell */
+
+/* Once per process image, before the first doorbell is used and before other threads:
+ * registers for membarrier and counts the cores. Always 0: without membarrier producers
+ * fence themselves. All processes of a host must be allowed membarrier(2), or none. */
 int praas_doorbell_setup(void);
 
 /* True when producers must fence themselves (no membarrier). Set by setup. */
@@ -48,36 +55,56 @@ struct praas_doorbell {
 /* The producer's side. */
 struct praas_bell {
 	const struct praas_doorbell_shared *shared; /* peer's, read-only */
-	int event_fd;
+	int event_fd;                               /* borrowed */
+	uint32_t rung;                              /* the sleep that we ended last */
 };
 
-PRAAS_COLD void praas_bell_wake(const struct praas_bell *bell);
+/* Out of line for what is rare: a full fence; the eventfd of the sleep numbered
+ * sleeping. */
+PRAAS_COLD void praas_doorbell_fence(void);
+PRAAS_COLD void praas_bell_wake(struct praas_bell *bell, uint32_t sleeping);
 
 /* After a push: wake the consumer if it sleeps. One load in the common case. */
-static inline void praas_bell_ring(const struct praas_bell *bell)
+static inline void praas_bell_ring(struct praas_bell *bell)
 {
+	uint32_t sleeping;
+
 	if (praas_unlikely(praas_doorbell_fences))
-		atomic_thread_fence(memory_order_seq_cst);
+		praas_doorbell_fence();
 	else
 		atomic_signal_fence(memory_order_seq_cst);
-	/* doorbell.A0, pairs with doorbell.R0 (and the fence the sleeper sends us). */
-	if (praas_unlikely(atomic_load_explicit(&bell->shared->sleeping,
-						memory_order_relaxed) != 0))
-		praas_bell_wake(bell);
+	/* doorbell.A0, pairs with doorbell.R0 (and the fence the sleeper sends us):
+	 * either we see that it sleeps, or it sees what we pushed. */
+	sleeping = atomic_load_explicit(&bell->shared->sleeping, memory_order_relaxed);
+	if (praas_unlikely(sleeping != 0))
+		praas_bell_wake(bell, sleeping);
 }
 
-/* Say that we sleep and fence everybody; then look at all rings once more, and sleep only if
- * nothing is there; praas_doorbell_awake() in either case. */
+/* Say that we sleep and fence everybody; then look at all rings once more, and sleep
+ * only if nothing is there; praas_doorbell_awake() in either case, before the next
+ * prepare. */
 void praas_doorbell_prepare(struct praas_doorbell *bell);
 void praas_doorbell_awake(struct praas_doorbell *bell);
 
-/* The waiting policy of one polling loop; private memory. */
+/* prepare() in two, for who sleeps on several doorbells at once (one a peer, one
+ * eventfd for all): announce each, then fence everybody once. */
+void praas_doorbell_announce(struct praas_doorbell *bell);
+void praas_doorbell_fence_producers(void);
+
+/* The waiting policy of one polling loop; private memory, one thread. It learns two
+ * numbers. pauses: polling only pays while nobody else wants the core; a yield that
+ * took long says that somebody does. yield_ns: polling on pays when work comes soon; a
+ * long sleep says it does not. */
 struct praas_waiter {
 	enum praas_wait_mode mode;
 	uint32_t idle;          /* empty turns since the last work */
-	uint64_t idle_since_ns; /* 0 while busy */
-	uint64_t spin_ns;       /* how long to poll before the first yield; learned */
-	uint64_t yield_ns;      /* how long to yield before sleeping; learned */
+	uint32_t pauses;        /* so many of them only pause; learned */
+	bool asleep;            /* SLEEP was said and no work has come since */
+	bool crowded;           /* the last yield gave the core to somebody */
+	uint64_t idle_since_ns; /* 0 while busy, and while it only pauses */
+	uint64_t last_ns;       /* last look at the clock */
+	uint64_t alone_ns;      /* a yield that finds nobody takes so long */
+	uint64_t yield_ns;      /* polls so long before it sleeps; learned */
 	uint64_t sleeps;        /* counter */
 };
 
@@ -87,25 +114,34 @@ enum praas_wait_step {
 };
 
 void praas_waiter_init(struct praas_waiter *w, enum praas_wait_mode mode);
+
+PRAAS_COLD void praas_waiter_busy_slow(struct praas_waiter *w);
+PRAAS_COLD enum praas_wait_step praas_waiter_idle_slow(struct praas_waiter *w);
+
 /* There was work. */
 static inline void praas_waiter_busy(struct praas_waiter *w)
 {
 	w->idle = 0;
+	if (praas_unlikely(w->idle_since_ns != 0))
+		praas_waiter_busy_slow(w);
 }
-PRAAS_COLD enum praas_wait_step praas_waiter_idle_slow(struct praas_waiter *w);
+
 /* There was none: pauses or yields, and says when to sleep. */
 static inline enum praas_wait_step praas_waiter_idle(struct praas_waiter *w)
 {
-	if (praas_likely(++w->idle & 63u) && w->mode != PRAAS_WAIT_MODE_BLOCK) {
+	if (praas_likely(w->idle < w->pauses)) {
+		w->idle++;
 		praas_pause();
 		return PRAAS_WAIT_POLL;
 	}
 	return praas_waiter_idle_slow(w);
 }
 
-/* Sleep until one of fds is readable (the doorbell's eventfd is added and drained) or
- * timeout_ns passed (negative: none). Returns 0 or -ETIMEDOUT, -EINTR. */
-int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds, unsigned fds_count,
-			 int64_t timeout_ns);
+/* Sleep until the doorbell rings (it is drained), one of fds is readable or timeout_ns
+ * passed (negative: none). fds_count is at most PRAAS_DOORBELL_FDS_MAX; negative fds
+ * are skipped. Returns 0, perhaps for nothing: look again; -ETIMEDOUT; -EINTR. Between
+ * prepare and awake. */
+int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds,
+			 unsigned fds_count, int64_t timeout_ns);
 
 #endif

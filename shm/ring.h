@@ -35,7 +35,8 @@ struct praas_ring_slot {
 
 _Static_assert(sizeof(struct praas_ring_slot) == 64, "one cache line a slot");
 
-/* In shared memory, written by the consumer: how many slots it has read and released. */
+/* In shared memory, written by the consumer: how many slots it has read and released.
+ */
 struct praas_ring_tail {
 	alignas(64) _Atomic uint64_t read;
 };
@@ -44,9 +45,9 @@ struct praas_ring_tail {
 struct praas_ring_tx {
 	struct praas_ring_slot *slot;       /* ours, in our segment */
 	const struct praas_ring_tail *tail; /* the peer's, in its segment, read-only */
-	uint64_t mask;                      /* slots - 1; from our config, never from shm */
-	uint64_t head;                      /* messages ever pushed */
-	uint64_t seen;                      /* the peer's tail when we last looked */
+	uint64_t mask; /* slots - 1; from our config, never from shm */
+	uint64_t head; /* messages ever pushed */
+	uint64_t seen; /* the peer's tail when we last looked */
 };
 
 /* The consumer's private side. */
@@ -60,8 +61,10 @@ struct praas_ring_rx {
 };
 
 /* slots: a power of two, at least 4. The memory behind slot and tail is zeroed. */
-static inline void praas_ring_tx_init(struct praas_ring_tx *tx, struct praas_ring_slot *slot,
-				      const struct praas_ring_tail *tail, uint64_t slots)
+static inline void praas_ring_tx_init(struct praas_ring_tx *tx,
+				      struct praas_ring_slot *slot,
+				      const struct praas_ring_tail *tail,
+				      uint64_t slots)
 {
 	*tx = (struct praas_ring_tx){ .slot = slot, .tail = tail, .mask = slots - 1 };
 }
@@ -133,7 +136,8 @@ static inline void praas_ring_rx_publish(struct praas_ring_rx *rx)
 static inline int praas_ring_pop(struct praas_ring_rx *rx, struct praas_desc *ret_d)
 {
 	const struct praas_ring_slot *slot = &rx->slot[rx->next & rx->mask];
-	/* ring.A0, pairs with ring.R0: see the descriptor that the sequence announces. */
+	/* ring.A0, pairs with ring.R0: see the descriptor that the sequence announces.
+	 */
 	uint64_t seq = atomic_load_explicit(&slot->seq, memory_order_acquire);
 
 	if (seq != rx->next + 1) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A segment: one sealed memfd, mapped between guard pages. The controller creates every
- * segment, also those that a client or a worker writes; a segment has exactly one writer,
- * all others get a descriptor that can only be mapped read-only (docs/shm-layout.md).
+ * segment, also those that a client or a worker writes; a segment has exactly one
+ * writer, all others get a descriptor that can only be mapped read-only
+ * (docs/shm-layout.md).
  */
 #ifndef PRAAS_SHM_SEGMENT_H
 #define PRAAS_SHM_SEGMENT_H
@@ -13,33 +14,46 @@
 
 struct praas_segment {
 	uint8_t *base;  /* NULL: not mapped */
-	uint64_t bytes; /* multiple of the page size; what the creator said, never read from shm */
+	uint64_t bytes; /* multiple of the page size; what the creator said, never read
+			   from shm */
 	uint32_t id;    /* number within the process; 0 is never used */
 	int fd;         /* -1 when closed after mapping */
 	bool writable;
-	bool huge;      /* on 2 MiB pages */
+	bool huge; /* on 2 MiB pages */
 };
 
 /* Flags of praas_segment_create(). */
 #define PRAAS_SEGMENT_POPULATE 0x1u /* fault all pages in now */
-#define PRAAS_SEGMENT_HUGE 0x2u     /* 2 MiB pages when there are any, else small ones */
+#define PRAAS_SEGMENT_HUGE 0x2u /* 2 MiB pages when there are any, else small ones */
+#define PRAAS_SEGMENT_OWN 0x4u  /* only we write: not even root maps it writable later \
+				 */
+
+#define PRAAS_SEGMENT_HUGE_BYTES (2ull << 20) /* HUGE works for multiples of it */
 
 /**
  * Create, allocate in full, seal (shrink, grow, seal) and map a segment. Zeroed.
- * name shows in /proc/PID/maps only. Returns 0; -ENOMEM, -ENOSPC, -EMFILE as the kernel says.
- * Cold: about 1 ms per MiB populated.
+ * name shows in /proc/PID/maps only; bytes is a multiple of 4096. Without OWN the
+ * descriptor itself can be mapped writable by whom it is sent to: the segment's one
+ * writer. Returns 0; -EINVAL bytes; -ENOMEM, -ENOSPC, -EMFILE as the kernel says. Cold:
+ * about 1 ms per MiB populated.
  */
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
 			 struct praas_segment *ret_segment);
 
 /**
- * Map a segment received from its creator; fd is kept on success. Checks that it is a memfd of
- * exactly that size, sealed against shrinking. Returns 0; -EPROTO; -ENOMEM.
+ * Map a segment received from its creator; fd is kept on success. Checks that it is a
+ * memfd of exactly that size, allocated in full, sealed against shrinking. Returns 0;
+ * -EPROTO (also: writable wanted of a read-only descriptor); -ENOMEM.
  */
 int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
 			 struct praas_segment *ret_segment);
 
-/* A new descriptor of the same segment that cannot be mapped writable. */
+/* Fill in the page tables of a mapping now, so that no call pays for it: 0.3 ms per
+ * MiB. */
+void praas_segment_populate(const struct praas_segment *segment);
+
+/* A new descriptor of the same segment that cannot be mapped writable; the caller
+ * closes it. Needs /proc. 0; -EMFILE, … as open(2) says. */
 int praas_segment_read_only_fd(const struct praas_segment *segment, int *ret_fd);
 
 /* Close the descriptor but keep the mapping (sent to all who need it). */
@@ -48,9 +62,10 @@ void praas_segment_close_fd(struct praas_segment *segment);
 /* Unmap and close; a zeroed one is allowed. */
 void praas_segment_release(struct praas_segment *segment);
 
-/* True when [offset, offset + bytes) lies inside; 64-bit safe. Then base + offset may be used. */
-static inline bool praas_segment_holds(const struct praas_segment *segment, uint64_t offset,
-				       uint64_t bytes)
+/* True when [offset, offset + bytes) lies inside; 64-bit safe. Then base + offset may
+ * be used. */
+static inline bool praas_segment_holds(const struct praas_segment *segment,
+				       uint64_t offset, uint64_t bytes)
 {
 	return bytes <= segment->bytes && offset <= segment->bytes - bytes;
 }

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "shm/segment.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "internal/base.h"
+
+/* Sealed memfds between guard pages (docs/shm-layout.md). All of it is cold: system
+ * calls at start-up and when somebody connects. */
+
+#define PAGE_BYTES 4096u
+#define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
+#define BYTES_MAX (1ull << 46) /* of an address space of 47 bits */
+
+/* Newer than the headers of some systems that we build on. */
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u
+#endif
+#ifndef MFD_HUGE_2MB
+#define MFD_HUGE_2MB (21u << 26)
+#endif
+#ifndef F_SEAL_FUTURE_WRITE
+#define F_SEAL_FUTURE_WRITE 0x0010
+#endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* An address range of our own for bytes, a guard page before and after it. */
+static int reserve(uint64_t bytes, uint64_t align, uint8_t **ret_base)
+{
+	uint64_t all = bytes + align + 2 * PAGE_BYTES;
+	uint8_t *range = mmap(NULL, all, PROT_NONE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint8_t *base;
+
+	if (range == MAP_FAILED)
+		return -errno;
+	base = range + PAGE_BYTES;
+	base += praas_align_up((uintptr_t)base, align) - (uintptr_t)base;
+	if (base - PAGE_BYTES > range)
+		(void)munmap(range,
+			     (size_t)(base - PAGE_BYTES - range)); /* a part of ours */
+	if (base + bytes + PAGE_BYTES < range + all)
+		(void)munmap(base + bytes + PAGE_BYTES,
+			     (size_t)(range + all - (base + bytes + PAGE_BYTES)));
+	*ret_base = base;
+	return 0;
+}
+
+static void unreserve(uint8_t *base, uint64_t bytes)
+{
+	(void)munmap(base - PAGE_BYTES,
+		     bytes + 2 * PAGE_BYTES); /* mapped by us, so it works */
+}
+
+/* Map fd into a range of ours. Not inherited by a child of fork(), not in a core dump.
+ */
+static int map(int fd, uint64_t bytes, bool writable, uint8_t **ret_base)
+{
+	uint64_t align = bytes >= PRAAS_SEGMENT_HUGE_BYTES ? PRAAS_SEGMENT_HUGE_BYTES
+							   : PAGE_BYTES;
+	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
+	uint8_t *base;
+	int rc = reserve(bytes, align, &base);
+
+	if (rc != 0)
+		return rc;
+	if (mmap(base, bytes, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		rc = -errno;
+		goto err_unreserve;
+	}
+	if (madvise(base, bytes, MADV_DONTFORK) != 0 ||
+	    madvise(base, bytes, MADV_DONTDUMP) != 0) {
+		rc = -errno;
+		goto err_unreserve;
+	}
+	*ret_base = base;
+	return 0;
+
+err_unreserve:
+	unreserve(base, bytes);
+	return rc;
+}
+
+/* A memfd of bytes, allocated in full, so that no access to it ever raises SIGBUS. */
+static int make_memfd(const char *name, uint64_t bytes, bool huge, int *ret_fd)
+{
+	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
+	int fd, rc;
+
+	if (huge)
+		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
+	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);
+	if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+		fd = memfd_create(name, flags);
+	if (fd < 0)
+		return -errno;
+	if (ftruncate(fd, (off_t)bytes) != 0)
+		goto err_close;
+	if (fallocate(fd, 0, 0, (off_t)bytes) != 0)
+		goto err_close;
+	/* Nobody but root and we can open it anew through /proc, and nobody for
+	 * writing. */
+	if (fchmod(fd, 0400) != 0)
+		goto err_close;
+	*ret_fd = fd;
+	return 0;
+
+err_close:
+	rc = -errno;
+	(void)close(fd); /* nothing was written */
+	return rc;
+}
+
+int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
+			 struct praas_segment *ret_segment)
+{
+	struct praas_segment s = {
+		.bytes = bytes, .id = id, .fd = -1, .writable = true
+	};
+	int seals = SEALS;
+	int rc = -ENOMEM;
+
+	praas_check(id != 0);
+	if (bytes == 0 || bytes % PAGE_BYTES != 0 || bytes > BYTES_MAX)
+		return -EINVAL;
+	if ((flags & PRAAS_SEGMENT_HUGE) && bytes % PRAAS_SEGMENT_HUGE_BYTES == 0) {
+		rc = make_memfd(name, bytes, true, &s.fd);
+		s.huge = rc == 0;
+	}
+	if (rc != 0)
+		rc = make_memfd(name, bytes, false, &s.fd);
+	if (rc != 0)
+		return rc;
+	rc = map(s.fd, bytes, true, &s.base);
+	if (rc != 0)
+		goto err_close;
+	if (flags & PRAAS_SEGMENT_OWN)
+		seals |= F_SEAL_FUTURE_WRITE; /* our mapping stays writable */
+	if (fcntl(s.fd, F_ADD_SEALS, seals) != 0) {
+		rc = -errno;
+		goto err_unreserve;
+	}
+	if (flags & PRAAS_SEGMENT_POPULATE)
+		praas_segment_populate(&s);
+	*ret_segment = s;
+	return 0;
+
+err_unreserve:
+	unreserve(s.base, bytes);
+err_close:
+	(void)close(s.fd); /* nothing was written */
+	return rc;
+}
+
+int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
+			 struct praas_segment *ret_segment)
+{
+	struct praas_segment s = {
+		.bytes = bytes, .id = id, .fd = fd, .writable = writable
+	};
+	struct stat st;
+	int seals, rc;
+
+	if (id == 0 || bytes == 0 || bytes % PAGE_BYTES != 0 || bytes > BYTES_MAX)
+		return -EPROTO;
+	seals = fcntl(fd, F_GET_SEALS); /* EINVAL: not a memfd */
+	if (seals < 0 || !(seals & F_SEAL_SHRINK))
+		return -EPROTO;
+	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != bytes)
+		return -EPROTO;
+	if ((uint64_t)st.st_blocks * 512u <
+	    bytes) /* a hole: an access might raise SIGBUS */
+		return -EPROTO;
+	s.huge = st.st_blksize == (blksize_t)PRAAS_SEGMENT_HUGE_BYTES;
+	rc = map(fd, bytes, writable, &s.base);
+	if (rc == -EACCES || rc == -EPERM)
+		return -EPROTO; /* asked to write to what we were given for reading */
+	if (rc != 0)
+		return rc;
+	*ret_segment = s;
+	return 0;
+}
+
+void praas_segment_populate(const struct praas_segment *segment)
+{
+	int advice = segment->writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+	const volatile uint8_t *page =
+		segment->base; /* volatile: a read whose value is not used */
+
+	if (madvise(segment->base, segment->bytes, advice) == 0)
+		return;
+	/* Before Linux 5.14. The pages exist (fallocate), so that a read maps them. */
+	for (uint64_t i = 0; i < segment->bytes; i += PAGE_BYTES)
+		(void)page[i];
+}
+
+int praas_segment_read_only_fd(const struct praas_segment *segment, int *ret_fd)
+{
+	char path[32];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", segment->fd); /* fits */
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	*ret_fd = fd;
+	return 0;
+}
+
+void praas_segment_close_fd(struct praas_segment *segment)
+{
+	if (segment->fd >= 0 && segment->base)
+		(void)close(segment->fd); /* a memfd has nothing to flush */
+	segment->fd = -1;
+}
+
+void praas_segment_release(struct praas_segment *segment)
+{
+	if (!segment->base)
+		return;
+	praas_segment_close_fd(segment);
+	unreserve(segment->base, segment->bytes);
+	*segment = (struct praas_segment){ .fd = -1 };
+}
