@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a user's program does first, in C and in C++: both headers, and a call into libpraas.
+ * What a user's program does first, in C and in C++: both headers, and a call into
+ * libpraas.
  */
 #include <praas/client.h>
 #include <praas/function.h>
@@ -19,7 +20,8 @@ int main(void)
 	struct praas_control *control = NULL;
 	int rc = praas_control_open("ftp://127.0.0.1", NULL, &control);
 
-	(void)printf("%s; %d %s\n", praas_status_text(PRAAS_OVERLOADED), rc, praas_error());
+	(void)printf("%s; %d %s\n", praas_status_text(PRAAS_OVERLOADED), rc,
+		     praas_error());
 	praas_control_close(control);
 	return rc < 0 ? 0 : 1;
 }
