@@ -7,15 +7,21 @@
 #define PRAAS_TRANSPORT_FRAME_H
 
 #include <stdint.h>
+#include <string.h>
 
 #include "praas/types.h"
 #include "shm/ring.h"
+#include "transport/bytes.h"
 
 #define PRAAS_FRAME_BYTES 64u
 #define PRAAS_FRAME_MAGIC 0x5250u /* "PR" */
 #define PRAAS_FRAME_VERSION 1u
 #define PRAAS_FRAME_ALIGN 64u
 #define PRAAS_TRACE_BYTES 32u /* of the trace block in front of the key, when flagged */
+#define PRAAS_TRACE_RESERVED 7u /* zeros at its end */
+#define PRAAS_META_MAX 320u     /* trace and the longest key, padded */
+/* By format; keeps sums with header, meta block and padding inside 64 bits. */
+#define PRAAS_FRAME_PAYLOAD_MAX (UINT64_MAX - 65535u)
 
 /* What a frame is. The numbers are on the wire. Direction: c client, s controller. */
 enum praas_frame_kind {
@@ -54,10 +60,12 @@ struct praas_frame {
 	uint16_t function;    /* INVOKE: its number, as WELCOME told */
 	uint32_t epoch;       /* of the process addressed; 0 in HELLO */
 	int32_t status;       /* RESULT, REPLY, CLOSE: enum praas_status or the function's code */
-	uint64_t source;      /* sender, stamped by the receiving side from the credential */
+	uint64_t source;      /* sender, stamped by the receiving side from the credential; 0 on the wire */
 	uint64_t sequence;    /* per connection and direction, from 1 */
 	uint64_t id;          /* of the invocation or request, chosen by who asks; never 0 there */
-	uint64_t deadline_ns; /* INVOKE, RECV: nanoseconds left when sent; 0 none */
+	/* INVOKE, RECV; 0 none. CLOCK_MONOTONIC everywhere in memory (praas_buf, descriptor);
+	 * on the wire of tcp the nanoseconds left, converted by the transport. */
+	uint64_t deadline_ns;
 	uint64_t bytes;       /* of the payload */
 	uint64_t aux;         /* by kind: version, source, event, run time in ns (RESULT) */
 };
@@ -81,6 +89,16 @@ void praas_frame_encode(const struct praas_frame *f, uint8_t ret_wire[PRAAS_FRAM
 /* 0; -EPROTO magic, version, kind, flags or reserved bits; -EMSGSIZE payload above bytes_max. */
 int praas_frame_decode(const uint8_t wire[PRAAS_FRAME_BYTES], uint64_t bytes_max,
 		       struct praas_frame *ret_f);
+
+/* The meta block of praas_frame_meta_bytes(f) bytes, copied out of meta. trace is written when
+ * flagged. 0; -EPROTO a NUL in the key, or reserved bytes of the trace not zero. */
+int praas_frame_meta_decode(const struct praas_frame *f, const uint8_t *meta,
+			    uint8_t ret_trace[PRAAS_TRACE_BYTES],
+			    char ret_key[PRAAS_KEY_MAX + 1]);
+/* The reverse, padded; returns praas_frame_meta_bytes(f). */
+uint64_t praas_frame_meta_encode(const struct praas_frame *f,
+				 const uint8_t trace[PRAAS_TRACE_BYTES], const char *key,
+				 uint8_t *ret_meta);
 
 /* A frame as a ring descriptor. segment and offset say where the payload lies (its meta block
  * right before it). source, sequence and epoch are the channel's and do not travel;

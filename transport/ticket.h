@@ -44,6 +44,8 @@ struct praas_ticket {
 	uint8_t jti[PRAAS_ID_BYTES];         /* random, for logs */
 };
 
+struct praas_mac;
+
 /* 0; -EIO the crypto library failed. */
 int praas_ticket_controller_key(const uint8_t root[PRAAS_KEY_BYTES],
 				const uint8_t controller[PRAAS_ID_BYTES],
@@ -67,5 +69,10 @@ int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES], const uin
 			size_t wire_bytes, const struct praas_ticket_expect *expect,
 			struct praas_ticket *ret_ticket,
 			uint8_t ret_session_key[PRAAS_KEY_BYTES]);
+/* The same with a context keyed once with the controller's key (transport/mac.h): who checks many. */
+int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
+			      size_t wire_bytes, const struct praas_ticket_expect *expect,
+			      struct praas_ticket *ret_ticket,
+			      uint8_t ret_session_key[PRAAS_KEY_BYTES]);
 
 #endif

@@ -51,7 +51,9 @@ static inline void praas_buf_release(struct praas_buf *buf)
 struct praas_conn_events {
 	/* Connected (we) or accepted (they); frames may be sent. Not authenticated yet. */
 	void (*opened)(void *user, struct praas_conn *conn);
-	/* buf is given: release it (or send it on). head is checked; head.source is 0. */
+	/* buf is given: release it (or send it on). head is checked; head.source is peer_source,
+	 * whatever the peer wrote; head.deadline_ns is CLOCK_MONOTONIC. The memory is received
+	 * into again once buf is released, whatever references a pool may count. */
 	void (*frame)(void *user, struct praas_conn *conn, struct praas_buf *buf);
 	/* A buf given to send() is done: rc 0 sent, or why not. buf is released after return. */
 	void (*sent)(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc);
@@ -70,7 +72,21 @@ struct praas_conn {
 	uint64_t peer_source; /* identity that the ticket proved; 0 before */
 	uint64_t peer_rights; /* enum praas_right bits; 0 before */
 	uint64_t sends;       /* sequence of the last frame sent */
+	/* One observer of the connection's end, whoever ends it (NULL: none); it must not use
+	 * the connection. Set by transport/session.c, called by praas_conn_end(). */
+	void (*ended)(void *watcher);
+	void *watcher;        /* of ended */
 };
+
+/* Every transport calls it once per connection: before closed(), or in close(). */
+static inline void praas_conn_end(struct praas_conn *conn)
+{
+	void (*ended)(void *) = conn->ended;
+
+	conn->ended = NULL;
+	if (ended)
+		ended(conn->watcher);
+}
 
 static inline void praas_conn_set_events(struct praas_conn *conn,
 					 const struct praas_conn_events *events, void *user)
@@ -116,8 +132,9 @@ struct praas_transport_ops {
 		       struct praas_conn **ret_conn);
 	/* A buffer that this connection sends without copying. 0; -ENOBUFS (now), -EMSGSIZE. */
 	int (*alloc)(struct praas_conn *conn, uint64_t bytes, struct praas_buf **ret_buf);
-	/* 0: buf is given, until sent() (exactly once) after which the transport releases it;
-	 * head.sequence is set here. -EAGAIN the queue is full: it is still the caller's.
+	/* 0: buf is given, until sent() (exactly once, from poll) after which the transport
+	 * releases it; head.sequence and head.deadline_ns are changed here. It may wait for the
+	 * next poll() to leave. -EAGAIN the queue is full: it is still the caller's.
 	 * -ENOTCONN. buf may come from any memory; a foreign one may cost a copy. */
 	int (*send)(struct praas_conn *conn, struct praas_buf *buf);
 	/* At most budget units of work (frames, accepts); returns those done. Never blocks. */
@@ -126,7 +143,8 @@ struct praas_transport_ops {
 	 * the next poll() undoes the arming. -1 in ret_fd: nothing to wait for. */
 	int (*arm)(struct praas_port *port, int *ret_fd);
 	/* No upcall for conn after return, but sent(-ECANCELED) for queued buffers before it.
-	 * after_flush: what is queued is sent first, in the background, within stall_timeout. */
+	 * after_flush: what is queued is sent first, in the background, within stall_timeout;
+	 * sent(0) is told for it now. */
 	void (*close)(struct praas_conn *conn, bool after_flush);
 	void (*free)(struct praas_port *port);
 };
