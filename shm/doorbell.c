@@ -17,8 +17,9 @@
 #define PAUSES_MAX 32u /* about 1 µs */
 #define PAUSES_MIN 1u
 #define PAUSES_BETWEEN_YIELDS 8u /* while nobody else wants the core */
-#define SPIN_PAUSES 256u /* mode SPIN: a yield every 7 µs to see whether we are alone \
-			  */
+#define SPIN_PAUSES                                                                    \
+	256u /* mode SPIN: a yield every 7 µs to see whether we are alone             \
+	      */
 #define ALONE_NS_MAX 1000u
 #define CROWDED_SLACK_NS 300u
 #define YIELD_NS_MAX 2000000u

@@ -25,8 +25,9 @@ struct praas_segment {
 /* Flags of praas_segment_create(). */
 #define PRAAS_SEGMENT_POPULATE 0x1u /* fault all pages in now */
 #define PRAAS_SEGMENT_HUGE 0x2u /* 2 MiB pages when there are any, else small ones */
-#define PRAAS_SEGMENT_OWN 0x4u  /* only we write: not even root maps it writable later \
-				 */
+#define PRAAS_SEGMENT_OWN                                                              \
+	0x4u /* only we write: not even root maps it writable later                    \
+	      */
 
 #define PRAAS_SEGMENT_HUGE_BYTES (2ull << 20) /* HUGE works for multiples of it */
 
