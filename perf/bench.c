@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Runs contenders in turns and prints their lines.
+ */
+#include "perf/bench.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "perf/clock.h"
+
+struct praas_bench_options praas_options;
+
+static FILE *output;
+
+void praas_bench_output(void *file)
+{
+	output = file;
+}
+
+static void emit(const char *text)
+{
+	(void)fputs(text, stdout);
+	(void)fflush(stdout);
+	if (output) {
+		(void)fputs(text, output);
+		(void)fflush(output);
+	}
+}
+
+static void line(const char *bench, const char *variant, const char *format, va_list ap)
+{
+	char members[900];
+	char text[1100];
+
+	(void)vsnprintf(members, sizeof members, format, ap);
+	(void)snprintf(text, sizeof text, "{\"bench\":\"%s\",\"variant\":\"%s\",%s}\n",
+		       bench, variant, members);
+	emit(text);
+}
+
+void praas_bench_line(const char *bench, const char *variant, const char *format, ...)
+{
+	va_list ap;
+
+	va_start(ap, format);
+	line(bench, variant, format, ap);
+	va_end(ap);
+}
+
+void praas_bench_skip(const char *bench, const char *variant, const char *format, ...)
+{
+	char why[512];
+	va_list ap;
+
+	va_start(ap, format);
+	(void)vsnprintf(why, sizeof why, format, ap);
+	va_end(ap);
+	for (char *p = why; *p; p++)
+		if (*p == '"' || *p == '\\' || (unsigned char)*p < ' ')
+			*p = '\'';
+	praas_bench_line(bench, variant, "\"skipped\":\"%s\"", why);
+}
+
+void praas_bench_pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	(void)sched_setaffinity(0, sizeof set, &set); /* a wish */
+}
+
+static void pin_threads(int pid, int cpu)
+{
+	char path[64];
+	struct dirent *e;
+	cpu_set_t set;
+	DIR *dir;
+
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	(void)snprintf(path, sizeof path, "/proc/%d/task", pid);
+	dir = opendir(path);
+	while (dir && (e = readdir(dir)) != NULL)
+		if (e->d_name[0] != '.')
+			(void)sched_setaffinity((pid_t)strtol(e->d_name, NULL, 10),
+						sizeof set, &set);
+	if (dir)
+		(void)closedir(dir);
+}
+
+/* The parent of a process; -1 when it is gone. */
+static int parent_of(int pid)
+{
+	char path[64], buf[512];
+	const char *p;
+	size_t n;
+	FILE *f;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	n = fread(buf, 1, sizeof buf - 1, f);
+	(void)fclose(f);
+	buf[n] = '\0';
+	p = strrchr(buf, ')');
+	return p && strlen(p) > 4 ? (int)strtol(p + 4, NULL, 10) : -1;
+}
+
+static bool descends(int pid, int ancestor)
+{
+	for (unsigned depth = 0; pid > 1 && depth < 32; depth++) {
+		if (pid == ancestor)
+			return true;
+		pid = parent_of(pid);
+	}
+	return false;
+}
+
+void praas_bench_pin_tree(int pid, int cpu)
+{
+	DIR *dir = opendir("/proc");
+	struct dirent *e;
+
+	while (dir && (e = readdir(dir)) != NULL) {
+		int other = (int)strtol(e->d_name, NULL, 10);
+
+		if (other > 0 && descends(other, pid))
+			pin_threads(other, cpu);
+	}
+	if (dir)
+		(void)closedir(dir);
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+double praas_bench_median(double *v, unsigned n)
+{
+	if (n == 0)
+		return 0;
+	qsort(v, n, sizeof *v, compare_doubles);
+	return n % 2 ? v[n / 2] : (v[n / 2 - 1] + v[n / 2]) / 2;
+}
+
+static double scale_of(const struct praas_contender *c)
+{
+	return c->scale > 0 ? c->scale : 1.0;
+}
+
+/* Until the pollers of the round before have gone to sleep (they poll for up to 2 ms).
+ */
+static void settle(void)
+{
+	struct timespec pause = { .tv_nsec = 6000000 };
+
+	(void)nanosleep(&pause, NULL);
+}
+
+static void one_round(struct praas_contender *c, bool warm_up)
+{
+	static struct praas_hist h; /* too large for the stack */
+	uint64_t n = praas_options.quick ? c->n / 10 + 1 : c->n;
+	int rc;
+
+	memset(&h, 0, sizeof h);
+	settle();
+	rc = c->round(c, warm_up ? n / 10 + 1 : n, &h);
+	if (rc != 0) {
+		c->failed = rc;
+		return;
+	}
+	if (warm_up || c->rounds_done == PRAAS_ROUNDS_MAX)
+		return;
+	c->round_p50[c->rounds_done++] = praas_hist_quantile(&h, 0.5) * scale_of(c);
+	praas_hist_merge(&c->hist, &h);
+}
+
+/* The floor to compare with: the one named, else the fastest of that size. */
+static const struct praas_contender *floor_of(const struct praas_contender *all,
+					      unsigned count,
+					      const struct praas_contender *c)
+{
+	const struct praas_contender *best = NULL;
+
+	for (unsigned i = 0; i < count; i++) {
+		const struct praas_contender *f = &all[i];
+
+		if (f->role != PRAAS_ROLE_FLOOR || f->size != c->size || f->failed ||
+		    (c->versus && strcmp(f->variant, c->versus) != 0))
+			continue;
+		if (!best || praas_hist_quantile(&f->hist, 0.5) <
+				     praas_hist_quantile(&best->hist, 0.5))
+			best = f;
+	}
+	return best;
+}
+
+/* Median and spread of the ratios of the rounds that both did. */
+static void round_ratios(const struct praas_contender *a,
+			 const struct praas_contender *b, double ret[3])
+{
+	double r[PRAAS_ROUNDS_MAX];
+	unsigned n = a->rounds_done < b->rounds_done ? a->rounds_done : b->rounds_done;
+
+	for (unsigned i = 0; i < n; i++)
+		r[i] = b->round_p50[i] > 0 ? a->round_p50[i] / b->round_p50[i] : 0;
+	ret[0] = praas_bench_median(r, n);
+	ret[1] = n ? r[0] : 0;
+	ret[2] = n ? r[n - 1] : 0;
+}
+
+static void print_contender(const struct praas_contender *all, unsigned count,
+			    const struct praas_contender *c)
+{
+	const struct praas_contender *floor = floor_of(all, count, c);
+	char text[700];
+	double r[3];
+	int at;
+
+	at = snprintf(
+		text, sizeof text,
+		"\"size\":%llu,\"unit\":\"ns\",\"n\":%llu,\"p50\":%.1f,\"p99\":%.1f,"
+		"\"p999\":%.1f,\"waits\":\"%s\"",
+		(unsigned long long)c->size, (unsigned long long)c->hist.count,
+		praas_hist_quantile(&c->hist, 0.5) * scale_of(c),
+		praas_hist_quantile(&c->hist, 0.99) * scale_of(c),
+		praas_hist_quantile(&c->hist, 0.999) * scale_of(c), c->waits);
+	if (floor && c->role != PRAAS_ROLE_FLOOR) {
+		round_ratios(c, floor, r);
+		at += snprintf(text + at, sizeof text - (size_t)at,
+			       ",\"floor\":\"%s\",\"floor_p50\":%.1f,\"ratio\":%.3f,"
+			       "\"ratio_min\":%.3f,\"ratio_max\":%.3f",
+			       floor->variant,
+			       praas_hist_quantile(&floor->hist, 0.5) * scale_of(floor),
+			       r[0], r[1], r[2]);
+	}
+	praas_bench_line(c->bench, c->variant, "%s", text);
+	for (unsigned i = 0; i < count && c->role == PRAAS_ROLE_OURS; i++) {
+		const struct praas_contender *p = &all[i];
+
+		if (p->role != PRAAS_ROLE_PEER || p->failed || p->size != c->size)
+			continue;
+		round_ratios(p, c, r);
+		praas_bench_line(
+			c->bench, c->variant,
+			"\"size\":%llu,\"unit\":\"ns\",\"p50\":%.1f,\"peer\":\"%s\","
+			"\"peer_p50\":%.1f,\"speedup\":%.2f,\"speedup_min\":%.2f,"
+			"\"waits\":\"%s\",\"peer_waits\":\"%s\"",
+			(unsigned long long)c->size,
+			praas_hist_quantile(&c->hist, 0.5) * scale_of(c), p->variant,
+			praas_hist_quantile(&p->hist, 0.5) * scale_of(p), r[0], r[1],
+			c->waits, p->waits);
+	}
+}
+
+void praas_bench_run(struct praas_contender *c, unsigned count)
+{
+	unsigned rounds = praas_options.rounds;
+
+	for (unsigned i = 0; i < count; i++) {
+		memset(&c[i].hist, 0, sizeof c[i].hist);
+		c[i].rounds_done = 0;
+		c[i].failed = c[i].setup ? c[i].setup(&c[i]) : 0;
+		if (!c[i].failed)
+			one_round(&c[i], true);
+	}
+	for (unsigned r = 0; r < rounds && r < PRAAS_ROUNDS_MAX; r++)
+		for (unsigned i = 0; i < count; i++)
+			if (!c[i].failed)
+				one_round(&c[i], false);
+	for (unsigned i = 0; i < count; i++) {
+		if (c[i].failed)
+			praas_bench_skip(c[i].bench, c[i].variant, "size %llu: %s",
+					 (unsigned long long)c[i].size,
+					 strerror(-c[i].failed));
+		else
+			print_contender(c, count, &c[i]);
+	}
+	for (unsigned i = 0; i < count; i++)
+		if (c[i].teardown)
+			c[i].teardown(&c[i]);
+}

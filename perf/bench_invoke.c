@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `invoke`, `throughput`, `chain`: calls, beside the bare ring and the bare socket.
+ */
+#include "perf/call.h"
+
+static const struct praas_perf_call shm_direct = { .app = "worker",
+						   .process = "direct",
+						   .transport = "shm",
+						   .direct = true,
+						   .function = "noop" };
+static const struct praas_perf_call shm_direct_echo = { .app = "worker",
+							.process = "direct",
+							.transport = "shm",
+							.direct = true,
+							.function = "echo" };
+static const struct praas_perf_call shm_inline = {
+	.app = "inline", .process = "inline", .transport = "shm", .function = "noop"
+};
+static const struct praas_perf_call shm_controller = {
+	.app = "worker", .process = "relay", .transport = "shm", .function = "noop"
+};
+static const struct praas_perf_call tcp_inline = {
+	.app = "inline", .process = "inline", .transport = "tcp", .function = "echo"
+};
+static const struct praas_perf_call tcp_worker = {
+	.app = "worker", .process = "relay", .transport = "tcp", .function = "echo"
+};
+
+static void invoke_local(uint64_t size)
+{
+	struct praas_contender c[8];
+	unsigned n = 0;
+
+	praas_floor_ring(&c[n++], "invoke", size);
+	praas_floor_ring_3party(&c[n++], "invoke", size);
+	praas_perf_call_contender(&c[n++], "invoke", "shm-direct", &shm_direct, size,
+				  200000);
+	c[n - 1].versus = "ring";
+	praas_perf_call_contender(&c[n++], "invoke", "shm-direct-echo",
+				  &shm_direct_echo, size, 200000);
+	c[n - 1].versus = "ring";
+	praas_perf_call_contender(&c[n++], "invoke", "shm-inline", &shm_inline, size,
+				  200000);
+	c[n - 1].versus = "ring";
+	praas_perf_call_contender(&c[n++], "invoke", "shm-controller", &shm_controller,
+				  size, 20000);
+	c[n - 1].versus = "ring-3party-yield";
+	praas_bench_run(c, n);
+}
+
+static void invoke_remote(uint64_t size)
+{
+	struct praas_contender c[4];
+	uint64_t ops = size <= 4096      ? 10000
+		       : size <= 131072  ? 2000
+		       : size <= 2097152 ? 200
+					 : 40;
+	unsigned n = 0;
+
+	praas_floor_tcp(&c[n++], "invoke", size, true);
+	if (size >= 65536) /* where blocking sockets may be the faster ones */
+		praas_floor_tcp(&c[n++], "invoke", size, false);
+	praas_perf_call_contender(&c[n++], "invoke", "tcp-inline", &tcp_inline, size,
+				  ops);
+	praas_perf_call_contender(&c[n++], "invoke", "tcp-worker", &tcp_worker, size,
+				  ops);
+	praas_bench_run(c, n);
+}
+
+void praas_bench_invoke(void)
+{
+	static const uint64_t local[] = { 64, 1024, 65536, 1 << 20, 100 << 20 };
+	static const uint64_t remote[] = { 64, 1024, 65536, 1 << 20, 5 << 20 };
+
+	for (unsigned i = 0; i < sizeof local / sizeof local[0]; i++)
+		invoke_local(local[i]);
+	for (unsigned i = 0; i < sizeof remote / sizeof remote[0]; i++)
+		invoke_remote(remote[i]);
+}
+
+static void per_second(const struct praas_contender *c, unsigned inflight)
+{
+	double ns = praas_hist_quantile(&c->hist, 0.5) * c->scale;
+
+	if (!c->failed && ns > 0)
+		praas_bench_line(
+			c->bench, c->variant,
+			"\"size\":%llu,\"inflight\":%u,\"per_s\":%.0f,\"waits\":\"%s\"",
+			(unsigned long long)c->size, inflight, 1e9 / ns, c->waits);
+}
+
+void praas_bench_throughput(void)
+{
+	static const struct praas_perf_call direct = { .app = "worker",
+						       .process = "direct",
+						       .transport = "shm",
+						       .direct = true,
+						       .function = "noop",
+						       .inflight = 64 };
+	static const struct praas_perf_call in_line = { .app = "inline",
+							.process = "inline",
+							.transport = "shm",
+							.function = "noop",
+							.inflight = 64 };
+	static const struct praas_perf_call tcp = { .app = "inline",
+						    .process = "inline",
+						    .transport = "tcp",
+						    .function = "echo",
+						    .inflight = 64 };
+	static const struct praas_perf_call relay = { .app = "worker",
+						      .process = "relay",
+						      .transport = "tcp",
+						      .function = "echo",
+						      .inflight = 64 };
+	struct praas_contender c[4];
+
+	praas_floor_ring_stream(&c[0], "throughput");
+	praas_perf_pipeline_contender(&c[1], "throughput", "shm-direct", &direct, 64,
+				      1000000);
+	praas_perf_pipeline_contender(&c[2], "throughput", "shm-inline", &in_line, 64,
+				      1000000);
+	praas_bench_run(c, 3);
+	for (unsigned i = 0; i < 3; i++)
+		per_second(&c[i], 64);
+	/* A floor of frames as long as ours: 64 bytes of header, 64 of payload. */
+	praas_floor_tcp_stream(&c[0], "throughput", 64, 64);
+	praas_perf_pipeline_contender(&c[1], "throughput", "tcp-inline", &tcp, 64,
+				      200000);
+	praas_perf_pipeline_contender(&c[2], "throughput", "tcp-worker", &relay, 64,
+				      200000);
+	praas_bench_run(c, 3);
+	for (unsigned i = 0; i < 3; i++)
+		per_second(&c[i], 64);
+}
+
+void praas_bench_chain(void)
+{
+	static const struct praas_perf_call chain = { .app = "worker",
+						      .process = "chain",
+						      .transport = "shm",
+						      .direct = true,
+						      .function = "loop_chain",
+						      .loop = { .batch = 16,
+								.key = "noop" } };
+	static const struct praas_perf_call in_line = { .app = "inline",
+							.process = "chain",
+							.transport = "shm",
+							.function = "loop_chain",
+							.loop = { .batch = 16,
+								  .key = "noop" } };
+	struct praas_contender c[4];
+
+	praas_floor_ring(&c[0], "chain", 64);
+	praas_floor_mq(&c[1], "chain", 64);
+	praas_perf_loop_contender(&c[2], "chain", "local", &chain, 64, 5000);
+	praas_perf_loop_contender(&c[3], "chain", "local-inline", &in_line, 64, 5000);
+	c[2].versus = c[3].versus = "ring";
+	praas_bench_run(c, 4);
+}

@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `swap`, `wake`, `allocate`: the life cycle, through REST as users meet it.
+ */
+#include <errno.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "perf/call.h"
+#include "perf/clock.h"
+#include "perf/target.h"
+
+extern char **environ;
+
+#define OBJECT_BYTES (1u << 20)
+
+struct life {
+	struct praas_target *target;
+	char name[32];
+	uint32_t seed;
+};
+
+static int start(struct praas_contender *c)
+{
+	static unsigned serial;
+	struct life *k = calloc(1, sizeof *k);
+
+	if (!k)
+		return -ENOMEM;
+	c->data = k;
+	(void)snprintf(k->name, sizeof k->name, "life-%u", serial++);
+	return praas_target_start(&k->target);
+}
+
+static void teardown(struct praas_contender *c)
+{
+	struct life *k = c->data;
+
+	if (k && k->target)
+		(void)praas_process_delete(k->target->control, "inline", k->name);
+	free(k);
+	c->data = NULL;
+}
+
+/* New contents for the whole state, so that nothing of an earlier snapshot can be
+ * re-used. */
+static int refill(struct life *k, uint64_t bytes)
+{
+	struct praas_loop loop = { .n = (uint32_t)(bytes / OBJECT_BYTES),
+				   .batch = ++k->seed,
+				   .bytes = OBJECT_BYTES,
+				   .key = "part" };
+	praas_connection *conn;
+	int rc =
+		praas_target_connect(k->target, "inline", k->name, "shm", false, &conn);
+
+	if (rc != 0)
+		return rc;
+	rc = praas_perf_call_once(conn, "fill", &loop, sizeof loop);
+	praas_close(conn);
+	return rc;
+}
+
+static void time_add(struct praas_hist *h, uint64_t t0)
+{
+	praas_hist_add(h, praas_now_ns() - t0);
+}
+
+static int setup_swap(struct praas_contender *c)
+{
+	struct life *k;
+	int rc = start(c);
+
+	k = c->data;
+	return rc ? rc : praas_target_process(k->target, "inline", k->name);
+}
+
+static int round_out(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct life *k = c->data;
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0;
+
+		rc = refill(k, c->size);
+		t0 = praas_now_ns();
+		if (rc == 0)
+			rc = praas_process_swap_out(k->target->control, "inline",
+						    k->name);
+		time_add(h, t0);
+		if (rc == 0)
+			rc = praas_process_swap_in(k->target->control, "inline",
+						   k->name);
+	}
+	return rc;
+}
+
+static int round_in(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct life *k = c->data;
+	int rc = k->seed ? 0 : refill(k, c->size);
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0;
+
+		rc = praas_process_swap_out(k->target->control, "inline", k->name);
+		t0 = praas_now_ns();
+		if (rc == 0)
+			rc = praas_process_swap_in(k->target->control, "inline",
+						   k->name);
+		time_add(h, t0);
+	}
+	return rc;
+}
+
+static void ours(struct praas_contender *c, const char *bench, const char *variant,
+		 uint64_t size, int (*setup)(struct praas_contender *),
+		 int (*round)(struct praas_contender *, uint64_t, struct praas_hist *))
+{
+	*c = (struct praas_contender){ .bench = bench,
+				       .variant = variant,
+				       .role = PRAAS_ROLE_OURS,
+				       .waits = "adaptive",
+				       .size = size,
+				       .n = 1,
+				       .setup = setup,
+				       .round = round,
+				       .teardown = teardown };
+}
+
+void praas_bench_swap(void)
+{
+	static const uint64_t mib[] = { 1, 5, 10, 50, 100, 200, 400 };
+	struct praas_contender c[4];
+
+	for (unsigned i = 0; i < (praas_options.quick ? 4 : 7); i++) {
+		praas_floor_file(&c[0], "swap", mib[i] << 20, true);
+		praas_floor_file(&c[1], "swap", mib[i] << 20, false);
+		ours(&c[2], "swap", "out-file", mib[i] << 20, setup_swap, round_out);
+		c[2].versus = "file-write-fsync";
+		ours(&c[3], "swap", "in-file", mib[i] << 20, setup_swap, round_in);
+		c[3].versus = "file-read";
+		praas_bench_run(c, 4);
+	}
+}
+
+/* ---- wake: an invocation on a swapped process, to its reply ---- */
+
+static int call_noop(struct life *k)
+{
+	struct praas_connect_config config = { .transport = "shm" };
+	praas_connection *conn;
+	int rc = praas_connect(k->target->control, "inline", k->name, &config, &conn);
+
+	if (rc != 0)
+		return rc;
+	rc = praas_perf_call_once(conn, "noop", NULL, 0);
+	praas_close(conn);
+	return rc;
+}
+
+static int round_wake(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct life *k = c->data;
+	int rc = k->seed ? 0 : refill(k, c->size);
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0;
+
+		rc = praas_process_swap_out(k->target->control, "inline", k->name);
+		t0 = praas_now_ns();
+		if (rc == 0)
+			rc = call_noop(k);
+		time_add(h, t0);
+	}
+	return rc;
+}
+
+void praas_bench_wake(void)
+{
+	static const uint64_t mib[] = { 1, 50, 200 };
+	struct praas_contender c[3];
+
+	for (unsigned i = 0; i < 3; i++) {
+		ours(&c[i], "wake", "file", mib[i] << 20, setup_swap, round_wake);
+		c[i].n = 3;
+	}
+	praas_bench_run(c, 3);
+}
+
+/* ---- allocate: REST create to the data plane's first answer ---- */
+
+static int round_allocate(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct life *k = c->data;
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0 = praas_now_ns();
+
+		rc = praas_process_create(k->target->control, "inline", k->name, NULL);
+		if (rc == 0)
+			rc = call_noop(k);
+		time_add(h, t0);
+		if (rc == 0)
+			rc = praas_process_delete(k->target->control, "inline",
+						  k->name);
+	}
+	return rc;
+}
+
+/* A program of ours, started, until it says that it runs. */
+static int round_spawn(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	char exe[600];
+	char *argv[] = { exe, (char[]){ "--ready" }, NULL };
+
+	(void)c;
+	(void)snprintf(exe, sizeof exe, "%s/praas-perf", praas_options.bin);
+	for (uint64_t i = 0; i < n; i++) {
+		uint64_t t0 = praas_now_ns();
+		posix_spawn_file_actions_t fa;
+		int out[2], rc;
+		char byte;
+		pid_t pid;
+
+		if (pipe(out) != 0)
+			return -errno;
+		(void)posix_spawn_file_actions_init(&fa);
+		(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
+		rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);
+		(void)posix_spawn_file_actions_destroy(&fa);
+		(void)close(out[1]);
+		if (rc == 0 && read(out[0], &byte, 1) != 1)
+			rc = -EPROTO;
+		time_add(h, t0);
+		(void)close(out[0]);
+		if (rc != 0)
+			return rc;
+		(void)waitpid(pid, NULL, 0);
+	}
+	return 0;
+}
+
+void praas_bench_allocate(void)
+{
+	struct praas_contender c[2];
+
+	c[0] = (struct praas_contender){ .bench = "allocate",
+					 .variant = "vfork-exec",
+					 .role = PRAAS_ROLE_FLOOR,
+					 .waits = "block",
+					 .n = 50,
+					 .round = round_spawn };
+	ours(&c[1], "allocate", "local", 0, start, round_allocate);
+	c[1].n = 20;
+	praas_bench_run(c, 2);
+}

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `idle` and `growth`: what a process costs that does nothing, and how latency grows
+ * with the number of connections and keys.
+ */
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "perf/call.h"
+#include "perf/clock.h"
+#include "perf/target.h"
+
+#define IDLE_PROCESSES 10u
+#define POINTS_MAX 8u
+#define CONNECTIONS_MAX 1000u
+
+/* CPU time of an OS process in clock ticks, its threads included. */
+static uint64_t cpu_ticks(int pid)
+{
+	unsigned long long user = 0, sys = 0;
+	char path[64], buf[600];
+	size_t n = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/stat", pid);
+	f = fopen(path, "re");
+	if (f) {
+		n = fread(buf, 1, sizeof buf - 1, f);
+		(void)fclose(f);
+	}
+	buf[n] = '\0';
+	if (n && strrchr(buf, ')'))
+		(void)sscanf(strrchr(buf, ')') + 2,
+			     "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
+			     &user, &sys);
+	return user + sys;
+}
+
+/* Private bytes of an OS process. */
+static uint64_t private_bytes(int pid)
+{
+	unsigned long long kib, sum = 0;
+	char path[64], text[256];
+	FILE *f;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
+	f = fopen(path, "re");
+	while (f && fgets(text, sizeof text, f))
+		if (sscanf(text, "Private_%*[A-Za-z]: %llu kB", &kib) == 1)
+			sum += kib;
+	if (f)
+		(void)fclose(f);
+	return sum * 1024u;
+}
+
+void praas_bench_idle(void)
+{
+	struct praas_target *t;
+	int pids[IDLE_PROCESSES];
+	double memory[IDLE_PROCESSES];
+	uint64_t before = 0, after = 0, t0;
+	double seconds;
+
+	if (praas_target_start(&t) != 0) {
+		praas_bench_skip("idle", "cpu", "the service does not start");
+		return;
+	}
+	for (unsigned i = 0; i < IDLE_PROCESSES; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "idle-%u", i);
+		if (praas_target_process(t, "inline", name) != 0)
+			return;
+		pids[i] = praas_target_os_pid(t, "inline", name);
+	}
+	(void)sleep(2); /* until the pollers sleep */
+	for (unsigned i = 0; i < IDLE_PROCESSES; i++)
+		before += cpu_ticks(pids[i]);
+	t0 = praas_now_ns();
+	(void)sleep(praas_options.quick ? 3 : 10);
+	seconds = (double)(praas_now_ns() - t0) / 1e9;
+	for (unsigned i = 0; i < IDLE_PROCESSES; i++) {
+		after += cpu_ticks(pids[i]);
+		memory[i] = (double)private_bytes(pids[i]);
+	}
+	praas_bench_line(
+		"idle", "cpu", "\"unit\":\"percent\",\"processes\":%u,\"p50\":%.4f",
+		IDLE_PROCESSES,
+		100.0 * (double)(after - before) / (double)sysconf(_SC_CLK_TCK) /
+			seconds / IDLE_PROCESSES);
+	praas_bench_line("idle", "memory",
+			 "\"unit\":\"bytes\",\"processes\":%u,\"p50\":%.0f",
+			 IDLE_PROCESSES, praas_bench_median(memory, IDLE_PROCESSES));
+	for (unsigned i = 0; i < IDLE_PROCESSES; i++) {
+		char name[16];
+
+		(void)snprintf(name, sizeof name, "idle-%u", i);
+		(void)praas_process_delete(t->control, "inline", name);
+	}
+}
+
+/* ---- growth ---- */
+
+struct points {
+	unsigned count;
+	double n[POINTS_MAX], p50[POINTS_MAX];
+};
+
+/* Slope of log p50 over log n, least squares: 0 is flat, 1 is proportional. */
+static double slope(const struct points *p)
+{
+	double sx = 0, sy = 0, sxx = 0, sxy = 0, k = p->count;
+
+	for (unsigned i = 0; i < p->count; i++) {
+		double x = log(p->n[i]), y = log(p->p50[i]);
+
+		sx += x;
+		sy += y;
+		sxx += x * x;
+		sxy += x * y;
+	}
+	return k * sxx - sx * sx > 0 ? (k * sxy - sx * sy) / (k * sxx - sx * sx) : 0;
+}
+
+static void print_points(const char *variant, const struct points *p)
+{
+	char text[400];
+	int at = 0;
+
+	for (unsigned i = 0; i < p->count; i++)
+		at += snprintf(text + at, sizeof text - (size_t)at, "%s[%.0f,%.1f]",
+			       i ? "," : "", p->n[i], p->p50[i]);
+	praas_bench_line("growth", variant,
+			 "\"unit\":\"ns\",\"slope\":%.4f,\"points\":[%s]", slope(p),
+			 text);
+}
+
+/* Median of the samples that a measuring function returns. */
+static int measure(praas_connection *conn, const char *function,
+		   const struct praas_loop *loop, double *ret_p50)
+{
+	static struct praas_hist h;
+	struct praas_call call = { .data = loop, .bytes = sizeof *loop };
+	struct praas_result r;
+	int rc = praas_function_lookup(conn, function, &call.function);
+
+	if (rc == 0)
+		rc = praas_call(conn, &call, &r);
+	if (rc != 0)
+		return rc;
+	memset(&h, 0, sizeof h);
+	for (size_t i = 0; r.status == 0 && i < r.view.bytes / sizeof(uint32_t); i++)
+		praas_hist_add(&h, ((const uint32_t *)r.view.data)[i]);
+	rc = r.status ? -EIO : 0;
+	praas_result_release(conn, &r);
+	*ret_p50 = praas_hist_quantile(&h, 0.5);
+	return rc;
+}
+
+/* Keys from 1 to keys_max: fill up to n, then measure one of them. */
+static void growth_keys(const char *variant, const char *fill, const char *function,
+			uint32_t batch, uint32_t keys_max)
+{
+	static const struct praas_perf_call open = { .app = "inline",
+						     .process = "growth",
+						     .transport = "shm",
+						     .function = "noop" };
+	struct points p = { 0 };
+	praas_connection *conn;
+	uint32_t fn, have = 0;
+	int rc = praas_perf_call_open(&open, &conn, &fn);
+
+	for (uint32_t n = 1; rc == 0 && n <= keys_max && p.count < POINTS_MAX;
+	     n *= 10) {
+		while (rc == 0 && have < n) {
+			uint32_t more = n - have > 10000 ? 10000 : n - have;
+			struct praas_loop loop = { .n = more,
+						   .batch = have,
+						   .bytes = 16 };
+
+			/* State keys start anew at 0: one prefix a piece. */
+			(void)snprintf(loop.key, sizeof loop.key, "g%u", have);
+			rc = praas_perf_call_once(conn, fill, &loop, sizeof loop);
+			have += more;
+		}
+		if (rc == 0) {
+			struct praas_loop loop = {
+				.n = 2000, .batch = batch, .bytes = 16, .key = "g0-0"
+			};
+
+			rc = measure(conn, function, &loop, &p.p50[p.count]);
+			p.n[p.count++] = n;
+		}
+	}
+	if (rc != 0)
+		praas_bench_skip("growth", variant, "at %u keys: %s", have,
+				 strerror(-rc));
+	else
+		print_points(variant, &p);
+	if (have)
+		praas_close(conn);
+}
+
+static void growth_connections(void)
+{
+	static const struct praas_perf_call open = { .app = "inline",
+						     .process = "growth-conn",
+						     .transport = "tcp",
+						     .function = "noop" };
+	static praas_connection *conns[CONNECTIONS_MAX];
+	static struct praas_hist h;
+	struct points p = { 0 };
+	uint32_t fn = 0, have = 0;
+	int rc = 0;
+
+	for (uint32_t n = 1; rc == 0 && n <= CONNECTIONS_MAX; n *= 10) {
+		struct praas_call call = { .function = fn };
+		struct praas_result r;
+
+		while (rc == 0 && have < n)
+			rc = praas_perf_call_open(&open, &conns[have], &call.function),
+			have++;
+		if (rc != 0)
+			break;
+		fn = call.function;
+		memset(&h, 0, sizeof h);
+		for (unsigned i = 0; rc == 0 && i < 3000; i++) {
+			uint64_t t0 = praas_perf_ticks();
+
+			rc = praas_call(conns[0], &call, &r);
+			if (rc == 0)
+				praas_result_release(conns[0], &r);
+			praas_hist_add(&h,
+				       praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
+		}
+		p.n[p.count] = n;
+		p.p50[p.count++] = praas_hist_quantile(&h, 0.5);
+	}
+	if (rc != 0)
+		praas_bench_skip("growth", "connections", "at %u: %s", have,
+				 strerror(-rc));
+	else
+		print_points("connections", &p);
+	for (uint32_t i = 0; i < have; i++)
+		praas_close(conns[i]);
+}
+
+void praas_bench_growth(void)
+{
+	uint32_t keys = praas_options.quick ? 10000 : 1000000;
+
+	growth_connections();
+	growth_keys("state-keys", "fill", "loop_get", 64, keys);
+	growth_keys("mailbox-keys", "fill_mail", "loop_message", 16, keys);
+}

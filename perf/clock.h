@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Time stamps of the benchmarks: the time-stamp counter, calibrated once against
+ * CLOCK_MONOTONIC (about 20 ns a reading pair, included in what is measured).
+ */
+#ifndef PRAAS_PERF_CLOCK_H
+#define PRAAS_PERF_CLOCK_H
+
+#include <stdint.h>
+
+#include "internal/base.h"
+
+/* Nanoseconds per tick; set by praas_perf_clock_init(). */
+extern double praas_perf_ns_per_tick;
+
+/* Calibrates for about 20 ms. */
+void praas_perf_clock_init(void);
+
+static inline uint64_t praas_perf_ticks(void)
+{
+#if defined(__x86_64__)
+	uint32_t aux;
+
+	return __builtin_ia32_rdtscp(&aux);
+#else
+	return praas_now_ns();
+#endif
+}
+
+static inline uint64_t praas_perf_ticks_to_ns(uint64_t ticks)
+{
+	return (uint64_t)((double)ticks * praas_perf_ns_per_tick);
+}
+
+#endif

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Starts and stops the system under test.
+ */
+#include "perf/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "internal/base.h"
+
+extern char **environ;
+
+static struct praas_target target;
+
+/* Removes the folder of the run; what it may hold is ours alone. */
+static void remove_dir(const char *dir)
+{
+	char *argv[] = { (char[]){ "rm" }, (char[]){ "-rf" }, (char[]){ "--" }, NULL,
+			 NULL };
+	char copy[128];
+	pid_t pid;
+
+	(void)snprintf(copy, sizeof copy, "%s", dir);
+	argv[3] = copy;
+	if (posix_spawnp(&pid, "rm", NULL, NULL, argv, environ) == 0)
+		(void)waitpid(pid, NULL, 0);
+}
+
+static void stop(void)
+{
+	if (target.pid <= 0 || target.control == NULL)
+		return;
+	praas_control_close(target.control);
+	target.control = NULL;
+	(void)kill(target.pid, SIGTERM);
+	(void)waitpid(target.pid, NULL, 0);
+	remove_dir(target.dir);
+}
+
+/* Reads the one line that praas-control prints when it is ready: {"url":…}. */
+static int read_ready(int fd, char *url, size_t url_bytes)
+{
+	char text[512];
+	size_t n = 0;
+	json_t *o;
+	const char *s;
+	int rc = -EPROTO;
+
+	while (n < sizeof text - 1 && read(fd, text + n, 1) == 1 && text[n] != '\n')
+		n++;
+	text[n] = '\0';
+	o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
+	s = json_string_value(json_object_get(o, "url"));
+	if (s) {
+		(void)snprintf(url, url_bytes, "%s", s);
+		rc = 0;
+	}
+	json_decref(o);
+	return rc;
+}
+
+static int spawn_control(const char *token_file)
+{
+	char exe[600], ctl[600], wrk[600], dir[160];
+	char *argv[] = { exe,
+			 (char[]){ "--data" },
+			 dir,
+			 (char[]){ "--listen" },
+			 (char[]){ "127.0.0.1:0" },
+			 (char[]){ "--token-file" },
+			 NULL,
+			 (char[]){ "--controller" },
+			 ctl,
+			 (char[]){ "--worker" },
+			 wrk,
+			 NULL };
+	posix_spawn_file_actions_t fa;
+	char tokens[200];
+	int out[2], rc;
+	pid_t pid;
+
+	(void)snprintf(exe, sizeof exe, "%s/praas-control", praas_options.bin);
+	(void)snprintf(ctl, sizeof ctl, "%s/praas-controller", praas_options.bin);
+	(void)snprintf(wrk, sizeof wrk, "%s/praas-worker", praas_options.bin);
+	(void)snprintf(dir, sizeof dir, "%s/data", target.dir);
+	(void)snprintf(tokens, sizeof tokens, "%s", token_file);
+	argv[6] = tokens;
+	if (pipe2(out, O_CLOEXEC) != 0)
+		return -errno;
+	(void)posix_spawn_file_actions_init(&fa);
+	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
+	rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&fa);
+	(void)close(out[1]);
+	if (rc == 0) {
+		target.pid = pid;
+		rc = read_ready(out[0], target.url, sizeof target.url);
+	}
+	(void)close(out[0]);
+	return rc;
+}
+
+static int create_app(const char *name, const char *isolation)
+{
+	char body[1024], *answer = NULL;
+	int status = 0, rc;
+
+	(void)snprintf(
+		body, sizeof body,
+		"{\"name\":\"%s\",\"code\":\"%s\",\"isolation\":\"%s\",\"resources\":"
+		"{\"memory_bytes\":4294967296,\"concurrency\":1}}",
+		name, praas_options.functions, isolation);
+	rc = praas_control_request(target.control, "POST", "/v1/apps",
+				   "application/json", body, strlen(body), &status,
+				   &answer, NULL);
+	if (rc == 0 && status / 100 != 2) {
+		(void)fprintf(stderr, "praas-perf: application %s: %d %s\n", name,
+			      status, answer ? answer : "");
+		rc = -EPROTO;
+	}
+	free(answer);
+	return rc;
+}
+
+static int prepare_dir(char token_file[200])
+{
+	FILE *f;
+
+	(void)snprintf(target.dir, sizeof target.dir, "%.90s/praas-perf-XXXXXX",
+		       praas_options.work);
+	if (!mkdtemp(target.dir))
+		return -errno;
+	(void)chmod(target.dir, 0755);
+	(void)snprintf(token_file, 200, "%s/token", target.dir);
+	(void)snprintf(target.token, sizeof target.token, "perf-%d-%llx", (int)getpid(),
+		       (unsigned long long)praas_now_ns());
+	f = fopen(token_file, "we");
+	if (!f)
+		return -errno;
+	(void)fchmod(fileno(f), 0600);
+	(void)fprintf(f, "%s\n", target.token);
+	return fclose(f) ? -errno : 0;
+}
+
+int praas_target_start(struct praas_target **ret_target)
+{
+	char token_file[200];
+	int rc;
+
+	if (target.control) {
+		*ret_target = &target;
+		return 0;
+	}
+	if (target.pid < 0)
+		return -ENOTCONN; /* failed before; said then */
+	rc = prepare_dir(token_file);
+	if (rc == 0)
+		rc = spawn_control(token_file);
+	if (rc == 0)
+		rc = praas_control_open(target.url, target.token, &target.control);
+	if (rc == 0) {
+		(void)atexit(stop);
+		rc = create_app("inline", "inline");
+	}
+	if (rc == 0)
+		rc = create_app("worker", "worker");
+	if (rc != 0) {
+		(void)fprintf(stderr, "praas-perf: the service does not start: %s\n",
+			      strerror(-rc));
+		stop();
+		target.pid = -1;
+		return rc;
+	}
+	*ret_target = &target;
+	return 0;
+}
+
+int praas_target_process(struct praas_target *t, const char *app, const char *name)
+{
+	int rc = praas_process_create(t->control, app, name, NULL);
+
+	if (rc != 0)
+		(void)fprintf(stderr, "praas-perf: process %s/%s: %s (%s)\n", app, name,
+			      strerror(-rc), praas_error());
+	return rc;
+}
+
+int praas_target_os_pid(struct praas_target *t, const char *app, const char *name)
+{
+	char path[200], *body = NULL;
+	int status = 0, pid = -1;
+
+	(void)snprintf(path, sizeof path, "/v1/apps/%s/processes/%s", app, name);
+	if (praas_control_request(t->control, "GET", path, NULL, NULL, 0, &status,
+				  &body, NULL) == 0 &&
+	    status == 200) {
+		json_t *o = json_loads(body, 0, NULL);
+
+		if (json_is_integer(json_object_get(o, "os_pid")))
+			pid = (int)json_integer_value(json_object_get(o, "os_pid"));
+		json_decref(o);
+	}
+	free(body);
+	return pid;
+}
+
+int praas_target_connect(struct praas_target *t, const char *app, const char *name,
+			 const char *transport, bool direct,
+			 praas_connection **ret_conn)
+{
+	struct praas_connect_config config = { .transport = transport,
+					       .no_direct = !direct };
+	int rc = praas_connect(t->control, app, name, &config, ret_conn);
+	int pid;
+
+	if (rc != 0) {
+		(void)fprintf(stderr, "praas-perf: connect %s/%s by %s: %s (%s)\n", app,
+			      name, transport, strerror(-rc), praas_error());
+		return rc;
+	}
+	pid = praas_target_os_pid(t, app, name);
+	if (pid > 0)
+		praas_bench_pin_tree(pid, praas_options.cpu_server);
+	return 0;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The system under test: a control service of our own in a temporary folder, with one
+ * application per isolation, and the stop of it all.
+ */
+#ifndef PRAAS_PERF_TARGET_H
+#define PRAAS_PERF_TARGET_H
+
+#include <praas/client.h>
+
+#include "perf/bench.h"
+
+struct praas_target {
+	struct praas_control *control;
+	int pid;       /* of praas-control */
+	char dir[128]; /* its data */
+	char url[128];
+	char token[128];
+};
+
+/* Starts praas-control and makes the applications "inline" and "worker" from the
+ * benchmark functions. 0 or negative errno (said on stderr). Started once, stopped at
+ * exit. */
+int praas_target_start(struct praas_target **ret_target);
+
+/* A new process of that application, named; memory limit and workers as given. */
+int praas_target_process(struct praas_target *t, const char *app, const char *name);
+
+/* Operating system's pid of the controller of a process; -1 unknown. */
+int praas_target_os_pid(struct praas_target *t, const char *app, const char *name);
+
+/* Connection to a process over that transport; the server side is moved to the server's
+ * core. */
+int praas_target_connect(struct praas_target *t, const char *app, const char *name,
+			 const char *transport, bool direct,
+			 praas_connection **ret_conn);
+
+#endif
