@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * praas.json: which functions a code folder has.
+ *
+ *   {"functions": {"reduce": {"library": "libreduce.so", "symbol": "reduce",
+ *        "trigger": {"type": "multi-source", "count": 4, "timeout_ms": 1000},
+ *        "concurrency": "serial"}}}
+ *
+ * library is a path inside the folder; symbol is the function's name when it is left out; trigger
+ * is "standard" and concurrency "parallel" ("serial", "serial-per-key") when left out. A
+ * "description" may stand anywhere an object may. Anything else is refused.
+ */
+#ifndef PRAAS_CONTROLLER_MANIFEST_H
+#define PRAAS_CONTROLLER_MANIFEST_H
+
+#include <stddef.h>
+
+#include "controller/json.h"
+#include "dataplane/executor.h"
+
+#define PRAAS_MANIFEST_FILE "praas.json"
+#define PRAAS_MANIFEST_BYTES_MAX (1024u * 1024u)
+#define PRAAS_MANIFEST_FUNCTIONS_MAX 1024u
+
+struct praas_manifest {
+	struct praas_function *functions; /* sorted by name: their numbers are their places */
+	uint32_t count;
+};
+
+/* code: absolute path of the folder. Returns 0; -EINVAL and says why in error; -ENOMEM. */
+int praas_manifest_parse(const char *text, size_t bytes, const char *code,
+			 struct praas_manifest *ret_manifest,
+			 char error[PRAAS_JSON_ERROR_MAX]);
+
+/* The same from the folder's praas.json; looks that the libraries are there, too. */
+int praas_manifest_load(const char *code, struct praas_manifest *ret_manifest,
+			char error[PRAAS_JSON_ERROR_MAX]);
+
+/* A zeroed one is allowed. */
+void praas_manifest_release(struct praas_manifest *manifest);
+
+#endif

@@ -1,0 +1,327 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/store/slot_log.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+/*
+ * Entry: a header of 128 bytes, little-endian, and the body.
+ *    0 magic u64           8 version u32      12 kind u32       16 pid u64
+ *   24 generation u64     32 slot u64         40 epoch u32      44 body bytes u32
+ *   48 tenant 16          64 nonce 16         80 key id u64 (0: not sealed)   88 zero u64
+ *   96 XXH3-128 of the body                  112 XXH3-128 of the bytes before
+ */
+
+#define MAGIC 0x31474f4c53415250ull /* "PRASLOG1" */
+#define VERSION 1u
+#define FORWARD_MAX 1000000u /* slots that one refresh reads */
+
+static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_le(const uint8_t *from, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		value |= (uint64_t)from[i] << (8 * i);
+	return value;
+}
+
+static void checksum(const uint8_t *data, size_t bytes, uint8_t ret_sum[16])
+{
+	XXH128_canonical_t sum;
+
+	XXH128_canonicalFromHash(&sum, XXH3_128bits(data, bytes));
+	memcpy(ret_sum, sum.digest, 16);
+}
+
+size_t praas_slot_encode(const struct praas_slot_id *id, const struct praas_slot_entry *entry,
+			 uint8_t *ret_data)
+{
+	uint8_t *h = ret_data;
+
+	memset(h, 0, PRAAS_SLOT_HEADER_BYTES);
+	put_le(h, MAGIC, 8);
+	put_le(h + 8, VERSION, 4);
+	put_le(h + 12, entry->kind, 4);
+	put_le(h + 16, id->pid, 8);
+	put_le(h + 24, id->generation, 8);
+	put_le(h + 32, entry->slot, 8);
+	put_le(h + 40, entry->epoch, 4);
+	put_le(h + 44, entry->body_bytes, 4);
+	memcpy(h + 48, id->tenant, 16);
+	memcpy(h + 64, entry->nonce, 16);
+	memcpy(h + PRAAS_SLOT_HEADER_BYTES, entry->body, entry->body_bytes);
+	checksum(h + PRAAS_SLOT_HEADER_BYTES, entry->body_bytes, h + 96);
+	checksum(h, 112, h + 112);
+	return PRAAS_SLOT_HEADER_BYTES + entry->body_bytes;
+}
+
+int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot, const uint8_t *data,
+		      size_t bytes, struct praas_slot_entry *ret_entry)
+{
+	uint8_t sum[16];
+	uint64_t kind, body_bytes;
+
+	if (bytes < PRAAS_SLOT_HEADER_BYTES)
+		return -EPROTO;
+	checksum(data, 112, sum);
+	if (memcmp(sum, data + 112, 16) != 0 || get_le(data, 8) != MAGIC ||
+	    get_le(data + 8, 4) != VERSION)
+		return -EPROTO;
+	kind = get_le(data + 12, 4);
+	body_bytes = get_le(data + 44, 4);
+	if (kind < PRAAS_SLOT_ACT || kind > PRAAS_SLOT_KEEP ||
+	    body_bytes > PRAAS_SLOT_BODY_MAX ||
+	    body_bytes != bytes - PRAAS_SLOT_HEADER_BYTES)
+		return -EPROTO;
+	if (get_le(data + 16, 8) != id->pid || get_le(data + 24, 8) != id->generation ||
+	    get_le(data + 32, 8) != slot || memcmp(data + 48, id->tenant, 16) != 0 ||
+	    get_le(data + 80, 8) != 0 || get_le(data + 88, 8) != 0)
+		return -EPROTO;
+	checksum(data + PRAAS_SLOT_HEADER_BYTES, (size_t)body_bytes, sum);
+	if (memcmp(sum, data + 96, 16) != 0)
+		return -EPROTO;
+	ret_entry->slot = slot;
+	ret_entry->epoch = (uint32_t)get_le(data + 40, 4);
+	ret_entry->kind = (uint8_t)kind;
+	memcpy(ret_entry->nonce, data + 64, 16);
+	ret_entry->body_bytes = (uint32_t)body_bytes;
+	memcpy(ret_entry->body, data + PRAAS_SLOT_HEADER_BYTES, (size_t)body_bytes);
+	return 0;
+}
+
+enum praas_slot_verdict praas_slot_judge(uint32_t epoch,
+					 const uint8_t nonce[PRAAS_SLOT_NONCE_BYTES],
+					 const struct praas_slot_entry *found)
+{
+	if (memcmp(found->nonce, nonce, PRAAS_SLOT_NONCE_BYTES) == 0)
+		return PRAAS_SLOT_OURS;
+	/* A second writer of our own epoch is as bad as a later one; our own earlier entries
+	 * lie behind the cursor. */
+	if (found->kind == PRAAS_SLOT_TOMB || found->epoch >= epoch)
+		return PRAAS_SLOT_FENCED;
+	return PRAAS_SLOT_PASS;
+}
+
+void praas_slot_key(uint64_t slot, char ret_key[PRAAS_STORE_KEY_MAX + 1])
+{
+	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "log/%020" PRIu64, slot); /* fits */
+}
+
+int praas_slot_log_read(const struct praas_slot_log *log, uint64_t slot,
+			struct praas_slot_entry *ret_entry)
+{
+	char key[PRAAS_STORE_KEY_MAX + 1];
+	uint8_t *data;
+	size_t bytes;
+	int rc;
+
+	praas_slot_key(slot, key);
+	rc = praas_store_get_all(log->store, key,
+				 PRAAS_SLOT_HEADER_BYTES + PRAAS_SLOT_BODY_MAX, &data,
+				 &bytes);
+	if (rc != 0)
+		return rc == -EMSGSIZE ? -EPROTO : rc;
+	rc = praas_slot_decode(&log->id, slot, data, bytes, ret_entry);
+	free(data);
+	return rc;
+}
+
+/* What an entry at the cursor means for our knowledge; the cursor passes it. */
+static void account(struct praas_slot_log *log, const struct praas_slot_entry *entry)
+{
+	if (entry->kind == PRAAS_SLOT_SNAP || entry->kind == PRAAS_SLOT_REL) {
+		log->previous_slot = log->snapshot_slot;
+		log->snapshot_slot = entry->slot;
+	}
+	if (entry->kind == PRAAS_SLOT_TOMB)
+		log->tomb = true;
+	if (entry->epoch > log->epoch_max)
+		log->epoch_max = entry->epoch;
+	log->last_kind = entry->kind;
+	log->cursor = entry->slot + 1;
+}
+
+static int forward(struct praas_slot_log *log, struct praas_slot_entry *entry)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < FORWARD_MAX; i++) {
+		rc = praas_slot_log_read(log, log->cursor, entry);
+		if (rc == 0)
+			account(log, entry);
+	}
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The last slot that has a name of the right form. */
+static int note_last(void *user, const char *key)
+{
+	uint64_t *last = user;
+	char *end;
+	unsigned long long slot = strtoull(key + 4, &end, 10);
+
+	if (strlen(key) == 24 && *end == '\0')
+		*last = slot;
+	return 0;
+}
+
+/*
+ * Epochs do not decrease along the log and there is no gap: so what matters of the past is the
+ * last entry and the last two snapshots, found by reading backward from the last name listed;
+ * from there on the log is read forward, slot by slot.
+ */
+static int find_snapshots(struct praas_slot_log *log, uint64_t last,
+			  struct praas_slot_entry *entry)
+{
+	int rc = 0;
+
+	log->cursor = last;
+	for (uint64_t slot = last; rc == 0; slot--) {
+		rc = praas_slot_log_read(log, slot, entry);
+		if (rc != 0) {
+			log->cursor = slot;
+			return rc == -ENOENT ? -EPROTO : rc; /* a gap */
+		}
+		if (slot == last) {
+			log->epoch_max = entry->epoch;
+			log->last_kind = entry->kind;
+			log->tomb = entry->kind == PRAAS_SLOT_TOMB;
+		}
+		if (entry->kind == PRAAS_SLOT_SNAP || entry->kind == PRAAS_SLOT_REL) {
+			if (log->snapshot_slot == PRAAS_SLOT_NONE)
+				log->snapshot_slot = slot;
+			else
+				log->previous_slot = slot;
+		}
+		if (log->previous_slot != PRAAS_SLOT_NONE || slot == 0)
+			break;
+	}
+	log->cursor = last + 1;
+	return rc;
+}
+
+int praas_slot_log_open(struct praas_store *store, const struct praas_slot_id *id,
+			struct praas_slot_log *ret_log)
+{
+	struct praas_slot_entry *entry = malloc(sizeof(*entry));
+	uint64_t last = PRAAS_SLOT_NONE;
+	int rc;
+
+	if (!entry)
+		return -ENOMEM;
+	*ret_log = (struct praas_slot_log){ .store = store,
+					    .id = *id,
+					    .snapshot_slot = PRAAS_SLOT_NONE,
+					    .previous_slot = PRAAS_SLOT_NONE };
+	rc = store->ops->list(store, "log/", NULL, note_last, &last);
+	if (rc == 0 && last != PRAAS_SLOT_NONE)
+		rc = find_snapshots(ret_log, last, entry);
+	if (rc == 0)
+		rc = forward(ret_log, entry);
+	free(entry);
+	return rc;
+}
+
+int praas_slot_log_refresh(struct praas_slot_log *log)
+{
+	struct praas_slot_entry *entry = malloc(sizeof(*entry));
+	int rc;
+
+	if (!entry)
+		return -ENOMEM;
+	rc = forward(log, entry);
+	free(entry);
+	return rc;
+}
+
+static bool is_zero(const uint8_t *data, size_t bytes)
+{
+	uint8_t any = 0;
+
+	for (size_t i = 0; i < bytes; i++)
+		any |= data[i];
+	return any == 0;
+}
+
+/* What the slot at the cursor says to us. 0 it is our entry; -EAGAIN it was another's, passed:
+ * try the next; -ESTALE. */
+static int look(struct praas_slot_log *log, const struct praas_slot_entry *entry,
+		struct praas_slot_entry *found)
+{
+	int rc = praas_slot_log_read(log, log->cursor, found);
+
+	if (rc != 0)
+		return rc;
+	switch (praas_slot_judge(entry->epoch, entry->nonce, found)) {
+	case PRAAS_SLOT_OURS:
+		return 0;
+	case PRAAS_SLOT_PASS:
+		account(log, found);
+		return -EAGAIN;
+	case PRAAS_SLOT_FENCED:
+		break;
+	}
+	log->fenced = true;
+	return -ESTALE;
+}
+
+/* One attempt at the cursor. As look(); also -EIO, -ETIMEDOUT: not known. */
+static int attempt(struct praas_slot_log *log, struct praas_slot_entry *entry,
+		   struct praas_slot_entry *found, uint8_t *data)
+{
+	char key[PRAAS_STORE_KEY_MAX + 1];
+	size_t bytes;
+	int rc;
+
+	entry->slot = log->cursor;
+	bytes = praas_slot_encode(&log->id, entry, data);
+	praas_slot_key(log->cursor, key);
+	rc = log->store->ops->put_if_absent(log->store, key, data, bytes);
+	return rc == -EEXIST ? look(log, entry, found) : rc;
+}
+
+int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entry)
+{
+	uint8_t *data;
+	struct praas_slot_entry *found;
+	unsigned failures = 0;
+	int rc = -EAGAIN;
+
+	if (entry->body_bytes > PRAAS_SLOT_BODY_MAX)
+		return -EMSGSIZE;
+	if (log->fenced || log->tomb || log->epoch_max > entry->epoch ||
+	    (entry->kind == PRAAS_SLOT_ACT && log->epoch_max == entry->epoch))
+		return -ESTALE;
+	if (is_zero(entry->nonce, sizeof(entry->nonce)) &&
+	    getrandom(entry->nonce, sizeof(entry->nonce), 0) !=
+		    (ssize_t)sizeof(entry->nonce))
+		return -EIO;
+	data = malloc(PRAAS_SLOT_HEADER_BYTES + PRAAS_SLOT_BODY_MAX);
+	found = malloc(sizeof(*found));
+	if (!data || !found) {
+		free(data);
+		free(found);
+		return -ENOMEM;
+	}
+	/* Bounded: each pass is an entry of an older epoch, and each of their writers is fenced
+	 * when it next looks; failures are counted. */
+	while (rc == -EAGAIN || ((rc == -EIO || rc == -ETIMEDOUT) &&
+				 ++failures < PRAAS_SLOT_TRIES))
+		rc = attempt(log, entry, found, data);
+	if (rc == 0)
+		account(log, entry);
+	free(data);
+	free(found);
+	return rc;
+}

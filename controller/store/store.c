@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/store/store.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/*
+ * What all stores share: names, addresses, objects that fit in memory.
+ */
+
+static int name_char(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+	       c == '.' || c == '_' || c == '-';
+}
+
+int praas_store_key_check(const char *key)
+{
+	size_t bytes = 0;
+	char before = '/';
+
+	for (; key[bytes] != '\0'; bytes++) {
+		char c = key[bytes];
+
+		if (bytes >= PRAAS_STORE_KEY_MAX)
+			return -EINVAL;
+		if (before == '/' && (c == '/' || c == '.'))
+			return -EINVAL;
+		if (c != '/' && !name_char(c))
+			return -EINVAL;
+		before = c;
+	}
+	return bytes > 0 && before != '/' ? 0 : -EINVAL;
+}
+
+int praas_store_open(const char *url, struct praas_store **ret_store)
+{
+	static const char file[] = "file://";
+
+	if (strlen(url) > PRAAS_STORE_URL_MAX)
+		return -EINVAL;
+	if (strncmp(url, file, sizeof(file) - 1) == 0)
+		return praas_store_file_open(url + sizeof(file) - 1, ret_store);
+	if (strcmp(url, "memory:") == 0)
+		return praas_store_memory_open(ret_store);
+	return -EINVAL;
+}
+
+void praas_store_free(struct praas_store *store)
+{
+	if (store)
+		store->ops->free(store);
+}
+
+int praas_store_get_all(struct praas_store *store, const char *key, size_t bytes_max,
+			uint8_t **ret_data, size_t *ret_bytes)
+{
+	uint64_t bytes;
+	size_t got = 0;
+	uint8_t *data;
+	int rc = store->ops->stat(store, key, &bytes);
+
+	if (rc != 0)
+		return rc;
+	if (bytes > bytes_max)
+		return -EMSGSIZE;
+	data = malloc(bytes > 0 ? (size_t)bytes : 1);
+	if (!data)
+		return -ENOMEM;
+	rc = store->ops->get(store, key, 0, data, (size_t)bytes, &got);
+	if (rc == 0 && got != bytes)
+		rc = -EIO;
+	if (rc != 0) {
+		free(data);
+		return rc;
+	}
+	*ret_data = data;
+	*ret_bytes = got;
+	return 0;
+}
+
+/* A source that reads memory. */
+struct bytes_source {
+	const char *key;
+	const uint8_t *data;
+};
+
+static int bytes_fill(void *user, uint8_t *data, size_t bytes)
+{
+	struct bytes_source *from = user;
+
+	memcpy(data, from->data, bytes);
+	from->data += bytes;
+	return 0;
+}
+
+static int bytes_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
+{
+	struct bytes_source *from = user;
+	int rc = praas_store_key_check(from->key);
+
+	if (rc == 0)
+		memcpy(ret_key, from->key, strlen(from->key) + 1);
+	return rc;
+}
+
+int praas_store_put_bytes(struct praas_store *store, const char *key, const void *data,
+			  size_t bytes)
+{
+	struct bytes_source from = { .key = key, .data = data };
+	struct praas_store_source source = {
+		.bytes = bytes, .fill = bytes_fill, .name = bytes_name, .user = &from
+	};
+
+	return store->ops->put(store, &source);
+}
