@@ -130,8 +130,7 @@ int praas_channel_init(struct praas_channel *ch, const struct praas_segment *min
 		.tail = (void *)(ours + RETURNS_TAIL_AT),
 		.mask = slots - 1,
 	};
-	ch->bell = (struct praas_bell){ .shared = praas_channel_doorbell(peer),
-					.event_fd = peer_event_fd };
+	praas_bell_init(&ch->bell, praas_channel_doorbell(peer), peer_event_fd);
 	return 0;
 }
 

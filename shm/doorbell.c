@@ -4,7 +4,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Doorbells and the waiting policy. The times below come from measurements
@@ -58,6 +61,15 @@ void praas_doorbell_fence(void)
 	atomic_thread_fence(memory_order_seq_cst);
 }
 
+void praas_bell_init(struct praas_bell *bell,
+		     const struct praas_doorbell_shared *shared, int event_fd)
+{
+	struct stat st;
+
+	*bell = (struct praas_bell){ .shared = shared, .event_fd = event_fd };
+	bell->is_socket = fstat(event_fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
 void praas_bell_wake(struct praas_bell *bell, uint32_t sleeping)
 {
 	const uint64_t one = 1;
@@ -65,10 +77,25 @@ void praas_bell_wake(struct praas_bell *bell, uint32_t sleeping)
 	if (bell->rung == sleeping)
 		return;
 	bell->rung = sleeping;
-	/* EAGAIN: the count is at its end, so the eventfd is readable already. Nothing
-	 * else can fail on an eventfd of ours; of a hostile peer's descriptor, only the
-	 * peer suffers. */
-	if (write(bell->event_fd, &one, sizeof(one)) < 0)
+	/* EAGAIN: it is readable already. ECONNRESET, EPIPE: the peer is gone, which
+	 * others notice. Neither is ours to handle. */
+	if (bell->is_socket)
+		(void)send(bell->event_fd, &one, sizeof(one),
+			   MSG_DONTWAIT | MSG_NOSIGNAL);
+	else if (write(bell->event_fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* Eat the rings. The descriptor may be shared with a hostile peer, who can read it
+ * before us and change its flags: O_NONBLOCK alone does not keep us from waiting. */
+static void drain(int fd)
+{
+	uint64_t rings;
+	struct iovec iov = { .iov_base = &rings, .iov_len = sizeof(rings) };
+
+	if (preadv2(fd, &iov, 1, -1, RWF_NOWAIT) < 0 &&
+	    (errno == EOPNOTSUPP || errno == ENOSYS) && /* before Linux 5.8 */
+	    read(fd, &rings, sizeof(rings)) < 0)
 		return;
 }
 
@@ -121,7 +148,6 @@ int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds,
 {
 	struct pollfd p[PRAAS_DOORBELL_FDS_MAX + 1];
 	bool capped = false;
-	uint64_t rings;
 	int rc;
 
 	praas_check(fds_count <= PRAAS_DOORBELL_FDS_MAX);
@@ -138,9 +164,8 @@ int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds,
 		p[i + 1] = (struct pollfd){ .fd = fds[i], .events = POLLIN };
 
 	rc = wait_for(p, fds_count + 1, timeout_ns);
-	if (rc == 0 && (p[0].revents & POLLIN) != 0 &&
-	    read(bell->event_fd, &rings, sizeof(rings)) < 0)
-		return 0; /* somebody else who shares the descriptor drained it */
+	if (rc == 0 && (p[0].revents & POLLIN) != 0)
+		drain(bell->event_fd);
 	return rc == -ETIMEDOUT && capped ? 0 : rc;
 }
 

@@ -57,7 +57,15 @@ struct praas_bell {
 	const struct praas_doorbell_shared *shared; /* peer's, read-only */
 	int event_fd;                               /* borrowed */
 	uint32_t rung;                              /* the sleep that we ended last */
+	bool is_socket;                             /* event_fd is one */
 };
+
+/* event_fd wakes the peer: an eventfd, or our end of a socket pair. The flags of an
+ * eventfd are shared with all who hold it: where the peer may be hostile and we must
+ * never wait, take a socket (a peer could fill an eventfd's count and make our write
+ * wait). */
+void praas_bell_init(struct praas_bell *bell,
+		     const struct praas_doorbell_shared *shared, int event_fd);
 
 /* Out of line for what is rare: a full fence; the eventfd of the sleep numbered
  * sleeping. */

@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -89,12 +91,36 @@ err_unreserve:
 	return rc;
 }
 
+/* True when the machine has bytes to give. fallocate() of a memfd would rather have the
+ * OOM killer run than fail, so what cannot be is refused before. */
+static bool machine_has(uint64_t bytes)
+{
+	static const char name[] = "MemAvailable:";
+	long pages = sysconf(_SC_PHYS_PAGES);
+	char text[512];
+	const char *at = NULL;
+	int fd = open("/proc/meminfo", O_RDONLY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		ssize_t n = read(fd, text, sizeof(text) - 1);
+
+		(void)close(fd); /* only read */
+		text[n > 0 ? n : 0] = '\0';
+		at = strstr(text, name); /* in the third line */
+	}
+	if (at)
+		return bytes / 1024 < strtoull(at + sizeof(name) - 1, NULL, 10);
+	return pages > 0 && bytes / PAGE_BYTES < (uint64_t)pages;
+}
+
 /* A memfd of bytes, allocated in full, so that no access to it ever raises SIGBUS. */
 static int make_memfd(const char *name, uint64_t bytes, bool huge, int *ret_fd)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd, rc;
 
+	if (!huge && !machine_has(bytes))
+		return -ENOMEM;
 	if (huge)
 		flags |= MFD_HUGETLB | MFD_HUGE_2MB;
 	fd = memfd_create(name, flags | MFD_NOEXEC_SEAL);

@@ -35,7 +35,8 @@ struct praas_segment {
  * Create, allocate in full, seal (shrink, grow, seal) and map a segment. Zeroed.
  * name shows in /proc/PID/maps only; bytes is a multiple of 4096. Without OWN the
  * descriptor itself can be mapped writable by whom it is sent to: the segment's one
- * writer. Returns 0; -EINVAL bytes; -ENOMEM, -ENOSPC, -EMFILE as the kernel says. Cold:
+ * writer. Returns 0; -EINVAL bytes; -ENOMEM, -ENOSPC, -EMFILE as the kernel says (more
+ * than the machine has available: -ENOMEM before it tries). Cold:
  * about 1 ms per MiB populated.
  */
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
