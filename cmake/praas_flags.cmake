@@ -57,6 +57,10 @@ if(PRAAS_COVERAGE)
   target_link_options(praas_flags INTERFACE --coverage)
 endif()
 
+# For function libraries: an entry is called by its name alone, it needs no prototype.
+add_library(praas_function_flags INTERFACE)
+target_compile_options(praas_function_flags INTERFACE -Wno-missing-prototypes)
+
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)
 
