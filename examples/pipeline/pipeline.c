@@ -12,6 +12,13 @@
 #include <stdio.h>
 #include <string.h>
 
+static char upper_of(char c)
+{
+	if (c < 'a' || c > 'z')
+		return c;
+	return (char)(c - 'a' + 'A');
+}
+
 /* Two stages. Each reads its input where it was received and writes its result in
  * place. */
 PRAAS_FUNCTION int upper(struct praas_ctx *ctx)
@@ -25,9 +32,7 @@ PRAAS_FUNCTION int upper(struct praas_ctx *ctx)
 		return praas_fail(ctx, 1, "no input, or no memory for the result");
 	text = in.view.data;
 	for (size_t i = 0; i < in.view.bytes; i++)
-		((char *)out)[i] = text[i] >= 'a' && text[i] <= 'z'
-					   ? (char)(text[i] - 32)
-					   : text[i];
+		((char *)out)[i] = upper_of(text[i]);
 	return 0;
 }
 

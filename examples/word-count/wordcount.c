@@ -120,8 +120,10 @@ static size_t table_print(const struct table *t, size_t lines_max, char *out,
 static char letter(char c)
 {
 	if (c >= 'A' && c <= 'Z')
-		return (char)(c + 32);
-	return (c >= 'a' && c <= 'z') || (uint8_t)c > 127 ? c : '\0';
+		return (char)(c - 'A' + 'a');
+	if ((c >= 'a' && c <= 'z') || (uint8_t)c > 127)
+		return c;
+	return '\0';
 }
 
 static int count_words(struct table *t, const char *text, size_t bytes,
@@ -132,8 +134,10 @@ static int count_words(struct table *t, const char *text, size_t bytes,
 	uint64_t words = 0;
 
 	for (size_t i = 0; i <= bytes; i++) {
-		char c = i < bytes ? letter(text[i]) : '\0';
+		char c = '\0';
 
+		if (i < bytes)
+			c = letter(text[i]);
 		if (c && length < WORD_MAX)
 			word[length++] = c;
 		if (c || length == 0)
