@@ -221,6 +221,44 @@ static void round_ratios(const struct praas_contender *a,
 	ret[2] = n ? r[n - 1] : 0;
 }
 
+/* Nanoseconds as people read them. */
+static const char *human(double ns, char text[32])
+{
+	if (ns < 1e3)
+		(void)snprintf(text, 32, "%.0f ns", ns);
+	else if (ns < 1e6)
+		(void)snprintf(text, 32, "%.2f us", ns / 1e3);
+	else
+		(void)snprintf(text, 32, "%.2f ms", ns / 1e6);
+	return text;
+}
+
+static void print_row(const struct praas_contender *c,
+		      const struct praas_contender *floor)
+{
+	char p50[32], p99[32], floor_p50[32], text[300];
+	double r[3];
+	int at;
+
+	at = snprintf(text, sizeof text, "  %-10s %-18s %9llu B  p50 %10s  p99 %10s",
+		      c->bench, c->variant, (unsigned long long)c->size,
+		      human(praas_hist_quantile(&c->hist, 0.5) * scale_of(c), p50),
+		      human(praas_hist_quantile(&c->hist, 0.99) * scale_of(c), p99));
+	if (c->role == PRAAS_ROLE_FLOOR) {
+		(void)snprintf(text + at, sizeof text - (size_t)at, "  (floor)\n");
+	} else if (floor) {
+		round_ratios(c, floor, r);
+		(void)snprintf(
+			text + at, sizeof text - (size_t)at, "  %.2f x %s (%s)\n", r[0],
+			floor->variant,
+			human(praas_hist_quantile(&floor->hist, 0.5) * scale_of(floor),
+			      floor_p50));
+	} else {
+		(void)snprintf(text + at, sizeof text - (size_t)at, "\n");
+	}
+	emit(text);
+}
+
 static void print_contender(const struct praas_contender *all, unsigned count,
 			    const struct praas_contender *c)
 {

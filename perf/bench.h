@@ -16,8 +16,10 @@
 #define PRAAS_CONTENDERS_MAX 16u
 
 struct praas_bench_options {
+	bool table;            /* lines for people instead of JSON */
 	bool quick;            /* a tenth of the work */
 	unsigned rounds;       /* turns per contender */
+	uint64_t size_only;    /* of payloads that can be chosen; ~0: all */
 	const char *only;      /* comma list of bench names, NULL: all */
 	const char *bin;       /* folder of our programs */
 	const char *functions; /* folder of the benchmark functions (praas.json) */

@@ -68,15 +68,22 @@ static void invoke_remote(uint64_t size)
 	praas_bench_run(c, n);
 }
 
+static bool wanted(uint64_t size)
+{
+	return praas_options.size_only == ~0ull || praas_options.size_only == size;
+}
+
 void praas_bench_invoke(void)
 {
 	static const uint64_t local[] = { 64, 1024, 65536, 1 << 20, 100 << 20 };
 	static const uint64_t remote[] = { 64, 1024, 65536, 1 << 20, 5 << 20 };
 
 	for (unsigned i = 0; i < sizeof local / sizeof local[0]; i++)
-		invoke_local(local[i]);
+		if (wanted(local[i]))
+			invoke_local(local[i]);
 	for (unsigned i = 0; i < sizeof remote / sizeof remote[0]; i++)
-		invoke_remote(remote[i]);
+		if (wanted(remote[i]))
+			invoke_remote(remote[i]);
 }
 
 static void per_second(const struct praas_contender *c, unsigned inflight)

@@ -41,7 +41,9 @@ enum {
 	OPT_BIN,
 	OPT_FUNCTIONS,
 	OPT_ROUNDS,
-	OPT_WORK
+	OPT_WORK,
+	OPT_SIZE,
+	OPT_TABLE
 };
 
 static const struct argp_option options[] = {
@@ -50,6 +52,8 @@ static const struct argp_option options[] = {
 	{ "json", OPT_JSON, "FILE", 0, "write the lines to FILE too", 0 },
 	{ "plots", OPT_PLOTS, "DIR", 0, "draw SVG plots of the lines into DIR", 0 },
 	{ "rounds", OPT_ROUNDS, "N", 0, "turns per contender, 1 to 64 (7)", 0 },
+	{ "size", OPT_SIZE, "BYTES", 0, "of invoke: this payload size alone", 0 },
+	{ "table", OPT_TABLE, NULL, 0, "lines for people instead of JSON", 0 },
 	{ "bin", OPT_BIN, "DIR", 0, "folder of the programs", 0 },
 	{ "functions", OPT_FUNCTIONS, "DIR", 0, "folder of the benchmark functions",
 	  0 },
@@ -85,6 +89,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_WORK:
 		praas_options.work = arg;
+		return 0;
+	case OPT_TABLE:
+		praas_options.table = true;
+		return 0;
+	case OPT_SIZE:
+		praas_options.size_only = strtoull(arg, &end, 10);
+		if (*end || !*arg)
+			argp_error(state, "--size takes a number of bytes");
 		return 0;
 	case OPT_ROUNDS:
 		praas_options.rounds = (unsigned)strtoul(arg, &end, 10);
@@ -169,7 +181,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--ready") == 0) /* the floor of "allocate" */
 		return write(STDOUT_FILENO, "", 1) == 1 ? 0 : 1;
-	praas_options = (struct praas_bench_options){ .rounds = 7 };
+	praas_options = (struct praas_bench_options){ .rounds = 7, .size_only = ~0ull };
 	if (argp_parse(&argp, argc, argv, 0, NULL, NULL) != 0 || check_only() != 0)
 		return 2;
 	if (!praas_options.work)
