@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Invocations from admission to reply. The straight way, for a plain function and an executor
+ * that takes it at once: one slot, one remembered id, start(), complete(), reply.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/key_hash.h"
+#include "dataplane/process_private.h"
+
+/* ---- who gets the result: the connection that asked ---- */
+
+static void conn_done(void *user, struct praas_invocation *inv, int32_t status,
+		      struct praas_buf *result, uint64_t run_ns)
+{
+	struct praas_conn *conn = user;
+	struct praas_frame head = { .kind = PRAAS_FRAME_RESULT,
+				    .status = status,
+				    .id = inv->id,
+				    .aux = run_ns };
+
+	if (praas_unlikely(inv->one_way)) {
+		praas_buf_release(result);
+		return;
+	}
+	praas_reply_send(conn->user, conn, &head, result);
+}
+
+static int conn_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
+{
+	struct praas_conn *conn = user;
+
+	return conn->ops->alloc(conn, bytes, ret_buf);
+}
+
+void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *conn)
+{
+	inv->conn = conn;
+	inv->caller = (struct praas_invocation_caller){ .done = conn_done,
+							.alloc = conn_alloc,
+							.user = conn };
+}
+
+/* ---- the list of those that are ready ---- */
+
+static void ready_append(struct praas_process *p, struct praas_invocation *inv)
+{
+	inv->queue = PRAAS_QUEUE_READY;
+	inv->next = NULL;
+	inv->prev = p->ready_last;
+	if (p->ready_last)
+		p->ready_last->next = inv;
+	else
+		p->ready_first = inv;
+	p->ready_last = inv;
+}
+
+static void ready_prepend(struct praas_process *p, struct praas_invocation *inv)
+{
+	inv->queue = PRAAS_QUEUE_READY;
+	inv->prev = NULL;
+	inv->next = p->ready_first;
+	if (p->ready_first)
+		p->ready_first->prev = inv;
+	else
+		p->ready_last = inv;
+	p->ready_first = inv;
+}
+
+void praas_invoke_ready_remove(struct praas_process *p, struct praas_invocation *inv)
+{
+	if (inv->prev)
+		inv->prev->next = inv->next;
+	else
+		p->ready_first = inv->next;
+	if (inv->next)
+		inv->next->prev = inv->prev;
+	else
+		p->ready_last = inv->prev;
+	inv->next = NULL;
+	inv->prev = NULL;
+	inv->queue = PRAAS_QUEUE_NONE;
+}
+
+static void arm(struct praas_process *p, struct praas_invocation *inv)
+{
+	if (inv->deadline_ns == 0 || inv->deadline_ns >= PRAAS_DEADLINE_NEVER ||
+	    inv->timer.position)
+		return;
+	inv->timer.deadline_ns = inv->deadline_ns;
+	inv->timer.kind = PRAAS_TIMER_INVOCATION;
+	/* The heap has room for every slot. */
+	praas_check(praas_timers_put(&p->timers, &inv->timer) == 0);
+}
+
+/* ---- the end ---- */
+
+/* A result larger than a memo holds: kept by reference, or by a copy when it is small or when
+ * nobody is there to take it; else only its id is remembered. */
+static PRAAS_COLD void keep_large(struct praas_process *p, struct praas_memo *memo,
+				  const struct praas_buf *result, bool orphan)
+{
+	struct praas_value value;
+	uint64_t bytes = result->head.bytes;
+	uint8_t *data;
+
+	if (bytes > p->invocations.bytes_max)
+		return;
+	if (praas_process_value_ref(p, result, &value) != 0) {
+		if (!orphan && bytes > PRAAS_MEMO_COPY_MAX)
+			return;
+		if (praas_process_value_new(p, bytes, &value, &data) != 0)
+			return;
+		memcpy(data, result->data, bytes);
+	}
+	if (praas_invocations_keep_value(&p->invocations, memo, &value) != 0)
+		praas_value_release(&value);
+}
+
+static void remember_result(struct praas_process *p, struct praas_invocation *inv,
+			    int32_t status, const struct praas_buf *result, uint64_t run_ns)
+{
+	uint64_t bytes = result ? result->head.bytes : 0;
+	struct praas_memo *memo;
+
+	if (praas_unlikely(status == PRAAS_INTERRUPTED)) {
+		/* Its writes are undone: a retry may run. */
+		praas_invocations_forget(&p->invocations, inv);
+		return;
+	}
+	memo = praas_invocations_finish(&p->invocations, inv, status, run_ns);
+	if (praas_likely(bytes <= PRAAS_MEMO_INLINE))
+		praas_memo_keep_text(memo, result ? result->data : NULL, bytes);
+	else
+		keep_large(p, memo, result, inv->conn == NULL);
+}
+
+/* Its slot goes back; the caller has its answer. */
+static void end(struct praas_process *p, struct praas_invocation *inv)
+{
+	praas_timers_remove(&p->timers, &inv->timer);
+	praas_buf_release(inv->inputs[0]);
+	praas_invocations_free(&p->invocations, inv);
+}
+
+void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation *inv,
+				int32_t status)
+{
+	inv->state = PRAAS_INVOCATION_DONE;
+	p->queued--;
+	p->stats.failures++;
+	praas_invocations_forget(&p->invocations, inv);
+	if (!inv->answered)
+		inv->caller.done(inv->caller.user, inv, status, NULL, 0);
+	end(p, inv);
+}
+
+/* The others whose inputs ran with the leader's get a copy of its result each. */
+static PRAAS_COLD void end_joined(struct praas_process *p, struct praas_invocation *leader,
+				  int32_t status, const struct praas_buf *result,
+				  uint64_t run_ns)
+{
+	struct praas_invocation *inv = leader->join;
+
+	praas_triggers_done(&p->triggers, leader);
+	leader->join = NULL;
+	while (inv) {
+		struct praas_invocation *next = inv->next;
+		struct praas_buf *copy = NULL;
+		uint64_t bytes = result ? result->head.bytes : 0;
+		int32_t outcome = status;
+
+		if (bytes && !inv->answered && !inv->one_way) {
+			if (inv->caller.alloc(inv->caller.user, bytes, &copy) == 0) {
+				memcpy(copy->data, result->data, bytes);
+				copy->head.bytes = bytes;
+			} else {
+				outcome = PRAAS_NO_MEMORY;
+			}
+		}
+		inv->state = PRAAS_INVOCATION_DONE;
+		p->queued--;
+		if (inv->memo)
+			remember_result(p, inv, status, result, run_ns);
+		if (inv->answered)
+			praas_buf_release(copy);
+		else
+			inv->caller.done(inv->caller.user, inv, outcome, copy, run_ns);
+		end(p, inv);
+		inv = next;
+	}
+}
+
+PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p, struct praas_invocation *inv)
+{
+	struct praas_invocation *next = praas_lanes_leave(&p->lanes, inv);
+
+	if (next)
+		ready_append(p, next);
+}
+
+void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,
+			    int32_t status, struct praas_buf *result, uint64_t run_ns)
+{
+	praas_check_hot(inv->state == PRAAS_INVOCATION_RUNNING);
+	inv->state = PRAAS_INVOCATION_DONE;
+	p->running--;
+	p->stats.failures += status != 0;
+	if (praas_likely(inv->memo != 0))
+		remember_result(p, inv, status, result, run_ns);
+	if (praas_unlikely(inv->inputs_more != NULL))
+		end_joined(p, inv, status, result, run_ns);
+	if (praas_unlikely(inv->answered))
+		praas_buf_release(result);
+	else
+		inv->caller.done(inv->caller.user, inv, status, result, run_ns);
+	if (praas_unlikely(inv->lane != 0))
+		praas_invoke_leave_lane(p, inv);
+	end(p, inv);
+	if (praas_unlikely(p->ready_first != NULL))
+		praas_invoke_pump(p);
+}
+
+/* ---- the beginning ---- */
+
+/* Gives inv to the executor. 0: it runs or has ended; -EAGAIN: it could not be taken. */
+static int launch(struct praas_process *p, struct praas_invocation *inv)
+{
+	uint32_t generation = inv->generation;
+	int rc;
+
+	inv->state = PRAAS_INVOCATION_RUNNING;
+	p->running++;
+	rc = p->executor->ops->start(p->executor, inv);
+	if (praas_likely(rc == 0)) {
+		/* Inline functions have ended by now, and the slot may serve another one. */
+		if (praas_unlikely(inv->generation == generation &&
+				   inv->state == PRAAS_INVOCATION_RUNNING))
+			arm(p, inv);
+		return 0;
+	}
+	if (rc != -EAGAIN) {
+		praas_process_complete(p, inv, PRAAS_INTERNAL, NULL, 0);
+		return 0;
+	}
+	p->running--;
+	inv->state = PRAAS_INVOCATION_QUEUED;
+	return rc;
+}
+
+void praas_invoke_pump(struct praas_process *p)
+{
+	if (p->pumping)
+		return; /* the one on the stack goes on */
+	p->pumping = true;
+	while (p->ready_first) {
+		struct praas_invocation *inv = p->ready_first;
+
+		praas_invoke_ready_remove(p, inv);
+		p->queued--;
+		if (launch(p, inv) != 0) {
+			p->queued++;
+			ready_prepend(p, inv);
+			break;
+		}
+	}
+	p->pumping = false;
+}
+
+/* Straight to the executor when nobody is before it. */
+static void go(struct praas_process *p, struct praas_invocation *inv)
+{
+	if (praas_likely(p->ready_first == NULL) && praas_likely(launch(p, inv) == 0))
+		return;
+	p->queued++;
+	ready_append(p, inv);
+	arm(p, inv);
+}
+
+static void go_by_lane(struct praas_process *p, struct praas_invocation *inv)
+{
+	const struct praas_function *f = &p->config.functions[inv->function];
+	const struct praas_buf *in = inv->inputs[0];
+
+	if (f->concurrency == PRAAS_PARALLEL) {
+		go(p, inv);
+		return;
+	}
+	inv->lane_key = (uint64_t)inv->function + 1;
+	if (f->concurrency == PRAAS_SERIAL_PER_KEY && in)
+		inv->lane_key ^= praas_key_hash(in->key, in->head.key_bytes, 0);
+	if (praas_lanes_enter(&p->lanes, inv)) {
+		go(p, inv);
+		return;
+	}
+	p->queued++;
+	inv->queue = PRAAS_QUEUE_LANE;
+	arm(p, inv);
+}
+
+/* What has fired runs: the leader waits no more, the others do until it has ended. */
+static void go_fired(struct praas_process *p, struct praas_invocation *leader)
+{
+	for (struct praas_invocation *i = leader->join; i; i = i->next)
+		i->queue = PRAAS_QUEUE_JOINED;
+	leader->queue = PRAAS_QUEUE_NONE;
+	p->queued--;
+	go_by_lane(p, leader);
+}
+
+static PRAAS_COLD void go_by_trigger(struct praas_process *p, struct praas_invocation *inv)
+{
+	const struct praas_buf *in = inv->inputs[0];
+	struct praas_invocation *fired;
+	struct praas_accumulator *armed;
+
+	p->queued++;
+	inv->queue = PRAAS_QUEUE_TRIGGER;
+	praas_triggers_put(&p->triggers, inv, praas_key_hash(in->key, in->head.key_bytes, 0),
+			   praas_now_ns(), &fired, &armed);
+	if (fired) {
+		if (armed)
+			praas_timers_remove(&p->timers, &armed->timer);
+		go_fired(p, fired);
+		return;
+	}
+	if (armed)
+		praas_check(praas_timers_put(&p->timers, &armed->timer) == 0);
+	arm(p, inv);
+}
+
+void praas_invoke_trigger_due(struct praas_process *p, struct praas_accumulator *a)
+{
+	go_fired(p, praas_triggers_expire(&p->triggers, a));
+}
+
+static PRAAS_COLD bool late(struct praas_process *p, struct praas_invocation *inv)
+{
+	if (inv->deadline_ns > praas_now_ns())
+		return false;
+	p->stats.deadlines++;
+	p->queued++;
+	praas_invoke_end_unstarted(p, inv, PRAAS_DEADLINE);
+	return true;
+}
+
+void praas_invoke_submit(struct praas_process *p, struct praas_invocation *inv)
+{
+	p->activity++;
+	p->stats.invocations++;
+	if (praas_unlikely(inv->deadline_ns != 0) && late(p, inv))
+		return;
+	if (praas_likely(p->plain[inv->function]))
+		go(p, inv);
+	else if (p->config.functions[inv->function].trigger == PRAAS_TRIGGER_STANDARD)
+		go_by_lane(p, inv);
+	else
+		go_by_trigger(p, inv);
+}
+
+/* ---- from the wire ---- */
+
+static PRAAS_COLD void refuse(struct praas_process *p, struct praas_conn *conn,
+			      struct praas_buf *buf, int32_t status)
+{
+	bool overloaded = status == PRAAS_OVERLOADED;
+
+	p->stats.overloaded += overloaded;
+	praas_reply_refuse(p, conn, buf, status, overloaded ? PRAAS_RETRY_AFTER_NS : 0);
+}
+
+/* Why not; 0: it may run. */
+static int32_t check_invoke(const struct praas_process *p, const struct praas_frame *f)
+{
+	int32_t status = praas_route_check(p, f->epoch);
+
+	if (praas_unlikely(status != 0))
+		return status;
+	if (praas_unlikely(f->function >= p->functions_count))
+		return PRAAS_NO_FUNCTION;
+	if (praas_unlikely(f->bytes > p->config.bytes_max))
+		return PRAAS_TOO_LARGE;
+	return 0;
+}
+
+void praas_invoke_frame(struct praas_process *p, struct praas_conn *conn,
+			struct praas_buf *buf)
+{
+	const struct praas_frame *f = &buf->head;
+	struct praas_invocation *inv;
+	struct praas_memo *memo;
+	int32_t status;
+
+	if (praas_unlikely(f->id == 0)) {
+		refuse(p, conn, buf, PRAAS_INVALID);
+		return;
+	}
+	memo = praas_invocations_find(&p->invocations, conn->peer_source, f->id);
+	if (praas_unlikely(memo != NULL)) {
+		praas_invoke_retry(p, conn, buf, memo);
+		return;
+	}
+	status = check_invoke(p, f);
+	inv = status == 0 ? praas_invocations_alloc(&p->invocations) : NULL;
+	if (praas_unlikely(!inv)) {
+		refuse(p, conn, buf, status ? status : PRAAS_OVERLOADED);
+		return;
+	}
+	inv->id = f->id;
+	inv->source = conn->peer_source;
+	inv->deadline_ns = f->deadline_ns;
+	inv->function = f->function;
+	inv->one_way = f->flags & PRAAS_FRAME_ONE_WAY;
+	inv->inputs_count = 1;
+	inv->inputs[0] = buf;
+	praas_invoke_caller_conn(inv, conn);
+	praas_invocations_remember(&p->invocations, inv);
+	praas_invoke_submit(p, inv);
+}

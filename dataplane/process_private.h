@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside of struct praas_process, for the files of this folder that together are the process:
+ * process.c, invoke.c, give_up.c, reply.c, requests.c, process_fn.c, export.c.
+ */
+#ifndef PRAAS_DATAPLANE_PROCESS_PRIVATE_H
+#define PRAAS_DATAPLANE_PROCESS_PRIVATE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "dataplane/invocations.h"
+#include "dataplane/lanes.h"
+#include "dataplane/process.h"
+#include "dataplane/process_fn.h"
+#include "dataplane/timers.h"
+#include "dataplane/trigger.h"
+
+#define PRAAS_RETRY_AFTER_NS 1000000u /* what an OVERLOADED caller is told to wait */
+
+/* Which list holds an invocation that does not run. */
+enum praas_invocation_queue {
+	PRAAS_QUEUE_NONE = 0,
+	PRAAS_QUEUE_READY,   /* for the executor */
+	PRAAS_QUEUE_LANE,    /* behind another one of a serial function */
+	PRAAS_QUEUE_TRIGGER, /* for more inputs */
+	PRAAS_QUEUE_JOINED   /* its input runs with another one's */
+};
+
+/* An answer that its connection could not take yet. */
+struct praas_pending_reply {
+	struct praas_conn *conn; /* NULL: it closed meanwhile */
+	struct praas_frame head;
+	struct praas_buf *buf; /* NULL: nothing but the head */
+};
+
+struct praas_process {
+	/* Looked at in every call. */
+	struct praas_executor *executor;
+	uint8_t *plain; /* by function: 1 when its trigger is standard and it runs in parallel */
+	uint32_t functions_count;
+	uint32_t epoch;
+	bool open;    /* the gate */
+	bool moved;   /* lives elsewhere */
+	bool pumping; /* praas_invoke_pump() is on the stack */
+	uint64_t running;
+	struct praas_invocation *ready_first, *ready_last;
+	uint64_t queued;   /* in any list */
+	uint64_t activity; /* counts events, to see whether something happened */
+	struct praas_process_stats stats;
+	struct praas_invocations invocations;
+	struct praas_timers timers;
+
+	/* Not. */
+	struct praas_process_config config;
+	struct praas_lanes lanes;
+	struct praas_triggers triggers;
+	struct praas_pending_reply *pending;
+	uint32_t pending_max; /* a power of two */
+	uint64_t pending_head, pending_tail;
+	uint64_t activity_seen;
+	struct praas_member *members;
+	uint32_t members_count;
+	uint32_t polls;
+};
+
+/* ---- reply.c ---- */
+
+/* Answer a request: head's kind, status, id and aux are set; buf is given, may be NULL. It is sent
+ * now or, when the connection cannot take it, kept for later. */
+void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
+		      const struct praas_frame *head, struct praas_buf *buf);
+/* The same with bytes to be copied; -ENOBUFS, -EMSGSIZE: nothing was sent. */
+int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,
+		     const struct praas_frame *head, const void *data, uint64_t bytes);
+/* Refuse the request in buf, which is released: RESULT for INVOKE, else REPLY. */
+void praas_reply_refuse(struct praas_process *p, struct praas_conn *conn,
+			struct praas_buf *buf, int32_t status, uint64_t aux);
+unsigned praas_reply_flush(struct praas_process *p);
+void praas_reply_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+
+/* ---- process.c ---- */
+
+/* Nothing is sent to conn any more. */
+void praas_process_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+
+/* ---- process_value.c ---- */
+
+/* A second reference to what buf holds; -ENOENT it does not lie in the pool. */
+int praas_process_value_ref(struct praas_process *p, const struct praas_buf *buf,
+			    struct praas_value *ret_value);
+
+/* ---- invoke.c ---- */
+
+void praas_invoke_frame(struct praas_process *p, struct praas_conn *conn,
+			struct praas_buf *buf);
+/* inv is filled in; runs, queues or holds it. It may have ended when this returns. */
+void praas_invoke_submit(struct praas_process *p, struct praas_invocation *inv);
+/* Start what is ready, as far as the executor takes it. */
+void praas_invoke_pump(struct praas_process *p);
+void praas_invoke_trigger_due(struct praas_process *p, struct praas_accumulator *a);
+/* Ends one that has not run and is in no list any more: its id may be used again. */
+void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation *inv,
+				int32_t status);
+void praas_invoke_ready_remove(struct praas_process *p, struct praas_invocation *inv);
+void praas_invoke_leave_lane(struct praas_process *p, struct praas_invocation *inv);
+/* Results go to conn. */
+void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *conn);
+
+/* ---- give_up.c ---- */
+
+/* The caller gives up (PRAAS_CANCELLED), or the deadline passed (PRAAS_DEADLINE). */
+void praas_invoke_give_up(struct praas_process *p, struct praas_invocation *inv,
+			  int32_t status);
+void praas_invoke_cancel_frame(struct praas_process *p, struct praas_conn *conn,
+			       struct praas_buf *buf);
+/* The id in buf, whose memo this is, was seen before: it never runs a second time. */
+void praas_invoke_retry(struct praas_process *p, struct praas_conn *conn,
+			struct praas_buf *buf, const struct praas_memo *memo);
+void praas_invoke_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+/* Ends everything without a word; at the end of the process. */
+void praas_invoke_drop_all(struct praas_process *p);
+
+/* Status with which requests are refused now; 0: they are not. */
+static inline int32_t praas_route_check(const struct praas_process *p, uint32_t epoch)
+{
+	if (praas_unlikely(!p->open))
+		return p->moved ? PRAAS_MOVED : PRAAS_DRAINING;
+	/* Ring descriptors carry no epoch (0): their channel is of this one. */
+	if (praas_unlikely(epoch != p->epoch && epoch != 0))
+		return PRAAS_MOVED;
+	return 0;
+}
+
+#endif

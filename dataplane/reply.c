@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Answers. A connection whose queue is full has its answers kept here, in a bounded ring, until
+ * it takes them; when even that is full the connection is closed, since an answer dropped in
+ * silence would leave its caller waiting.
+ */
+#include "dataplane/process_private.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void set_head(const struct praas_process *p, struct praas_buf *buf,
+		     const struct praas_frame *head)
+{
+	uint64_t bytes = buf->head.bytes;
+
+	buf->head = (struct praas_frame){ .kind = head->kind,
+					  .epoch = p->epoch,
+					  .status = head->status,
+					  .id = head->id,
+					  .bytes = bytes,
+					  .aux = head->aux };
+}
+
+/* 0; -EAGAIN, -ENOBUFS later; other: never. *buf is gone unless later. */
+static int try_send(struct praas_process *p, struct praas_conn *conn,
+		    const struct praas_frame *head, struct praas_buf **buf)
+{
+	int rc;
+
+	if (praas_unlikely(!*buf)) {
+		rc = conn->ops->alloc(conn, 0, buf);
+		if (rc != 0)
+			return rc;
+		(*buf)->head.bytes = 0;
+	}
+	set_head(p, *buf, head);
+	rc = conn->ops->send(conn, *buf);
+	if (praas_unlikely(rc != 0 && rc != -EAGAIN && rc != -ENOBUFS)) {
+		praas_buf_release(*buf);
+		*buf = NULL;
+	}
+	return rc;
+}
+
+static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
+			    const struct praas_frame *head, struct praas_buf *buf)
+{
+	struct praas_pending_reply *r;
+
+	if (p->pending_tail - p->pending_head == p->pending_max) {
+		praas_buf_release(buf);
+		conn->ops->close(conn, false);
+		/* close() makes no upcall: what we know of it goes here. */
+		praas_process_forget_conn(p, conn);
+		return;
+	}
+	r = &p->pending[p->pending_tail++ & (p->pending_max - 1)];
+	*r = (struct praas_pending_reply){ .conn = conn, .head = *head, .buf = buf };
+}
+
+void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
+		      const struct praas_frame *head, struct praas_buf *buf)
+{
+	int rc = try_send(p, conn, head, &buf);
+
+	if (praas_unlikely(rc == -EAGAIN || rc == -ENOBUFS))
+		keep(p, conn, head, buf);
+}
+
+int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,
+		     const struct praas_frame *head, const void *data, uint64_t bytes)
+{
+	struct praas_buf *buf = NULL;
+	int rc = conn->ops->alloc(conn, bytes, &buf);
+
+	if (rc != 0)
+		return rc;
+	if (bytes)
+		memcpy(buf->data, data, bytes);
+	buf->head.bytes = bytes;
+	praas_reply_send(p, conn, head, buf);
+	return 0;
+}
+
+void praas_reply_refuse(struct praas_process *p, struct praas_conn *conn,
+			struct praas_buf *buf, int32_t status, uint64_t aux)
+{
+	bool invoke = buf->head.kind == PRAAS_FRAME_INVOKE;
+	bool wanted = !(buf->head.flags & PRAAS_FRAME_ONE_WAY);
+	struct praas_frame head = { .kind = invoke ? PRAAS_FRAME_RESULT : PRAAS_FRAME_REPLY,
+				    .id = buf->head.id,
+				    .status = status,
+				    .aux = aux };
+
+	praas_buf_release(buf);
+	if (wanted)
+		praas_reply_send(p, conn, &head, NULL);
+}
+
+unsigned praas_reply_flush(struct praas_process *p)
+{
+	uint64_t end = p->pending_tail;
+	unsigned done = 0;
+
+	/* Each one is tried once; those that still cannot go stand at the end again. */
+	while (p->pending_head != end) {
+		struct praas_pending_reply r =
+			p->pending[p->pending_head++ & (p->pending_max - 1)];
+		int rc = r.conn ? try_send(p, r.conn, &r.head, &r.buf) : 0;
+
+		if (rc == -EAGAIN || rc == -ENOBUFS)
+			p->pending[p->pending_tail++ & (p->pending_max - 1)] = r;
+		else
+			done++;
+	}
+	return done;
+}
+
+void praas_reply_forget_conn(struct praas_process *p, const struct praas_conn *conn)
+{
+	for (uint64_t i = p->pending_head; i != p->pending_tail; i++) {
+		struct praas_pending_reply *r = &p->pending[i & (p->pending_max - 1)];
+
+		if (r->conn != conn)
+			continue;
+		praas_buf_release(r->buf);
+		r->buf = NULL;
+		r->conn = NULL;
+	}
+}

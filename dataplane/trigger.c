@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One accumulator for each (function, key) that has inputs waiting. There are as many as there can
+ * be invocations, so one is always free; lists of inputs likewise.
+ */
+#include "dataplane/trigger.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int praas_triggers_init(struct praas_triggers *t, const struct praas_function *functions,
+			uint32_t functions_count, uint32_t invocations_max)
+{
+	uint32_t buckets = 16;
+	bool any = false;
+
+	*t = (struct praas_triggers){ .functions = functions };
+	for (uint32_t i = 0; i < functions_count; i++) {
+		if (functions[i].trigger == PRAAS_TRIGGER_STANDARD)
+			continue;
+		any = true;
+		if (functions[i].trigger > PRAAS_TRIGGER_BATCH ||
+		    functions[i].trigger_count - 1 >= PRAAS_INPUTS_MAX)
+			return -EINVAL;
+	}
+	if (!any)
+		return 0;
+	while (buckets < invocations_max)
+		buckets *= 2;
+	t->mask = buckets - 1;
+	t->count = invocations_max;
+	t->accumulators = calloc(t->count, sizeof(*t->accumulators));
+	t->joins = calloc(t->count, sizeof(*t->joins));
+	t->buckets = calloc(buckets, sizeof(*t->buckets));
+	if (!t->accumulators || !t->joins || !t->buckets) {
+		praas_triggers_release(t);
+		return -ENOMEM;
+	}
+	t->free = 1;
+	t->free_joins = t->joins;
+	for (uint32_t i = 0; i + 1 < t->count; i++) {
+		t->accumulators[i].next = i + 2;
+		t->joins[i].next = &t->joins[i + 1];
+	}
+	return 0;
+}
+
+void praas_triggers_release(struct praas_triggers *t)
+{
+	free(t->accumulators);
+	free(t->joins);
+	free(t->buckets);
+	*t = (struct praas_triggers){ 0 };
+}
+
+static uint32_t *bucket_of(const struct praas_triggers *t, uint16_t function, uint64_t hash)
+{
+	uint64_t h = (hash + function) * 0x9e3779b97f4a7c15ull;
+
+	return &t->buckets[(h >> 32) & t->mask];
+}
+
+static struct praas_accumulator *find(struct praas_triggers *t, uint16_t function,
+				      uint64_t hash, const char *key, uint8_t key_bytes)
+{
+	uint32_t *bucket = bucket_of(t, function, hash);
+	struct praas_accumulator *a;
+	uint32_t i;
+
+	for (i = *bucket; i != 0; i = t->accumulators[i - 1].next) {
+		a = &t->accumulators[i - 1];
+		if (a->function == function && a->key_hash == hash &&
+		    a->key_bytes == key_bytes && memcmp(a->key, key, key_bytes) == 0)
+			return a;
+	}
+	i = t->free;
+	praas_check(i != 0);
+	a = &t->accumulators[i - 1];
+	t->free = a->next;
+	a->timer = (struct praas_timer){ .kind = PRAAS_TIMER_TRIGGER };
+	a->first = NULL;
+	a->last = NULL;
+	a->count = 0;
+	a->function = function;
+	a->key_hash = hash;
+	a->key_bytes = key_bytes;
+	memcpy(a->key, key, key_bytes);
+	a->next = *bucket;
+	*bucket = i;
+	return a;
+}
+
+static void give_back(struct praas_triggers *t, struct praas_accumulator *a)
+{
+	uint32_t i = (uint32_t)(a - t->accumulators) + 1;
+	uint32_t *at = bucket_of(t, a->function, a->key_hash);
+
+	while (*at != i)
+		at = &t->accumulators[*at - 1].next;
+	*at = a->next;
+	a->next = t->free;
+	t->free = i;
+}
+
+/* The first one leads; the others are joined to it. */
+static struct praas_invocation *fire(struct praas_triggers *t, struct praas_accumulator *a)
+{
+	struct praas_invocation *leader = a->first;
+	struct praas_join *join = t->free_joins;
+
+	praas_check(leader != NULL);
+	praas_check(join != NULL);
+	t->free_joins = join->next;
+	leader->inputs_count = 0;
+	leader->inputs_more = join->inputs;
+	for (struct praas_invocation *i = leader; i; i = i->next) {
+		join->inputs[leader->inputs_count++] = i->inputs[0];
+		i->trigger = NULL;
+	}
+	leader->join = leader->next;
+	leader->next = NULL;
+	leader->prev = NULL;
+	give_back(t, a);
+	return leader;
+}
+
+void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
+			uint64_t key_hash, uint64_t now_ns, struct praas_invocation **ret_fired,
+			struct praas_accumulator **ret_armed)
+{
+	const struct praas_function *f = &t->functions[inv->function];
+	const struct praas_buf *in = inv->inputs[0];
+	bool batch = f->trigger == PRAAS_TRIGGER_BATCH;
+	struct praas_accumulator *a = find(t, inv->function, batch ? 0 : key_hash, in->key,
+					   batch ? 0 : in->head.key_bytes);
+
+	*ret_fired = NULL;
+	*ret_armed = NULL;
+	inv->trigger = a;
+	inv->next = NULL;
+	inv->prev = a->last;
+	if (a->last)
+		a->last->next = inv;
+	else
+		a->first = inv;
+	a->last = inv;
+	if (++a->count >= f->trigger_count) {
+		*ret_fired = fire(t, a);
+		/* Its timer may be armed: the process disarms it before it goes on. */
+		*ret_armed = a->timer.position ? a : NULL;
+	} else if (a->count == 1 && f->trigger_timeout_ns) {
+		a->timer.deadline_ns = now_ns + f->trigger_timeout_ns;
+		*ret_armed = a;
+	}
+}
+
+struct praas_invocation *praas_triggers_expire(struct praas_triggers *t,
+					       struct praas_accumulator *a)
+{
+	return fire(t, a);
+}
+
+struct praas_accumulator *praas_triggers_remove(struct praas_triggers *t,
+						struct praas_invocation *inv)
+{
+	struct praas_accumulator *a = inv->trigger;
+
+	if (inv->prev)
+		inv->prev->next = inv->next;
+	else
+		a->first = inv->next;
+	if (inv->next)
+		inv->next->prev = inv->prev;
+	else
+		a->last = inv->prev;
+	inv->next = NULL;
+	inv->prev = NULL;
+	inv->trigger = NULL;
+	if (--a->count)
+		return NULL;
+	give_back(t, a);
+	return a;
+}
+
+void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *leader)
+{
+	/* inputs[] is the join's only array: its address leads back to it. */
+	struct praas_join *join =
+		(struct praas_join *)(void *)((char *)leader->inputs_more -
+					      offsetof(struct praas_join, inputs));
+
+	join->next = t->free_joins;
+	t->free_joins = join;
+	leader->inputs_more = NULL;
+}
+
+int praas_triggers_each(const struct praas_triggers *t,
+			int (*fn)(void *user, const struct praas_invocation *inv), void *user)
+{
+	if (!t->accumulators)
+		return 0;
+	for (uint32_t b = 0; b <= t->mask; b++) {
+		for (uint32_t i = t->buckets[b]; i != 0; i = t->accumulators[i - 1].next) {
+			const struct praas_invocation *inv = t->accumulators[i - 1].first;
+
+			for (; inv; inv = inv->next) {
+				int rc = fn(user, inv);
+
+				if (rc != 0)
+					return rc;
+			}
+		}
+	}
+	return 0;
+}
