@@ -61,6 +61,10 @@ struct praas_member {
 int praas_process_members_set(struct praas_process *p, const struct praas_member *members,
 			      uint32_t count);
 
+/* Where praas_log() of functions goes; text is borrowed. Must not block. */
+typedef void (*praas_log_fn)(void *user, const char *function, int level, const char *text);
+void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user);
+
 /* Called by executors, exactly once per started invocation. result is given (may be NULL);
  * the writes of the invocation have been committed (or dropped) by then. */
 void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,

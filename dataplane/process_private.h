@@ -61,6 +61,8 @@ struct praas_process {
 	uint64_t activity_seen;
 	struct praas_member *members;
 	uint32_t members_count;
+	praas_log_fn log; /* NULL: dropped */
+	void *log_user;
 	uint32_t polls;
 };
 

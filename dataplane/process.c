@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The process: dispatch of frames, the gate, the data thread's turn. Runs on one thread.
+ */
+#include "dataplane/process.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/process_private.h"
+#include "transport/ticket.h"
+
+#define DEFAULT_INVOCATIONS 1024u
+#define DEFAULT_REMEMBERED 4096u
+#define DEFAULT_MESSAGES 65536u
+#define DEFAULT_STATE_KEYS 65536u
+#define DEFAULT_DEDUP_BYTES (1u << 20)
+#define DEFAULT_RECEIVERS 1024u
+#define POLLS_PER_CLOCK 64u /* the activity stamp is that coarse, in turns of the loop */
+
+static void set_defaults(struct praas_process_config *c)
+{
+	struct praas_pool_stats pool;
+
+	praas_pool_stats(c->pool, &pool);
+	c->invocations_max = c->invocations_max ? c->invocations_max : DEFAULT_INVOCATIONS;
+	c->dedup_entries = c->dedup_entries ? c->dedup_entries : DEFAULT_REMEMBERED;
+	c->messages_max = c->messages_max ? c->messages_max : DEFAULT_MESSAGES;
+	c->mailbox_bytes_max = c->mailbox_bytes_max ? c->mailbox_bytes_max : pool.bytes_total / 2;
+	c->state_keys_max = c->state_keys_max ? c->state_keys_max : DEFAULT_STATE_KEYS;
+	c->state_bytes_max = c->state_bytes_max ? c->state_bytes_max : pool.bytes_total;
+	c->dedup_bytes_max = c->dedup_bytes_max ? c->dedup_bytes_max : DEFAULT_DEDUP_BYTES;
+	c->receivers_max = c->receivers_max ? c->receivers_max : DEFAULT_RECEIVERS;
+}
+
+static int init_tables(struct praas_process *p)
+{
+	const struct praas_process_config *c = &p->config;
+	uint32_t pending = 64;
+	int rc;
+
+	while (pending < c->invocations_max + c->receivers_max)
+		pending *= 2;
+	p->pending_max = pending;
+	p->pending = calloc(pending, sizeof(*p->pending));
+	p->plain = calloc(c->functions_count ? c->functions_count : 1, 1);
+	p->members = calloc(PRAAS_MEMBERS_MAX, sizeof(*p->members));
+	if (!p->pending || !p->plain || !p->members)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < c->functions_count; i++)
+		p->plain[i] = c->functions[i].trigger == PRAAS_TRIGGER_STANDARD &&
+			      c->functions[i].concurrency == PRAAS_PARALLEL;
+	rc = praas_invocations_init(&p->invocations, c->invocations_max, c->dedup_entries,
+				    c->dedup_bytes_max);
+	/* Invocations, an accumulator each, and receivers of clients and functions. */
+	if (rc == 0)
+		rc = praas_timers_init(&p->timers,
+				       3 * c->invocations_max + c->receivers_max + 64);
+	if (rc == 0)
+		rc = praas_lanes_init(&p->lanes, c->invocations_max);
+	if (rc == 0)
+		rc = praas_triggers_init(&p->triggers, c->functions, c->functions_count,
+					 c->invocations_max);
+	return rc;
+}
+
+int praas_process_new(const struct praas_process_config *config, struct praas_process **ret_p)
+{
+	struct praas_process *p;
+	int rc;
+
+	if (!config->pool || !config->pool_segment || !config->memory || !config->executor ||
+	    config->functions_count > UINT16_MAX)
+		return -EINVAL;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return -ENOMEM;
+	p->config = *config;
+	set_defaults(&p->config);
+	p->functions_count = config->functions_count;
+	p->epoch = config->epoch;
+	rc = init_tables(p);
+	if (rc != 0) {
+		p->executor = NULL; /* stays the caller's */
+		praas_process_free(p);
+		return rc;
+	}
+	p->executor = config->executor;
+	p->executor->process = p;
+	*ret_p = p;
+	return 0;
+}
+
+void praas_process_free(struct praas_process *p)
+{
+	if (!p)
+		return;
+	if (p->executor)
+		p->executor->ops->free(p->executor);
+	if (p->invocations.slots)
+		praas_invoke_drop_all(p);
+	for (; p->pending_head != p->pending_tail; p->pending_head++)
+		praas_buf_release(p->pending[p->pending_head & (p->pending_max - 1)].buf);
+	praas_triggers_release(&p->triggers);
+	praas_lanes_release(&p->lanes);
+	praas_timers_release(&p->timers);
+	praas_invocations_release(&p->invocations);
+	free(p->pending);
+	free(p->plain);
+	free(p->members);
+	free(p);
+}
+
+/* ---- frames ---- */
+
+/* The right that each kind of request needs; 0: none. */
+static const uint8_t rights[PRAAS_FRAME_KIND_MAX + 1] = {
+	[PRAAS_FRAME_INVOKE] = PRAAS_RIGHT_INVOKE,
+	[PRAAS_FRAME_SEND] = PRAAS_RIGHT_SEND,
+	[PRAAS_FRAME_RECV] = PRAAS_RIGHT_RECV,
+	[PRAAS_FRAME_PEEK] = PRAAS_RIGHT_RECV,
+	[PRAAS_FRAME_LIST] = PRAAS_RIGHT_RECV,
+	[PRAAS_FRAME_STATE_GET] = PRAAS_RIGHT_STATE_READ,
+	[PRAAS_FRAME_STATE_LIST] = PRAAS_RIGHT_STATE_READ,
+	[PRAAS_FRAME_STATE_PUT] = PRAAS_RIGHT_STATE_WRITE,
+	[PRAAS_FRAME_STATE_DELETE] = PRAAS_RIGHT_STATE_WRITE,
+};
+
+void praas_process_forget_conn(struct praas_process *p, const struct praas_conn *conn)
+{
+	praas_invoke_forget_conn(p, conn);
+	praas_reply_forget_conn(p, conn);
+}
+
+static PRAAS_COLD void on_ping(struct praas_process *p, struct praas_conn *conn,
+			       struct praas_buf *buf)
+{
+	struct praas_frame head = { .kind = PRAAS_FRAME_PONG, .id = buf->head.id };
+
+	praas_buf_release(buf);
+	praas_reply_send(p, conn, &head, NULL);
+}
+
+/* A kind that a client may not send here: it does not speak our protocol. */
+static PRAAS_COLD void on_nonsense(struct praas_process *p, struct praas_conn *conn,
+				   struct praas_buf *buf)
+{
+	conn->port->protocol_errors++;
+	praas_buf_release(buf);
+	conn->ops->close(conn, false);
+	praas_process_forget_conn(p, conn);
+}
+
+static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
+{
+	struct praas_process *p = user;
+	uint8_t kind = buf->head.kind & PRAAS_FRAME_KIND_MAX;
+
+	if (praas_unlikely((rights[kind] & ~conn->peer_rights) != 0)) {
+		praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
+		return;
+	}
+	switch (kind) {
+	case PRAAS_FRAME_INVOKE:
+		praas_invoke_frame(p, conn, buf);
+		break;
+	case PRAAS_FRAME_CANCEL:
+		praas_invoke_cancel_frame(p, conn, buf);
+		break;
+	case PRAAS_FRAME_PING:
+		on_ping(p, conn, buf);
+		break;
+	case PRAAS_FRAME_CLOSE:
+		praas_buf_release(buf); /* closed() follows */
+		break;
+	default:
+		on_nonsense(p, conn, buf);
+		break;
+	}
+}
+
+static void on_opened(void *user, struct praas_conn *conn)
+{
+	struct praas_process *p = user;
+
+	(void)conn;
+	p->activity++;
+}
+
+static void on_sent(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc)
+{
+	(void)user;
+	(void)conn;
+	(void)buf;
+	(void)rc; /* a reply that its reader did not take: closed() follows */
+}
+
+static void on_closed(void *user, struct praas_conn *conn, int rc)
+{
+	(void)rc;
+	praas_process_forget_conn(user, conn);
+}
+
+static const struct praas_conn_events conn_events = {
+	.opened = on_opened,
+	.frame = on_frame,
+	.sent = on_sent,
+	.closed = on_closed,
+};
+
+const struct praas_conn_events *praas_process_conn_events(void)
+{
+	return &conn_events;
+}
+
+/* ---- the turn ---- */
+
+static void on_timer(struct praas_process *p, struct praas_timer *timer)
+{
+	if (timer->kind == PRAAS_TIMER_INVOCATION) {
+		p->stats.deadlines++;
+		praas_invoke_give_up(p,
+				     (struct praas_invocation *)(void *)((char *)timer -
+					     offsetof(struct praas_invocation, timer)),
+				     PRAAS_DEADLINE);
+	} else if (timer->kind == PRAAS_TIMER_TRIGGER) {
+		praas_invoke_trigger_due(
+			p, (struct praas_accumulator *)(void *)((char *)timer -
+					offsetof(struct praas_accumulator, timer)));
+	}
+}
+
+static unsigned poll_timers(struct praas_process *p, unsigned budget)
+{
+	uint64_t now = praas_now_ns();
+	unsigned done = 0;
+
+	while (done < budget) {
+		struct praas_timer *timer = praas_timers_take(&p->timers, now);
+
+		if (!timer)
+			break;
+		on_timer(p, timer);
+		done++;
+	}
+	return done;
+}
+
+static void stamp_activity(struct praas_process *p)
+{
+	if (p->activity == p->activity_seen)
+		return;
+	p->activity_seen = p->activity;
+	p->stats.last_activity_ns = praas_now_ns();
+}
+
+unsigned praas_process_poll(struct praas_process *p, unsigned budget)
+{
+	unsigned done = p->executor->ops->poll(p->executor, budget);
+
+	if (praas_unlikely(p->timers.count != 0))
+		done += poll_timers(p, budget);
+	if (praas_unlikely(p->ready_first != NULL))
+		praas_invoke_pump(p);
+	if (praas_unlikely(p->pending_head != p->pending_tail))
+		done += praas_reply_flush(p);
+	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0))
+		stamp_activity(p);
+	return done;
+}
+
+int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
+{
+	stamp_activity(p);
+	*ret_wake_ns = praas_timers_next(&p->timers);
+	/* An answer that could not be sent is tried again soon; nothing tells when. */
+	if (p->pending_head != p->pending_tail) {
+		uint64_t soon = praas_now_ns() + PRAAS_RETRY_AFTER_NS;
+
+		if (*ret_wake_ns == 0 || *ret_wake_ns > soon)
+			*ret_wake_ns = soon;
+	}
+	return p->executor->ops->arm(p->executor, ret_fd);
+}
+
+void praas_process_gate(struct praas_process *p, bool open)
+{
+	p->open = open && !p->moved;
+}
+
+void praas_process_moved(struct praas_process *p, bool moved)
+{
+	p->moved = moved;
+	if (moved)
+		p->open = false;
+}
+
+bool praas_process_quiet(const struct praas_process *p)
+{
+	return p->running == 0 && p->queued == 0;
+}
+
+int praas_process_members_set(struct praas_process *p, const struct praas_member *members,
+			      uint32_t count)
+{
+	if (count > PRAAS_MEMBERS_MAX)
+		return -ENOSPC;
+	memcpy(p->members, members, count * sizeof(*members));
+	p->members_count = count;
+	return 0;
+}
+
+void praas_process_stats(const struct praas_process *p, struct praas_process_stats *ret_stats)
+{
+	*ret_stats = p->stats;
+	ret_stats->running = p->running;
+	ret_stats->queued = p->queued;
+}

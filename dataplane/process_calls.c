@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Calls of functions by functions, and the names that they know each other by.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/process_private.h"
+
+#define CALL_ID (1ull << 63) /* marks ids that are made here: slot and its generation */
+
+int32_t praas_status_of(int rc)
+{
+	switch (rc) {
+	case 0:
+		return PRAAS_OK;
+	case -ESTALE:
+		return PRAAS_CONFLICT;
+	case -ENOENT:
+	case -EAGAIN:
+		return PRAAS_NOT_FOUND;
+	case -ENOSPC:
+	case -ENOMEM:
+		return PRAAS_NO_MEMORY;
+	case -ENOBUFS:
+	case -EBUSY:
+		return PRAAS_OVERLOADED;
+	case -EMSGSIZE:
+		return PRAAS_TOO_LARGE;
+	case -ESHUTDOWN:
+		return PRAAS_DRAINING;
+	case -ECANCELED:
+		return PRAAS_CANCELLED;
+	case -ETIMEDOUT:
+		return PRAAS_DEADLINE;
+	case -EIO:
+		return PRAAS_CRASHED;
+	case -EINVAL:
+	case -EPROTO:
+		return PRAAS_INVALID;
+	default:
+		return PRAAS_INTERNAL;
+	}
+}
+
+int praas_process_function(const struct praas_process *p, const char *name,
+			   uint32_t *ret_number)
+{
+	for (uint32_t i = 0; i < p->functions_count; i++) {
+		if (strcmp(p->config.functions[i].name, name) != 0)
+			continue;
+		*ret_number = i;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+int praas_process_fn_member(const struct praas_process *p, const char *name, uint32_t name_bytes,
+			    uint64_t *ret_pid)
+{
+	if (name_bytes == 0 || name_bytes > PRAAS_NAME_MAX)
+		return -ENOENT;
+	for (uint32_t i = 0; i < p->members_count; i++) {
+		if (memcmp(p->members[i].name, name, name_bytes) != 0 ||
+		    p->members[i].name[name_bytes] != '\0')
+			continue;
+		*ret_pid = p->members[i].pid;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+/* The input needs a buffer of its own when it has a key: that is where it is read from. */
+static int make_input(struct praas_process *p, const struct praas_fn_call *call,
+		      struct praas_buf **ret_input)
+{
+	struct praas_buf *in = call->input;
+
+	if (!in && call->key_bytes == 0 && p->plain[call->function]) {
+		*ret_input = NULL;
+		return 0;
+	}
+	if (!in) {
+		if (p->config.memory->alloc(p->config.memory->user, 0, &in) != 0)
+			return -ENOBUFS;
+		in->head.bytes = 0;
+	}
+	in->head.flags = 0;
+	in->head.key_bytes = (uint8_t)call->key_bytes;
+	if (call->key_bytes)
+		memcpy(in->key, call->key, call->key_bytes);
+	in->key[call->key_bytes] = '\0';
+	*ret_input = in;
+	return 0;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	if (a == 0)
+		return b;
+	return b == 0 || a < b ? a : b;
+}
+
+int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call *call,
+			    uint64_t *ret_id)
+{
+	struct praas_invocation *inv;
+	struct praas_buf *input;
+	int rc;
+
+	if (call->destination != PRAAS_SELF && call->destination != p->config.pid)
+		return -ENOENT;
+	if (call->function >= p->functions_count)
+		return -ENOENT;
+	if (call->key_bytes > PRAAS_KEY_MAX)
+		return -EINVAL;
+	if (call->input && call->input->head.bytes > p->config.bytes_max)
+		return -EMSGSIZE;
+	if (!p->open && !call->parent)
+		return -ESHUTDOWN;
+	inv = praas_invocations_alloc(&p->invocations);
+	if (!inv)
+		return -ENOBUFS;
+	rc = make_input(p, call, &input);
+	if (rc != 0) {
+		praas_invocations_free(&p->invocations, inv);
+		return rc;
+	}
+	inv->id = CALL_ID | (uint64_t)(inv->generation & 0x7fffffffu) << 32 | inv->slot;
+	inv->source = call->source;
+	inv->deadline_ns =
+		earlier(call->deadline_ns, call->parent ? call->parent->deadline_ns : 0);
+	inv->function = (uint16_t)call->function;
+	inv->inputs_count = 1;
+	inv->inputs[0] = input;
+	inv->caller = call->caller;
+	*ret_id = inv->id;
+	praas_invoke_submit(p, inv);
+	return 0;
+}
+
+int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t id)
+{
+	uint32_t slot = (uint32_t)id;
+	struct praas_invocation *inv;
+
+	if (!(id & CALL_ID) || slot >= p->invocations.slots_count)
+		return -ENOENT;
+	inv = &p->invocations.slots[slot];
+	if (inv->state == PRAAS_INVOCATION_FREE || inv->id != id || inv->source != source)
+		return -ENOENT;
+	praas_invoke_give_up(p, inv, PRAAS_CANCELLED);
+	return 0;
+}
+
+void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user)
+{
+	p->log = log;
+	p->log_user = user;
+}
