@@ -58,7 +58,8 @@ struct praas_shm_grant {
  * the client. client is the number to use in attach. The client may call at once; what the worker
  * does not take in time comes through the controller. Creates a segment: about 1 ms.
  * Returns 0; -EINVAL no such block, or not a switched server connection; -EEXIST; -ENOMEM;
- * -EAGAIN the client does not read its socket.
+ * -EAGAIN not now: the client does not read its socket, or has not yet cleared what the last
+ * worker of that number used.
  */
 int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
 		    struct praas_shm_grant *ret_grant);

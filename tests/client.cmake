@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: Apache-2.0
+# The shm transport and the client library.
+praas_unit_test(shm_transport praas_transport)
