@@ -77,6 +77,8 @@ static inline void praas_bell_ring(struct praas_bell *bell)
 {
 	uint32_t sleeping;
 
+	/* The sleeper's membarrier fences us; only the compiler is to be kept in order.
+	 */
 	if (praas_unlikely(praas_doorbell_fences))
 		praas_doorbell_fence();
 	else

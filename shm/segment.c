@@ -218,8 +218,8 @@ int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
 void praas_segment_populate(const struct praas_segment *segment)
 {
 	int advice = segment->writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
-	const volatile uint8_t *page =
-		segment->base; /* volatile: a read whose value is not used */
+	/* volatile: a read whose value is not used */
+	const volatile uint8_t *page = segment->base;
 
 	if (madvise(segment->base, segment->bytes, advice) == 0)
 		return;

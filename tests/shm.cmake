@@ -3,3 +3,17 @@
 foreach(part channel counters doorbell log_ring pool ring segment)
   praas_unit_test(${part} praas_shm)
 endforeach()
+
+praas_unit_test(ring_stress praas_shm Threads::Threads)
+set_tests_properties(unit.ring_stress PROPERTIES LABELS tsan)
+if(PRAAS_SANITIZE STREQUAL "thread")
+  # The orders weakened: ThreadSanitizer must object, or the test above shows nothing.
+  add_executable(test_ring_weak unit/test_ring_stress.c)
+  praas_target(test_ring_weak)
+  target_compile_definitions(test_ring_weak PRIVATE PRAAS_TEST_WEAK=1)
+  target_link_libraries(test_ring_weak PRIVATE PkgConfig::CMOCKA praas_shm Threads::Threads)
+  set_target_properties(test_ring_weak PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+  add_test(NAME unit.ring_weak_is_caught COMMAND test_ring_weak)
+  set_tests_properties(unit.ring_weak_is_caught PROPERTIES
+    PASS_REGULAR_EXPRESSION "WARNING: ThreadSanitizer: data race" LABELS tsan TIMEOUT 120)
+endif()

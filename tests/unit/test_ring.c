@@ -65,7 +65,7 @@ static void assert_pushes(struct fixture *f, uint64_t n)
  * are. */
 static void test_ring_empty_says_again(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(7);
 
 	(void)state;
@@ -85,7 +85,7 @@ static void test_ring_empty_says_again(void **state)
 /* A full ring refuses the push, keeps order, and accepts again once drained. */
 static void test_ring_full_then_fifo(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(99);
 
 	(void)state;
@@ -109,7 +109,7 @@ static void test_ring_full_then_fifo(void **state)
  * says so. */
 static void test_ring_gives_slots_back_in_steps(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(0);
 
 	(void)state;
@@ -132,7 +132,7 @@ static void test_ring_gives_slots_back_in_steps(void **state)
 /* Any mixture of pushes and pops over many laps is a queue. */
 static void test_ring_many_laps_keep_order(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	uint64_t in = 0, out = 0;
 	uint32_t random = 12345;
 
@@ -158,7 +158,7 @@ static void test_ring_many_laps_keep_order(void **state)
 /* Batches do what fits, and say why when nothing does. */
 static void test_ring_batches_do_what_fits(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc in[SLOTS + 3], out[SLOTS + 3];
 	unsigned done;
 
@@ -186,7 +186,7 @@ static void test_ring_batches_do_what_fits(void **state)
 /* A batch of none is done. */
 static void test_ring_empty_batch_is_done(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(0);
 	unsigned done = 9;
 
@@ -203,7 +203,7 @@ static void test_ring_empty_batch_is_done(void **state)
  * nothing. */
 static void test_ring_hostile_sequence_is_refused(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(7);
 
 	(void)state;
@@ -235,7 +235,7 @@ static void test_ring_hostile_sequence_is_refused(void **state)
 /* A batch ends before the impossible; what came before it counts. */
 static void test_ring_hostile_sequence_ends_a_batch(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc out[SLOTS];
 	unsigned done;
 
@@ -253,7 +253,7 @@ static void test_ring_hostile_sequence_ends_a_batch(void **state)
 /* A read position that goes back, or past what was pushed, frees no slot. */
 static void test_ring_hostile_tail_is_refused(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(1);
 	unsigned done;
 
@@ -285,7 +285,7 @@ static void test_ring_hostile_tail_is_refused(void **state)
 /* Having accepted one position, the producer does not accept a smaller one. */
 static void test_ring_hostile_tail_cannot_go_back(void **state)
 {
-	struct fixture f;
+	static struct fixture f; /* aligned to cache lines */
 	struct praas_desc d = desc(1);
 
 	(void)state;
