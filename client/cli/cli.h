@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The `praas` command: what its files share. One file per noun; each verb is a function
+ * that takes the words after the verb, and returns the exit code. Everything here is
+ * cold.
+ */
+#ifndef PRAAS_CLIENT_CLI_CLI_H
+#define PRAAS_CLIENT_CLI_CLI_H
+
+#include <jansson.h>
+#include <limits.h>
+#include <praas/client.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit codes; scripts rely on them. */
+enum praas_exit {
+	PRAAS_EXIT_DONE = 0,
+	PRAAS_EXIT_FAILED = 1,
+	PRAAS_EXIT_USAGE = 2,
+	PRAAS_EXIT_FUNCTION = 3,  /* the function itself returned an error */
+	PRAAS_EXIT_NOT_FOUND = 4, /* no such application, process, function, key */
+	PRAAS_EXIT_REFUSED = 5,   /* credential, quota */
+	PRAAS_EXIT_BUSY = 6       /* overloaded or timed out */
+};
+
+/* One run of the command. */
+struct praas_cli {
+	const char *command; /* "praas app create", for messages */
+	const char *url;     /* of the control service; NULL: not said */
+	const char *token;   /* bearer key; NULL: none */
+	bool json;           /* print JSON */
+	char *config; /* text of the settings file; url and token may point into it */
+	struct praas_control *control; /* opened by the first request */
+};
+
+/* ---- arguments
+ * ------------------------------------------------------------------------ */
+
+enum praas_cli_kind {
+	PRAAS_CLI_FLAG = 0, /* bool */
+	PRAAS_CLI_TEXT,     /* const char * */
+	PRAAS_CLI_NAME,     /* const char *, [A-Za-z0-9._-]{1,64}, not "." or ".." */
+	PRAAS_CLI_KEY,      /* const char *, 1 … PRAAS_KEY_MAX bytes */
+	PRAAS_CLI_CHOICE,   /* const char *, one of the words in arg, "a|b|c" */
+	PRAAS_CLI_SIZE,     /* uint64_t, bytes: 64, 4K, 256M, 2G */
+	PRAAS_CLI_DURATION, /* uint64_t, nanoseconds: 50ms, 2s, 5m */
+	PRAAS_CLI_COUNT,    /* uint64_t, at least 1 */
+	PRAAS_CLI_MILLI     /* uint64_t, thousandths: 1, 0.5, 2.25 */
+};
+
+/* An option, or with name NULL an argument by its position. */
+struct praas_cli_option {
+	const char *name; /* long option */
+	int key;          /* its letter, or 0 */
+	enum praas_cli_kind kind;
+	void *value;     /* of the kind's type; keeps what it has when not given */
+	const char *arg; /* what stands for the value in the help: "SIZE" */
+	const char *help;
+	bool optional; /* of an argument by position: may be missing */
+};
+
+/* Reads argv[1 …] as options ends with a zeroed entry; --url, --token, --json are known
+ * to all. Exits with a message and PRAAS_EXIT_USAGE when they are not right, and after
+ * --help. */
+void praas_cli_parse(struct praas_cli *cli, const char *doc,
+		     const struct praas_cli_option *options, int argc, char **argv);
+
+/* Turns text into a value of a kind. Returns 0; -EINVAL, and *ret_why says what is
+ * wrong. */
+int praas_cli_value(enum praas_cli_kind kind, const char *arg, const char *text,
+		    void *ret, const char **ret_why);
+
+/* ---- settings
+ * -------------------------------------------------------------------------- */
+
+/* Fills what options left open: environment, then the context of the settings file. */
+int praas_cli_settings(struct praas_cli *cli);
+/* Finds url and token of a context in text, which is cut into strings in place. context
+ * NULL: the one that "context = NAME" names. Returns 0; -ENOENT; -EINVAL, *ret_line is
+ * the line. */
+int praas_cli_settings_parse(char *text, const char *context, const char **ret_url,
+			     const char **ret_token, unsigned *ret_line);
+
+/* ---- messages and output
+ * --------------------------------------------------------------- */
+
+/* One sentence to stderr: what, why, the next command to try. Returns code. */
+__attribute__((format(printf, 2, 3))) int praas_cli_fail(enum praas_exit code,
+							 const char *format, ...);
+/* The same for a failed call of libpraas: rc is its errno, what says what was tried. */
+int praas_cli_fail_call(const struct praas_cli *cli, int rc, const char *what);
+/* For an invocation that ended with status != 0; view has the error text. */
+int praas_cli_fail_status(const char *function, int status,
+			  const struct praas_view *view);
+
+struct praas_cli_column {
+	const char *title;
+	const char *member; /* of each object; a missing one prints "-" */
+	enum { PRAAS_COLUMN_PLAIN = 0, PRAAS_COLUMN_BYTES, PRAAS_COLUMN_NS } unit;
+};
+/* Prints an array of objects: as a table, or as it is with --json. */
+void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
+		     const struct praas_cli_column *columns, size_t columns_count);
+/* Prints an answer: with --json as it is, else its members a line each. */
+void praas_cli_print(const struct praas_cli *cli, const json_t *answer);
+/* A number of bytes or nanoseconds for people: "1.5M", "230us". */
+void praas_cli_bytes_text(uint64_t bytes, char ret_text[16]);
+void praas_cli_ns_text(uint64_t ns, char ret_text[16]);
+/* Bytes as JSON: {"text": …} when they are UTF-8 without NUL, else {"base64": …}. */
+json_t *praas_cli_payload_json(const void *data, size_t bytes);
+
+/* ---- requests
+ * -------------------------------------------------------------------------- */
+
+/* A REST request. body is taken over (may be NULL). ret_answer may be NULL; else the
+ * caller's, JSON null for an empty answer. Returns an exit code; a failure has been
+ * told. what: "create x". */
+int praas_cli_request(struct praas_cli *cli, const char *method, const char *path,
+		      json_t *body, const char *what, json_t **ret_answer);
+/* The same for a list: the array, which is the answer or its member of that name. */
+int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
+		   const char *what, json_t **ret_rows);
+
+/* Connects to a process. process NULL: one of the application's, made when there is
+ * none; its name is written to ret_name (PRAAS_NAME_MAX + 1 bytes). Returns an exit
+ * code. */
+int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
+		      const struct praas_connect_config *config, char *ret_name,
+		      praas_connection **ret_conn);
+
+/* The data that -d means: text, @FILE, "-" standard input; NULL is empty. Returns an
+ * exit code; *ret_data is malloc'd. */
+int praas_cli_data(const char *spec, void **ret_data, size_t *ret_bytes);
+
+/* The folder of this program. Returns an exit code. */
+int praas_cli_program_folder(char ret_folder[PATH_MAX]);
+
+/* ---- verbs
+ * ----------------------------------------------------------------------------- */
+
+struct praas_cli_verb {
+	const char *noun;
+	const char *verb; /* NULL: the noun alone */
+	int (*run)(struct praas_cli *cli, int argc, char **argv);
+	const char *arguments;
+	const char *summary;
+};
+
+/* Each ends with a zeroed entry. */
+extern const struct praas_cli_verb praas_cli_app_verbs[];
+extern const struct praas_cli_verb praas_cli_process_verbs[];
+extern const struct praas_cli_verb praas_cli_invoke_verbs[];
+extern const struct praas_cli_verb praas_cli_state_verbs[];
+extern const struct praas_cli_verb praas_cli_msg_verbs[];
+extern const struct praas_cli_verb praas_cli_dev_verbs[];
+extern const struct praas_cli_verb praas_cli_bench_verbs[];
+
+#endif

@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * praas: the command line. Finds the verb and runs it.
+ */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct praas_cli_verb *const tables[] = {
+	praas_cli_dev_verbs,    praas_cli_app_verbs,   praas_cli_process_verbs,
+	praas_cli_invoke_verbs, praas_cli_state_verbs, praas_cli_msg_verbs,
+	praas_cli_bench_verbs,
+};
+
+#define TABLES (sizeof(tables) / sizeof(tables[0]))
+
+/* Everything, or what a noun has when noun is not NULL. Returns how many were printed.
+ */
+static unsigned print_verbs(FILE *to, const char *noun)
+{
+	unsigned count = 0;
+
+	for (size_t t = 0; t < TABLES; t++) {
+		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++) {
+			char line[128];
+
+			if (noun && strcmp(noun, v->noun) != 0)
+				continue;
+			(void)snprintf(line, sizeof(line), "praas %s%s%s %s", v->noun,
+				       v->verb ? " " : "", v->verb ? v->verb : "",
+				       v->arguments); /* fits: they are ours */
+			(void)fprintf(to, "  %-42s %s\n", line, v->summary);
+			count++;
+		}
+	}
+	return count;
+}
+
+static int help(const char *noun)
+{
+	if (noun && print_verbs(stdout, noun) == 0)
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "there is no '%s'; try praas help", noun);
+	if (noun)
+		return PRAAS_EXIT_DONE;
+	(void)puts("praas: cloud processes, functions with state and a mailbox\n");
+	(void)print_verbs(stdout, NULL);
+	(void)puts("\nEvery verb has --help, and --json for programs. The control "
+		   "service is named by\n"
+		   "--url and --token, PRAAS_URL and PRAAS_TOKEN, or "
+		   "~/.config/praas/config.\n"
+		   "Exit: 0 done, 1 failed, 2 wrong usage, 3 the function's own error, "
+		   "4 no such\n"
+		   "thing, 5 refused, 6 overloaded or timed out.");
+	return PRAAS_EXIT_DONE;
+}
+
+/* The verb that the words name; *ret_words is how many of them it took. */
+static const struct praas_cli_verb *find(int argc, char **argv, int *ret_words)
+{
+	for (size_t t = 0; t < TABLES; t++) {
+		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++) {
+			if (strcmp(argv[1], v->noun) != 0)
+				continue;
+			if (v->verb && (argc < 3 || strcmp(argv[2], v->verb) != 0))
+				continue;
+			*ret_words = v->verb ? 2 : 1;
+			return v;
+		}
+	}
+	return NULL;
+}
+
+static int unknown(int argc, char **argv)
+{
+	if (print_verbs(stderr, argv[1]) == 0)
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "there is no command '%s'; try praas help",
+				      argv[1]);
+	if (argc < 3)
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "praas %s needs one of these verbs", argv[1]);
+	return praas_cli_fail(PRAAS_EXIT_USAGE,
+			      "praas %s has no verb '%s'; try one of these", argv[1],
+			      argv[2]);
+}
+
+static int run(const struct praas_cli_verb *verb, int words, int argc, char **argv)
+{
+	struct praas_cli cli = { 0 };
+	char command[64];
+	int rc;
+
+	(void)snprintf(command, sizeof(command), "praas %s%s%s", verb->noun,
+		       verb->verb ? " " : "", verb->verb ? verb->verb : ""); /* fits */
+	cli.command = command;
+	rc = verb->run(&cli, argc - words, argv + words);
+	praas_control_close(cli.control);
+	free(cli.config);
+	if (fflush(stdout) != 0 || ferror(stdout))
+		return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot write the output: %s",
+				      strerror(errno));
+	return rc;
+}
+
+int main(int argc, char **argv)
+{
+	const struct praas_cli_verb *verb;
+	int words = 0;
+
+	/* A closed pipe is an error of the write, which is told; it does not end us
+	 * silently. */
+	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
+	if (argc < 2) {
+		(void)help(NULL);
+		return PRAAS_EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+		return help(argc > 2 ? argv[2] : NULL);
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
+		(void)puts("praas " PRAAS_VERSION);
+		return PRAAS_EXIT_DONE;
+	}
+	verb = find(argc, argv, &words);
+	if (verb)
+		return run(verb, words, argc, argv);
+	if (argc > 2 && strcmp(argv[2], "--help") == 0)
+		return help(argv[1]);
+	return unknown(argc, argv);
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * praas msg: messages into and out of the mailbox of a process.
+ */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+static int msg_send(struct praas_cli *cli, int argc, char **argv)
+{
+	const char *app = NULL;
+	const char *pid = NULL;
+	const char *key = NULL;
+	const char *spec = "-";
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ .kind = PRAAS_CLI_KEY, .value = &key, .arg = "KEY" },
+		{ .name = "data",
+		  .key = 'd',
+		  .kind = PRAAS_CLI_TEXT,
+		  .value = &spec,
+		  .arg = "TEXT|@FILE|-",
+		  .help = "The message; standard input when missing" },
+		{ 0 },
+	};
+	char name[PRAAS_NAME_MAX + 1];
+	praas_connection *conn = NULL;
+	void *data = NULL;
+	size_t bytes = 0;
+	int rc;
+
+	praas_cli_parse(cli, "Send a message into the mailbox of a process.", options,
+			argc, argv);
+	rc = praas_cli_data(spec, &data, &bytes);
+	if (rc == 0)
+		rc = praas_cli_connect(cli, app, pid, NULL, name, &conn);
+	if (rc == 0) {
+		int failed = praas_msg_send(conn, key, data, bytes);
+
+		praas_close(conn);
+		rc = failed ? praas_cli_fail_call(cli, failed, "send the message")
+			    : PRAAS_EXIT_DONE;
+	}
+	free(data);
+	return rc;
+}
+
+static int msg_recv(struct praas_cli *cli, int argc, char **argv)
+{
+	const char *app = NULL;
+	const char *pid = NULL;
+	const char *key = NULL;
+	uint64_t timeout_ns = 0;
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ .kind = PRAAS_CLI_KEY, .value = &key, .arg = "KEY" },
+		{ .name = "timeout",
+		  .key = 't',
+		  .kind = PRAAS_CLI_DURATION,
+		  .value = &timeout_ns,
+		  .arg = "TIME",
+		  .help = "Wait that long for one; at once when missing" },
+		{ 0 },
+	};
+	char name[PRAAS_NAME_MAX + 1];
+	praas_connection *conn = NULL;
+	praas_pid_t source = 0;
+	void *data = NULL;
+	size_t bytes = 0;
+	int rc;
+
+	praas_cli_parse(cli, "Take the oldest message of that key out of the mailbox.",
+			options, argc, argv);
+	rc = praas_cli_connect(cli, app, pid, NULL, name, &conn);
+	if (rc != 0)
+		return rc;
+	rc = praas_msg_recv(conn, key,
+			    timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
+			    &data, &bytes, &source);
+	praas_close(conn);
+	if (rc == -EAGAIN && timeout_ns == 0)
+		return praas_cli_fail(
+			PRAAS_EXIT_NOT_FOUND,
+			"no message '%s' is in the mailbox of %s; wait for one "
+			"with --timeout 10s",
+			key, pid);
+	if (rc == -EAGAIN)
+		return praas_cli_fail(PRAAS_EXIT_BUSY, "no message '%s' came in time",
+				      key);
+	if (rc != 0)
+		return praas_cli_fail_call(cli, rc, "receive a message");
+	if (cli->json) {
+		json_t *answer = praas_cli_payload_json(data, bytes);
+
+		(void)json_object_set_new(answer, "key", json_string(key));
+		(void)json_object_set_new(answer, "source",
+					  json_integer((json_int_t)source));
+		praas_cli_print(cli, answer);
+		json_decref(answer);
+	} else {
+		(void)fwrite(data, 1, bytes,
+			     stdout); /* main checks stdout at the end */
+	}
+	free(data);
+	return PRAAS_EXIT_DONE;
+}
+
+const struct praas_cli_verb praas_cli_msg_verbs[] = {
+	{ "msg", "send", msg_send, "APP PID KEY [-d DATA]",
+	  "send a message to a process" },
+	{ "msg", "recv", msg_recv, "APP PID KEY [-t TIME]",
+	  "take one out of its mailbox" },
+	{ 0 },
+};

@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the command prints: one sentence for an error, tables for people, JSON for
+ * programs.
+ */
+#include "client/cli/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define COLUMNS_MAX 16
+#define CELL_BYTES 128
+
+int praas_cli_fail(enum praas_exit code, const char *format, ...)
+{
+	va_list args;
+
+	(void)fputs("praas: ", stderr);
+	va_start(args, format);
+	(void)vfprintf(stderr, format, args); /* stderr is all there is */
+	va_end(args);
+	(void)fputc('\n', stderr);
+	return code;
+}
+
+static enum praas_exit exit_of(int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		return PRAAS_EXIT_NOT_FOUND;
+	case -EACCES:
+	case -EPERM:
+		return PRAAS_EXIT_REFUSED;
+	case -ETIMEDOUT:
+	case -EAGAIN:
+	case -ENOBUFS:
+		return PRAAS_EXIT_BUSY;
+	default:
+		return PRAAS_EXIT_FAILED;
+	}
+}
+
+int praas_cli_fail_call(const struct praas_cli *cli, int rc, const char *what)
+{
+	const char *why = praas_error();
+
+	if (rc == -ECONNREFUSED || rc == -ENOTCONN)
+		return praas_cli_fail(
+			PRAAS_EXIT_FAILED,
+			"cannot %s: %s does not answer (%s); is it running? try "
+			"praas dev, or set PRAAS_URL",
+			what, cli->url ? cli->url : "the control service",
+			*why ? why : strerror(-rc));
+	if (rc == -EACCES || rc == -EPERM)
+		return praas_cli_fail(
+			PRAAS_EXIT_REFUSED,
+			"cannot %s: %s; give a key with PRAAS_TOKEN or --token", what,
+			*why ? why : "refused");
+	return praas_cli_fail(exit_of(rc), "cannot %s: %s", what,
+			      *why ? why : strerror(-rc));
+}
+
+int praas_cli_fail_status(const char *function, int status,
+			  const struct praas_view *view)
+{
+	const char *text = view->data && view->bytes ? view->data : "";
+	int length = view->bytes < PRAAS_ERROR_TEXT_MAX ? (int)view->bytes
+							: (int)PRAAS_ERROR_TEXT_MAX;
+
+	if (status > 0)
+		return praas_cli_fail(PRAAS_EXIT_FUNCTION,
+				      "%s failed with its code %d: %.*s", function,
+				      status, length, text);
+	(void)praas_cli_fail(PRAAS_EXIT_FAILED, "%s did not end well: %s%s%.*s",
+			     function, praas_status_text(status), *text ? ": " : "",
+			     length, text);
+	switch (status) {
+	case PRAAS_NO_FUNCTION:
+	case PRAAS_NOT_FOUND:
+		return PRAAS_EXIT_NOT_FOUND;
+	case PRAAS_DENIED:
+		return PRAAS_EXIT_REFUSED;
+	case PRAAS_OVERLOADED:
+	case PRAAS_DEADLINE:
+	case PRAAS_DRAINING:
+		return PRAAS_EXIT_BUSY;
+	default:
+		return PRAAS_EXIT_FAILED;
+	}
+}
+
+static void scaled(uint64_t value, const char *const *units, uint64_t step,
+		   char *ret_text)
+{
+	uint64_t scale = 1;
+
+	while (value / scale >= step && units[1]) {
+		scale *= step;
+		units++;
+	}
+	if (scale == 1 || value % scale == 0 || value / scale >= 100)
+		(void)snprintf(ret_text, 16, "%" PRIu64 "%s", value / scale, *units);
+	else
+		(void)snprintf(ret_text, 16, "%.1f%s", (double)value / (double)scale,
+			       *units);
+}
+
+void praas_cli_bytes_text(uint64_t bytes, char ret_text[16])
+{
+	static const char *const units[] = { "", "K", "M", "G", "T", NULL };
+
+	scaled(bytes, units, 1024, ret_text);
+}
+
+void praas_cli_ns_text(uint64_t ns, char ret_text[16])
+{
+	static const char *const units[] = { "ns", "us", "ms", "s", NULL };
+
+	scaled(ns, units, 1000, ret_text);
+}
+
+/* A member as text; control characters of a name never reach the terminal: names have
+ * none, and other strings are shown as JSON shows them. */
+static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
+{
+	char *text;
+
+	if (json_is_integer(value) && unit == PRAAS_COLUMN_BYTES) {
+		praas_cli_bytes_text((uint64_t)json_integer_value(value), ret_text);
+	} else if (json_is_integer(value) && unit == PRAAS_COLUMN_NS) {
+		praas_cli_ns_text((uint64_t)json_integer_value(value), ret_text);
+	} else if (!value || json_is_null(value)) {
+		(void)snprintf(ret_text, CELL_BYTES, "-");
+	} else {
+		text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+		if (text && json_is_string(value)) { /* without its quotes */
+			text[strlen(text) - 1] = '\0';
+			(void)snprintf(ret_text, CELL_BYTES, "%s",
+				       text[1] ? text + 1 : "-");
+		} else {
+			(void)snprintf(ret_text, CELL_BYTES, "%s", text ? text : "?");
+		}
+		free(text);
+	}
+}
+
+static void print_json(const json_t *value)
+{
+	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_INDENT(2));
+
+	if (text)
+		(void)puts(text); /* main checks stdout at the end */
+	free(text);
+}
+
+/* Numbers to the right, the rest to the left; no blanks at the end of a line. */
+static void print_cell(const char *text, size_t width, bool right, bool last)
+{
+	if (right)
+		(void)printf("%*s", (int)width, text);
+	else if (last)
+		(void)fputs(text, stdout);
+	else
+		(void)printf("%-*s", (int)width, text);
+	(void)fputs(last ? "\n" : "  ", stdout);
+}
+
+void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
+		     const struct praas_cli_column *columns, size_t columns_count)
+{
+	size_t width[COLUMNS_MAX] = { 0 };
+	bool right[COLUMNS_MAX] = { false };
+	size_t count = json_array_size(rows);
+	char text[CELL_BYTES];
+
+	if (cli->json) {
+		print_json(rows);
+		return;
+	}
+	for (size_t c = 0; c < columns_count && c < COLUMNS_MAX; c++) {
+		width[c] = strlen(columns[c].title);
+		for (size_t r = 0; r < count; r++) {
+			const json_t *v = json_object_get(json_array_get(rows, r),
+							  columns[c].member);
+
+			cell(v, (int)columns[c].unit, text);
+			width[c] = strlen(text) > width[c] ? strlen(text) : width[c];
+			right[c] = right[c] || json_is_number(v);
+		}
+	}
+	for (size_t c = 0; c < columns_count && c < COLUMNS_MAX; c++)
+		print_cell(columns[c].title, width[c], right[c],
+			   c + 1 == columns_count);
+	for (size_t r = 0; r < count; r++) {
+		for (size_t c = 0; c < columns_count && c < COLUMNS_MAX; c++) {
+			cell(json_object_get(json_array_get(rows, r),
+					     columns[c].member),
+			     (int)columns[c].unit, text);
+			print_cell(text, width[c], right[c], c + 1 == columns_count);
+		}
+	}
+}
+
+void praas_cli_print(const struct praas_cli *cli, const json_t *answer)
+{
+	char text[CELL_BYTES];
+
+	if (cli->json || !json_is_object(answer)) {
+		if (!json_is_null(answer))
+			print_json(answer);
+		return;
+	}
+	for (void *i = json_object_iter((json_t *)(uintptr_t)answer); i;
+	     i = json_object_iter_next((json_t *)(uintptr_t)answer, i)) {
+		cell(json_object_iter_value(i), PRAAS_COLUMN_PLAIN, text);
+		(void)printf("%-16s %s\n", json_object_iter_key(i), text);
+	}
+}
+
+static char *base64(const uint8_t *data, size_t bytes)
+{
+	static const char digits[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	char *text = malloc((bytes + 2) / 3 * 4 + 1);
+	char *at = text;
+
+	if (!text)
+		return NULL;
+	for (size_t i = 0; i < bytes; i += 3) {
+		uint32_t group = (uint32_t)data[i] << 16;
+
+		if (i + 1 < bytes)
+			group |= (uint32_t)data[i + 1] << 8;
+		if (i + 2 < bytes)
+			group |= data[i + 2];
+		*at++ = digits[group >> 18];
+		*at++ = digits[(group >> 12) & 63];
+		*at++ = i + 1 < bytes ? digits[(group >> 6) & 63] : '=';
+		*at++ = i + 2 < bytes ? digits[group & 63] : '=';
+	}
+	*at = '\0';
+	return text;
+}
+
+json_t *praas_cli_payload_json(const void *data, size_t bytes)
+{
+	json_t *text = NULL;
+	char *encoded;
+	json_t *object;
+
+	if (bytes == 0)
+		return json_pack("{s:s}", "text", "");
+	if (!memchr(data, '\0', bytes))
+		text = json_stringn(data, bytes); /* NULL when it is not UTF-8 */
+	if (text)
+		return json_pack("{s:o}", "text", text);
+	encoded = base64(data, bytes);
+	object = encoded ? json_pack("{s:s}", "base64", encoded) : NULL;
+	free(encoded);
+	return object;
+}
