@@ -197,10 +197,11 @@ static void take(struct argp_state *state, const struct praas_cli_option *o,
 
 	if (praas_cli_value(o->kind, o->arg, text, o->value, &why) == 0)
 		return;
-	argp_error(state,
-		   o->kind == PRAAS_CLI_CHOICE ? "%s%s must be one of %s, not '%s'"
-					       : "%s%s %s, not '%s'",
-		   o->name ? "--" : "", o->name ? o->name : o->arg, why, text);
+	if (o->kind == PRAAS_CLI_CHOICE)
+		argp_error(state, "'%s' is none of %s", text, o->arg);
+	else
+		argp_error(state, "%s%s %s, not '%s'", o->name ? "--" : "",
+			   o->name ? o->name : o->arg, why, text);
 }
 
 /* The argument by position number n, or the end of the table. */
