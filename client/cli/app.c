@@ -150,7 +150,7 @@ static int app_ls(struct praas_cli *cli, int argc, char **argv)
 static int one_app(struct praas_cli *cli, const char *method, const char *doc,
 		   const char *what, int argc, char **argv)
 {
-	const char *name = NULL;
+	const char *name = "";
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &name, .arg = "NAME" },
 		{ 0 },

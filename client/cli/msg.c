@@ -10,9 +10,9 @@
 
 static int msg_send(struct praas_cli *cli, int argc, char **argv)
 {
-	const char *app = NULL;
-	const char *pid = NULL;
-	const char *key = NULL;
+	const char *app = "";
+	const char *pid = "";
+	const char *key = "";
 	const char *spec = "-";
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
@@ -50,9 +50,9 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 
 static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 {
-	const char *app = NULL;
-	const char *pid = NULL;
-	const char *key = NULL;
+	const char *app = "";
+	const char *pid = "";
+	const char *key = "";
 	uint64_t timeout_ns = 0;
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },

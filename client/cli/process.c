@@ -13,7 +13,7 @@
 
 static int process_create(struct praas_cli *cli, int argc, char **argv)
 {
-	const char *app = NULL;
+	const char *app = "";
 	const char *pid = NULL;
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
@@ -160,8 +160,8 @@ static int ps(struct praas_cli *cli, int argc, char **argv)
 static int act(struct praas_cli *cli, const char *method, const char *action,
 	       const char *doc, const char *what, int argc, char **argv)
 {
-	const char *app = NULL;
-	const char *pid = NULL;
+	const char *app = "";
+	const char *pid = "";
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
 		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },

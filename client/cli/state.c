@@ -48,8 +48,8 @@ static int list_into(praas_connection *conn, const char *prefix, json_t *rows)
 
 static int state_ls(struct praas_cli *cli, int argc, char **argv)
 {
-	const char *app = NULL;
-	const char *pid = NULL;
+	const char *app = "";
+	const char *pid = "";
 	const char *prefix = "";
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
@@ -106,7 +106,7 @@ static int fail_object(const struct praas_cli *cli, const struct object *o, int 
 
 static int state_get(struct praas_cli *cli, int argc, char **argv)
 {
-	struct object o = { 0 };
+	struct object o = { .app = "", .pid = "", .key = "" };
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &o.app, .arg = "APP" },
 		{ .kind = PRAAS_CLI_NAME, .value = &o.pid, .arg = "PID" },
@@ -146,7 +146,7 @@ static int state_get(struct praas_cli *cli, int argc, char **argv)
 
 static int state_put(struct praas_cli *cli, int argc, char **argv)
 {
-	struct object o = { 0 };
+	struct object o = { .app = "", .pid = "", .key = "" };
 	const char *spec = "-";
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &o.app, .arg = "APP" },
@@ -181,7 +181,7 @@ static int state_put(struct praas_cli *cli, int argc, char **argv)
 
 static int state_rm(struct praas_cli *cli, int argc, char **argv)
 {
-	struct object o = { 0 };
+	struct object o = { .app = "", .pid = "", .key = "" };
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &o.app, .arg = "APP" },
 		{ .kind = PRAAS_CLI_NAME, .value = &o.pid, .arg = "PID" },
