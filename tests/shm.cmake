@@ -17,3 +17,12 @@ if(PRAAS_SANITIZE STREQUAL "thread")
   set_tests_properties(unit.ring_weak_is_caught PROPERTIES
     PASS_REGULAR_EXPRESSION "WARNING: ThreadSanitizer: data race" LABELS tsan TIMEOUT 120)
 endif()
+
+praas_fuzz_target(ring praas_shm)
+
+# Every interleaving of the protocols, explored by spin; their mutants must be found wrong.
+foreach(model ring ring_hostile doorbell withdraw)
+  add_test(NAME model.${model} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/model/check
+    ${CMAKE_CURRENT_SOURCE_DIR}/model/${model}.pml)
+  set_tests_properties(model.${model} PROPERTIES LABELS "model;slow" SKIP_RETURN_CODE 77 TIMEOUT 600)
+endforeach()
