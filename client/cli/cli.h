@@ -123,12 +123,14 @@ int praas_cli_request(struct praas_cli *cli, const char *method, const char *pat
 int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
 		   const char *what, json_t **ret_rows);
 
-/* Connects to a process. process NULL: one of the application's, made when there is
- * none; its name is written to ret_name (PRAAS_NAME_MAX + 1 bytes). Returns an exit
- * code. */
+/* Connects to a process that exists; a swapped one wakes. Returns an exit code. */
 int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
-		      const struct praas_connect_config *config, char *ret_name,
 		      praas_connection **ret_conn);
+/* The same for invocations: a process that does not exist is made, and with process NULL one of
+ * the application's is chosen. Its name is written to ret_name (PRAAS_NAME_MAX + 1 bytes). */
+int praas_cli_connect_any(struct praas_cli *cli, const char *app, const char *process,
+			  const struct praas_connect_config *config, char *ret_name,
+			  praas_connection **ret_conn);
 
 /* The data that -d means: text, @FILE, "-" standard input; NULL is empty. Returns an
  * exit code; *ret_data is malloc'd. */

@@ -278,7 +278,7 @@ static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 	while (config.inflight_max < v->inflight)
 		config.inflight_max =
 			config.inflight_max ? config.inflight_max * 2 : 256;
-	rc = praas_cli_connect(cli, v->app, v->pid, &config, v->process, &v->conn);
+	rc = praas_cli_connect_any(cli, v->app, v->pid, &config, v->process, &v->conn);
 	if (rc != 0)
 		return rc;
 	v->connect_ns = now_ns() - start;
@@ -345,7 +345,7 @@ static const struct praas_cli_option options[] = {
 	  .kind = PRAAS_CLI_NAME,
 	  .value = &asked.pid,
 	  .arg = "PID",
-	  .help = "Process; one is chosen or made when missing" },
+	  .help = "Process, made when missing; one is chosen without it" },
 	{ .name = "data",
 	  .key = 'd',
 	  .kind = PRAAS_CLI_TEXT,

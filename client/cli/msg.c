@@ -26,7 +26,6 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 		  .help = "The message; standard input when missing" },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	praas_connection *conn = NULL;
 	void *data = NULL;
 	size_t bytes = 0;
@@ -36,7 +35,7 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 			argc, argv);
 	rc = praas_cli_data(spec, &data, &bytes);
 	if (rc == 0)
-		rc = praas_cli_connect(cli, app, pid, NULL, name, &conn);
+		rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc == 0) {
 		int failed = praas_msg_send(conn, key, data, bytes);
 
@@ -66,7 +65,6 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 		  .help = "Wait that long for one; at once when missing" },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	praas_connection *conn = NULL;
 	praas_pid_t source = 0;
 	void *data = NULL;
@@ -75,7 +73,7 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 
 	praas_cli_parse(cli, "Take the oldest message of that key out of the mailbox.",
 			options, argc, argv);
-	rc = praas_cli_connect(cli, app, pid, NULL, name, &conn);
+	rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc != 0)
 		return rc;
 	rc = praas_msg_recv(conn, key,

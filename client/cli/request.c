@@ -146,9 +146,9 @@ static int choose_process(struct praas_cli *cli, const char *app, char *ret_name
 	return rc == 0 ? 0 : praas_cli_fail_call(cli, rc, "create a process");
 }
 
-int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
-		      const struct praas_connect_config *config, char *ret_name,
-		      praas_connection **ret_conn)
+static int connect_to(struct praas_cli *cli, const char *app, const char *process,
+		      const struct praas_connect_config *config, bool make_missing,
+		      char *ret_name, praas_connection **ret_conn)
 {
 	char what[2 * PRAAS_NAME_MAX + 64];
 	int rc = open_control(cli);
@@ -160,11 +160,32 @@ int praas_cli_connect(struct praas_cli *cli, const char *app, const char *proces
 	if (rc != 0)
 		return rc;
 	rc = praas_connect(cli->control, app, ret_name, config, ret_conn);
+	if (rc == -ENOENT && make_missing) {
+		rc = praas_process_create(cli->control, app, ret_name, NULL);
+		if (rc == 0)
+			rc = praas_connect(cli->control, app, ret_name, config,
+					   ret_conn);
+	}
 	if (rc == 0)
 		return PRAAS_EXIT_DONE;
 	(void)snprintf(what, sizeof(what), "connect to process %s of application %s",
 		       ret_name, app);
 	return praas_cli_fail_call(cli, rc, what);
+}
+
+int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
+		      praas_connection **ret_conn)
+{
+	char name[PRAAS_NAME_MAX + 1];
+
+	return connect_to(cli, app, process, NULL, false, name, ret_conn);
+}
+
+int praas_cli_connect_any(struct praas_cli *cli, const char *app, const char *process,
+			  const struct praas_connect_config *config, char *ret_name,
+			  praas_connection **ret_conn)
+{
+	return connect_to(cli, app, process, config, true, ret_name, ret_conn);
 }
 
 /* All of a stream. 0; -EIO, -ENOMEM. */

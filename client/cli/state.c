@@ -60,14 +60,13 @@ static int state_ls(struct praas_cli *cli, int argc, char **argv)
 		  .optional = true },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	praas_connection *conn = NULL;
 	json_t *rows;
 	int rc;
 
 	praas_cli_parse(cli, "List state objects whose key begins with PREFIX.",
 			options, argc, argv);
-	rc = praas_cli_connect(cli, app, pid, NULL, name, &conn);
+	rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc != 0)
 		return rc;
 	rows = json_array();
@@ -113,7 +112,6 @@ static int state_get(struct praas_cli *cli, int argc, char **argv)
 		{ .kind = PRAAS_CLI_KEY, .value = &o.key, .arg = "KEY" },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	void *data = NULL;
 	size_t bytes = 0;
 	uint64_t version = 0;
@@ -121,7 +119,7 @@ static int state_get(struct praas_cli *cli, int argc, char **argv)
 
 	praas_cli_parse(cli, "Write a state object to standard output, as it is.",
 			options, argc, argv);
-	rc = praas_cli_connect(cli, o.app, o.pid, NULL, name, &o.conn);
+	rc = praas_cli_connect(cli, o.app, o.pid, &o.conn);
 	if (rc != 0)
 		return rc;
 	rc = praas_state_read(o.conn, o.key, &data, &bytes, &version);
@@ -160,7 +158,6 @@ static int state_put(struct praas_cli *cli, int argc, char **argv)
 		  .help = "The value; standard input when missing" },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	void *data = NULL;
 	size_t bytes = 0;
 	int rc;
@@ -168,7 +165,7 @@ static int state_put(struct praas_cli *cli, int argc, char **argv)
 	praas_cli_parse(cli, "Write a state object.", options, argc, argv);
 	rc = praas_cli_data(spec, &data, &bytes);
 	if (rc == 0)
-		rc = praas_cli_connect(cli, o.app, o.pid, NULL, name, &o.conn);
+		rc = praas_cli_connect(cli, o.app, o.pid, &o.conn);
 	if (rc == 0) {
 		int failed = praas_state_write(o.conn, o.key, data, bytes);
 
@@ -188,11 +185,10 @@ static int state_rm(struct praas_cli *cli, int argc, char **argv)
 		{ .kind = PRAAS_CLI_KEY, .value = &o.key, .arg = "KEY" },
 		{ 0 },
 	};
-	char name[PRAAS_NAME_MAX + 1];
 	int rc;
 
 	praas_cli_parse(cli, "Delete a state object.", options, argc, argv);
-	rc = praas_cli_connect(cli, o.app, o.pid, NULL, name, &o.conn);
+	rc = praas_cli_connect(cli, o.app, o.pid, &o.conn);
 	if (rc != 0)
 		return rc;
 	rc = praas_state_remove(o.conn, o.key);
