@@ -39,7 +39,9 @@ struct praas_session_server_config {
 	struct praas_welcome welcome;
 	uint64_t handshake_timeout_ns;     /* 0: 5 s */
 	/* Of authenticated connections. opened() is called after WELCOME was handed to the
-	 * transport; conn->peer_source, peer_rights, bytes_max are set. */
+	 * transport; conn->peer_source, peer_rights, bytes_max are set. When the ticket has
+	 * ended, closed(-EKEYEXPIRED) is the last call: sent() is not told for what is queued
+	 * then. Buffers that the layer above did not send are not its business in sent(). */
 	const struct praas_conn_events *events;
 	void *user;
 };

@@ -78,7 +78,7 @@ struct praas_conn {
 	void *watcher;        /* of ended */
 };
 
-/* Every transport calls it once per connection: before closed(), or in close(). */
+/* Every transport calls it once per connection: after closed() returned, or in close(). */
 static inline void praas_conn_end(struct praas_conn *conn)
 {
 	void (*ended)(void *) = conn->ended;

@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transport/tcp_port.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/*
+ * The send queue. A buffer of ours has room for its header in front of the payload: it leaves as one
+ * piece. For a foreign one the header is put into the port's scratch memory, next to a copy of
+ * the payload when that is small; a large payload is gathered where it lies. Many queued frames
+ * leave in one call. A frame that was sent in part is encoded again, to the same bytes.
+ */
+
+#define IOVS_MAX 128u
+#define COPY_MAX 1024u          /* a foreign payload up to this is copied next to its header */
+#define FLUSH_BYTES 32768u      /* queued: do not wait for the poll */
+
+static const uint8_t zeros[PRAAS_FRAME_ALIGN];
+
+struct gather {
+	struct iovec iov[IOVS_MAX];
+	unsigned count;
+	uint64_t bytes;
+	uint64_t scratch; /* used of the port's */
+};
+
+int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov, unsigned count)
+{
+	ssize_t n;
+
+	if (count == 1) {
+		n = send(conn->fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	} else {
+		struct msghdr msg = { .msg_iovlen = count };
+
+		memcpy(&msg.msg_iov, &iov, sizeof(iov)); /* the kernel only reads it */
+		n = sendmsg(conn->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	}
+	if (praas_likely(n >= 0)) {
+		conn->sent += (uint64_t)n;
+		return n;
+	}
+	return errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS ? -EAGAIN : -errno;
+}
+
+static uint64_t wire_bytes(const struct praas_buf *buf)
+{
+	return PRAAS_FRAME_BYTES + praas_frame_body_bytes(&buf->head);
+}
+
+static uint8_t *encode_head(const struct praas_buf *buf, uint8_t *to)
+{
+	praas_frame_encode(&buf->head, to);
+	to += PRAAS_FRAME_BYTES;
+	if ((buf->head.flags & PRAAS_FRAME_TRACE) != 0 || buf->head.key_bytes != 0)
+		to += praas_frame_meta_encode(&buf->head, buf->trace, buf->key, to);
+	return to;
+}
+
+static void add(struct gather *g, const void *data, uint64_t bytes)
+{
+	struct iovec *last = g->count > 0 ? &g->iov[g->count - 1] : NULL;
+
+	if (bytes == 0)
+		return;
+	g->bytes += bytes;
+	if (last && (const uint8_t *)last->iov_base + last->iov_len == data) {
+		last->iov_len += bytes;
+		return;
+	}
+	last = &g->iov[g->count++];
+	memcpy(&last->iov_base, &data, sizeof(data)); /* the kernel only reads it */
+	last->iov_len = bytes;
+}
+
+/* Room for one more frame of any kind? */
+static bool has_room(const struct gather *g)
+{
+	return g->count + 3 <= IOVS_MAX &&
+	       g->scratch + PRAAS_TCP_HEADROOM + COPY_MAX <= PRAAS_TCP_SCRATCH_BYTES;
+}
+
+static void add_frame(struct praas_tcp_port *port, struct gather *g, const struct praas_buf *buf)
+{
+	uint8_t *at = port->scratch + g->scratch, *end;
+	uint64_t padding = praas_align_up(buf->head.bytes, PRAAS_FRAME_ALIGN) - buf->head.bytes;
+
+	if (praas_tcp_slice_has_headroom(buf)) {
+		uint64_t bytes = wire_bytes(buf);
+		uint64_t head = PRAAS_FRAME_BYTES + praas_frame_meta_bytes(&buf->head);
+
+		(void)encode_head(buf, buf->data - head);
+		memset(buf->data + buf->head.bytes, 0, padding);
+		add(g, buf->data - head, bytes);
+		return;
+	}
+	end = encode_head(buf, at);
+	if (buf->head.bytes > 0 && buf->head.bytes <= COPY_MAX) {
+		memcpy(end, buf->data, buf->head.bytes);
+		memset(end + buf->head.bytes, 0, padding);
+		end += buf->head.bytes + padding;
+		port->chunks.copies++;
+		add(g, at, (uint64_t)(end - at));
+	} else {
+		add(g, at, (uint64_t)(end - at));
+		add(g, buf->data, buf->head.bytes);
+		add(g, zeros, padding);
+	}
+	g->scratch += (uint64_t)(end - at);
+}
+
+/* What has gone out already of the first frame. */
+static void trim(struct gather *g, uint64_t bytes)
+{
+	unsigned skip = 0;
+
+	g->bytes -= bytes;
+	while (bytes >= g->iov[skip].iov_len && bytes > 0)
+		bytes -= g->iov[skip++].iov_len;
+	g->iov[skip].iov_base = (uint8_t *)g->iov[skip].iov_base + bytes;
+	g->iov[skip].iov_len -= bytes;
+	g->count -= skip;
+	memmove(g->iov, g->iov + skip, g->count * sizeof(g->iov[0]));
+}
+
+/* bytes more have left. */
+static void advance(struct praas_tcp_conn *conn, uint64_t bytes)
+{
+	struct praas_port *port = conn->base.port;
+
+	conn->tx_done += bytes;
+	while (conn->tx_first) {
+		struct praas_buf *buf = conn->tx_first;
+		uint64_t whole = wire_bytes(buf);
+
+		if (conn->tx_done < whole)
+			break;
+		conn->tx_done -= whole;
+		conn->tx_bytes -= whole;
+		port->frames_out++;
+		port->bytes_out += buf->head.bytes;
+		conn->tx_first = buf->next;
+		if (conn->tx_first == NULL)
+			conn->tx_last = NULL;
+		buf->next = NULL;
+		if (conn->sent_last)
+			conn->sent_last->next = buf;
+		else
+			conn->sent_first = buf;
+		conn->sent_last = buf;
+	}
+	if (conn->sent_first)
+		praas_tcp_activate(conn);
+}
+
+static PRAAS_COLD void wait_writable(struct praas_tcp_conn *conn)
+{
+	praas_tcp_watch(conn);
+	if (!conn->poll_out_armed && !praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_OUT))
+		praas_tcp_activate(conn); /* no place in the ring: tries again next turn */
+}
+
+int praas_tcp_flush(struct praas_tcp_conn *conn)
+{
+	struct praas_tcp_port *port = praas_tcp_port_of(conn);
+
+	while (conn->tx_first && !conn->poll_out_armed) {
+		const struct praas_buf *buf;
+		struct gather g;
+		int64_t n;
+
+		g.count = 0;
+		g.bytes = 0;
+		g.scratch = 0;
+		for (buf = conn->tx_first; buf != NULL && has_room(&g); buf = buf->next)
+			add_frame(port, &g, buf);
+		if (conn->tx_done > 0)
+			trim(&g, conn->tx_done);
+		n = praas_tcp_io_send(conn, g.iov, g.count);
+		if (n < 0 && n != -EAGAIN)
+			return (int)n;
+		if (n > 0)
+			advance(conn, (uint64_t)n);
+		if (n < 0 || (uint64_t)n < g.bytes) {
+			wait_writable(conn);
+			break;
+		}
+	}
+	return 0;
+}
+
+int praas_tcp_alloc(struct praas_conn *base, uint64_t bytes, struct praas_buf **ret_buf)
+{
+	struct praas_tcp_slice *slice;
+	int rc = praas_tcp_slice_alloc(&praas_tcp_port_of(praas_tcp_conn_of(base))->chunks, bytes,
+				       true, &slice);
+
+	if (rc != 0)
+		return rc;
+	memset(&slice->buf.head, 0, sizeof(slice->buf.head));
+	*ret_buf = &slice->buf;
+	return 0;
+}
+
+int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
+{
+	struct praas_tcp_conn *conn = praas_tcp_conn_of(base);
+	struct praas_tcp_port *port = praas_tcp_port_of(conn);
+	uint64_t bytes = wire_bytes(buf);
+
+	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN || conn->end_rc != PRAAS_TCP_GOING))
+		return -ENOTCONN;
+	if (praas_unlikely(conn->tx_first != NULL &&
+			   (bytes > port->config.send_queue_max ||
+			    conn->tx_bytes > port->config.send_queue_max - bytes)))
+		return -EAGAIN;
+	buf->head.source = 0;
+	buf->head.sequence = ++base->sends;
+	if (buf->head.deadline_ns != 0) {
+		uint64_t now_ns = praas_now_ns();
+
+		/* Passed already: the least that is not "none". */
+		buf->head.deadline_ns =
+			buf->head.deadline_ns > now_ns ? buf->head.deadline_ns - now_ns : 1;
+	}
+	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted && !conn->authenticated) {
+		conn->authenticated = true;
+		port->unauthenticated--;
+	}
+	buf->next = NULL;
+	if (conn->tx_last)
+		conn->tx_last->next = buf;
+	else
+		conn->tx_first = buf;
+	conn->tx_last = buf;
+	conn->tx_bytes += bytes;
+	if ((!conn->corked && conn->sent_turn != port->turn) || conn->tx_bytes >= FLUSH_BYTES) {
+		int rc;
+
+		conn->sent_turn = port->turn;
+		rc = praas_tcp_flush(conn);
+		if (praas_unlikely(rc != 0))
+			conn->end_rc = rc; /* told by the next poll */
+		if (rc != 0)
+			praas_tcp_activate(conn);
+	} else {
+		praas_tcp_activate(conn);
+	}
+	return 0;
+}
+
+void praas_tcp_tell_sent(struct praas_tcp_conn *conn)
+{
+	while (conn->sent_first) {
+		struct praas_buf *buf = conn->sent_first;
+
+		conn->sent_first = buf->next;
+		if (conn->sent_first == NULL)
+			conn->sent_last = NULL;
+		/* The handshake's frames are nobody's but the session's. */
+		if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
+			conn->base.events->sent(conn->base.user, &conn->base, buf, 0);
+		praas_buf_release(buf);
+	}
+}
+
+void praas_tcp_tell_queue(struct praas_tcp_conn *conn, int rc)
+{
+	struct praas_buf *buf = conn->tx_first, *next;
+
+	if (rc != 0) {
+		conn->tx_first = NULL;
+		conn->tx_last = NULL;
+		conn->tx_bytes = 0;
+	}
+	for (; buf != NULL; buf = next) {
+		next = buf->next;
+		if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
+			conn->base.events->sent(conn->base.user, &conn->base, buf, rc);
+		if (rc != 0)
+			praas_buf_release(buf);
+	}
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "transport/transport.h"
+
+#include <string.h>
+
+#include "transport/shm.h"
+#include "transport/tcp.h"
+
+/* The transports of this build. */
+static const struct praas_transport_ops *const transports[] = {
+	&praas_shm_transport_ops,
+	&praas_tcp_transport_ops,
+};
+
+const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme)
+{
+	const char *end = strstr(addr_or_scheme, "://");
+	size_t bytes = end ? (size_t)(end - addr_or_scheme) : strlen(addr_or_scheme);
+
+	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
+		const char *scheme = transports[i]->scheme;
+
+		if (strlen(scheme) == bytes && memcmp(scheme, addr_or_scheme, bytes) == 0)
+			return transports[i];
+	}
+	return NULL;
+}
