@@ -96,6 +96,7 @@ static int port_open(const struct praas_port_config *config, struct praas_port *
 	if (rc != 0)
 		goto err_memory;
 	port->hot_max = (uint32_t)praas_min_u64(PRAAS_TCP_HOT_ALL, port->chunks.count / 4);
+	port->chunks.freed = true; /* the first poll provides some */
 	rc = praas_tcp_ring_init(port);
 	if (rc != 0)
 		goto err_chunks;

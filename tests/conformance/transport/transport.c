@@ -1,0 +1,553 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One suite for every transport: what transport/transport.h promises, whatever carries it.
+ * A new transport is a line in schemes[]. */
+#include "rig.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+static const struct scheme schemes[] = {
+	{ "tcp4", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1", true },
+	{ "tcp6", "tcp://[::1]:0", "tcp://[::1]:1", true },
+	{ "tcp4-poll", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1", false },
+	{ "shm", "shm://%/s.sock", "shm://%/nobody.sock", false },
+};
+
+static const struct scheme *scheme; /* under test */
+static struct rig rig;
+
+/* Both sides open once; identity, rights and limits are those of the ticket. */
+static void test_transport_connects(void **state)
+{
+	struct praas_ticket t = rig_ticket();
+
+	(void)state;
+	t.bytes_max = 1u << 20;
+	rig_start(&rig, scheme, NULL);
+	rig_connect_begin(&rig, &rig.client, &t);
+	rig_until(&rig, &rig.client.opened, 1);
+	rig_until(&rig, &rig.server.opened, 1);
+	assert_int_equal(rig.server.conn->peer_source, RIG_SOURCE);
+	assert_int_equal(rig.server.conn->peer_rights, PRAAS_RIGHT_INVOKE | PRAAS_RIGHT_SEND);
+	assert_int_equal(rig.server.conn->bytes_max, 1u << 20);
+	assert_int_equal(rig.client.conn->bytes_max, 1u << 20);
+	assert_int_equal(rig.client.conn->peer_source, 5);
+	assert_int_equal(rig.client.welcome.inflight_max, 64);
+	assert_int_equal(rig.client.welcome.functions_count, 2);
+	assert_string_equal(rig.client.function, "echo");
+	assert_int_equal(rig.client.closed + rig.server.closed, 0);
+	rig_stop(&rig);
+}
+
+/* Nobody there: closed once with a reason, never opened. */
+static void test_transport_refused(void **state)
+{
+	struct praas_conn *conn;
+	char addr[PRAAS_ADDR_MAX];
+	int rc;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_address(scheme->nowhere, rig.folder, addr);
+	rc = rig.ops->connect(rig.client_port, addr, &rig_side_events, &rig.client, &conn);
+	if (rc == 0) {
+		rig_until(&rig, &rig.client.closed, 1);
+		rc = rig.client.closed_rc;
+	}
+	assert_true(rc == -ECONNREFUSED || rc == -ENOENT);
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.client.opened, 0);
+	assert_true(rig.client.closed <= 1);
+	assert_int_equal(rig.ops->connect(rig.client_port, "nonsense", &rig_side_events,
+					  &rig.client, &conn),
+			 -EINVAL);
+	rig_stop(&rig);
+}
+
+/* Closed before it was connected: no upcall ever. */
+static void test_transport_cancelled_while_connecting(void **state)
+{
+	struct praas_conn *conn;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(rig.ops->connect(rig.client_port, rig.addr, &rig_side_events,
+						  &rig.client, &conn),
+				 0);
+		if (i % 2)
+			(void)rig.ops->poll(rig.server_port, 64);
+		rig.ops->close(conn, i % 4 < 2);
+	}
+	rig_run_ms(&rig, 20);
+	assert_int_equal(rig.client.opened + rig.client.closed, 0);
+	rig_connect(&rig, &rig.client);
+	rig_stop(&rig);
+}
+
+/* Payloads of every size class come back as they were, aligned, with key and trace. */
+static void test_transport_echoes_all_sizes(void **state)
+{
+	static const uint64_t sizes[] = { 0,	1,     63,    64,    65,    255,   256,    1024,
+					  1025, 3711,  3712,  3713,  4095,  4096,  4097,   16384,
+					  65471, 65472, 65473, 65535, 65536, 65537, 200000, 1048577 };
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.echo = true;
+	rig.client.keep = true;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		assert_int_equal(rig_invoke(rig.client.conn, i + 1, sizes[i]), 0);
+		rig_until(&rig, &rig.client.frames, i + 1);
+		assert_int_equal(rig.client.kept->head.kind, PRAAS_FRAME_RESULT);
+		assert_int_equal(rig.client.kept->head.id, i + 1);
+		assert_int_equal(rig.client.kept->head.bytes, sizes[i]);
+		assert_true(rig_pattern_is(rig.client.kept));
+	}
+	assert_int_equal(rig.client.order_errors, 0);
+	rig_stop(&rig);
+}
+
+/* Every field of a frame travels; the source is the ticket's, whatever the sender wrote. */
+static void test_transport_carries_all_fields(void **state)
+{
+	struct praas_buf *buf;
+	const struct praas_frame *got;
+	uint64_t deadline_ns = praas_now_ns() + UINT64_C(60000000000);
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	assert_int_equal(rig.ops->alloc(rig.client.conn, 100, &buf), 0);
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
+					  .flags = PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY,
+					  .key_bytes = PRAAS_KEY_MAX,
+					  .function = 1,
+					  .epoch = 3,
+					  .source = 0xbad,
+					  .id = 1,
+					  .deadline_ns = deadline_ns,
+					  .bytes = 100,
+					  .aux = 0x123456789abcdef0 };
+	memset(buf->key, 'k', PRAAS_KEY_MAX);
+	buf->key[PRAAS_KEY_MAX] = '\0';
+	memset(buf->trace, 9, 24);
+	memset(buf->trace + 24, 0, 8);
+	memset(buf->data, 0x5a, 100);
+	assert_int_equal(rig.ops->send(rig.client.conn, buf), 0);
+	rig_until(&rig, &rig.server.frames, 1);
+	got = &rig.server.kept->head;
+	assert_int_equal(got->flags, PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY);
+	assert_int_equal(got->key_bytes, PRAAS_KEY_MAX);
+	assert_int_equal(strlen(rig.server.kept->key), PRAAS_KEY_MAX);
+	assert_int_equal(got->function, 1);
+	assert_true(got->source == RIG_SOURCE || got->source == 0);
+	assert_int_equal(got->aux, 0x123456789abcdef0);
+	assert_int_equal(rig.server.kept->trace[0], 9);
+	assert_int_equal(rig.server.kept->trace[23], 9);
+	assert_true(got->deadline_ns >= deadline_ns - UINT64_C(1000000));
+	assert_true(got->deadline_ns < deadline_ns + UINT64_C(30000000000));
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(rig.server.kept->data[i], 0x5a);
+	rig_stop(&rig);
+}
+
+/* Sends count frames, as the queue has room; all turns are the rig's. */
+static void send_all(unsigned count, uint64_t bytes)
+{
+	for (uint64_t id = 1; id <= count;) {
+		int rc = rig_invoke(rig.client.conn, id, bytes);
+
+		if (rc == 0) {
+			id++;
+			continue;
+		}
+		assert_true(rc == -EAGAIN || rc == -ENOBUFS);
+		rig_turn(&rig);
+	}
+}
+
+/* Many small frames keep their order and are each told as sent once. */
+static void test_transport_many_small_in_order(void **state)
+{
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.echo = true;
+	for (unsigned round = 1; round <= 4; round++) {
+		rig.client.next_id = 0;
+		rig.server.next_id = 0;
+		send_all(1000, 64);
+		rig_until(&rig, &rig.server.frames, round * 1000);
+		rig_until(&rig, &rig.client.frames,
+			  round * 1000 - rig.server.refused_echoes);
+	}
+	rig_until(&rig, &rig.client.sent, 4000);
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.client.sent, 4000);
+	assert_int_equal(rig.client.sent_bad, 0);
+	assert_int_equal(rig.server.order_errors, 0);
+	if (rig.server.refused_echoes == 0)
+		assert_int_equal(rig.client.order_errors, 0);
+	rig_stop(&rig);
+}
+
+/* 64 MiB there and back. */
+static void test_transport_huge(void **state)
+{
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.echo = true;
+	rig.client.keep = true;
+	assert_int_equal(rig_invoke(rig.client.conn, 1, 64u << 20), 0);
+	rig_until(&rig, &rig.client.frames, 1);
+	assert_int_equal(rig.client.kept->head.bytes, 64u << 20);
+	assert_true(rig_pattern_is(rig.client.kept));
+	rig_stop(&rig);
+}
+
+/* Many connections at once, each with its own frames. */
+static void test_transport_many_connections(void **state)
+{
+	enum { COUNT = 40 };
+	static struct side sides[COUNT];
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	memset(sides, 0, sizeof(sides));
+	rig.server.echo = true;
+	for (unsigned i = 0; i < COUNT; i++)
+		rig_connect_begin(&rig, &sides[i], NULL);
+	for (unsigned i = 0; i < COUNT; i++)
+		rig_until(&rig, &sides[i].opened, 1);
+	for (unsigned round = 1; round <= 20; round++) {
+		for (unsigned i = 0; i < COUNT; i++)
+			assert_int_equal(rig_invoke(sides[i].conn, round, 64 + i), 0);
+		for (unsigned i = 0; i < COUNT; i++)
+			rig_until(&rig, &sides[i].frames, round);
+	}
+	for (unsigned i = 0; i < COUNT; i++) {
+		assert_int_equal(sides[i].order_errors, 0);
+		assert_int_equal(sides[i].closed, 0);
+		assert_int_equal(sides[i].bytes, 20 * (64 + i));
+	}
+	rig_stop(&rig);
+}
+
+/* A peer that does not read: send says so, loses nothing, and goes on when the peer does. */
+static void test_transport_back_pressure(void **state)
+{
+	struct rig_config config = { .send_queue_max = 1u << 20 };
+	unsigned accepted = 0;
+	int rc = 0;
+
+	(void)state;
+	rig_start(&rig, scheme, &config);
+	rig_connect(&rig, &rig.client);
+	rig.server_paused = true;
+	for (unsigned i = 0; i < 100000; i++) {
+		rc = rig_invoke(rig.client.conn, accepted + 1, 16384);
+		if (rc != 0) {
+			rig_turn(&rig);
+			rc = rig_invoke(rig.client.conn, accepted + 1, 16384);
+		}
+		if (rc != 0)
+			break;
+		accepted++;
+	}
+	assert_true(rc == -EAGAIN || rc == -ENOBUFS);
+	assert_true(accepted > 8);
+	rig.server_paused = false;
+	rig.server_budget = 1; /* a slow reader */
+	rig_until(&rig, &rig.server.frames, accepted);
+	rig_until(&rig, &rig.client.sent, accepted);
+	assert_int_equal(rig.server.order_errors, 0);
+	assert_int_equal(rig_invoke(rig.client.conn, accepted + 1, 16384), 0);
+	rig_until(&rig, &rig.server.frames, accepted + 1);
+	rig_stop(&rig);
+}
+
+/* Closed with frames queued: sent() once for each, nothing afterwards. */
+static void test_transport_close_during_send(void **state)
+{
+	unsigned accepted = 0;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server_paused = true;
+	while (accepted < 5000 && rig_invoke(rig.client.conn, accepted + 1, 4096) == 0)
+		accepted++;
+	assert_true(accepted > 0);
+	rig.client.conn->ops->close(rig.client.conn, false);
+	assert_int_equal(rig.client.sent + rig.client.sent_bad, accepted);
+	rig.server_paused = false;
+	rig_until(&rig, &rig.server.closed, 1);
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.client.sent + rig.client.sent_bad, accepted);
+	assert_int_equal(rig.client.closed, 0);
+	rig_stop(&rig);
+}
+
+/* Closed in order: what was queued arrives, then the end. */
+static void test_transport_close_after_flush(void **state)
+{
+	unsigned accepted = 0;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	while (accepted < 60 && rig_invoke(rig.client.conn, accepted + 1, 16384) == 0)
+		accepted++;
+	assert_true(accepted > 8);
+	rig.client.conn->ops->close(rig.client.conn, true);
+	rig_until(&rig, &rig.server.closed, 1);
+	assert_int_equal(rig.server.frames, accepted);
+	assert_int_equal(rig.server.order_errors, 0);
+	assert_int_equal(rig.server.closed_rc, 0);
+	assert_int_equal(rig.client.sent + rig.client.sent_bad, accepted);
+	rig_stop(&rig);
+}
+
+/* The server closes, in an upcall too; the client sees it and connects again. */
+static void test_transport_reconnects(void **state)
+{
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	for (unsigned i = 1; i <= 20; i++) {
+		rig_connect(&rig, &rig.client);
+		rig.server.close_at_frame = i % 2;
+		assert_int_equal(rig_invoke(rig.client.conn, 1, 64), 0);
+		rig_until(&rig, &rig.server.frames, i);
+		if (i % 2 == 0)
+			rig.server.conn->ops->close(rig.server.conn, true);
+		rig_until(&rig, &rig.client.closed, i);
+		assert_int_equal(rig.server.closed, 0);
+	}
+	rig_stop(&rig);
+}
+
+/* One side at a time: ticket → what the client is told. */
+static void refuse(void (*spoil)(struct praas_ticket *), int want)
+{
+	struct praas_ticket t = rig_ticket();
+	unsigned before = rig.client.closed;
+
+	spoil(&t);
+	rig_connect_begin(&rig, &rig.client, &t);
+	rig_until(&rig, &rig.client.closed, before + 1);
+	assert_int_equal(rig.client.closed_rc, want);
+	assert_int_equal(rig.client.opened, 0);
+	assert_int_equal(rig.server.opened, 0);
+}
+
+static void spoil_pid(struct praas_ticket *t)
+{
+	t->pid++;
+}
+
+static void spoil_tenant(struct praas_ticket *t)
+{
+	t->tenant[0] ^= 1;
+}
+
+static void spoil_epoch(struct praas_ticket *t)
+{
+	t->epoch--;
+}
+
+static void spoil_expiry(struct praas_ticket *t)
+{
+	t->not_before_s -= 1000;
+	t->expires_s = t->not_before_s + 1;
+}
+
+/* Foreign, stale and expired tickets are refused, each with its own reason. */
+static void test_transport_bad_tickets(void **state)
+{
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	refuse(spoil_pid, -EACCES);
+	refuse(spoil_tenant, -EACCES);
+	refuse(spoil_epoch, -ESTALE);
+	refuse(spoil_expiry, -EKEYEXPIRED);
+	rig.controller_key[0] ^= 1; /* forged: made with another key */
+	refuse(spoil_expiry, -EACCES);
+	rig.controller_key[0] ^= 1;
+	rig_connect(&rig, &rig.client);
+	rig_stop(&rig);
+}
+
+/* A right ticket without the session key proves nothing, to either side. */
+static void test_transport_bad_session_key(void **state)
+{
+	struct praas_session_client_config c = { .events = &rig_side_events,
+						 .user = &rig.client };
+	struct praas_ticket t = rig_ticket();
+	struct praas_conn *conn;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	assert_int_equal(praas_ticket_issue(rig.controller_key, &t, c.ticket, c.session_key), 0);
+	c.session_key[31] ^= 1;
+	assert_int_equal(praas_session_connect(rig.client_port, rig.addr, &c, &conn), 0);
+	rig_until(&rig, &rig.client.closed, 1);
+	assert_int_equal(rig.client.closed_rc, -EACCES);
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.server.opened, 0);
+	rig_stop(&rig);
+}
+
+/* Connected, but no handshake: ended when its time is over. */
+static void test_transport_handshake_timeout(void **state)
+{
+	struct praas_conn *conn;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	assert_int_equal(rig.ops->connect(rig.client_port, rig.addr, &rig_side_events,
+					  &rig.client, &conn),
+			 0);
+	rig_until(&rig, &rig.client.opened, 1);
+	rig_run_ms(&rig, 20);
+	praas_session_server_tick(rig.session, praas_now_ns() + UINT64_C(4000000000));
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.client.closed, 0);
+	praas_session_server_tick(rig.session, praas_now_ns() + UINT64_C(6000000000));
+	rig_until(&rig, &rig.client.closed, 1);
+	assert_int_equal(rig.server.opened, 0);
+	rig_stop(&rig);
+}
+
+/* The ticket ends: a warning, ten seconds, then the connection ends with that reason. */
+static void test_transport_ticket_expires(void **state)
+{
+	uint64_t now_ns;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	now_ns = praas_now_ns();
+	praas_session_server_tick(rig.session, now_ns + UINT64_C(298000000000));
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.client.events, 0);
+	praas_session_server_tick(rig.session, now_ns + UINT64_C(301000000000));
+	rig_until(&rig, &rig.client.events, 1);
+	assert_int_equal(rig.client.last_aux, 4);
+	praas_session_server_tick(rig.session, now_ns + UINT64_C(310000000000));
+	rig_run_ms(&rig, 5);
+	assert_int_equal(rig.server.closed + rig.client.closed, 0);
+	praas_session_server_tick(rig.session, now_ns + UINT64_C(311100000000));
+	assert_int_equal(rig.server.closed, 1);
+	assert_int_equal(rig.server.closed_rc, -EKEYEXPIRED);
+	rig_until(&rig, &rig.client.closed, 1);
+	assert_int_equal(rig.client.closes, 1);
+	assert_int_equal(rig.client.last_aux, 3);
+	rig_stop(&rig);
+}
+
+/* An armed port is woken by a frame, and is not by nothing. */
+static void test_transport_armed_port_wakes(void **state)
+{
+	struct pollfd p = { .events = POLLIN };
+	int rc = -EAGAIN;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	for (unsigned round = 1; round <= 30; round++) {
+		for (unsigned i = 0; i < 100000; i++) {
+			rig_turn(&rig);
+			rc = rig.ops->arm(rig.server_port, &p.fd);
+			if (rc == 0)
+				break;
+		}
+		assert_int_equal(rc, 0);
+		assert_true(p.fd >= 0);
+		if (round % 8 == 0)
+			assert_int_equal(poll(&p, 1, 5), 0);
+		assert_int_equal(rig_invoke(rig.client.conn, round, round % 2 ? 64 : 100000), 0);
+		(void)rig.ops->poll(rig.client_port, 64);
+		assert_int_equal(poll(&p, 1, 5000), 1);
+		rig_until(&rig, &rig.server.frames, round);
+	}
+	rig_stop(&rig);
+}
+
+/* Frames kept by the layer above do not stop the others. */
+static void test_transport_kept_frames(void **state)
+{
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	for (unsigned i = 1; i <= 300; i++) {
+		assert_int_equal(rig_invoke(rig.client.conn, i, 1000), 0);
+		rig_until(&rig, &rig.server.frames, i);
+		assert_true(rig_pattern_is(rig.server.kept));
+	}
+	rig_stop(&rig);
+}
+
+/* More than 32 bits of payload, in a run of its own: it takes memory and time. */
+static void test_transport_over_four_gib(void **state)
+{
+	uint64_t bytes = (UINT64_C(1) << 32) + 1;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	assert_int_equal(rig_invoke(rig.client.conn, 1, bytes), 0);
+	rig_until(&rig, &rig.server.frames, 1);
+	assert_int_equal(rig.server.kept->head.bytes, bytes);
+	assert_true(rig_pattern_is(rig.server.kept));
+	rig_stop(&rig);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_transport_connects),
+		cmocka_unit_test(test_transport_refused),
+		cmocka_unit_test(test_transport_cancelled_while_connecting),
+		cmocka_unit_test(test_transport_echoes_all_sizes),
+		cmocka_unit_test(test_transport_carries_all_fields),
+		cmocka_unit_test(test_transport_many_small_in_order),
+		cmocka_unit_test(test_transport_huge),
+		cmocka_unit_test(test_transport_many_connections),
+		cmocka_unit_test(test_transport_back_pressure),
+		cmocka_unit_test(test_transport_close_during_send),
+		cmocka_unit_test(test_transport_close_after_flush),
+		cmocka_unit_test(test_transport_reconnects),
+		cmocka_unit_test(test_transport_bad_tickets),
+		cmocka_unit_test(test_transport_bad_session_key),
+		cmocka_unit_test(test_transport_handshake_timeout),
+		cmocka_unit_test(test_transport_ticket_expires),
+		cmocka_unit_test(test_transport_armed_port_wakes),
+		cmocka_unit_test(test_transport_kept_frames),
+	};
+	const struct CMUnitTest giant[] = { cmocka_unit_test(test_transport_over_four_gib) };
+
+	if (argc < 2) {
+		(void)fprintf(stderr, "usage: %s SCHEME [giant]\n", argv[0]);
+		return 2;
+	}
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strcmp(schemes[i].name, argv[1]) == 0)
+			scheme = &schemes[i];
+	}
+	if (scheme == NULL)
+		return 2;
+	if (argc > 2)
+		return cmocka_run_group_tests_name(scheme->name, giant, NULL, NULL);
+	return cmocka_run_group_tests_name(scheme->name, tests, NULL, NULL);
+}
