@@ -7,7 +7,7 @@ add_executable(conformance_transport conformance/transport/transport.c conforman
 praas_target(conformance_transport)
 target_link_libraries(conformance_transport PRIVATE praas_transport PkgConfig::CMOCKA)
 set_target_properties(conformance_transport PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-foreach(scheme tcp4 tcp6 tcp4-poll)
+foreach(scheme tcp4 tcp6 tcp4-poll shm)
   add_test(NAME conformance.transport.${scheme} COMMAND conformance_transport ${scheme})
   set_tests_properties(conformance.transport.${scheme} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()

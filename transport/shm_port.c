@@ -196,6 +196,7 @@ static void end(struct praas_shm_conn *c)
 	if (c->source.fd >= 0)
 		(void)close(c->source.fd);
 	c->source.fd = -1;
+	praas_conn_end(&c->base);
 	table_remove(p, c);
 	praas_shm_conn_unref(c);
 }

@@ -316,16 +316,38 @@ void rig_run_ms(struct rig *rig, unsigned ms)
 
 int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes)
 {
+	const struct side *side = conn->user;
 	struct praas_buf *buf;
 	int rc = conn->ops->alloc(conn, bytes, &buf);
 
 	if (rc != 0)
 		return rc;
-	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE, .id = id, .bytes = bytes };
+	/* The memory of an INVOKE may stay with its frame until the RESULT is there. */
+	buf->head = (struct praas_frame){ .kind = side->rig->server.echo ? PRAAS_FRAME_INVOKE
+									 : PRAAS_FRAME_SEND,
+					  .id = id,
+					  .bytes = bytes };
 	if (bytes > 0)
 		pattern(id, buf->data, bytes);
 	rc = conn->ops->send(conn, buf);
 	if (rc != 0)
 		praas_buf_release(buf);
 	return rc;
+}
+
+void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id, uint64_t bytes)
+{
+	uint64_t end_ns = praas_now_ns() + PATIENCE_NS;
+	int rc;
+
+	for (;;) {
+		rc = rig_invoke(conn, id, bytes);
+		if (rc == 0)
+			return;
+		assert_true(rc == -EAGAIN || rc == -ENOBUFS);
+		if (praas_now_ns() > end_ns)
+			fail_msg("%s: no room to send in", rig->scheme->name);
+		rig_turn(rig);
+		sched_yield();
+	}
 }

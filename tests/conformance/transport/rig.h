@@ -91,8 +91,11 @@ void rig_until(struct rig *rig, const unsigned *counter, unsigned value);
 /* Turns for so long. */
 void rig_run_ms(struct rig *rig, unsigned ms);
 
-/* An INVOKE with bytes of a pattern that id decides. 0, or what send() said. */
+/* By a client: an INVOKE when the server echoes, else a SEND, with bytes of a pattern that id
+ * decides. 0, or what alloc() or send() said. */
 int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes);
+/* The same, patiently: turns until there is room. */
+void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id, uint64_t bytes);
 bool rig_pattern_is(const struct praas_buf *buf);
 void side_drop_kept(struct side *side);
 

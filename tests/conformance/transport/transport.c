@@ -103,7 +103,7 @@ static void test_transport_echoes_all_sizes(void **state)
 	rig.server.echo = true;
 	rig.client.keep = true;
 	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
-		assert_int_equal(rig_invoke(rig.client.conn, i + 1, sizes[i]), 0);
+		rig_invoke_wait(&rig, rig.client.conn, i + 1, sizes[i]);
 		rig_until(&rig, &rig.client.frames, i + 1);
 		assert_int_equal(rig.client.kept->head.kind, PRAAS_FRAME_RESULT);
 		assert_int_equal(rig.client.kept->head.id, i + 1);
@@ -162,16 +162,8 @@ static void test_transport_carries_all_fields(void **state)
 /* Sends count frames, as the queue has room; all turns are the rig's. */
 static void send_all(unsigned count, uint64_t bytes)
 {
-	for (uint64_t id = 1; id <= count;) {
-		int rc = rig_invoke(rig.client.conn, id, bytes);
-
-		if (rc == 0) {
-			id++;
-			continue;
-		}
-		assert_true(rc == -EAGAIN || rc == -ENOBUFS);
-		rig_turn(&rig);
-	}
+	for (uint64_t id = 1; id <= count; id++)
+		rig_invoke_wait(&rig, rig.client.conn, id, bytes);
 }
 
 /* Many small frames keep their order and are each told as sent once. */
@@ -207,7 +199,7 @@ static void test_transport_huge(void **state)
 	rig_connect(&rig, &rig.client);
 	rig.server.echo = true;
 	rig.client.keep = true;
-	assert_int_equal(rig_invoke(rig.client.conn, 1, 64u << 20), 0);
+	rig_invoke_wait(&rig, rig.client.conn, 1, 64u << 20);
 	rig_until(&rig, &rig.client.frames, 1);
 	assert_int_equal(rig.client.kept->head.bytes, 64u << 20);
 	assert_true(rig_pattern_is(rig.client.kept));
@@ -270,7 +262,7 @@ static void test_transport_back_pressure(void **state)
 	rig_until(&rig, &rig.server.frames, accepted);
 	rig_until(&rig, &rig.client.sent, accepted);
 	assert_int_equal(rig.server.order_errors, 0);
-	assert_int_equal(rig_invoke(rig.client.conn, accepted + 1, 16384), 0);
+	rig_invoke_wait(&rig, rig.client.conn, accepted + 1, 16384);
 	rig_until(&rig, &rig.server.frames, accepted + 1);
 	rig_stop(&rig);
 }
@@ -506,7 +498,7 @@ static void test_transport_over_four_gib(void **state)
 	rig_start(&rig, scheme, NULL);
 	rig_connect(&rig, &rig.client);
 	rig.server.keep = true;
-	assert_int_equal(rig_invoke(rig.client.conn, 1, bytes), 0);
+	rig_invoke_wait(&rig, rig.client.conn, 1, bytes);
 	rig_until(&rig, &rig.server.frames, 1);
 	assert_int_equal(rig.server.kept->head.bytes, bytes);
 	assert_true(rig_pattern_is(rig.server.kept));
