@@ -43,6 +43,7 @@ static struct {
 	alignas(64) uint8_t ours[8192];
 	alignas(64) uint64_t theirs[8192 / 8];
 	alignas(64) uint64_t log[4096 / 8];
+	alignas(64) uint64_t our_log[4096 / 8];
 	alignas(64) uint64_t counters[PRAAS_COUNTERS_BYTES / 8];
 	struct praas_ring_tail log_tail;
 } memory;
@@ -51,6 +52,7 @@ static uint64_t theirs_shadow[WORDS(memory.theirs)], log_shadow[WORDS(memory.log
 
 static struct praas_channel channel;
 static struct praas_log_rx log_rx;
+static struct praas_log_tx log_tx;
 
 static const uint8_t *input;
 static size_t input_left;
@@ -72,12 +74,19 @@ static void must(bool cond)
 /* A number near what the code compares with; byte says how. */
 static uint64_t likely_value(uint64_t old, uint8_t byte)
 {
-	const uint64_t near[] = { channel.rx.next + 1,       channel.rx.next,
-				  channel.tx.head,           channel.tx.seen,
-				  channel.returns_rx.next,   channel.returns_tx.next,
-				  log_rx.next + byte % 64,   old + 1,
-				  old ^ 1ull << (byte % 64), ~0ull,
-				  (uint64_t)byte << 60,      byte };
+	const uint64_t near[] = { channel.rx.next + 1,
+				  channel.rx.next,
+				  channel.tx.head,
+				  channel.tx.seen,
+				  channel.returns_rx.next,
+				  channel.returns_tx.next,
+				  log_rx.next + byte % 64,
+				  log_tx.head,
+				  old + 1,
+				  old ^ 1ull << (byte % 64),
+				  ~0ull,
+				  (uint64_t)byte << 60,
+				  byte };
 
 	return near[byte % (sizeof(near) / sizeof(near[0]))];
 }
@@ -90,7 +99,7 @@ static uint64_t *likely_word(uint8_t byte)
 
 	switch (byte % 8) {
 	case 0:
-		return (uint64_t *)(void *)(block + TAIL_AT);
+		return (uint64_t *)(void *)(block + (byte & 8 ? LOG_TAIL_AT : TAIL_AT));
 	case 1:
 		return (uint64_t *)(void *)(block + RETURNS_TAIL_AT);
 	case 2:
@@ -129,6 +138,9 @@ static void start(void)
 				      .bytes = sizeof(memory.ours) };
 	struct praas_segment theirs = { .base = (uint8_t *)memory.theirs,
 					.bytes = sizeof(memory.theirs) };
+	struct praas_segment our_log = { .base = (uint8_t *)memory.our_log,
+					 .bytes = sizeof(memory.our_log),
+					 .writable = true };
 	struct praas_segment log = { .base = (uint8_t *)memory.log,
 				     .bytes = sizeof(memory.log) };
 
@@ -139,6 +151,8 @@ static void start(void)
 	praas_channel_format(&ours, &geometry, 1);
 	must(praas_channel_init(&channel, &ours, &geometry, 0, &theirs, &geometry, 0,
 				-1) == 0);
+	must(praas_log_tx_init(&log_tx, &our_log, sizeof(memory.our_log),
+			       praas_channel_log_tail(&theirs, &geometry, 0)) == 0);
 	must(praas_log_rx_init(&log_rx, &log, sizeof(memory.log), &memory.log_tail) ==
 	     0);
 }
@@ -212,6 +226,18 @@ static void do_log(void)
 		must((unsigned char)line.text[i] >= 0x20 && line.text[i] != 0x7f);
 }
 
+static void do_log_write(uint8_t bytes)
+{
+	static const char text[256];
+	struct praas_log_tx before = log_tx;
+	int rc = praas_log_write(&log_tx, PRAAS_LOG_WARNING, text, bytes);
+
+	must(rc == 0 || rc == -EAGAIN || rc == -EPROTO);
+	must(log_tx.dropped == before.dropped + (rc != 0));
+	must(log_tx.head == before.head + (rc == 0 ? record_words(bytes) : 0));
+	must(log_tx.seen >= before.seen && log_tx.head - log_tx.seen <= log_tx.words);
+}
+
 /* A counters page of a hostile writer: any bytes; and ours, written as it should be. */
 static void do_counters(void)
 {
@@ -257,7 +283,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 			do_returns(op / 8);
 			break;
 		case 5:
-			do_log();
+			if (op & 8)
+				do_log();
+			else
+				do_log_write(next_byte());
 			break;
 		case 6:
 			(void)praas_ring_ready(&channel.rx);
