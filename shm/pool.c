@@ -33,7 +33,8 @@ struct block {
 	uint64_t loans;      /* bit p: peer p holds one of the refs */
 	uint8_t order;
 	uint8_t state; /* enum block_state */
-	uint8_t pad[6];
+	uint8_t lent;  /* bits set in loans */
+	uint8_t pad[5];
 };
 
 struct praas_pool {
@@ -303,7 +304,7 @@ void praas_pool_unref(struct praas_pool *pool, uint64_t offset)
 	struct block *b = ours_at(pool, offset);
 
 	/* The loans' references are not the caller's to drop. */
-	praas_check(b->refs > (uint32_t)__builtin_popcountll(b->loans));
+	praas_check(b->refs > b->lent);
 	drop(pool, b);
 }
 
@@ -320,14 +321,16 @@ void praas_pool_lend(struct praas_pool *pool, uint64_t offset, unsigned peer)
 
 	praas_check(peer < PRAAS_POOL_PEERS_MAX);
 	praas_check((b->loans >> peer & 1u) == 0);
-	praas_check(b->refs > (uint32_t)__builtin_popcountll(b->loans));
+	praas_check(b->refs > b->lent);
 	b->loans |= 1ull << peer;
+	b->lent++;
 	pool->loans_of[peer]++;
 }
 
 static void end_loan(struct praas_pool *p, struct block *b, unsigned peer)
 {
 	b->loans &= ~(1ull << peer);
+	b->lent--;
 	p->loans_of[peer]--;
 	drop(p, b);
 }

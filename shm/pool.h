@@ -40,7 +40,7 @@ void praas_pool_free(struct praas_pool *pool);
 
 /* A buffer of at least bytes (0: the smallest); its offset in the segment. One
  * reference. Returns 0; -ENOBUFS none of that size now; -EMSGSIZE larger than the pool
- * can ever give. About 30 instructions when one of its size was freed before. */
+ * can ever give. About 40 instructions when one of its size was freed before. */
 int praas_pool_alloc(struct praas_pool *pool, uint64_t bytes, uint64_t *ret_offset);
 
 /* Usable bytes of the buffer at offset; 0 when there is none. */
