@@ -24,7 +24,7 @@ int praas_cli_fail(enum praas_exit code, const char *format, ...)
 	(void)vfprintf(stderr, format, args); /* stderr is all there is */
 	va_end(args);
 	(void)fputc('\n', stderr);
-	return code;
+	return (int)code;
 }
 
 static enum praas_exit exit_of(int rc)

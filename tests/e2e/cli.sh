@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The command line against a real service: `praas dev` with the examples, every verb, every exit code, Ctrl-C, and a second
+# run that finds the state of the first.
+# usage: cli.sh BUILD
+set -u
+build=$1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/praas-cli.XXXXXX") || exit 1
+chmod 755 "$dir"
+export PATH=$build/bin:$PATH HOME=$dir
+unset PRAAS_URL PRAAS_TOKEN PRAAS_CONTEXT XDG_CONFIG_HOME XDG_STATE_HOME
+dev= failures=0
+
+fail() { echo "FAILED: $1"; failures=$((failures + 1)); }
+# expect CODE OUTPUT COMMAND…: exit code, and standard output as a whole ("*": any)
+expect() {
+	local code=$1 want=$2 got status
+	shift 2
+	got=$("$@" 2>"$dir/err") && status=0 || status=$?
+	[ "$status" -eq "$code" ] || fail "$* exits $status, not $code: $(cat "$dir/err")"
+	[ "$want" = '*' ] || [ "$got" = "$want" ] || fail "$* printed '$got', not '$want'"
+	if [ "$code" -ne 0 ] && [ "$code" -ne 2 ]; then
+		[ "$(grep -c . "$dir/err")" -eq 1 ] || fail "$* tells its error in other than one line: $(cat "$dir/err")"
+	fi
+}
+start_dev() {
+	: >"$dir/dev.out"
+	praas dev "$build/examples" --data "$dir/data" --allow-weak-sandbox >"$dir/dev.out" 2>"$dir/dev.err" &
+	dev=$!
+	for _ in $(seq 300); do
+		grep -q '^Ctrl-C' "$dir/dev.out" && break
+		kill -0 $dev 2>/dev/null || break
+		sleep 0.05
+	done
+	grep -q '^Ctrl-C' "$dir/dev.out" || { cat "$dir/dev.out" "$dir/dev.err"; echo "praas dev did not start"; exit 1; }
+	eval "$(sed -n 's/^ *\(export PRAAS_URL=.*\)/\1/p' "$dir/dev.out")"
+}
+stop_dev() {
+	kill -INT $dev
+	wait $dev
+	status=$?
+	[ $status -eq 0 ] || fail "praas dev exits $status after Ctrl-C: $(cat "$dir/dev.err")"
+	dev=
+	# Nothing that was started from this folder is left.
+	left=$(grep -lszF "$dir/data" /proc/[0-9]*/cmdline 2>/dev/null | grep -v "/proc/$$/" || true)
+	[ -z "$left" ] || fail "left running: $left"
+}
+trap '[ -z "$dev" ] || kill -INT $dev; [ -z "$dev" ] || wait $dev; rm -rf "$dir"' EXIT
+
+# Without a service
+expect 1 '' praas app ls
+expect 2 '' praas
+expect 2 '' praas nothing
+expect 2 '' praas app create
+expect 2 '' praas app create a/b --code .
+expect 1 '' praas app create ok --code "$dir"
+expect 0 '*' praas help
+expect 0 '*' praas invoke --help
+PRAAS_URL=http://127.0.0.1:1 expect 1 '' praas ps
+
+start_dev
+expect 0 '*' praas app ls
+praas app ls --json | jq -e 'map(.name) | contains(["counter", "hello", "pipeline", "reduce", "word-count"])' >/dev/null ||
+	fail "praas app ls --json does not list the examples"
+expect 0 '*' praas app show hello
+expect 4 '' praas app show nothing
+expect 1 '' praas app create hello --code "$build/examples/hello"
+expect 5 '' env PRAAS_TOKEN=wrong praas app ls
+
+# Invocations, both transports
+expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
+expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
+expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport shm --timing
+expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --async
+expect 0 '' praas invoke hello noop -p p1 --one-way
+expect 0 '*' praas invoke hello noop -p p1 -n 1000 -c 8
+expect 3 '' praas invoke hello hello -p p1
+expect 4 '' praas invoke hello nothing -p p1
+expect 4 '' praas invoke nothing hello
+expect 2 '' praas invoke hello hello --transport carrier-pigeon
+head -c 3000000 /dev/urandom >"$dir/blob"
+praas invoke hello echo -p p1 -d "@$dir/blob" >"$dir/blob.back" && cmp -s "$dir/blob" "$dir/blob.back" || fail "3 MB do not come back as they went"
+praas invoke hello echo -p p1 -d - --transport tcp <"$dir/blob" >"$dir/blob.back" && cmp -s "$dir/blob" "$dir/blob.back" ||
+	fail "3 MB do not come back over tcp"
+
+# State, swap, wake
+expect 0 '3' praas invoke counter add -p c1 -k apples -d 3
+expect 0 '5' praas invoke counter add -p c1 -k apples -d 2
+expect 0 '*' praas process swap counter c1
+[ "$(praas ps counter --json | jq -r '.[] | select(.pid == "c1") | .state')" = SWAPPED ] || fail "c1 is not SWAPPED after the swap"
+expect 0 '6' praas invoke counter add -p c1 -k apples
+expect 0 '*' praas process checkpoint counter c1
+[ "$(praas state ls counter c1 --json | jq -r '.[].key')" = counter/apples ] || fail "praas state ls does not list counter/apples"
+[ "$(praas state get counter c1 counter/apples | od -An -t d8 | tr -d ' ')" = 6 ] || fail "praas state get gives another value"
+expect 0 '' praas state put counter c1 note -d 'kept text'
+expect 0 'kept text' praas state get counter c1 note
+expect 0 '' praas state rm counter c1 note
+expect 4 '' praas state get counter c1 note
+expect 4 '' praas state get counter nobody note
+
+# Messages
+expect 0 '' praas msg send counter c1 mail -d one
+expect 0 '' praas msg send counter c1 mail -d two
+expect 0 'one' praas msg recv counter c1 mail
+expect 0 'two' praas msg recv counter c1 mail -t 5s
+expect 4 '' praas msg recv counter c1 mail
+expect 6 '' praas msg recv counter c1 mail -t 50ms
+
+# The other examples
+expect 0 'DDO REVEN' praas invoke pipeline chain -p l1 -d 'never odd'
+expect 0 'ABC cba' praas invoke pipeline fork -p l1 -d abc
+for text in /usr/share/common-licenses/GPL-3 /usr/share/common-licenses/Apache-2.0; do
+	expect 0 '*' praas invoke word-count count -p w1 -k "$(basename $text)" -d "@$text"
+done
+[ "$(praas invoke word-count top -p w1 -d 1)" = "$(LC_ALL=C tr -cs 'A-Za-z\200-\377' '\n' </usr/share/common-licenses/GPL-3 |
+	cat - <(LC_ALL=C tr -cs 'A-Za-z\200-\377' '\n' </usr/share/common-licenses/Apache-2.0) | tr A-Z a-z | grep . | sort | uniq -c |
+	sort -k1,1nr -k2,2 | head -1 | awk '{print $1, $2}')" ] || fail "word-count finds another most frequent word than sort and uniq"
+
+# Delete is final; an application with processes is not deleted
+expect 1 '' praas app rm counter
+expect 0 '*' praas process rm hello p1
+expect 4 '' praas process show hello p1
+stop_dev
+
+start_dev
+expect 0 '6' praas invoke counter get -p c1 -k apples
+stop_dev
+
+echo "$failures failures"
+[ $failures -eq 0 ]
