@@ -59,7 +59,8 @@ endif()
 
 # For function libraries: an entry is called by its name alone, it needs no prototype.
 add_library(praas_function_flags INTERFACE)
-target_compile_options(praas_function_flags INTERFACE -Wno-missing-prototypes)
+target_compile_options(praas_function_flags INTERFACE
+  "SHELL:-Wno-missing-prototypes -Wno-missing-declarations") # one word: not merged with another
 
 include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)

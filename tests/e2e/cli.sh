@@ -9,7 +9,8 @@ dir=$(mktemp -d "${TMPDIR:-/tmp}/praas-cli.XXXXXX") || exit 1
 chmod 755 "$dir"
 export PATH=$build/bin:$PATH HOME=$dir
 unset PRAAS_URL PRAAS_TOKEN PRAAS_CONTEXT XDG_CONFIG_HOME XDG_STATE_HOME
-dev= failures=0
+dev=""
+failures=0
 
 fail() { echo "FAILED: $1"; failures=$((failures + 1)); }
 # expect CODE OUTPUT COMMAND…: exit code, and standard output as a whole ("*": any)
@@ -40,7 +41,7 @@ stop_dev() {
 	wait $dev
 	status=$?
 	[ $status -eq 0 ] || fail "praas dev exits $status after Ctrl-C: $(cat "$dir/dev.err")"
-	dev=
+	dev=""
 	# Nothing that was started from this folder is left.
 	left=$(grep -lszF "$dir/data" /proc/[0-9]*/cmdline 2>/dev/null | grep -v "/proc/$$/" || true)
 	[ -z "$left" ] || fail "left running: $left"
