@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(slot_log praas_store)
 praas_unit_test(manifest praas_controller)
+praas_unit_test(snapshot praas_controller)
 
 # One suite for all stores: tests/conformance/store.c STORE.
 add_executable(conformance_store conformance/store.c)
@@ -16,4 +17,5 @@ endforeach()
 
 if(COMMAND praas_fuzz_target)
   praas_fuzz_target(manifest praas_controller)
+  praas_fuzz_target(snapshot praas_controller)
 endif()

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "controller/snapshot.h"
+#include "internal/base.h"
+
+/*
+ * The manifest as bytes (docs/snapshot-format.md), little-endian:
+ *   head 64 · chunks 32 each · functions 72 each · records 96 each + key + value inside, padded
+ *   to 8 · XXH3-128 of all before
+ */
+
+#define MAGIC 0x314e414d53415250ull /* "PRASMAN1" */
+#define HEAD_BYTES 64u
+#define CHUNK_BYTES 32u
+#define FUNCTION_BYTES 72u
+#define RECORD_BYTES 96u
+#define FUNCTIONS_MAX 65535u
+
+_Static_assert(FUNCTION_BYTES >= PRAAS_NAME_MAX + 2, "length, name, zero");
+
+struct cursor {
+	const uint8_t *at;
+	uint64_t left;
+};
+
+static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		to[i] = (uint8_t)(value >> (8 * i));
+}
+
+static uint64_t get_le(const uint8_t *from, unsigned bytes)
+{
+	uint64_t value = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		value |= (uint64_t)from[i] << (8 * i);
+	return value;
+}
+
+void praas_snapshot_hash(const void *data, uint64_t bytes,
+			 uint8_t ret_hash[PRAAS_SNAPSHOT_HASH_BYTES])
+{
+	XXH128_canonical_t sum;
+
+	XXH128_canonicalFromHash(&sum, XXH3_128bits(data, (size_t)bytes));
+	memcpy(ret_hash, sum.digest, PRAAS_SNAPSHOT_HASH_BYTES);
+}
+
+static uint64_t record_bytes(const struct praas_snapshot_record *r)
+{
+	uint64_t inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? r->record.bytes : 0;
+
+	return praas_align_up(RECORD_BYTES + r->record.key_bytes + inside, 8);
+}
+
+static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to)
+{
+	const struct praas_export_record *e = &r->record;
+
+	put_le(to, e->kind, 1);
+	put_le(to + 1, e->key_bytes, 1);
+	put_le(to + 2, e->function, 2);
+	put_le(to + 4, (uint32_t)e->status, 4);
+	put_le(to + 8, r->chunk, 4);
+	put_le(to + 16, e->source, 8);
+	put_le(to + 24, e->sequence, 8);
+	put_le(to + 32, e->id, 8);
+	put_le(to + 40, e->version, 8);
+	put_le(to + 48, e->modified_ns, 8);
+	put_le(to + 56, r->offset, 8);
+	put_le(to + 64, e->bytes, 8);
+	memcpy(to + 80, r->hash, PRAAS_SNAPSHOT_HASH_BYTES);
+	if (e->key_bytes > 0)
+		memcpy(to + RECORD_BYTES, e->key, e->key_bytes);
+	if (r->chunk == PRAAS_SNAPSHOT_INLINE && e->bytes > 0)
+		memcpy(to + RECORD_BYTES + e->key_bytes, e->data, (size_t)e->bytes);
+	return to + record_bytes(r);
+}
+
+static void encode_head(const struct praas_snapshot *s, uint64_t bytes, uint8_t *to)
+{
+	put_le(to, MAGIC, 8);
+	put_le(to + 8, PRAAS_SNAPSHOT_VERSION, 4);
+	put_le(to + 16, bytes, 8);
+	put_le(to + 24, s->chunks_count, 4);
+	put_le(to + 28, s->functions_count, 4);
+	put_le(to + 32, s->records_count, 8);
+	put_le(to + 40, s->value_bytes, 8);
+	put_le(to + 48, s->created_ns, 8);
+}
+
+int praas_snapshot_encode(const struct praas_snapshot *s, uint8_t **ret_data,
+			  uint64_t *ret_bytes)
+{
+	uint64_t bytes = HEAD_BYTES + (uint64_t)s->chunks_count * CHUNK_BYTES +
+			 (uint64_t)s->functions_count * FUNCTION_BYTES;
+	uint8_t *data, *to;
+
+	for (uint64_t i = 0; i < s->records_count; i++)
+		bytes += record_bytes(&s->records[i]);
+	bytes += PRAAS_SNAPSHOT_HASH_BYTES;
+	if (bytes > PRAAS_SNAPSHOT_MANIFEST_MAX)
+		return -EMSGSIZE;
+	data = calloc(1, (size_t)bytes);
+	if (!data)
+		return -ENOMEM;
+	encode_head(s, bytes, data);
+	to = data + HEAD_BYTES;
+	for (uint32_t i = 0; i < s->chunks_count; i++, to += CHUNK_BYTES) {
+		memcpy(to, s->chunks[i].hash, PRAAS_SNAPSHOT_HASH_BYTES);
+		put_le(to + 16, s->chunks[i].nonce, 8);
+		put_le(to + 24, s->chunks[i].bytes, 8);
+	}
+	for (uint32_t i = 0; i < s->functions_count; i++, to += FUNCTION_BYTES) {
+		to[0] = (uint8_t)strlen(s->functions[i]);
+		memcpy(to + 1, s->functions[i], to[0]);
+	}
+	for (uint64_t i = 0; i < s->records_count; i++)
+		to = encode_record(&s->records[i], to);
+	praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES, to);
+	*ret_data = data;
+	*ret_bytes = bytes;
+	return 0;
+}
+
+/* The next bytes of the manifest; NULL when there are not so many. */
+static const uint8_t *take(struct cursor *c, uint64_t bytes)
+{
+	const uint8_t *at = c->at;
+
+	if (bytes > c->left)
+		return NULL;
+	c->at += bytes;
+	c->left -= bytes;
+	return at;
+}
+
+static int decode_chunks(struct cursor *c, struct praas_snapshot *s)
+{
+	for (uint32_t i = 0; i < s->chunks_count; i++) {
+		const uint8_t *at = take(c, CHUNK_BYTES);
+
+		if (!at)
+			return -EPROTO;
+		memcpy(s->chunks[i].hash, at, PRAAS_SNAPSHOT_HASH_BYTES);
+		s->chunks[i].nonce = get_le(at + 16, 8);
+		s->chunks[i].bytes = get_le(at + 24, 8);
+		if (s->chunks[i].bytes > PRAAS_SNAPSHOT_VALUE_MAX)
+			return -EPROTO;
+	}
+	return 0;
+}
+
+static int decode_functions(struct cursor *c, struct praas_snapshot *s)
+{
+	for (uint32_t i = 0; i < s->functions_count; i++) {
+		const uint8_t *at = take(c, FUNCTION_BYTES);
+
+		if (!at || at[0] == 0 || at[0] > PRAAS_NAME_MAX ||
+		    memchr(at + 1, '\0', at[0]))
+			return -EPROTO;
+		memcpy(s->functions[i], at + 1, at[0]);
+		s->functions[i][at[0]] = '\0';
+	}
+	return 0;
+}
+
+/* The place of a value must be one. */
+static bool place_ok(const struct praas_snapshot *s, const struct praas_snapshot_record *r)
+{
+	uint64_t bytes = r->record.bytes;
+
+	if (r->chunk == PRAAS_SNAPSHOT_INLINE)
+		return bytes <= PRAAS_SNAPSHOT_INLINE_MAX && r->offset == 0;
+	return r->chunk < s->chunks_count && r->offset % PRAAS_SNAPSHOT_ALIGN == 0 &&
+	       bytes <= s->chunks[r->chunk].bytes &&
+	       r->offset <= s->chunks[r->chunk].bytes - bytes;
+}
+
+static int decode_record(struct cursor *c, const struct praas_snapshot *s,
+			 struct praas_snapshot_record *r)
+{
+	struct praas_export_record *e = &r->record;
+	const uint8_t *at = take(c, RECORD_BYTES);
+	uint64_t inside;
+
+	if (!at || at[0] < PRAAS_EXPORT_STATE || at[0] > PRAAS_EXPORT_TRIGGER)
+		return -EPROTO;
+	e->kind = (enum praas_export_kind)at[0];
+	e->key_bytes = at[1];
+	e->function = (uint16_t)get_le(at + 2, 2);
+	e->status = (int32_t)(uint32_t)get_le(at + 4, 4);
+	r->chunk = (uint32_t)get_le(at + 8, 4);
+	e->source = get_le(at + 16, 8);
+	e->sequence = get_le(at + 24, 8);
+	e->id = get_le(at + 32, 8);
+	e->version = get_le(at + 40, 8);
+	e->modified_ns = get_le(at + 48, 8);
+	r->offset = get_le(at + 56, 8);
+	e->bytes = get_le(at + 64, 8);
+	memcpy(r->hash, at + 80, PRAAS_SNAPSHOT_HASH_BYTES);
+	if (!place_ok(s, r) || get_le(at + 12, 4) != 0 || get_le(at + 72, 8) != 0 ||
+	    (e->kind == PRAAS_EXPORT_TRIGGER && e->function >= s->functions_count))
+		return -EPROTO;
+	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;
+	at = take(c, praas_align_up(RECORD_BYTES + e->key_bytes + inside, 8) - RECORD_BYTES);
+	if (!at || memchr(at, '\0', e->key_bytes))
+		return -EPROTO;
+	e->key = (const char *)at;
+	e->data = inside > 0 ? at + e->key_bytes : NULL;
+	return 0;
+}
+
+static int decode_records(struct cursor *c, struct praas_snapshot *s)
+{
+	uint64_t sum = 0;
+
+	for (uint64_t i = 0; i < s->records_count; i++) {
+		int rc = decode_record(c, s, &s->records[i]);
+
+		if (rc != 0)
+			return rc;
+		if (s->records[i].record.bytes > PRAAS_SNAPSHOT_VALUE_MAX - sum)
+			return -EPROTO;
+		sum += s->records[i].record.bytes;
+	}
+	return sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES ? 0 : -EPROTO;
+}
+
+/* Head and checksum. Nothing is allocated on the word of a manifest before these are right, and
+ * then no more than its own size justifies. */
+static int decode_head(const uint8_t *data, uint64_t bytes, struct praas_snapshot *s)
+{
+	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES];
+	uint64_t wanted = HEAD_BYTES + PRAAS_SNAPSHOT_HASH_BYTES;
+
+	if (bytes < wanted || bytes > PRAAS_SNAPSHOT_MANIFEST_MAX ||
+	    get_le(data, 8) != MAGIC || get_le(data + 8, 4) != PRAAS_SNAPSHOT_VERSION ||
+	    get_le(data + 12, 4) != 0 || get_le(data + 16, 8) != bytes ||
+	    get_le(data + 56, 8) != 0)
+		return -EPROTO;
+	praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES, hash);
+	if (memcmp(hash, data + bytes - PRAAS_SNAPSHOT_HASH_BYTES, sizeof(hash)) != 0)
+		return -EPROTO;
+	s->chunks_count = (uint32_t)get_le(data + 24, 4);
+	s->functions_count = (uint32_t)get_le(data + 28, 4);
+	s->records_count = get_le(data + 32, 8);
+	s->value_bytes = get_le(data + 40, 8);
+	s->created_ns = get_le(data + 48, 8);
+	if (s->chunks_count > PRAAS_SNAPSHOT_CHUNKS_MAX ||
+	    s->functions_count > FUNCTIONS_MAX ||
+	    s->records_count > PRAAS_SNAPSHOT_RECORDS_MAX)
+		return -EPROTO;
+	wanted += (uint64_t)s->chunks_count * CHUNK_BYTES +
+		  (uint64_t)s->functions_count * FUNCTION_BYTES +
+		  s->records_count * RECORD_BYTES;
+	return wanted <= bytes ? 0 : -EPROTO;
+}
+
+int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
+			  struct praas_snapshot *ret_snapshot)
+{
+	struct praas_snapshot s = { 0 };
+	struct cursor c;
+	int rc = decode_head(data, bytes, &s);
+
+	if (rc != 0)
+		return rc;
+	s.text = malloc((size_t)bytes);
+	s.chunks = calloc((size_t)s.chunks_count + 1, sizeof(*s.chunks));
+	s.functions = calloc((size_t)s.functions_count + 1, sizeof(*s.functions));
+	s.records = calloc((size_t)s.records_count + 1, sizeof(*s.records));
+	if (!s.text || !s.chunks || !s.functions || !s.records) {
+		rc = -ENOMEM;
+		goto err_release;
+	}
+	memcpy(s.text, data, (size_t)bytes);
+	c = (struct cursor){ .at = s.text + HEAD_BYTES, .left = bytes - HEAD_BYTES };
+	rc = decode_chunks(&c, &s);
+	if (rc == 0)
+		rc = decode_functions(&c, &s);
+	if (rc == 0)
+		rc = decode_records(&c, &s);
+	if (rc != 0)
+		goto err_release;
+	*ret_snapshot = s;
+	return 0;
+
+err_release:
+	praas_snapshot_release(&s);
+	return rc;
+}
