@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/config.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "dataplane/worker_proto.h"
+
+#define DRAIN_MS_DEFAULT 10000u
+#define DRAIN_MS_MAX 3600000u
+
+static void copy(struct praas_json_reader *r, const char *member, char *to, size_t room)
+{
+	const char *text = praas_json_string(r, member, room - 1, NULL);
+
+	(void)snprintf(to, room, "%s", text); /* the reader has checked its length */
+}
+
+static void read_names(struct praas_json_reader *r, struct praas_config *c)
+{
+	praas_json_hex(r, "tenant", c->tenant, sizeof(c->tenant));
+	praas_json_hex(r, "app_id", c->app_id, sizeof(c->app_id));
+	praas_json_hex(r, "controller_id", c->controller_id, sizeof(c->controller_id));
+	praas_json_hex(r, "controller_key", c->controller_key, sizeof(c->controller_key));
+	copy(r, "join_token", c->join_token, sizeof(c->join_token));
+	if (!praas_json_failed(r) &&
+	    (strlen(c->join_token) != sizeof(c->join_token) - 1 ||
+	     strspn(c->join_token, "0123456789abcdef") != sizeof(c->join_token) - 1))
+		praas_json_fail(r, "join_token", "must be hex digits of the right number");
+	copy(r, "app", c->app, sizeof(c->app));
+	copy(r, "process", c->process, sizeof(c->process));
+	if (!praas_json_failed(r) &&
+	    (!praas_json_is_name(c->app) || !praas_json_is_name(c->process)))
+		praas_json_fail(r, "app and process", "must be names");
+	c->pid = praas_json_number(r, "pid", 1, INT64_MAX);
+	c->generation = praas_json_number(r, "generation", 0, INT64_MAX);
+	c->epoch = (uint32_t)praas_json_number(r, "epoch", 1, UINT32_MAX);
+}
+
+static void read_places(struct praas_json_reader *r, struct praas_config *c)
+{
+	static const char unix_scheme[] = "unix://";
+	const char *link = praas_json_string(r, "link", PRAAS_CONFIG_PATH_MAX, "");
+	size_t skip = sizeof(unix_scheme) - 1;
+
+	if (link[0] != '\0' && (strncmp(link, unix_scheme, skip) != 0 || link[skip] != '/' ||
+				strlen(link + skip) > 107))
+		praas_json_fail(r, "link", "must be unix:// and an absolute path of at most "
+					   "107 bytes");
+	else if (link[0] != '\0')
+		(void)snprintf(c->link, sizeof(c->link), "%s", link + skip); /* checked */
+	copy(r, "store", c->store, sizeof(c->store));
+	copy(r, "code", c->code, sizeof(c->code));
+	if (!praas_json_failed(r) && c->code[0] != '/')
+		praas_json_fail(r, "code", "must be an absolute path");
+}
+
+static void read_listen(struct praas_json_reader *r, struct praas_config *c)
+{
+	const json_t *list = praas_json_member(r, "listen");
+	size_t count = json_array_size(list);
+
+	if (praas_json_failed(r))
+		return;
+	if (!json_is_array(list) || count < 1 || count > PRAAS_CONFIG_LISTEN_MAX) {
+		praas_json_fail(r, "listen", "must be a list of 1 to 8 addresses");
+		return;
+	}
+	for (size_t i = 0; i < count; i++) {
+		const json_t *item = json_array_get(list, i);
+
+		if (!json_is_string(item) || json_string_length(item) >= PRAAS_ADDR_MAX) {
+			praas_json_fail(r, "listen", "must be addresses below 128 bytes");
+			return;
+		}
+		(void)snprintf(c->listen[i], PRAAS_ADDR_MAX, "%s",
+			       json_string_value(item)); /* checked */
+	}
+	c->listen_count = (unsigned)count;
+}
+
+static void read_cgroup(struct praas_json_reader *parent, struct praas_config *c)
+{
+	const json_t *value = praas_json_member(parent, "cgroup");
+	struct praas_json_reader r;
+
+	if (!value || json_is_null(value))
+		return;
+	r = praas_json_reader(value, "cgroup", parent->error);
+	c->cgroup_version = (uint32_t)praas_json_number(&r, "version", 1, 2);
+	copy(&r, "path", c->cgroup_path, sizeof(c->cgroup_path));
+	praas_json_end(&r);
+}
+
+static void read_limits(struct praas_json_reader *r, struct praas_config *c)
+{
+	static const char *const isolations[] = { "worker", "inline", NULL };
+	static const char *const waits[] = { "adaptive", "spin", "block", NULL };
+
+	c->isolation_inline = praas_json_choice(r, "isolation", isolations, "worker") == 1;
+	c->memory_bytes = praas_json_number_or(r, "memory_bytes", PRAAS_MEMORY_BYTES_MIN,
+					       PRAAS_MEMORY_BYTES_MAX, 256ull << 20);
+	c->vcpu_milli =
+		(uint32_t)praas_json_number_or(r, "vcpu_milli", 1, 1024u * 1000u, 1000);
+	c->concurrency = (uint32_t)praas_json_number_or(r, "concurrency", 1,
+							PRAAS_WORKERS_MAX, 1);
+	c->bytes_max = praas_json_number_or(r, "bytes_max", 1, PRAAS_MEMORY_BYTES_MAX,
+					    1ull << 30);
+	/* A request and its result must fit together. */
+	c->bytes_max = praas_min_u64(c->bytes_max, c->memory_bytes / 2);
+	c->wait = (enum praas_wait_mode)praas_json_choice(r, "wait", waits, "adaptive");
+	c->allow_weak_sandbox = praas_json_bool(r, "allow_weak_sandbox", false);
+	c->fresh = praas_json_bool(r, "fresh", false);
+	c->drain_ms =
+		praas_json_number_or(r, "drain_ms", 0, DRAIN_MS_MAX, DRAIN_MS_DEFAULT);
+}
+
+int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_config,
+		       char error[PRAAS_JSON_ERROR_MAX])
+{
+	struct praas_config c = { 0 };
+	struct praas_json_reader r;
+	json_t *root;
+
+	error[0] = '\0';
+	if (bytes > PRAAS_CONFIG_BYTES_MAX) {
+		(void)snprintf(error, PRAAS_JSON_ERROR_MAX, "is larger than 1 MiB");
+		return -EINVAL;
+	}
+	root = praas_json_parse(text, bytes, error);
+	if (!root)
+		return -EINVAL;
+	r = praas_json_reader(root, "", error);
+	read_names(&r, &c);
+	read_places(&r, &c);
+	read_listen(&r, &c);
+	read_limits(&r, &c);
+	read_cgroup(&r, &c);
+	praas_json_end(&r);
+	json_decref(root);
+	if (praas_json_failed(&r)) {
+		praas_config_wipe(&c);
+		return -EINVAL;
+	}
+	*ret_config = c;
+	praas_config_wipe(&c);
+	return 0;
+}
+
+void praas_config_wipe(struct praas_config *config)
+{
+	explicit_bzero(config->controller_key, sizeof(config->controller_key));
+	explicit_bzero(config->join_token, sizeof(config->join_token));
+}

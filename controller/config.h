@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The start configuration of a controller (docs/control-link.md): read once, checked to the last
+ * member, constant afterwards.
+ */
+#ifndef PRAAS_CONTROLLER_CONFIG_H
+#define PRAAS_CONTROLLER_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "controller/json.h"
+#include "controller/store/store.h"
+#include "praas/types.h"
+#include "shm/doorbell.h"
+#include "transport/ticket.h"
+#include "transport/transport.h"
+
+#define PRAAS_CONFIG_BYTES_MAX (1024u * 1024u)
+#define PRAAS_CONFIG_LISTEN_MAX 8u
+#define PRAAS_CONFIG_PATH_MAX 255u
+#define PRAAS_MEMORY_BYTES_MIN (8ull << 20)
+#define PRAAS_MEMORY_BYTES_MAX (1ull << 42)
+
+struct praas_config {
+	uint8_t tenant[PRAAS_ID_BYTES], app_id[PRAAS_ID_BYTES], controller_id[PRAAS_ID_BYTES];
+	char app[PRAAS_NAME_MAX + 1], process[PRAAS_NAME_MAX + 1];
+	praas_pid_t pid;
+	uint64_t generation;
+	uint32_t epoch;
+	uint8_t controller_key[PRAAS_KEY_BYTES];
+	char join_token[2 * PRAAS_KEY_BYTES + 1]; /* passed on as it came */
+	char link[PRAAS_CONFIG_PATH_MAX + 1];     /* path of the socket; "": no link (tests) */
+	char store[PRAAS_STORE_URL_MAX + 1];
+	char code[PRAAS_CONFIG_PATH_MAX + 1];
+	char listen[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
+	unsigned listen_count;
+	bool isolation_inline;
+	uint64_t memory_bytes;
+	uint32_t vcpu_milli;
+	uint32_t concurrency;
+	uint64_t bytes_max;
+	enum praas_wait_mode wait;
+	bool allow_weak_sandbox;
+	uint32_t cgroup_version; /* 0: none given */
+	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
+	bool fresh;
+	uint64_t drain_ms; /* T_drain */
+};
+
+/* 0; -EINVAL and error says what is wrong. */
+int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_config,
+		       char error[PRAAS_JSON_ERROR_MAX]);
+
+/* Overwrites the secrets: when they have been handed to who needs them. */
+void praas_config_wipe(struct praas_config *config);
+
+#endif

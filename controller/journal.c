@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/journal.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Six bytes at most for one byte of text, and room for the rest of the line. */
+#define LINE_MAX_BYTES (6u * PRAAS_LOG_TEXT_MAX + 512u)
+
+static uint64_t own_pid;
+static uint32_t own_epoch;
+
+void praas_journal_setup(uint64_t pid, uint32_t epoch)
+{
+	own_pid = pid;
+	own_epoch = epoch;
+}
+
+/* JSON string escapes; all that is not plain ASCII becomes \u00XX, so that no text can make a
+ * terminal or a reader of lines do anything. Returns where it stopped. */
+static char *escape(char *to, const char *end, const char *text)
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (; *text != '\0' && end - to > 6; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\') {
+			*to++ = '\\';
+			*to++ = (char)c;
+		} else if (c >= 0x20 && c < 0x7f) {
+			*to++ = (char)c;
+		} else {
+			memcpy(to, "\\u00", 4);
+			to[4] = hex[c >> 4];
+			to[5] = hex[c & 15];
+			to += 6;
+		}
+	}
+	return to;
+}
+
+static void line(enum praas_log_level level, const char *function, const char *text)
+{
+	static const char *const names[] = { "debug", "info", "warning", "error" };
+	char out[LINE_MAX_BYTES], *at = out;
+	const char *end = out + sizeof(out) - 4;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+	at += snprintf(at, 256, "{\"ts\":%lld.%06ld,\"level\":\"%s\",\"pid\":%" PRIu64
+				",\"epoch\":%" PRIu32,
+		       (long long)now.tv_sec, now.tv_nsec / 1000,
+		       names[level <= PRAAS_LOG_LEVEL_MAX ? level : PRAAS_LOG_ERROR], own_pid,
+		       own_epoch);
+	if (function) {
+		at += snprintf(at, 16, ",\"function\":\"");
+		at = escape(at, at + 128, function);
+		*at++ = '"';
+	}
+	at += snprintf(at, 16, ",\"msg\":\"");
+	at = escape(at, end, text);
+	memcpy(at, "\"}\n", 3);
+	at += 3;
+	if (write(STDERR_FILENO, out, (size_t)(at - out)) < 0)
+		return; /* nobody reads it: nothing to be done about that */
+}
+
+void praas_journal(enum praas_log_level level, const char *format, ...)
+{
+	char text[PRAAS_LOG_TEXT_MAX];
+	va_list args;
+
+	va_start(args, format);
+	(void)vsnprintf(text, sizeof(text), format, args); /* may be cut */
+	va_end(args);
+	line(level, NULL, text);
+}
+
+void praas_journal_function(enum praas_log_level level, const char *function,
+			    const char *text)
+{
+	line(level, function, text);
+}
