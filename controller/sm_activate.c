@@ -42,7 +42,7 @@ static unsigned on_log_read(struct praas_activate *a, const struct praas_activat
 		return fail(a, -ESTALE, ret);
 	a->phase = JOINING;
 	a->wanted_slot = e->slot;
-	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_PUT_ACT };
+	/* What others do comes first: then both go on at once. */
 	if (e->slot != PRAAS_SLOT_NONE) {
 		n += load(a, e->slot, &ret[n]);
 	} else if (e->epoch == 0) {
@@ -50,6 +50,7 @@ static unsigned on_log_read(struct praas_activate *a, const struct praas_activat
 		a->serving = true;
 		ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SERVE };
 	}
+	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_PUT_ACT };
 	return n;
 }
 

@@ -113,8 +113,10 @@ static bool machine_has(uint64_t bytes)
 	return pages > 0 && bytes / PAGE_BYTES < (uint64_t)pages;
 }
 
-/* A memfd of bytes, allocated in full, so that no access to it ever raises SIGBUS. */
-static int make_memfd(const char *name, uint64_t bytes, bool huge, int *ret_fd)
+/* A memfd of bytes, allocated in full unless lazy, so that no access to it ever raises
+ * SIGBUS. */
+static int make_memfd(const char *name, uint64_t bytes, bool huge, bool lazy,
+		      int *ret_fd)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd, rc;
@@ -130,7 +132,7 @@ static int make_memfd(const char *name, uint64_t bytes, bool huge, int *ret_fd)
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) != 0)
 		goto err_close;
-	if (fallocate(fd, 0, 0, (off_t)bytes) != 0)
+	if (!lazy && fallocate(fd, 0, 0, (off_t)bytes) != 0)
 		goto err_close;
 	/* Nobody but root and we can open it anew through /proc, and nobody for
 	 * writing. */
@@ -151,6 +153,7 @@ int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned
 	struct praas_segment s = {
 		.bytes = bytes, .id = id, .fd = -1, .writable = true
 	};
+	bool lazy = (flags & PRAAS_SEGMENT_LAZY) != 0;
 	int seals = SEALS;
 	int rc = -ENOMEM;
 
@@ -158,11 +161,11 @@ int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned
 	if (bytes == 0 || bytes % PAGE_BYTES != 0 || bytes > BYTES_MAX)
 		return -EINVAL;
 	if ((flags & PRAAS_SEGMENT_HUGE) && bytes % PRAAS_SEGMENT_HUGE_BYTES == 0) {
-		rc = make_memfd(name, bytes, true, &s.fd);
+		rc = make_memfd(name, bytes, true, lazy, &s.fd);
 		s.huge = rc == 0;
 	}
 	if (rc != 0)
-		rc = make_memfd(name, bytes, false, &s.fd);
+		rc = make_memfd(name, bytes, false, lazy, &s.fd);
 	if (rc != 0)
 		return rc;
 	rc = map(s.fd, bytes, true, &s.base);

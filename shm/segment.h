@@ -28,6 +28,9 @@ struct praas_segment {
 #define PRAAS_SEGMENT_OWN                                                              \
 	0x4u /* only we write: not even root maps it writable later                    \
 	      */
+/* Pages come when they are first touched: for a large segment of one's own that is filled
+ * bit by bit. A machine that has promised more memory than it has may then end us. */
+#define PRAAS_SEGMENT_LAZY 0x8u
 
 #define PRAAS_SEGMENT_HUGE_BYTES (2ull << 20) /* HUGE works for multiples of it */
 

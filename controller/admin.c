@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/admin.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include "controller/admin_private.h"
+#include "controller/journal.h"
+#include "internal/base.h"
+
+#define FLUSH_NS 1000000000u
+#define FDS_MAX 4u
+
+static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_t arg)
+{
+	if (praas_exchange_order(a->exchange, kind, arg, 0) != 0)
+		praas_journal(PRAAS_LOG_ERROR, "the data thread does not take its orders");
+}
+
+void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
+		     const char *message)
+{
+	json_t *line;
+
+	if (a->over)
+		return;
+	a->over = true;
+	a->exit_code = exit_code;
+	if (!code)
+		return;
+	praas_journal(PRAAS_LOG_ERROR, "%s: %s", code, message);
+	line = json_pack("{ss ss ss ss}", "t", "failed", "token", a->config->join_token, "code",
+			 code, "message", message);
+	if (line && exit_code == PRAAS_EXIT_FENCED && a->log.epoch_max > 0)
+		(void)json_object_set_new(line, "epoch",
+					  json_integer(a->log.epoch_max)); /* may be missing */
+	if (!praas_link_connected(a->link))
+		praas_link_poll(a->link, praas_now_ns()); /* one attempt */
+	(void)praas_link_send(a->link, line); /* our exit code says it, too */
+}
+
+/* ---- reports of the data thread ---- */
+
+static void on_serving(struct praas_admin *a, int rc, const char *text)
+{
+	const char *endpoint;
+
+	if (rc != 0) {
+		praas_admin_end(a, PRAAS_EXIT_START, "START", text ? text : strerror(-rc));
+		return;
+	}
+	a->serving = true;
+	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
+		praas_journal(PRAAS_LOG_INFO, "serves at %s", endpoint);
+	praas_admin_join(a);
+}
+
+static void on_cut(struct praas_admin *a, int rc, struct praas_cut *cut)
+{
+	a->cut = cut;
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure), "cannot collect the state: %s",
+			       strerror(-rc));
+	praas_admin_swap_event(a, PRAAS_SWAP_CUT_DONE, rc, 0);
+}
+
+static void on_log(int level, const struct praas_log_note *note)
+{
+	praas_journal_function((enum praas_log_level)level, note->function, note->text);
+}
+
+static void on_report(struct praas_admin *a, const struct praas_exchange_msg *msg)
+{
+	int rc = (int)(int64_t)msg->a;
+	void *pointer = (void *)(uintptr_t)msg->b;
+	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED, .rc = rc };
+
+	switch ((enum praas_exchange_report)msg->kind) {
+	case PRAAS_REPORT_BUILT:
+		if (rc != 0)
+			praas_admin_end(a, PRAAS_EXIT_START, "START",
+					pointer ? pointer : strerror(-rc));
+		free(pointer);
+		break;
+	case PRAAS_REPORT_LOADED:
+		if (rc != 0)
+			(void)snprintf(a->failure, sizeof(a->failure),
+				       "snapshot in slot %llu cannot be loaded: %s",
+				       (unsigned long long)a->activate.loaded_slot,
+				       rc == -EPROTO ? "damaged" : strerror(-rc));
+		praas_admin_activate_event(a, &loaded);
+		break;
+	case PRAAS_REPORT_SERVING:
+		on_serving(a, rc, pointer);
+		free(pointer);
+		break;
+	case PRAAS_REPORT_QUIET:
+		praas_admin_swap_event(a, PRAAS_SWAP_QUIET, 0, 0);
+		break;
+	case PRAAS_REPORT_CUT:
+		on_cut(a, rc, pointer);
+		break;
+	case PRAAS_REPORT_LOG:
+		on_log(rc, pointer);
+		free(pointer);
+		break;
+	}
+}
+
+static void take_reports(struct praas_admin *a)
+{
+	struct praas_exchange_msg msg;
+	uint64_t count;
+
+	if (read(a->exchange->admin_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		praas_journal(PRAAS_LOG_ERROR, "eventfd: %s", strerror(errno));
+	while (praas_exchange_take_report(a->exchange, &msg) == 0)
+		on_report(a, &msg);
+}
+
+/* ---- the loop ---- */
+
+static void take_signals(struct praas_admin *a)
+{
+	struct signalfd_siginfo info;
+
+	while (read(a->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		praas_journal(PRAAS_LOG_INFO, "signal %u: swapping out", info.ssi_signo);
+		if (!a->serving && !a->settled)
+			praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL); /* nothing yet */
+		else
+			praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, 0);
+	}
+}
+
+static void earliest(uint64_t due_ns, uint64_t *ns)
+{
+	if (due_ns != 0 && due_ns < *ns)
+		*ns = due_ns;
+}
+
+static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
+{
+	uint64_t ns = now_ns + UINT64_C(10000000000);
+
+	earliest(a->drain_due_ns, &ns);
+	earliest(a->put_due_ns, &ns);
+	earliest(a->sweep_due_ns, &ns);
+	if (praas_link_connected(a->link))
+		earliest(a->metrics_due_ns, &ns);
+	earliest(praas_link_due_ns(a->link), &ns);
+	return ns <= now_ns ? 0 : (int)((ns - now_ns + 999999) / 1000000);
+}
+
+static bool due(uint64_t due_ns, uint64_t now_ns)
+{
+	return due_ns != 0 && due_ns <= now_ns;
+}
+
+static void look_at_clock(struct praas_admin *a)
+{
+	uint64_t now_ns = praas_now_ns();
+
+	if (due(a->drain_due_ns, now_ns)) {
+		a->drain_due_ns = 0;
+		praas_admin_swap_event(a, PRAAS_SWAP_TIMEOUT, 0, 0);
+	}
+	if (due(a->put_due_ns, now_ns))
+		praas_admin_put_again(a);
+	if (due(a->sweep_due_ns, now_ns) && !a->cut)
+		praas_admin_sweep(a);
+	if (due(a->metrics_due_ns, now_ns))
+		praas_admin_metrics(a, now_ns);
+}
+
+static void loop(struct praas_admin *a)
+{
+	while (!a->over) {
+		struct pollfd fds[FDS_MAX] = {
+			{ .fd = a->signal_fd, .events = POLLIN },
+			{ .fd = a->exchange->admin_event_fd, .events = POLLIN },
+			{ .fd = praas_link_fd(a->link), .events = praas_link_wants(a->link) },
+			{ .fd = -1 },
+		};
+
+		if (poll(fds, FDS_MAX, wait_ms(a, praas_now_ns())) < 0 && errno != EINTR) {
+			praas_admin_end(a, PRAAS_EXIT_START, "START", strerror(errno));
+			break;
+		}
+		praas_link_poll(a->link, praas_now_ns());
+		take_reports(a);
+		if (!a->over)
+			take_signals(a);
+		if (!a->over)
+			look_at_clock(a);
+	}
+}
+
+/* ---- beginning and end ---- */
+
+static int open_signals(int *ret_fd)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set); /* cannot fail */
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGINT);
+	*ret_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return *ret_fd >= 0 ? 0 : -errno;
+}
+
+static int open_stores(struct praas_admin *a)
+{
+	int rc = praas_store_open(a->config->store, &a->store);
+
+	if (rc == 0)
+		rc = praas_store_open(a->config->store, &a->load_store);
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure), "store %.300s: %s",
+			       a->config->store, strerror(-rc));
+	return rc;
+}
+
+static int begin(struct praas_admin *a)
+{
+	struct praas_data_config dc = { .config = a->config, .manifest = a->manifest };
+	int rc = open_stores(a);
+
+	if (rc == 0)
+		rc = praas_exchange_new(&a->exchange);
+	if (rc == 0)
+		rc = open_signals(&a->signal_fd);
+	dc.exchange = a->exchange;
+	dc.spawner = a->spawner;
+	if (rc == 0)
+		rc = praas_data_start(&dc, &a->data);
+	if (rc != 0 && a->failure[0] == '\0')
+		(void)snprintf(a->failure, sizeof(a->failure), "%s", strerror(-rc));
+	return rc;
+}
+
+static void end(struct praas_admin *a)
+{
+	struct praas_exchange_msg msg;
+
+	praas_link_flush(a->link, FLUSH_NS);
+	if (a->data) {
+		if (a->cut)
+			order(a, PRAAS_ORDER_CUT_DROP, (uint64_t)(uintptr_t)a->cut);
+		order(a, PRAAS_ORDER_STOP, a->exit_code == PRAAS_EXIT_DONE);
+		praas_data_free(a->data);
+		/* What nobody took any more. */
+		while (praas_exchange_take_report(a->exchange, &msg) == 0)
+			if (msg.kind == PRAAS_REPORT_LOG || msg.kind == PRAAS_REPORT_BUILT ||
+			    msg.kind == PRAAS_REPORT_SERVING)
+				free((void *)(uintptr_t)msg.b);
+	}
+	praas_exchange_free(a->exchange);
+	praas_link_free(a->link);
+	praas_snapshot_release(&a->current);
+	praas_snapshot_release(&a->previous);
+	praas_store_free(a->store);
+	praas_store_free(a->load_store);
+	if (a->signal_fd >= 0)
+		(void)close(a->signal_fd); /* a signalfd */
+	free(a->entry);
+}
+
+int praas_admin_run(const struct praas_config *config, const struct praas_manifest *manifest)
+{
+	struct praas_admin *a = calloc(1, sizeof(*a));
+	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,
+					      .epoch = config->epoch };
+	int code;
+
+	if (!a)
+		return PRAAS_EXIT_START;
+	a->config = config;
+	a->manifest = manifest;
+	a->signal_fd = -1;
+	a->entry = calloc(1, sizeof(*a->entry));
+	if (!a->entry ||
+	    praas_link_new(config->link, &praas_admin_link_events, a, &a->link) != 0) {
+		free(a->entry);
+		free(a);
+		return PRAAS_EXIT_START;
+	}
+	if (begin(a) != 0) {
+		praas_admin_end(a, PRAAS_EXIT_START, "START", a->failure);
+	} else {
+		praas_link_poll(a->link, praas_now_ns());
+		a->metrics_due_ns = praas_now_ns();
+		praas_admin_activate_event(a, &start);
+		loop(a);
+	}
+	end(a);
+	code = a->exit_code;
+	free(a);
+	return code;
+}

@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "controller/admin_private.h"
+#include "controller/journal.h"
+#include "internal/base.h"
+
+#define METRICS_BUSY_NS 1000000000u
+#define METRICS_IDLE_NS UINT64_C(10000000000)
+#define REQUEST_ID_MAX INT64_MAX
+
+static void hex(const uint8_t *data, size_t bytes, char *ret_text)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < bytes; i++) {
+		ret_text[2 * i] = digits[data[i] >> 4];
+		ret_text[2 * i + 1] = digits[data[i] & 15];
+	}
+	ret_text[2 * bytes] = '\0';
+}
+
+static json_t *words(const char *text)
+{
+	char copy[256], *save = NULL;
+	json_t *list = json_array();
+
+	(void)snprintf(copy, sizeof(copy), "%s", text);
+	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
+		(void)json_array_append_new(list, json_string(word)); /* NULL list: no message */
+	return list;
+}
+
+void praas_admin_join(struct praas_admin *a)
+{
+	const struct praas_config *c = a->config;
+	char controller[2 * PRAAS_ID_BYTES + 1];
+	json_t *endpoints;
+	const char *endpoint;
+
+	if (!a->serving || !praas_link_connected(a->link))
+		return;
+	endpoints = json_array();
+	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
+		(void)json_array_append_new(endpoints, json_string(endpoint));
+	hex(c->controller_id, sizeof(c->controller_id), controller);
+	(void)praas_link_send(
+		a->link,
+		json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token", c->join_token,
+			  "pid", (json_int_t)c->pid, "epoch", (json_int_t)c->epoch, "controller",
+			  controller, "endpoints", endpoints, "os_pid", (int)getpid(),
+			  "executor", c->isolation_inline ? "inline" : "worker", "sandbox",
+			  words(praas_data_layers(a->data)), "state",
+			  a->swap.final ? "DRAINING" : "ACTIVE")); /* lost: sent again */
+}
+
+void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
+{
+	json_t *message;
+
+	if (id == 0)
+		return;
+	if (rc == 0)
+		message = json_pack("{ss sI sb sI}", "t", "done", "id", (json_int_t)id, "ok", 1,
+				    "slot", (json_int_t)a->log.snapshot_slot);
+	else
+		message = json_pack("{ss sI sb ss ss}", "t", "done", "id", (json_int_t)id, "ok",
+				    0, "code", praas_admin_code(rc), "message",
+				    a->failure[0] ? a->failure : strerror(-rc));
+	(void)praas_link_send(a->link, message); /* lost: control asks anew */
+}
+
+static uint64_t cpu_ns(void)
+{
+	struct rusage u;
+
+	if (getrusage(RUSAGE_SELF, &u) != 0)
+		return 0;
+	return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000u +
+	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000u;
+}
+
+void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
+{
+	struct praas_process_stats s;
+	bool same;
+
+	a->metrics_due_ns = now_ns + METRICS_BUSY_NS;
+	if (!a->serving || !praas_link_connected(a->link))
+		return;
+	praas_exchange_stats(a->exchange, &s);
+	same = memcmp(&s, &a->metrics_last, sizeof(s)) == 0;
+	if (same && now_ns - a->metrics_ns < METRICS_IDLE_NS)
+		return;
+	a->metrics_last = s;
+	a->metrics_ns = now_ns;
+	(void)praas_link_send(
+		a->link,
+		json_pack("{ss sI sI sI sI sI sI sI sI sI}", "t", "metrics", "seq",
+			  (json_int_t)++a->metrics_seq, "invocations",
+			  (json_int_t)s.invocations, "running", (json_int_t)s.running, "queued",
+			  (json_int_t)s.queued, "mailbox_depth", (json_int_t)s.mailbox_depth,
+			  "state_keys", (json_int_t)s.state_keys, "state_bytes",
+			  (json_int_t)s.state_bytes, "idle_ns",
+			  (json_int_t)(s.last_activity_ns && now_ns > s.last_activity_ns
+					       ? now_ns - s.last_activity_ns
+					       : 0),
+			  "cpu_ns", (json_int_t)cpu_ns())); /* the next one says more */
+}
+
+/* ---- what control says ---- */
+
+static void on_members(struct praas_admin *a, const json_t *message)
+{
+	const json_t *list = json_object_get(message, "members");
+	size_t count = json_array_size(list);
+	struct praas_member *members;
+
+	if (!json_is_array(list) || count > PRAAS_MEMBERS_MAX)
+		return;
+	members = calloc(count ? count : 1, sizeof(*members));
+	if (!members)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		const json_t *item = json_array_get(list, i);
+		const char *name = json_string_value(json_object_get(item, "name"));
+
+		members[i].pid = (praas_pid_t)json_integer_value(json_object_get(item, "pid"));
+		if (name && strlen(name) <= PRAAS_NAME_MAX)
+			(void)snprintf(members[i].name, sizeof(members[i].name), "%s",
+				       name); /* checked */
+	}
+	if (praas_exchange_order(a->exchange, PRAAS_ORDER_MEMBERS,
+				 (uint64_t)(uintptr_t)members, count) != 0)
+		free(members);
+}
+
+static void on_request(struct praas_admin *a, const char *type, const json_t *message)
+{
+	const json_t *id = json_object_get(message, "id");
+	uint64_t number = json_integer_value(id) > 0 ? (uint64_t)json_integer_value(id) : 0;
+
+	if (strcmp(type, "swap-out") == 0) {
+		praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, number);
+	} else if (strcmp(type, "checkpoint") == 0) {
+		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, number);
+	} else if (strcmp(type, "cancel-swap-out") == 0) {
+		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CANCEL, 0, 0);
+	} else if (strcmp(type, "kill") == 0) {
+		praas_journal(PRAAS_LOG_INFO, "killed on request");
+		praas_admin_answer(a, number, 0);
+		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
+	} else if (strcmp(type, "members") == 0) {
+		on_members(a, message);
+	}
+}
+
+static void on_message(void *user, const json_t *message)
+{
+	struct praas_admin *a = user;
+	const char *type = json_string_value(json_object_get(message, "t"));
+	const char *why = json_string_value(json_object_get(message, "message"));
+
+	if (!type)
+		return;
+	if (strcmp(type, "refused") == 0) {
+		praas_journal(PRAAS_LOG_ERROR, "the control service refuses us: %s",
+			      why ? why : "no reason given");
+		praas_admin_end(a, PRAAS_EXIT_START, NULL, NULL);
+		return;
+	}
+	on_request(a, type, message);
+}
+
+static void on_connected(void *user)
+{
+	praas_admin_join(user);
+}
+
+const struct praas_link_events praas_admin_link_events = {
+	.connected = on_connected,
+	.message = on_message,
+};

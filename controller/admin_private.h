@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the admin thread share. Only they include this.
+ */
+#ifndef PRAAS_CONTROLLER_ADMIN_PRIVATE_H
+#define PRAAS_CONTROLLER_ADMIN_PRIVATE_H
+
+#include "controller/admin.h"
+#include "controller/data.h"
+#include "controller/link.h"
+#include "controller/sm_activate.h"
+#include "controller/sm_swap_out.h"
+
+struct praas_admin {
+	const struct praas_config *config;
+	const struct praas_manifest *manifest;
+	struct praas_exchange *exchange;
+	struct praas_data *data;
+	struct praas_link *link;
+	struct praas_spawner *spawner;
+	struct praas_store *store;      /* ours */
+	struct praas_store *load_store; /* the data thread's while it loads */
+	struct praas_slot_log log;
+	struct praas_activate activate;
+	struct praas_swap swap;
+	struct praas_snapshot current, previous; /* last committed ones; also what was loaded */
+	struct praas_data_load load;
+	struct praas_cut *cut;          /* being written */
+	struct praas_slot_entry *entry; /* of the commit under way */
+	uint64_t written_bytes;
+	uint64_t drain_due_ns, put_due_ns, metrics_due_ns, sweep_due_ns; /* 0: not set */
+	uint64_t put_backoff_ns;
+	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
+	struct praas_process_stats metrics_last;
+	bool serving, settled, refused;
+	bool over; /* leave the loop with exit_code */
+	int exit_code;
+	int signal_fd;
+	char failure[512]; /* for people, of an end that is none of the good ones */
+};
+
+/* Ends the loop. code: for the link; NULL: nothing to tell. */
+void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
+		     const char *message);
+
+/* ---- admin_swap.c: the shells around the state machines ---- */
+
+void praas_admin_activate_event(struct praas_admin *a,
+				const struct praas_activate_event *event);
+void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind, int rc,
+			    uint64_t id);
+/* A commit whose outcome is not known is tried again. */
+void praas_admin_put_again(struct praas_admin *a);
+/* Remove what an earlier life left and the last two snapshots do not need. */
+void praas_admin_sweep(struct praas_admin *a);
+/* The code of an errno in messages of the link. */
+const char *praas_admin_code(int rc);
+
+/* ---- admin_link.c: what is said on the link ---- */
+
+extern const struct praas_link_events praas_admin_link_events;
+void praas_admin_join(struct praas_admin *a);
+void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc);
+void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns);
+
+#endif

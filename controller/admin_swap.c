@@ -1,0 +1,363 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "controller/admin_private.h"
+#include "controller/journal.h"
+#include "internal/base.h"
+
+/*
+ * Shells around the state machines: they do what an action says and report. What blocks is the
+ * store alone, and only this thread.
+ */
+
+#define PUT_BACKOFF_MIN_NS 50000000u
+#define PUT_BACKOFF_MAX_NS 2000000000u
+#define EVENTS_MAX 8u
+#define SWEEP_AFTER_NS 1000000000u /* not while the first calls wait */
+
+const char *praas_admin_code(int rc)
+{
+	switch (rc) {
+	case -ENOSPC:
+		return "STORE_FULL";
+	case -EROFS:
+		return "STORE_READ_ONLY";
+	case -EACCES:
+		return "STORE_DENIED";
+	case -ENOENT:
+	case -EIO:
+		return "STORE_FAILED";
+	case -EBUSY:
+		return "BUSY";
+	case -ECANCELED:
+		return "CANCELLED";
+	case -ESTALE:
+		return "FENCED";
+	case -ENOMEM:
+	case -E2BIG:
+	case -EMSGSIZE:
+		return "TOO_LARGE";
+	case -ESHUTDOWN:
+		return "ENDING";
+	default:
+		return "FAILED";
+	}
+}
+
+/* ---- activation ---- */
+
+static void read_log(struct praas_admin *a, struct praas_activate_event *ret_event)
+{
+	const struct praas_config *c = a->config;
+	struct praas_slot_id id = { .pid = c->pid, .generation = c->generation };
+	int rc;
+
+	memcpy(id.tenant, c->tenant, sizeof(id.tenant));
+	rc = praas_slot_log_open(a->store, &id, &a->log);
+	*ret_event = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_LOG_READ,
+						    .rc = rc,
+						    .epoch = a->log.epoch_max,
+						    .tomb = a->log.tomb,
+						    .slot = a->log.snapshot_slot };
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "slot log: entry %" PRIu64 ": %s", a->log.cursor,
+			       rc == -EPROTO ? "damaged" : strerror(-rc));
+}
+
+static void put_act(struct praas_admin *a, struct praas_activate_event *ret_event)
+{
+	struct praas_slot_entry *e = a->entry;
+	int rc;
+
+	memset(e->nonce, 0, sizeof(e->nonce));
+	e->epoch = a->config->epoch;
+	e->kind = PRAAS_SLOT_ACT;
+	e->body_bytes = 0;
+	rc = praas_slot_log_put(&a->log, e);
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure), "cannot write ACT: %s",
+			       strerror(-rc));
+	*ret_event = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_ACT_PUT,
+						    .rc = rc,
+						    .slot = a->log.snapshot_slot };
+}
+
+/* The manifest here, the values on the data thread. Non-zero: it ends here. */
+static int order_load(struct praas_admin *a, uint64_t slot)
+{
+	int rc = praas_slot_log_read(&a->log, slot, a->entry);
+
+	praas_snapshot_release(&a->current);
+	if (rc == 0)
+		rc = praas_snapshot_open(a->store, a->entry, &a->current);
+	if (rc != 0) {
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "snapshot in slot %" PRIu64 ": %s", slot,
+			       rc == -EPROTO ? "damaged" : strerror(-rc));
+		return rc;
+	}
+	a->load = (struct praas_data_load){ .store = a->load_store, .snapshot = &a->current };
+	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
+				    (uint64_t)(uintptr_t)&a->load, 0);
+}
+
+static void activation_failed(struct praas_admin *a, int rc)
+{
+	const char *why = a->failure[0] != '\0' ? a->failure : strerror(-rc);
+
+	if (rc == -ESTALE)
+		praas_admin_end(a, PRAAS_EXIT_FENCED, "FENCED",
+				"a later epoch owns this process");
+	else if (rc == -EIDRM)
+		praas_admin_end(a, PRAAS_EXIT_FENCED, "DELETED", "the process was deleted");
+	else if (rc == -EBADMSG || rc == -ENOSPC)
+		praas_admin_end(a, PRAAS_EXIT_SNAPSHOT, "SNAPSHOT", why);
+	else
+		praas_admin_end(a, PRAAS_EXIT_START, "STORE", why);
+}
+
+/* True: event is to be given to the machine. */
+static bool activate_do(struct praas_admin *a, const struct praas_activate_action *action,
+			struct praas_activate_event *ret_event)
+{
+	switch (action->kind) {
+	case PRAAS_ACTIVATE_READ_LOG:
+		read_log(a, ret_event);
+		return true;
+	case PRAAS_ACTIVATE_PUT_ACT:
+		put_act(a, ret_event);
+		return true;
+	case PRAAS_ACTIVATE_LOAD:
+		*ret_event = (struct praas_activate_event){
+			.kind = PRAAS_ACTIVATE_LOADED, .rc = order_load(a, action->slot)
+		};
+		return ret_event->rc != 0;
+	case PRAAS_ACTIVATE_SERVE:
+		(void)praas_exchange_order(a->exchange, PRAAS_ORDER_SERVE, 0,
+					   0); /* never full: the first orders */
+		return false;
+	case PRAAS_ACTIVATE_SETTLED:
+		a->settled = true;
+		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
+		praas_admin_swap_event(a, PRAAS_SWAP_SETTLED, 0, 0);
+		return false;
+	case PRAAS_ACTIVATE_FAIL:
+		activation_failed(a, action->rc);
+		return false;
+	}
+	return false;
+}
+
+void praas_admin_activate_event(struct praas_admin *a,
+				const struct praas_activate_event *event)
+{
+	struct praas_activate_event queue[EVENTS_MAX];
+	unsigned next = 0, count = 1;
+
+	queue[0] = *event;
+	while (next < count && !a->over) {
+		struct praas_activate_action actions[PRAAS_ACTIVATE_ACTIONS_MAX];
+		unsigned n = praas_activate_step(&a->activate, &queue[next++], actions);
+
+		for (unsigned i = 0; i < n && !a->over; i++) {
+			praas_check(count < EVENTS_MAX);
+			if (activate_do(a, &actions[i], &queue[count]))
+				count++;
+		}
+	}
+}
+
+/* ---- swap ---- */
+
+static int write_cut(struct praas_admin *a)
+{
+	struct praas_snapshot_result result = { 0 };
+	uint64_t begin = praas_now_ns();
+	int rc;
+
+	memset(a->entry->nonce, 0, sizeof(a->entry->nonce));
+	a->entry->epoch = a->config->epoch;
+	rc = praas_snapshot_write(a->store, &a->cut->snapshot, a->manifest->functions,
+				  a->manifest->count, &a->current, a->entry, &result);
+	if (rc != 0) {
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "cannot write the snapshot to %.200s: %s; the process goes on",
+			       a->config->store, strerror(-rc));
+		praas_journal(PRAAS_LOG_ERROR, "%s", a->failure);
+		return rc;
+	}
+	a->written_bytes = result.bytes_written + a->entry->body_bytes;
+	praas_journal(PRAAS_LOG_INFO,
+		      "snapshot: %" PRIu64 " records, %" PRIu64 " bytes written, %" PRIu64
+		      " reused, %" PRIu64 " us",
+		      a->cut->snapshot.records_count, a->written_bytes, result.bytes_reused,
+		      (praas_now_ns() - begin) / 1000);
+	return 0;
+}
+
+void praas_admin_sweep(struct praas_admin *a)
+{
+	const struct praas_snapshot *keep[2] = { &a->current, &a->previous };
+	int rc = 0;
+
+	a->sweep_due_ns = 0;
+	if (a->previous.records == NULL && a->log.previous_slot != PRAAS_SLOT_NONE &&
+	    praas_slot_log_read(&a->log, a->log.previous_slot, a->entry) == 0)
+		rc = praas_snapshot_open(a->store, a->entry, &a->previous);
+	if (rc == 0 || rc == -ENOENT) /* -ENOENT: it was not kept either */
+		rc = praas_snapshot_collect_garbage(a->store, keep, 2);
+	if (rc != 0)
+		praas_journal(PRAAS_LOG_WARNING, "cannot remove old chunks: %s", strerror(-rc));
+}
+
+/* What was written is what the next one starts from; what only older ones need may go. */
+static void committed(struct praas_admin *a, bool final)
+{
+	praas_snapshot_release(&a->previous);
+	a->previous = a->current;
+	a->current = a->cut->snapshot;
+	a->cut->snapshot = (struct praas_snapshot){ 0 };
+	if (!final) /* else who comes next sweeps */
+		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
+}
+
+static int put_entry(struct praas_admin *a, bool final)
+{
+	int rc;
+
+	a->entry->kind = final ? PRAAS_SLOT_REL : PRAAS_SLOT_SNAP;
+	rc = praas_slot_log_put(&a->log, a->entry);
+	if (rc == 0)
+		committed(a, final);
+	else
+		(void)snprintf(a->failure, sizeof(a->failure), "cannot commit to %.200s: %s",
+			       a->config->store, strerror(-rc));
+	return rc;
+}
+
+static void drop_cut(struct praas_admin *a)
+{
+	if (!a->cut)
+		return;
+	(void)praas_exchange_order(a->exchange, PRAAS_ORDER_CUT_DROP,
+				   (uint64_t)(uintptr_t)a->cut,
+				   0); /* never full: one answer per report */
+	a->cut = NULL;
+}
+
+static void swap_exit(struct praas_admin *a, int rc)
+{
+	if (rc == 0) {
+		praas_journal(PRAAS_LOG_INFO, "swapped out: slot %" PRIu64, a->log.snapshot_slot);
+		(void)praas_link_send(a->link,
+				      json_pack("{ss sI sI sI}", "t", "swapped", "epoch",
+						(json_int_t)a->config->epoch, "slot",
+						(json_int_t)a->log.snapshot_slot, "bytes",
+						(json_int_t)a->written_bytes)); /* the log tells */
+		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
+	} else {
+		praas_admin_end(a, PRAAS_EXIT_FENCED, "FENCED",
+				"a later epoch owns this process");
+	}
+}
+
+static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_t arg)
+{
+	int rc = praas_exchange_order(a->exchange, kind, arg, 0);
+
+	if (rc != 0)
+		praas_journal(PRAAS_LOG_ERROR, "the data thread does not take its orders");
+}
+
+/* True: kind and rc are to be given to the machine. */
+static bool swap_do(struct praas_admin *a, const struct praas_swap_action *action,
+		    struct praas_swap_event *ret_event)
+{
+	switch (action->kind) {
+	case PRAAS_SWAP_CLOSE_GATE:
+		order(a, PRAAS_ORDER_GATE_CLOSE, 0);
+		return false;
+	case PRAAS_SWAP_OPEN_GATE:
+		a->drain_due_ns = 0;
+		order(a, PRAAS_ORDER_GATE_OPEN, 0);
+		return false;
+	case PRAAS_SWAP_WAIT_QUIET:
+		a->drain_due_ns = praas_now_ns() + a->config->drain_ms * 1000000u + 1;
+		order(a, PRAAS_ORDER_WAIT_QUIET, 0);
+		return false;
+	case PRAAS_SWAP_INTERRUPT:
+		order(a, PRAAS_ORDER_INTERRUPT, 0);
+		return false;
+	case PRAAS_SWAP_CUT:
+		a->drain_due_ns = 0;
+		a->failure[0] = '\0';
+		order(a, PRAAS_ORDER_CUT, a->swap.final);
+		return false;
+	case PRAAS_SWAP_WRITE:
+		*ret_event = (struct praas_swap_event){ .kind = PRAAS_SWAP_WRITTEN,
+							.rc = write_cut(a) };
+		return true;
+	case PRAAS_SWAP_PUT:
+		if (a->swap.unknown) {
+			a->put_backoff_ns = praas_min_u64(
+				praas_max_u64(2 * a->put_backoff_ns, PUT_BACKOFF_MIN_NS),
+				PUT_BACKOFF_MAX_NS);
+			a->put_due_ns = praas_now_ns() + a->put_backoff_ns;
+			return false;
+		}
+		*ret_event = (struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
+							.rc = put_entry(a, action->final) };
+		return true;
+	case PRAAS_SWAP_DROP:
+		drop_cut(a);
+		return false;
+	case PRAAS_SWAP_ANSWER:
+		praas_admin_answer(a, action->id, action->rc);
+		return false;
+	case PRAAS_SWAP_EXIT:
+		swap_exit(a, action->rc);
+		return false;
+	}
+	return false;
+}
+
+static void swap_pump(struct praas_admin *a, const struct praas_swap_event *event)
+{
+	struct praas_swap_event queue[EVENTS_MAX];
+	unsigned next = 0, count = 1;
+
+	queue[0] = *event;
+	while (next < count && !a->over) {
+		struct praas_swap_action actions[PRAAS_SWAP_ACTIONS_MAX];
+		unsigned n = praas_swap_step(&a->swap, &queue[next++], actions);
+
+		for (unsigned i = 0; i < n && !a->over; i++) {
+			praas_check(count < EVENTS_MAX);
+			if (swap_do(a, &actions[i], &queue[count]))
+				count++;
+		}
+	}
+}
+
+void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind, int rc,
+			    uint64_t id)
+{
+	struct praas_swap_event event = { .kind = kind, .rc = rc, .id = id };
+
+	swap_pump(a, &event);
+}
+
+void praas_admin_put_again(struct praas_admin *a)
+{
+	struct praas_swap_event event = { .kind = PRAAS_SWAP_PUT_DONE };
+
+	a->put_due_ns = 0;
+	event.rc = put_entry(a, a->swap.final);
+	if (event.rc != 0)
+		praas_journal(PRAAS_LOG_ERROR, "%s; trying again", a->failure);
+	swap_pump(a, &event);
+}

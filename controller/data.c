@@ -1,0 +1,332 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/data.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/data_private.h"
+#include "internal/base.h"
+
+/*
+ * The loop: ports, process, orders; and when all of them have had nothing for long enough, sleep.
+ */
+
+#define BUDGET 64u                  /* units of work of one part in one turn */
+#define TURNS_PER_TICK 256u         /* how often a busy loop looks at the clock */
+#define TICK_NS 10000000u           /* how often sessions are looked after */
+#define SLEEP_MAX_NS 1000000000     /* with connections: their tickets expire */
+#define STOP_GRACE_NS 200000000u    /* for the last frames on their way */
+
+/* ---- reports ---- */
+
+static uint64_t words_of(const struct praas_data *d)
+{
+	return (uint64_t)(uintptr_t)strdup(d->text); /* NULL: no words */
+}
+
+static uint64_t code_of(int rc)
+{
+	return (uint64_t)(int64_t)rc;
+}
+
+/* The admin thread always takes its reports, and there are never more than a few. */
+static void report(struct praas_data *d, enum praas_exchange_report kind, uint64_t a,
+		   uint64_t b)
+{
+	int rc = praas_exchange_report(d->config.exchange, kind, a, b);
+
+	praas_check(rc == 0);
+}
+
+static void publish(struct praas_data *d)
+{
+	struct praas_process_stats stats;
+
+	if (!d->process)
+		return;
+	praas_process_stats(d->process, &stats);
+	praas_exchange_publish(d->config.exchange, &stats);
+}
+
+/* ---- orders ---- */
+
+static int import_record(void *user, const struct praas_export_record *record)
+{
+	return praas_process_import(user, record);
+}
+
+static void on_load(struct praas_data *d, const struct praas_data_load *load)
+{
+	const struct praas_manifest *m = d->config.manifest;
+	int rc = 0;
+
+	if (d->loaded) {
+		/* Another snapshot slipped in before our ACT: begin again. */
+		praas_data_unbuild(d);
+		rc = praas_data_build(d);
+	}
+	d->loaded = true;
+	if (rc == 0)
+		rc = praas_snapshot_load(load->store, load->snapshot, m->functions, m->count,
+					 import_record, d->process);
+	report(d, PRAAS_REPORT_LOADED, code_of(rc), 0);
+}
+
+static void try_serve(struct praas_data *d)
+{
+	int rc = praas_data_ready(d);
+
+	if (rc == 0)
+		return;
+	d->serve_wanted = false;
+	if (rc > 0)
+		rc = praas_data_open_ports(d);
+	if (rc == 0)
+		praas_process_gate(d->process, true);
+	publish(d);
+	report(d, PRAAS_REPORT_SERVING, code_of(rc), rc == 0 ? 0 : words_of(d));
+}
+
+static void on_cut(struct praas_data *d)
+{
+	struct praas_cut *cut = NULL;
+	int rc = praas_cut_take(d->process, praas_pool_memory_pool(d->memory),
+				praas_pool_memory_segment(d->memory), &cut);
+
+	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
+}
+
+static void on_members(struct praas_data *d, struct praas_member *members, uint64_t count)
+{
+	/* The admin thread has checked the number. */
+	(void)praas_process_members_set(d->process, members, (uint32_t)count);
+	free(members);
+}
+
+static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
+{
+	void *pointer = (void *)(uintptr_t)msg->a;
+
+	switch ((enum praas_exchange_order)msg->kind) {
+	case PRAAS_ORDER_LOAD:
+		on_load(d, pointer);
+		break;
+	case PRAAS_ORDER_SERVE:
+		d->serve_wanted = true;
+		break;
+	case PRAAS_ORDER_GATE_OPEN:
+		d->quiet_wanted = false;
+		praas_process_gate(d->process, true);
+		break;
+	case PRAAS_ORDER_GATE_CLOSE:
+		praas_process_gate(d->process, false);
+		break;
+	case PRAAS_ORDER_WAIT_QUIET:
+		d->quiet_wanted = true;
+		break;
+	case PRAAS_ORDER_INTERRUPT:
+		d->executor->ops->stop(d->executor, praas_now_ns());
+		break;
+	case PRAAS_ORDER_CUT:
+		on_cut(d);
+		break;
+	case PRAAS_ORDER_CUT_DROP:
+		praas_cut_drop(pointer);
+		break;
+	case PRAAS_ORDER_MEMBERS:
+		on_members(d, pointer, msg->b);
+		break;
+	case PRAAS_ORDER_STOP:
+		if (msg->a)
+			praas_process_moved(d->process, true);
+		d->stop = true;
+		break;
+	}
+}
+
+static unsigned poll_orders(struct praas_data *d)
+{
+	struct praas_exchange_msg msg;
+	unsigned done = 0;
+
+	while (!d->stop && praas_exchange_take_order(d->config.exchange, &msg) == 0) {
+		on_order(d, &msg);
+		done++;
+	}
+	return done;
+}
+
+/* ---- the loop ---- */
+
+static unsigned poll_parts(struct praas_data *d)
+{
+	unsigned done = 0;
+
+	for (unsigned i = 0; i < d->ports_count; i++)
+		done += d->ports[i]->ops->poll(d->ports[i], BUDGET);
+	return done + praas_process_poll(d->process, BUDGET);
+}
+
+/* What is looked at now and then only. */
+static void tick(struct praas_data *d)
+{
+	uint64_t now = praas_now_ns();
+
+	if (now - d->tick_ns < TICK_NS)
+		return;
+	d->tick_ns = now;
+	praas_session_server_tick(d->sessions, now);
+	publish(d);
+}
+
+/* Arms everybody; true: nobody has work, and fds are what to wait for. */
+static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count, int64_t *ret_wait_ns)
+{
+	uint64_t wake_ns = 0, now;
+	unsigned count = 0;
+	bool idle = true;
+	int fd = -1;
+
+	for (unsigned i = 0; i < d->ports_count; i++) {
+		fd = -1;
+		if (d->ports[i]->ops->arm(d->ports[i], &fd) != 0)
+			idle = false;
+		if (fd >= 0)
+			fds[count++] = fd;
+	}
+	fd = -1;
+	if (praas_process_arm(d->process, &fd, &wake_ns) != 0)
+		idle = false;
+	if (fd >= 0)
+		fds[count++] = fd;
+	if (praas_ring_ready(&d->config.exchange->orders_rx))
+		idle = false;
+	*ret_wait_ns = d->ports_count > 0 ? SLEEP_MAX_NS : -1;
+	if (wake_ns != 0) {
+		now = praas_now_ns();
+		wake_ns = wake_ns > now ? wake_ns - now : 0;
+		if (*ret_wait_ns < 0 || wake_ns < (uint64_t)*ret_wait_ns)
+			*ret_wait_ns = (int64_t)wake_ns;
+	}
+	*ret_count = count;
+	return idle;
+}
+
+static PRAAS_COLD void sleep_until_work(struct praas_data *d)
+{
+	struct praas_doorbell *bell = &d->config.exchange->data_doorbell;
+	int fds[PRAAS_CONFIG_LISTEN_MAX + 1];
+	unsigned count = 0;
+	int64_t wait_ns = -1;
+
+	publish(d);
+	praas_doorbell_prepare(bell);
+	if (arm_all(d, fds, &count, &wait_ns))
+		(void)praas_doorbell_sleep(bell, fds, count,
+					   wait_ns); /* whatever woke us: look again */
+	praas_doorbell_awake(bell);
+	d->tick_ns = 0;
+	tick(d);
+}
+
+static void look_quiet(struct praas_data *d)
+{
+	if (!praas_process_quiet(d->process))
+		return;
+	d->quiet_wanted = false;
+	report(d, PRAAS_REPORT_QUIET, 0, 0);
+}
+
+static void serve(struct praas_data *d)
+{
+	uint32_t turns = 0;
+
+	while (!d->stop) {
+		unsigned done = poll_parts(d);
+
+		if (praas_unlikely(praas_ring_ready(&d->config.exchange->orders_rx)))
+			done += poll_orders(d);
+		if (praas_unlikely(d->serve_wanted))
+			try_serve(d);
+		if (praas_unlikely(d->quiet_wanted))
+			look_quiet(d);
+		if (praas_unlikely(++turns % TURNS_PER_TICK == 0))
+			tick(d);
+		if (done > 0)
+			praas_waiter_busy(&d->waiter);
+		else if (praas_waiter_idle(&d->waiter) == PRAAS_WAIT_SLEEP)
+			sleep_until_work(d);
+	}
+}
+
+/* Let what has been answered reach its readers, then end. */
+static void flush(struct praas_data *d)
+{
+	uint64_t end = praas_now_ns() + STOP_GRACE_NS;
+	unsigned idle = 0;
+
+	while (idle < 100 && praas_now_ns() < end) {
+		idle = poll_parts(d) > 0 ? 0 : idle + 1;
+		praas_pause();
+	}
+}
+
+static void *run(void *user)
+{
+	struct praas_data *d = user;
+	int rc = praas_data_build(d);
+	struct praas_exchange_msg msg;
+
+	report(d, PRAAS_REPORT_BUILT, code_of(rc), rc == 0 ? 0 : words_of(d));
+	if (rc == 0) {
+		serve(d);
+		flush(d);
+	}
+	/* Without a process the only order that is understood is the last one. */
+	while (!d->stop) {
+		if (praas_exchange_take_order(d->config.exchange, &msg) == 0)
+			d->stop = msg.kind == PRAAS_ORDER_STOP;
+		else
+			(void)praas_doorbell_sleep(&d->config.exchange->data_doorbell, NULL, 0,
+						   TICK_NS); /* looks again in any case */
+	}
+	praas_data_unbuild(d);
+	return NULL;
+}
+
+int praas_data_start(const struct praas_data_config *config, struct praas_data **ret_data)
+{
+	struct praas_data *d = calloc(1, sizeof(*d));
+	int rc;
+
+	if (!d)
+		return -ENOMEM;
+	d->config = *config;
+	praas_waiter_init(&d->waiter, config->config->wait);
+	rc = pthread_create(&d->thread, NULL, run, d);
+	if (rc != 0) {
+		free(d);
+		return -rc;
+	}
+	*ret_data = d;
+	return 0;
+}
+
+void praas_data_free(struct praas_data *d)
+{
+	if (!d)
+		return;
+	(void)pthread_join(d->thread, NULL); /* ours, joined once */
+	free(d);
+}
+
+const char *praas_data_endpoint(const struct praas_data *d, unsigned i)
+{
+	return i < d->ports_count ? d->endpoints[i] : NULL;
+}
+
+const char *praas_data_layers(const struct praas_data *d)
+{
+	return d->layers;
+}

@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "controller/data_private.h"
+#include "dataplane/executor.h"
+#include "dataplane/worker_proto.h"
+#include "internal/base.h"
+
+/*
+ * What the data thread owns is made and ended on the data thread itself: an io_uring belongs to
+ * the thread that made it.
+ */
+
+#define MIB (1ull << 20)
+#define POPULATE_BYTES (2 * MIB)
+#define BIG_FIRST PRAAS_SEGMENT_DYNAMIC
+#define BIG_COUNT 0x1000u
+#define CONNS_MAX 1024u
+#define INFLIGHT_MAX 1024u
+
+static int failed(struct praas_data *d, int rc, const char *what)
+{
+	(void)snprintf(d->text, sizeof(d->text), "%s: %s", what, strerror(-rc));
+	return rc;
+}
+
+static int build_memory(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+	struct praas_pool_memory_config mc = {
+		.pool_bytes = praas_align_up(c->memory_bytes, 4096),
+		.populate_bytes = POPULATE_BYTES,
+		.bytes_max = c->bytes_max,
+		.big_bytes_max = c->memory_bytes,
+		.pool_segment = PRAAS_SEGMENT_POOL,
+		.big_first = BIG_FIRST,
+		.big_count = BIG_COUNT,
+	};
+	int rc = praas_pool_memory_new(&mc, &d->memory);
+
+	return rc == 0 ? 0 : failed(d, rc, "cannot make the pool of memory_bytes");
+}
+
+static int build_executor(struct praas_data *d)
+{
+	const struct praas_manifest *m = d->config.manifest;
+	int rc = praas_executor_inline_new(m->functions, m->count, &d->executor);
+
+	return rc == 0 ? 0 : failed(d, rc, "cannot load the functions");
+}
+
+static int build_process(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+	struct praas_process_config pc = {
+		.pid = c->pid,
+		.epoch = c->epoch,
+		.functions = d->config.manifest->functions,
+		.functions_count = d->config.manifest->count,
+		.state_bytes_max = c->memory_bytes,
+		.bytes_max = c->bytes_max,
+		.pool = praas_pool_memory_pool(d->memory),
+		.pool_segment = praas_pool_memory_segment(d->memory),
+		.memory = praas_pool_memory_table(d->memory),
+		.executor = d->executor,
+	};
+	int rc = praas_process_new(&pc, &d->process);
+
+	if (rc != 0) {
+		d->executor->ops->free(d->executor);
+		d->executor = NULL;
+		return failed(d, rc, "cannot make the tables of the process");
+	}
+	praas_process_gate(d->process, false);
+	return 0;
+}
+
+static int build_sessions(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+	const struct praas_manifest *m = d->config.manifest;
+	struct praas_session_server_config sc = {
+		.expect = { .pid = c->pid, .epoch = c->epoch },
+		.welcome = { .pid = c->pid,
+			     .epoch = c->epoch,
+			     .bytes_max = c->bytes_max,
+			     .inflight_max = INFLIGHT_MAX,
+			     .functions_count = m->count },
+		.events = praas_process_conn_events(),
+		.user = d->process,
+	};
+	int rc;
+
+	d->names = calloc(m->count, sizeof(*d->names));
+	if (!d->names)
+		return failed(d, -ENOMEM, "names of the functions");
+	for (uint32_t i = 0; i < m->count; i++)
+		memcpy(d->names[i], m->functions[i].name, sizeof(d->names[i]));
+	sc.welcome.functions = (const char(*)[PRAAS_NAME_MAX + 1]) d->names;
+	memcpy(sc.controller_key, c->controller_key, sizeof(sc.controller_key));
+	memcpy(sc.expect.tenant, c->tenant, sizeof(sc.expect.tenant));
+	memcpy(sc.expect.app, c->app_id, sizeof(sc.expect.app));
+	memcpy(sc.expect.controller, c->controller_id, sizeof(sc.expect.controller));
+	rc = praas_session_server_new(&sc, &d->sessions);
+	explicit_bzero(&sc, sizeof(sc));
+	return rc == 0 ? 0 : failed(d, rc, "cannot make the sessions");
+}
+
+int praas_data_build(struct praas_data *d)
+{
+	int rc = build_memory(d);
+
+	if (rc == 0)
+		rc = build_executor(d);
+	if (rc == 0)
+		rc = build_process(d);
+	if (rc == 0)
+		rc = build_sessions(d);
+	return rc;
+}
+
+void praas_data_unbuild(struct praas_data *d)
+{
+	for (unsigned i = 0; i < d->ports_count; i++)
+		d->ports[i]->ops->free(d->ports[i]);
+	d->ports_count = 0;
+	praas_session_server_free(d->sessions);
+	d->sessions = NULL;
+	praas_process_free(d->process); /* and the executor */
+	d->process = NULL;
+	d->executor = NULL;
+	praas_pool_memory_free(d->memory);
+	d->memory = NULL;
+	free(d->names);
+	d->names = NULL;
+}
+
+int praas_data_ready(struct praas_data *d)
+{
+	(void)d;
+	return 1;
+}
+
+static int open_port(struct praas_data *d, const char *listen)
+{
+	const struct praas_transport_ops *ops = praas_transport_find(listen);
+	struct praas_port_config pc = {
+		.listen = listen,
+		.memory = praas_pool_memory_table(d->memory),
+		.accept_events = praas_session_server_events(),
+		.accept_user = d->sessions,
+		.conns_max = CONNS_MAX,
+	};
+	struct praas_port *port;
+	int rc = ops ? ops->open(&pc, &port) : -EPROTONOSUPPORT;
+
+	if (rc != 0) {
+		(void)snprintf(d->text, sizeof(d->text), "cannot listen at %s: %s", listen,
+			       strerror(-rc));
+		return rc;
+	}
+	rc = ops->address(port, d->endpoints[d->ports_count]);
+	d->ports[d->ports_count++] = port;
+	return rc == 0 ? 0 : failed(d, rc, "address of a port");
+}
+
+int praas_data_open_ports(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < c->listen_count; i++)
+		rc = open_port(d, c->listen[i]);
+	return rc;
+}

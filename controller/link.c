@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/link.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "internal/base.h"
+
+struct praas_link {
+	char path[108];
+	const struct praas_link_events *events;
+	void *user;
+	int fd;              /* -1: not connected */
+	uint64_t due_ns;     /* when to connect again; 0: no control service */
+	uint64_t backoff_ns; /* after the next failure */
+	char *queue;         /* what is not sent yet */
+	size_t queued, queue_room;
+	size_t filled; /* of line */
+	char line[PRAAS_LINK_LINE_MAX];
+};
+
+int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
+		   struct praas_link **ret_link)
+{
+	struct praas_link *l = calloc(1, sizeof(*l));
+
+	if (!l)
+		return -ENOMEM;
+	(void)snprintf(l->path, sizeof(l->path), "%s", path); /* the config has checked it */
+	l->events = events;
+	l->user = user;
+	l->fd = -1;
+	l->backoff_ns = PRAAS_LINK_BACKOFF_MIN_NS;
+	l->due_ns = path[0] != '\0' ? 1 : 0;
+	*ret_link = l;
+	return 0;
+}
+
+void praas_link_free(struct praas_link *l)
+{
+	if (!l)
+		return;
+	if (l->fd >= 0)
+		(void)close(l->fd); /* flushed before, or of no use */
+	free(l->queue);
+	free(l);
+}
+
+/* What was not sent is lost: a new connection begins with a join, which says all that counts. */
+static void broken(struct praas_link *l)
+{
+	if (l->fd >= 0)
+		(void)close(l->fd); /* broken anyway */
+	l->fd = -1;
+	l->queued = 0;
+	l->filled = 0;
+	l->due_ns = praas_now_ns() + l->backoff_ns;
+	l->backoff_ns = praas_min_u64(l->backoff_ns * 2, PRAAS_LINK_BACKOFF_MAX_NS);
+}
+
+/* A UNIX socket connects at once, or not. */
+static void try_connect(struct praas_link *l)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	memcpy(addr.sun_path, l->path, sizeof(l->path));
+	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (l->fd < 0 || connect(l->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+		broken(l);
+		return;
+	}
+	l->due_ns = 0;
+	l->events->connected(l->user);
+}
+
+static void write_out(struct praas_link *l)
+{
+	while (l->fd >= 0 && l->queued > 0) {
+		ssize_t n = send(l->fd, l->queue, l->queued, MSG_NOSIGNAL);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n < 0) {
+			broken(l);
+			return;
+		}
+		l->queued -= (size_t)n;
+		memmove(l->queue, l->queue + n, l->queued);
+	}
+}
+
+/* One whole line. What is no object ends the connection: the peer is not what we think. */
+static void on_line(struct praas_link *l, const char *text, size_t bytes)
+{
+	json_t *message = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
+
+	if (!json_is_object(message)) {
+		json_decref(message);
+		broken(l);
+		return;
+	}
+	l->backoff_ns = PRAAS_LINK_BACKOFF_MIN_NS;
+	l->events->message(l->user, message);
+	json_decref(message);
+}
+
+static void split_lines(struct praas_link *l)
+{
+	size_t start = 0;
+
+	while (l->fd >= 0) {
+		char *end = memchr(l->line + start, '\n', l->filled - start);
+
+		if (!end)
+			break;
+		on_line(l, l->line + start, (size_t)(end - l->line) - start);
+		start = (size_t)(end - l->line) + 1;
+	}
+	if (l->fd < 0)
+		return;
+	l->filled -= start;
+	memmove(l->line, l->line + start, l->filled);
+	if (l->filled == sizeof(l->line))
+		broken(l); /* a line over the limit */
+}
+
+static void read_in(struct praas_link *l)
+{
+	while (l->fd >= 0) {
+		ssize_t n = recv(l->fd, l->line + l->filled, sizeof(l->line) - l->filled, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return;
+		if (n <= 0) {
+			broken(l);
+			return;
+		}
+		l->filled += (size_t)n;
+		split_lines(l);
+	}
+}
+
+void praas_link_poll(struct praas_link *l, uint64_t now_ns)
+{
+	if (l->fd < 0 && l->due_ns != 0 && l->due_ns <= now_ns)
+		try_connect(l);
+	if (l->fd >= 0)
+		read_in(l);
+	write_out(l);
+}
+
+int praas_link_fd(const struct praas_link *l)
+{
+	return l->fd;
+}
+
+short praas_link_wants(const struct praas_link *l)
+{
+	return (short)(POLLIN | (l->queued > 0 ? POLLOUT : 0));
+}
+
+uint64_t praas_link_due_ns(const struct praas_link *l)
+{
+	return l->fd < 0 ? l->due_ns : 0;
+}
+
+bool praas_link_connected(const struct praas_link *l)
+{
+	return l->fd >= 0;
+}
+
+static int append(struct praas_link *l, const char *text, size_t bytes)
+{
+	if (bytes + 1 > PRAAS_LINK_LINE_MAX)
+		return -EMSGSIZE;
+	if (l->queued + bytes + 1 > PRAAS_LINK_QUEUE_MAX)
+		return -ENOBUFS;
+	if (l->queued + bytes + 1 > l->queue_room) {
+		char *more = realloc(l->queue, l->queued + bytes + 1 + 4096);
+
+		if (!more)
+			return -ENOBUFS;
+		l->queue = more;
+		l->queue_room = l->queued + bytes + 1 + 4096;
+	}
+	memcpy(l->queue + l->queued, text, bytes);
+	l->queue[l->queued + bytes] = '\n';
+	l->queued += bytes + 1;
+	return 0;
+}
+
+int praas_link_send(struct praas_link *l, json_t *message)
+{
+	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
+	int rc = -ENOTCONN;
+
+	json_decref(message);
+	if (!text)
+		return -ENOBUFS;
+	if (l->fd >= 0)
+		rc = append(l, text, strlen(text));
+	free(text);
+	write_out(l);
+	return rc;
+}
+
+void praas_link_flush(struct praas_link *l, uint64_t timeout_ns)
+{
+	uint64_t end = praas_now_ns() + timeout_ns;
+
+	while (l->fd >= 0 && l->queued > 0 && praas_now_ns() < end) {
+		struct pollfd p = { .fd = l->fd, .events = POLLOUT };
+
+		(void)poll(&p, 1, 10); /* looks again in any case */
+		write_out(l);
+	}
+}

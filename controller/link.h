@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The controller's end of the control link (docs/control-link.md): lines of JSON over a UNIX socket,
+ * connected again with back-off when it breaks. Admin thread; nothing blocks but
+ * praas_link_flush().
+ */
+#ifndef PRAAS_CONTROLLER_LINK_H
+#define PRAAS_CONTROLLER_LINK_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PRAAS_LINK_LINE_MAX 65536u
+#define PRAAS_LINK_QUEUE_MAX (1024u * 1024u) /* bytes not sent yet; more: the line is dropped */
+#define PRAAS_LINK_BACKOFF_MIN_NS 50000000u
+#define PRAAS_LINK_BACKOFF_MAX_NS 2000000000u
+
+struct praas_link;
+
+struct praas_link_events {
+	/* The socket is connected, for the first time or again. */
+	void (*connected)(void *user);
+	/* A line came: an object. Borrowed. */
+	void (*message)(void *user, const json_t *message);
+};
+
+/* path "": there is no control service; all calls then do nothing. 0; -ENOMEM. */
+int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
+		   struct praas_link **ret_link);
+/* NULL is allowed. */
+void praas_link_free(struct praas_link *link);
+
+/* What to poll(2): the descriptor, or -1; and for what. */
+int praas_link_fd(const struct praas_link *link);
+short praas_link_wants(const struct praas_link *link);
+/* When poll() must be called even if nothing happens; 0: never. */
+uint64_t praas_link_due_ns(const struct praas_link *link);
+/* Connect, read, write, as far as it goes. */
+void praas_link_poll(struct praas_link *link, uint64_t now_ns);
+
+bool praas_link_connected(const struct praas_link *link);
+/* Takes the reference. 0; -ENOTCONN; -ENOBUFS; -EMSGSIZE. */
+int praas_link_send(struct praas_link *link, json_t *message);
+/* Before the end: wait until all is sent, connecting if need be, at most timeout_ns. */
+void praas_link_flush(struct praas_link *link, uint64_t timeout_ns);
+
+#endif
