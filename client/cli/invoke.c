@@ -177,7 +177,18 @@ static int submit_more(struct invoke *v, struct run *run)
 	return 0;
 }
 
-static int run_calls(struct invoke *v, struct run *run)
+/* Waits for the first call in flight. 0 or an errno. */
+static int wait_any(struct invoke *v, const struct run *run,
+		    struct praas_result *ret_result)
+{
+	for (uint64_t i = 0; i < v->inflight; i++)
+		if (run->started[i] != 0)
+			return praas_wait_call(v->conn, run->calls[i], -1, ret_result);
+	return -EINVAL; /* nothing is in flight: not called then */
+}
+
+/* Several in flight: fill the free slots, take what is done, wait when nothing is. */
+static int run_pipelined(struct invoke *v, struct run *run)
 {
 	struct praas_result results[64];
 
@@ -188,19 +199,33 @@ static int run_calls(struct invoke *v, struct run *run)
 		if (rc != 0)
 			return rc;
 		n = praas_poll(v->conn, results, 64);
-		if (n ==
-		    0) { /* nothing yet: wait for the oldest slot, then poll again */
-			for (uint64_t i = 0; i < v->inflight && n == 0; i++)
-				if (run->started[i] != 0)
-					n = praas_wait_call(v->conn, run->calls[i], -1,
-							    &results[0]) == 0
-						    ? 1
-						    : -ENOTCONN;
+		if (n == 0) {
+			rc = wait_any(v, run, &results[0]);
+			n = rc == 0 ? 1 : rc;
 		}
 		if (n < 0)
 			return n;
 		for (int i = 0; i < n; i++)
 			take_result(v, run, &results[i]);
+	}
+	return 0;
+}
+
+/* One after the other, as a program does that needs each result. */
+static int run_calls(struct invoke *v, struct run *run)
+{
+	while (run->done < v->count && run->exit_code == 0) {
+		struct praas_result result = { 0 };
+		uint64_t start = now_ns();
+		int rc = praas_call(v->conn, &v->call, &result);
+
+		if (rc != 0)
+			return rc;
+		run->ns[run->done++] = now_ns() - start;
+		if (result.status != 0)
+			run->exit_code = praas_cli_fail_status(
+				v->function, result.status, &result.view);
+		praas_result_release(v->conn, &result);
 	}
 	return 0;
 }
@@ -254,7 +279,7 @@ static int invoke_many(const struct praas_cli *cli, struct invoke *v)
 	run.calls = calloc(v->inflight, sizeof(*run.calls));
 	if (run.ns && run.started && run.calls) {
 		start = now_ns();
-		rc = run_calls(v, &run);
+		rc = v->inflight == 1 ? run_calls(v, &run) : run_pipelined(v, &run);
 		print_run(cli, v, &run, now_ns() - start);
 	}
 	free(run.ns);
