@@ -130,7 +130,8 @@ static int app_ls(struct praas_cli *cli, int argc, char **argv)
 	static const struct praas_cli_column columns[] = {
 		{ "NAME", "name", PRAAS_COLUMN_PLAIN },
 		{ "ISOLATION", "isolation", PRAAS_COLUMN_PLAIN },
-		{ "PROCESSES", "processes", PRAAS_COLUMN_PLAIN },
+		{ "MEMORY", "resources.memory_bytes", PRAAS_COLUMN_BYTES },
+		{ "WORKERS", "resources.concurrency", PRAAS_COLUMN_PLAIN },
 		{ "CODE", "code", PRAAS_COLUMN_PLAIN },
 	};
 	const struct praas_cli_option options[] = { { 0 } };

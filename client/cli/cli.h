@@ -97,7 +97,8 @@ int praas_cli_fail_status(const char *function, int status,
 
 struct praas_cli_column {
 	const char *title;
-	const char *member; /* of each object; a missing one prints "-" */
+	const char *
+		member; /* of each object, "a.b" for one inside; a missing one prints "-" */
 	enum { PRAAS_COLUMN_PLAIN = 0, PRAAS_COLUMN_BYTES, PRAAS_COLUMN_NS } unit;
 };
 /* Prints an array of objects: as a table, or as it is with --json. */
@@ -119,7 +120,7 @@ json_t *praas_cli_payload_json(const void *data, size_t bytes);
  * told. what: "create x". */
 int praas_cli_request(struct praas_cli *cli, const char *method, const char *path,
 		      json_t *body, const char *what, json_t **ret_answer);
-/* The same for a list: the array, which is the answer or its member of that name. */
+/* The same for a list, all its pages: the arrays that the answers have as member, joined. */
 int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
 		   const char *what, json_t **ret_rows);
 

@@ -148,6 +148,18 @@ static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
 	}
 }
 
+/* The member "a", or "a.b": b of the object a. NULL when there is none. */
+static const json_t *member(const json_t *object, const char *path)
+{
+	const char *dot = strchr(path, '.');
+	char name[64];
+
+	if (!dot)
+		return json_object_get(object, path);
+	(void)snprintf(name, sizeof(name), "%.*s", (int)(dot - path), path); /* fits */
+	return json_object_get(json_object_get(object, name), dot + 1);
+}
+
 static void print_json(const json_t *value)
 {
 	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_INDENT(2));
@@ -184,8 +196,8 @@ void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
 	for (size_t c = 0; c < columns_count && c < COLUMNS_MAX; c++) {
 		width[c] = strlen(columns[c].title);
 		for (size_t r = 0; r < count; r++) {
-			const json_t *v = json_object_get(json_array_get(rows, r),
-							  columns[c].member);
+			const json_t *v =
+				member(json_array_get(rows, r), columns[c].member);
 
 			cell(v, (int)columns[c].unit, text);
 			width[c] = strlen(text) > width[c] ? strlen(text) : width[c];
@@ -197,8 +209,7 @@ void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
 			   c + 1 == columns_count);
 	for (size_t r = 0; r < count; r++) {
 		for (size_t c = 0; c < columns_count && c < COLUMNS_MAX; c++) {
-			cell(json_object_get(json_array_get(rows, r),
-					     columns[c].member),
+			cell(member(json_array_get(rows, r), columns[c].member),
 			     (int)columns[c].unit, text);
 			print_cell(text, width[c], right[c], c + 1 == columns_count);
 		}

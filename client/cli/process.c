@@ -62,11 +62,11 @@ static const struct praas_cli_column process_columns[] = {
 	{ "STATE", "state", PRAAS_COLUMN_PLAIN },
 	{ "NODE", "node", PRAAS_COLUMN_PLAIN },
 	{ "EPOCH", "epoch", PRAAS_COLUMN_PLAIN },
-	{ "RUNNING", "running", PRAAS_COLUMN_PLAIN },
-	{ "QUEUED", "queued", PRAAS_COLUMN_PLAIN },
-	{ "MAILBOX", "mailbox_depth", PRAAS_COLUMN_PLAIN },
-	{ "STATE BYTES", "state_bytes", PRAAS_COLUMN_BYTES },
-	{ "IDLE", "idle_ns", PRAAS_COLUMN_NS },
+	{ "RUNNING", "metrics.running", PRAAS_COLUMN_PLAIN },
+	{ "QUEUED", "metrics.queued", PRAAS_COLUMN_PLAIN },
+	{ "MAILBOX", "metrics.mailbox_depth", PRAAS_COLUMN_PLAIN },
+	{ "STATE BYTES", "metrics.state_bytes", PRAAS_COLUMN_BYTES },
+	{ "IDLE", "metrics.idle_ns", PRAAS_COLUMN_NS },
 };
 
 /* Appends the processes of one application to rows, each with the application's name.

@@ -8,7 +8,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+#define PATH_BYTES (3 * PRAAS_NAME_MAX + 64)
+#define PAGES_MAX 100000u /* more is a service that repeats itself */
 
 /* Opens the control service on the first request. Returns an exit code. */
 static int open_control(struct praas_cli *cli)
@@ -96,24 +98,52 @@ int praas_cli_request(struct praas_cli *cli, const char *method, const char *pat
 	return rc;
 }
 
+/* One page of a list: appends to rows; *ret_next is where the next page begins, "" none. */
+static int list_page(struct praas_cli *cli, const char *path, const char *member,
+		     const char *what, json_t *rows, char ret_next[PRAAS_NAME_MAX + 1])
+{
+	char page_path[PATH_BYTES];
+	json_t *answer = NULL;
+	const json_t *page;
+	const char *next;
+	int rc;
+
+	(void)snprintf(page_path, sizeof(page_path), "%s%s%s", path,
+		       *ret_next ? "?after=" : "", ret_next); /* fits */
+	rc = praas_cli_request(cli, "GET", page_path, NULL, what, &answer);
+	if (rc != 0)
+		return rc;
+	page = json_is_array(answer) ? answer : json_object_get(answer, member);
+	next = json_string_value(json_object_get(answer, "next"));
+	(void)snprintf(ret_next, PRAAS_NAME_MAX + 1, "%s",
+		       next ? next : ""); /* a name */
+	if (!json_is_array(page))
+		rc = praas_cli_fail(PRAAS_EXIT_FAILED,
+				    "cannot %s: the control service sent no list",
+				    what);
+	for (size_t i = 0; i < json_array_size(page); i++)
+		(void)json_array_append(rows, json_array_get(page, i));
+	json_decref(answer);
+	return rc;
+}
+
 int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
 		   const char *what, json_t **ret_rows)
 {
-	json_t *answer = NULL;
-	json_t *rows;
-	int rc = praas_cli_request(cli, "GET", path, NULL, what, &answer);
+	char next[PRAAS_NAME_MAX + 1] = "";
+	json_t *rows = json_array();
 
-	if (rc != 0)
-		return rc;
-	rows = json_is_array(answer) ? answer : json_object_get(answer, member);
-	if (!json_is_array(rows)) {
-		json_decref(answer);
-		return praas_cli_fail(PRAAS_EXIT_FAILED,
-				      "cannot %s: the control service sent no list",
-				      what);
+	for (unsigned pages = 0; pages < PAGES_MAX; pages++) {
+		int rc = list_page(cli, path, member, what, rows, next);
+
+		if (rc != 0) {
+			json_decref(rows);
+			return rc;
+		}
+		if (!*next)
+			break;
 	}
-	*ret_rows = json_incref(rows);
-	json_decref(answer);
+	*ret_rows = rows;
 	return PRAAS_EXIT_DONE;
 }
 
@@ -134,7 +164,9 @@ static int choose_process(struct praas_cli *cli, const char *app, char *ret_name
 		const char *name = json_string_value(json_object_get(row, "pid"));
 		const char *state = json_string_value(json_object_get(row, "state"));
 
-		if (name && (!chosen || (state && strcmp(state, "ACTIVE") == 0)))
+		if (!name || !state || strcmp(state, "DELETING") == 0)
+			continue;
+		if (!chosen || strcmp(state, "ACTIVE") == 0)
 			chosen = name;
 	}
 	if (chosen)
