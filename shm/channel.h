@@ -10,6 +10,7 @@
 #ifndef PRAAS_SHM_CHANNEL_H
 #define PRAAS_SHM_CHANNEL_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "shm/doorbell.h"
@@ -33,10 +34,13 @@ struct praas_channel_header {
 	uint64_t pool_bytes;
 	uint64_t pad;
 	struct praas_doorbell_shared doorbell; /* this party's; offset 64 */
-	uint8_t reserved[4096 - 128];
+	uint8_t own[4096 - 128];               /* lines of this party's; offset 128 */
 };
 
 _Static_assert(sizeof(struct praas_channel_header) == 4096, "one page");
+_Static_assert(offsetof(struct praas_channel_header, pool_bytes) == 48,
+	       "shared layout");
+_Static_assert(offsetof(struct praas_channel_header, doorbell) == 64, "shared layout");
 
 /* Return ring: offsets of the peer's buffers that are given back; 8 bytes an entry, off
  * the hot path of a call, as many entries as the descriptor ring has slots. An entry is

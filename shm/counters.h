@@ -11,6 +11,7 @@
 #include <stdalign.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "shm/segment.h"
@@ -32,6 +33,8 @@ struct praas_counters_shared {
 
 _Static_assert(sizeof(struct praas_counters_shared) <= PRAAS_COUNTERS_BYTES,
 	       "three pages");
+_Static_assert(offsetof(struct praas_counters_shared, value) == 64, "shared layout");
+_Static_assert(offsetof(struct praas_counters_shared, name) == 2112, "shared layout");
 
 /* The writer's handle of one counter. */
 struct praas_counter {
