@@ -71,7 +71,9 @@ struct praas_tcp_conn {
 	bool opened_due;         /* opened() has not been told yet */
 	int end_rc; /* why it will be ended when its frames are handed up, or PRAAS_TCP_GOING */
 	uint32_t cold;           /* empty polls while hot */
-	uint64_t sent_turn;      /* port turn in which a frame went out directly */
+	uint64_t sent_turn;      /* port turn of the last send() */
+	uint32_t turn_sends;     /* sends in that turn */
+	bool burst;              /* there were several in the one before: wait for more */
 
 	struct praas_tcp_stream stream;
 	struct praas_tcp_chunk *rx_first, *rx_last; /* received by io_uring, not parsed yet */

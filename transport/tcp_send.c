@@ -14,6 +14,7 @@
 
 #define IOVS_MAX 128u
 #define COPY_MAX 1024u          /* a foreign payload up to this is copied next to its header */
+#define JOIN_MAX 256u           /* one of ours, when it leaves with others */
 #define FLUSH_BYTES 32768u      /* queued: do not wait for the poll */
 
 static const uint8_t zeros[PRAAS_FRAME_ALIGN];
@@ -81,12 +82,15 @@ static bool has_room(const struct gather *g)
 	       g->scratch + PRAAS_TCP_HEADROOM + COPY_MAX <= PRAAS_TCP_SCRATCH_BYTES;
 }
 
-static void add_frame(struct praas_tcp_port *port, struct gather *g, const struct praas_buf *buf)
+/* lone: no other frame leaves with it. Of several, small ones are copied together: a piece more
+ * costs the kernel more than it costs us to copy some bytes. */
+static void add_frame(struct praas_tcp_port *port, struct gather *g, const struct praas_buf *buf,
+		      bool lone)
 {
 	uint8_t *at = port->scratch + g->scratch, *end;
 	uint64_t padding = praas_align_up(buf->head.bytes, PRAAS_FRAME_ALIGN) - buf->head.bytes;
 
-	if (praas_tcp_slice_has_headroom(buf)) {
+	if (praas_tcp_slice_has_headroom(buf) && (lone || buf->head.bytes > JOIN_MAX)) {
 		uint64_t bytes = wire_bytes(buf);
 		uint64_t head = PRAAS_FRAME_BYTES + praas_frame_meta_bytes(&buf->head);
 
@@ -174,7 +178,7 @@ int praas_tcp_flush(struct praas_tcp_conn *conn)
 		g.bytes = 0;
 		g.scratch = 0;
 		for (buf = conn->tx_first; buf != NULL && has_room(&g); buf = buf->next)
-			add_frame(port, &g, buf);
+			add_frame(port, &g, buf, conn->tx_first == conn->tx_last);
 		if (conn->tx_done > 0)
 			trim(&g, conn->tx_done);
 		n = praas_tcp_io_send(conn, g.iov, g.count);
@@ -203,11 +207,28 @@ int praas_tcp_alloc(struct praas_conn *base, uint64_t bytes, struct praas_buf **
 	return 0;
 }
 
+/* A lone frame does. One of several between two polls waits for the others; whether there will be
+ * several is guessed from the last time. */
+static bool goes_at_once(struct praas_tcp_conn *conn)
+{
+	uint64_t turn = praas_tcp_port_of(conn)->turn;
+
+	if (conn->sent_turn != turn) {
+		conn->burst = conn->turn_sends > 1;
+		conn->turn_sends = 0;
+		conn->sent_turn = turn;
+	}
+	conn->turn_sends++;
+	return (conn->turn_sends == 1 && !conn->corked && !conn->burst) ||
+	       conn->tx_bytes >= FLUSH_BYTES;
+}
+
 int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 {
 	struct praas_tcp_conn *conn = praas_tcp_conn_of(base);
 	struct praas_tcp_port *port = praas_tcp_port_of(conn);
 	uint64_t bytes = wire_bytes(buf);
+	int rc;
 
 	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN || conn->end_rc != PRAAS_TCP_GOING))
 		return -ENOTCONN;
@@ -235,16 +256,13 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 		conn->tx_first = buf;
 	conn->tx_last = buf;
 	conn->tx_bytes += bytes;
-	if ((!conn->corked && conn->sent_turn != port->turn) || conn->tx_bytes >= FLUSH_BYTES) {
-		int rc;
-
-		conn->sent_turn = port->turn;
-		rc = praas_tcp_flush(conn);
-		if (praas_unlikely(rc != 0))
-			conn->end_rc = rc; /* told by the next poll */
-		if (rc != 0)
-			praas_tcp_activate(conn);
-	} else {
+	if (!goes_at_once(conn)) {
+		praas_tcp_activate(conn);
+		return 0;
+	}
+	rc = praas_tcp_flush(conn);
+	if (praas_unlikely(rc != 0)) {
+		conn->end_rc = rc; /* told by the next poll */
 		praas_tcp_activate(conn);
 	}
 	return 0;
