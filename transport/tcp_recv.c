@@ -218,8 +218,8 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 	conn->corked = false;
 	if (praas_unlikely(!praas_tcp_stream_idle(&conn->stream)))
 		praas_tcp_watch(conn);
-	else if (!conn->hot)
-		praas_tcp_stream_release(&conn->stream); /* the idle hold no memory */
+	if (!conn->hot && done < budget && !conn->starved && conn->end_rc == PRAAS_TCP_GOING)
+		praas_tcp_stream_park(&conn->stream); /* the idle hold no chunk */
 	if (done == budget || conn->starved)
 		praas_tcp_activate(conn);
 	return done;

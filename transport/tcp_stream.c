@@ -27,8 +27,11 @@ void praas_tcp_stream_release(struct praas_tcp_stream *s)
 		praas_tcp_chunk_unref(s->chunks, s->chunk);
 	if (s->big)
 		praas_buf_release(&s->big->buf);
+	if (s->parked)
+		praas_buf_release(&s->parked->buf);
 	s->chunk = NULL;
 	s->big = NULL;
+	s->parked = NULL;
 	s->at = 0;
 	s->fill = 0;
 }
@@ -47,6 +50,37 @@ static uint64_t wanted(const struct praas_tcp_stream *s)
 	return want > have ? want - have : 0;
 }
 
+void praas_tcp_stream_park(struct praas_tcp_stream *s)
+{
+	uint32_t have = s->fill - s->at;
+	struct praas_tcp_slice *slice;
+
+	if (s->chunk == NULL)
+		return;
+	if (have > 0) {
+		/* At most a header, a meta block and a small payload: the rest is `big`. */
+		if (praas_tcp_slice_alloc(s->chunks, have, false, &slice) != 0)
+			return;
+		memcpy(slice->buf.data, s->chunk->data + s->at, have);
+		s->chunks->copies += have > PRAAS_FRAME_BYTES;
+		s->parked = slice;
+		s->parked_bytes = have;
+	}
+	praas_tcp_chunk_unref(s->chunks, s->chunk);
+	s->chunk = NULL;
+	s->at = 0;
+	s->fill = 0;
+}
+
+/* Into the fresh chunk. */
+static PRAAS_COLD void unpark(struct praas_tcp_stream *s)
+{
+	memcpy(s->chunk->data, s->parked->buf.data, s->parked_bytes);
+	s->fill = s->parked_bytes;
+	praas_buf_release(&s->parked->buf);
+	s->parked = NULL;
+}
+
 int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data, uint64_t *ret_bytes)
 {
 	uint64_t room;
@@ -62,6 +96,8 @@ int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data, uint6
 			return -ENOBUFS;
 		s->at = 0;
 		s->fill = 0;
+		if (praas_unlikely(s->parked != NULL))
+			unpark(s);
 	}
 	room = PRAAS_TCP_CHUNK_BYTES - s->fill;
 	if (room == 0)

@@ -22,6 +22,8 @@ struct praas_tcp_stream {
 	uint32_t at, fill;             /* in chunk: first unread byte, first free one */
 	struct praas_tcp_slice *big;   /* frame being received to its own memory */
 	uint64_t big_at, big_end;      /* bytes of its padded payload received, in all */
+	struct praas_tcp_slice *parked; /* beginning of a frame, moved out of its chunk */
+	uint32_t parked_bytes;
 	uint64_t sequence;             /* of the last frame */
 	bool header_first;             /* large frames are likely: read headers alone */
 };
@@ -38,10 +40,14 @@ void praas_tcp_stream_filled(struct praas_tcp_stream *s, uint64_t bytes);
  * given) holds the next `fill` bytes. */
 static inline bool praas_tcp_stream_idle(const struct praas_tcp_stream *s)
 {
-	return s->at == s->fill && s->big == NULL;
+	return s->at == s->fill && s->big == NULL && s->parked == NULL;
 }
 void praas_tcp_stream_adopt(struct praas_tcp_stream *s, struct praas_tcp_chunk *chunk,
 			    uint32_t fill);
+
+/* It may be long until more comes: the chunk is given back. The beginning of a frame goes to a small
+ * buffer; when there is none, the chunk stays. After next() has said -EAGAIN. */
+void praas_tcp_stream_park(struct praas_tcp_stream *s);
 
 /* The next frame; the buffer is the caller's. deadline_ns as on the wire. 0; -EAGAIN more bytes are
  * needed; -ENOBUFS no memory or handle now, try again; -EPROTO; -EMSGSIZE. */
