@@ -79,9 +79,9 @@ static int start(struct praas_executor *base, struct praas_invocation *inv)
 	ctx->base.info.pid = base->process->config.pid;
 	ctx->base.info.epoch = base->process->epoch;
 	status = status_of_entry(ex->entries[inv->function](&ctx->base));
+	status = praas_inline_ctx_end(ctx, status);
 	if (praas_unlikely(status != 0))
 		text_to_output(ctx);
-	praas_inline_ctx_end(ctx);
 	result = ctx->output;
 	ex->depth--;
 	praas_process_complete(base->process, inv, status, result, 0);
@@ -136,6 +136,7 @@ static void free_inline(struct praas_executor *base)
 	free(ex->entries);
 	free(ex->ctxs);
 	free(ex->calls);
+	free(ex->writes);
 	free(ex);
 }
 
@@ -178,11 +179,13 @@ static int init_memory(struct praas_inline *ex)
 	ex->entries = calloc(n, sizeof(*ex->entries));
 	ex->ctxs = calloc(PRAAS_INLINE_DEPTH, sizeof(*ex->ctxs));
 	ex->calls = calloc(PRAAS_INLINE_CALLS, sizeof(*ex->calls));
-	if (!ex->libraries || !ex->entries || !ex->ctxs || !ex->calls)
+	ex->writes = calloc(PRAAS_INLINE_DEPTH * PRAAS_WRITES_MAX, sizeof(*ex->writes));
+	if (!ex->libraries || !ex->entries || !ex->ctxs || !ex->calls || !ex->writes)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < PRAAS_INLINE_DEPTH; i++) {
 		ex->ctxs[i].base.ops = &praas_inline_ops;
 		ex->ctxs[i].ex = ex;
+		ex->ctxs[i].writes = &ex->writes[i * PRAAS_WRITES_MAX];
 	}
 	for (uint32_t i = 0; i < PRAAS_INLINE_CALLS; i++) {
 		ex->calls[i].ex = ex;

@@ -24,7 +24,7 @@ static int orphan_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	return p->config.memory->alloc(p->config.memory->user, bytes, ret_buf);
 }
 
-static void make_orphan(struct praas_process *p, struct praas_invocation *inv)
+void praas_invoke_caller_none(struct praas_process *p, struct praas_invocation *inv)
 {
 	inv->conn = NULL;
 	inv->caller = (struct praas_invocation_caller){ .done = orphan_done,
@@ -39,7 +39,7 @@ static void answer_now(struct praas_process *p, struct praas_invocation *inv, in
 
 	if (inv->answered)
 		return;
-	make_orphan(p, inv);
+	praas_invoke_caller_none(p, inv);
 	inv->answered = true;
 	caller.done(caller.user, inv, status, NULL, 0);
 }
@@ -85,11 +85,14 @@ void praas_invoke_give_up(struct praas_process *p, struct praas_invocation *inv,
 void praas_invoke_cancel_frame(struct praas_process *p, struct praas_conn *conn,
 			       struct praas_buf *buf)
 {
+	uint64_t id = buf->head.id;
 	struct praas_memo *memo =
-		praas_invocations_find(&p->invocations, conn->peer_source, buf->head.id);
+		praas_invocations_find(&p->invocations, conn->peer_source, id);
 	struct praas_invocation *inv;
 
 	praas_buf_release(buf);
+	if (praas_requests_cancel(p, conn, id))
+		return;
 	if (!memo || memo->slot == 0)
 		return; /* unknown or finished: its result is on its way */
 	inv = &p->invocations.slots[memo->slot - 1];
@@ -138,7 +141,7 @@ void praas_invoke_forget_conn(struct praas_process *p, const struct praas_conn *
 		struct praas_invocation *inv = &p->invocations.slots[i];
 
 		if (inv->state != PRAAS_INVOCATION_FREE && inv->conn == conn)
-			make_orphan(p, inv);
+			praas_invoke_caller_none(p, inv);
 	}
 }
 

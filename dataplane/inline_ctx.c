@@ -283,11 +283,11 @@ static PRAAS_COLD void end_calls(struct praas_inline_ctx *ctx)
 	}
 }
 
-void praas_inline_ctx_end(struct praas_inline_ctx *ctx)
+int32_t praas_inline_ctx_end(struct praas_inline_ctx *ctx, int32_t status)
 {
 	if (praas_unlikely(ctx->calls != NULL))
 		end_calls(ctx);
-	praas_inline_data_end(ctx);
+	return praas_unlikely(ctx->dirty) ? praas_inline_data_end(ctx, status) : status;
 }
 
 /* ---- the rest ---- */

@@ -32,7 +32,8 @@ int praas_inline_peek(struct praas_ctx *base, praas_pid_t source, const char *ke
 		      struct praas_msg *ret_msg);
 /* A received message's memory goes back early. */
 void praas_inline_message_release(struct praas_inline_ctx *ctx, uint64_t token);
-/* What the context holds of state and messages goes back; open updates end. */
-void praas_inline_data_end(struct praas_inline_ctx *ctx);
+/* The entry has returned: open updates end, writes are committed (status 0) or dropped, and what
+ * the context holds goes back. Returns the status that the invocation has now. */
+int32_t praas_inline_data_end(struct praas_inline_ctx *ctx, int32_t status);
 
 #endif

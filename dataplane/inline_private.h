@@ -25,6 +25,18 @@ struct praas_inline_call {
 	bool abandoned; /* its context has ended: free it when it is done */
 };
 
+#define PRAAS_INLINE_BUFFERS 256u /* from praas_buffer(), not given away yet */
+#define PRAAS_INLINE_HELD 1024u   /* messages not released yet */
+#define PRAAS_INLINE_UPDATES 64u  /* under way */
+
+/* An update in place that a function has begun. */
+struct praas_inline_update {
+	uint8_t *data;
+	struct praas_value moved; /* a new home for the object; none: it is updated where it is */
+	uint8_t key_bytes;
+	char key[PRAAS_KEY_MAX];
+};
+
 /* The context of one running function. What begins an invocation stands first. */
 struct praas_inline_ctx {
 	struct praas_ctx base;
@@ -34,7 +46,15 @@ struct praas_inline_ctx {
 	struct praas_buf *output;
 	struct praas_inline_call *calls;
 	bool has_text;
+	bool dirty;   /* something below is in use */
+	bool holding; /* replaced objects stay until the entry returns */
+	uint32_t writes_count, buffers_count, held_count, updates_count;
+	/* Touched as they are used. */
+	struct praas_state_write *writes; /* PRAAS_WRITES_MAX */
 	char text[PRAAS_ERROR_TEXT_MAX];
+	struct praas_inline_update updates[PRAAS_INLINE_UPDATES];
+	struct praas_value buffers[PRAAS_INLINE_BUFFERS];
+	struct praas_value held[PRAAS_INLINE_HELD];
 };
 
 struct praas_inline {
@@ -43,7 +63,8 @@ struct praas_inline {
 	const struct praas_function *functions;
 	uint32_t depth;
 	uint32_t functions_count;
-	struct praas_inline_ctx *ctxs; /* PRAAS_INLINE_DEPTH */
+	struct praas_inline_ctx *ctxs;    /* PRAAS_INLINE_DEPTH */
+	struct praas_state_write *writes; /* of all contexts */
 	struct praas_inline_call *calls, *free_calls;
 	void **libraries;
 };
@@ -57,8 +78,9 @@ extern const struct praas_function_ops praas_inline_ops;
 
 /* A buffer for the result of inv. 0; -EMSGSIZE; -ENOSPC. */
 int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes, struct praas_buf **ret_buf);
-/* What a context holds beyond its result goes back. */
-void praas_inline_ctx_end(struct praas_inline_ctx *ctx);
+/* The entry has returned with status: what the context holds beyond its result goes back.
+ * Returns the status that the invocation has now. */
+int32_t praas_inline_ctx_end(struct praas_inline_ctx *ctx, int32_t status);
 void praas_inline_call_done(void *user, struct praas_invocation *inv, int32_t status,
 			    struct praas_buf *result, uint64_t run_ns);
 

@@ -13,7 +13,8 @@
 #define DEFAULT_INVOCATIONS 1024u
 #define DEFAULT_REMEMBERED 4096u
 #define DEFAULT_MESSAGES 65536u
-#define DEFAULT_STATE_KEYS 65536u
+#define STATE_KEYS_MAX 49152u /* by default: an index of 65536 entries, 4 MiB */
+#define STATE_POOL_SHARE 8u   /* the index takes no more than this part of the pool */
 #define DEFAULT_DEDUP_BYTES (1u << 20)
 #define DEFAULT_RECEIVERS 1024u
 #define POLLS_PER_CLOCK 64u /* the activity stamp is that coarse, in turns of the loop */
@@ -27,7 +28,14 @@ static void set_defaults(struct praas_process_config *c)
 	c->dedup_entries = c->dedup_entries ? c->dedup_entries : DEFAULT_REMEMBERED;
 	c->messages_max = c->messages_max ? c->messages_max : DEFAULT_MESSAGES;
 	c->mailbox_bytes_max = c->mailbox_bytes_max ? c->mailbox_bytes_max : pool.bytes_total / 2;
-	c->state_keys_max = c->state_keys_max ? c->state_keys_max : DEFAULT_STATE_KEYS;
+	if (c->state_keys_max == 0) {
+		uint32_t keys = STATE_KEYS_MAX;
+
+		while (keys > 48 && (uint64_t)keys / 3 * 4 * sizeof(struct praas_state_entry) >
+					    pool.bytes_total / STATE_POOL_SHARE)
+			keys /= 2;
+		c->state_keys_max = keys;
+	}
 	c->state_bytes_max = c->state_bytes_max ? c->state_bytes_max : pool.bytes_total;
 	c->dedup_bytes_max = c->dedup_bytes_max ? c->dedup_bytes_max : DEFAULT_DEDUP_BYTES;
 	c->receivers_max = c->receivers_max ? c->receivers_max : DEFAULT_RECEIVERS;
@@ -61,6 +69,14 @@ static int init_tables(struct praas_process *p)
 	if (rc == 0)
 		rc = praas_triggers_init(&p->triggers, c->functions, c->functions_count,
 					 c->invocations_max);
+	if (rc == 0)
+		rc = praas_state_init(&p->state, c->pool, c->pool_segment, c->state_keys_max,
+				      c->state_bytes_max);
+	if (rc == 0)
+		rc = praas_mailbox_init(&p->mailbox, c->messages_max, c->mailbox_bytes_max,
+					c->invocations_max + c->receivers_max);
+	if (rc == 0)
+		rc = praas_requests_init(p);
 	return rc;
 }
 
@@ -101,10 +117,13 @@ void praas_process_free(struct praas_process *p)
 		praas_invoke_drop_all(p);
 	for (; p->pending_head != p->pending_tail; p->pending_head++)
 		praas_buf_release(p->pending[p->pending_head & (p->pending_max - 1)].buf);
+	praas_mailbox_release(&p->mailbox);
+	praas_invocations_release(&p->invocations);
+	praas_state_release(&p->state);
 	praas_triggers_release(&p->triggers);
 	praas_lanes_release(&p->lanes);
 	praas_timers_release(&p->timers);
-	praas_invocations_release(&p->invocations);
+	free(p->receivers);
 	free(p->pending);
 	free(p->plain);
 	free(p->members);
@@ -129,6 +148,7 @@ static const uint8_t rights[PRAAS_FRAME_KIND_MAX + 1] = {
 void praas_process_forget_conn(struct praas_process *p, const struct praas_conn *conn)
 {
 	praas_invoke_forget_conn(p, conn);
+	praas_requests_forget_conn(p, conn);
 	praas_reply_forget_conn(p, conn);
 }
 
@@ -174,7 +194,8 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		praas_buf_release(buf); /* closed() follows */
 		break;
 	default:
-		on_nonsense(p, conn, buf);
+		if (!praas_requests_frame(p, conn, buf))
+			on_nonsense(p, conn, buf);
 		break;
 	}
 }
@@ -227,6 +248,9 @@ static void on_timer(struct praas_process *p, struct praas_timer *timer)
 		praas_invoke_trigger_due(
 			p, (struct praas_accumulator *)(void *)((char *)timer -
 					offsetof(struct praas_accumulator, timer)));
+	} else {
+		praas_process_wait_due(p, (struct praas_fn_wait *)(void *)((char *)timer -
+					       offsetof(struct praas_fn_wait, timer)));
 	}
 }
 
@@ -264,6 +288,8 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 		praas_invoke_pump(p);
 	if (praas_unlikely(p->pending_head != p->pending_tail))
 		done += praas_reply_flush(p);
+	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
+		praas_state_reclaim(&p->state, false);
 	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0))
 		stamp_activity(p);
 	return done;
@@ -272,6 +298,7 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
 {
 	stamp_activity(p);
+	praas_state_reclaim(&p->state, true);
 	*ret_wake_ns = praas_timers_next(&p->timers);
 	/* An answer that could not be sent is tried again soon; nothing tells when. */
 	if (p->pending_head != p->pending_tail) {
@@ -286,13 +313,15 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 void praas_process_gate(struct praas_process *p, bool open)
 {
 	p->open = open && !p->moved;
+	if (!p->open)
+		praas_process_waits_end(p, -ESHUTDOWN);
 }
 
 void praas_process_moved(struct praas_process *p, bool moved)
 {
 	p->moved = moved;
 	if (moved)
-		p->open = false;
+		praas_process_gate(p, false);
 }
 
 bool praas_process_quiet(const struct praas_process *p)
@@ -315,4 +344,9 @@ void praas_process_stats(const struct praas_process *p, struct praas_process_sta
 	*ret_stats = p->stats;
 	ret_stats->running = p->running;
 	ret_stats->queued = p->queued;
+	ret_stats->mailbox_depth = p->mailbox.count;
+	ret_stats->mailbox_bytes = p->mailbox.bytes;
+	ret_stats->state_keys = p->state.count;
+	ret_stats->state_bytes = p->state.bytes;
+	ret_stats->state_version = p->state.version;
 }

@@ -23,7 +23,8 @@ struct praas_process_config {
 	uint32_t dedup_entries;     /* finished ids remembered. 0: 4096 */
 	uint32_t messages_max;      /* in the mailbox. 0: 65536 */
 	uint64_t mailbox_bytes_max; /* 0: half the pool */
-	uint32_t state_keys_max;    /* 0: 65536 */
+	uint32_t state_keys_max;    /* 0: as many as an index of an eighth of the pool has, up to
+				     * 49152; the index takes 64 to 128 bytes of pool a key */
 	uint64_t state_bytes_max;
 	uint64_t bytes_max;         /* payload and result limit */
 	struct praas_pool *pool;    /* of the pool segment; borrowed */
@@ -45,7 +46,8 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget);
 /* As ops->arm; also says when the next deadline is (0: none). */
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns);
 
-/* The gate (protocols.md section 3): closed, new invocations and messages get PRAAS_DRAINING. */
+/* The gate: closed, new invocations, messages and writes get PRAAS_DRAINING, and all that wait for
+ * messages or leases are told -ESHUTDOWN (clients: PRAAS_DRAINING). It is closed at first. */
 void praas_process_gate(struct praas_process *p, bool open);
 /* Nothing runs and nothing is queued. */
 bool praas_process_quiet(const struct praas_process *p);
@@ -64,6 +66,11 @@ int praas_process_members_set(struct praas_process *p, const struct praas_member
 /* Where praas_log() of functions goes; text is borrowed. Must not block. */
 typedef void (*praas_log_fn)(void *user, const char *function, int level, const char *text);
 void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user);
+
+/* While held, no value that export gave out is freed, whatever is written meanwhile: so a snapshot
+ * can be written while the process serves. Objects under in-place update do change. Nests. */
+void praas_process_hold(struct praas_process *p);
+void praas_process_unhold(struct praas_process *p);
 
 /* Called by executors, exactly once per started invocation. result is given (may be NULL);
  * the writes of the invocation have been committed (or dropped) by then. */

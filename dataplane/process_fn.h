@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "dataplane/invocation.h"
+#include "dataplane/timers.h"
 #include "dataplane/value.h"
 
 struct praas_process;
@@ -49,9 +50,14 @@ struct praas_fn_wait {
 		const uint8_t *data;
 	} grant; /* of an update */
 	/* Private to the process from here. */
-	struct praas_fn_wait *next, *prev;
-	uint32_t timer, queue, kind, holder;
+	struct praas_process *process;
+	struct praas_timer timer;
+	struct praas_fn_wait *next, *prev;         /* of the queue that it stands in */
+	struct praas_fn_wait *all_next, *all_prev; /* of all that wait */
 	uint64_t order, bytes;
+	uint32_t queue; /* which + 1; 0: it does not wait */
+	uint32_t kind;  /* enum praas_wait_kind */
+	uint32_t holder;
 	bool any;
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of struct praas_process, for the files of this folder that together are the process:
- * process.c, invoke.c, give_up.c, reply.c, requests.c, process_fn.c, export.c.
+ * process*.c, invoke.c, give_up.c, reply.c, requests.c, export.c.
  */
 #ifndef PRAAS_DATAPLANE_PROCESS_PRIVATE_H
 #define PRAAS_DATAPLANE_PROCESS_PRIVATE_H
@@ -11,8 +11,10 @@
 
 #include "dataplane/invocations.h"
 #include "dataplane/lanes.h"
+#include "dataplane/mailbox.h"
 #include "dataplane/process.h"
 #include "dataplane/process_fn.h"
+#include "dataplane/state.h"
 #include "dataplane/timers.h"
 #include "dataplane/trigger.h"
 
@@ -25,6 +27,20 @@ enum praas_invocation_queue {
 	PRAAS_QUEUE_LANE,    /* behind another one of a serial function */
 	PRAAS_QUEUE_TRIGGER, /* for more inputs */
 	PRAAS_QUEUE_JOINED   /* its input runs with another one's */
+};
+
+/* What a struct praas_fn_wait waits for. */
+enum praas_wait_kind { PRAAS_WAIT_RECV = 1, PRAAS_WAIT_UPDATE };
+
+/* A client that waits in RECV. */
+struct praas_receiver {
+	struct praas_fn_wait wait;
+	struct praas_conn *conn; /* NULL: free */
+	struct praas_process *process;
+	struct praas_receiver *next; /* free list */
+	uint64_t id;
+	uint8_t key_bytes;
+	char key[PRAAS_KEY_MAX + 1];
 };
 
 /* An answer that its connection could not take yet. */
@@ -50,6 +66,8 @@ struct praas_process {
 	struct praas_process_stats stats;
 	struct praas_invocations invocations;
 	struct praas_timers timers;
+	struct praas_state state;
+	struct praas_mailbox mailbox;
 
 	/* Not. */
 	struct praas_process_config config;
@@ -61,6 +79,8 @@ struct praas_process {
 	uint64_t activity_seen;
 	struct praas_member *members;
 	uint32_t members_count;
+	struct praas_receiver *receivers, *receivers_free;
+	struct praas_state_write client_write; /* of the STATE_PUT or DELETE under way */
 	praas_log_fn log; /* NULL: dropped */
 	void *log_user;
 	uint32_t polls;
@@ -91,6 +111,38 @@ void praas_process_forget_conn(struct praas_process *p, const struct praas_conn 
 /* A second reference to what buf holds; -ENOENT it does not lie in the pool. */
 int praas_process_value_ref(struct praas_process *p, const struct praas_buf *buf,
 			    struct praas_value *ret_value);
+/* data is the beginning of a buffer of the pool, and the caller's reference to it is taken.
+ * -ENOENT: it is not. */
+int praas_process_value_adopt(struct praas_process *p, const uint8_t *data, uint64_t bytes,
+			      struct praas_value *ret_value);
+/* Undoes what import made of data: an adopted buffer is the caller's again. */
+void praas_process_value_disown(struct praas_process *p, const void *data,
+				struct praas_value *value);
+
+/* ---- process_messages.c ---- */
+
+/* A message by source. value is given on success. Errors as praas_process_fn_send(). */
+int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
+			      uint32_t key_bytes, struct praas_value *value,
+			      uint64_t *ret_sequence);
+/* wait stands in its queue: give it its timer. 0; -ENOBUFS. */
+int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait, uint32_t kind);
+/* wait is out of its queue: disarm it and tell. */
+void praas_process_wait_over(struct praas_fn_wait *wait, int rc);
+/* Its time has passed. */
+void praas_process_wait_due(struct praas_process *p, struct praas_fn_wait *wait);
+/* All that wait are told so. */
+void praas_process_waits_end(struct praas_process *p, int rc);
+
+/* ---- requests.c ---- */
+
+int praas_requests_init(struct praas_process *p);
+/* True: it was one of them, and buf is gone. */
+bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
+			  struct praas_buf *buf);
+/* Ends the RECV of that id; false: there is none. */
+bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn, uint64_t id);
+void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn *conn);
 
 /* ---- invoke.c ---- */
 
@@ -106,6 +158,8 @@ void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation
 				int32_t status);
 void praas_invoke_ready_remove(struct praas_process *p, struct praas_invocation *inv);
 void praas_invoke_leave_lane(struct praas_process *p, struct praas_invocation *inv);
+/* Results go to nobody. */
+void praas_invoke_caller_none(struct praas_process *p, struct praas_invocation *inv);
 /* Results go to conn. */
 void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *conn);
 

@@ -48,6 +48,15 @@ int praas_process_value_new(struct praas_process *p, uint64_t bytes,
 		*ret_data = p->config.pool_segment->base + offset;
 		return 0;
 	}
+	if (rc == -ENOBUFS) {
+		/* What readers have left by now may be enough. */
+		praas_state_reclaim(&p->state, true);
+		if (praas_pool_alloc(p->config.pool, bytes, &offset) != 0)
+			return -ENOSPC;
+		*ret_value = of_pool(p, offset, bytes);
+		*ret_data = p->config.pool_segment->base + offset;
+		return 0;
+	}
 	if (rc != -EMSGSIZE)
 		return -ENOSPC;
 	/* Larger than the pool has: a segment of its own. */
@@ -106,4 +115,30 @@ int praas_process_value_from_buf(struct praas_process *p, struct praas_buf *buf,
 	memcpy(data, buf->data, bytes);
 	praas_buf_release(buf);
 	return 0;
+}
+
+int praas_process_value_adopt(struct praas_process *p, const uint8_t *data, uint64_t bytes,
+			      struct praas_value *ret_value)
+{
+	const struct praas_segment *segment = p->config.pool_segment;
+	uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)segment->base);
+	uint64_t start;
+
+	if ((uintptr_t)data < (uintptr_t)segment->base ||
+	    !praas_segment_holds(segment, offset, bytes))
+		return -ENOENT;
+	if (praas_pool_find(p->config.pool, offset, &start) != 0 || start != offset ||
+	    praas_pool_capacity(p->config.pool, start) < bytes)
+		return -ENOENT;
+	*ret_value = of_pool(p, start, bytes);
+	return 0;
+}
+
+void praas_process_value_disown(struct praas_process *p, const void *data,
+				struct praas_value *value)
+{
+	(void)p;
+	if (value->data == data)
+		*value = (struct praas_value){ 0 };
+	praas_value_release(value);
 }

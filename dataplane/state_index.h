@@ -4,8 +4,10 @@
  * by workers without a lock and without a message (docs/dataplane.md, section "State").
  *
  * An open-addressed table, one cache line an entry. A writer makes the entry's sequence odd,
- * changes it, and makes it even again; a reader that saw it odd or changed tries again. The
- * reader believes nothing: bounds are checked, probes and retries are counted.
+ * changes it, and makes it even again; a reader that saw it odd or changed tries again. When
+ * several entries change together (a commit of many writes, entries that close a gap) the
+ * header's sequence is odd meanwhile, so that a reader sees all of it or nothing. The reader
+ * believes nothing: bounds are checked, probes and retries are counted.
  *
  * What is replaced is freed only after every reader has passed: a reader publishes the epoch
  * it entered in (0: outside), in a line of its own memory. The store of that line and the
@@ -30,19 +32,21 @@ struct praas_state_header {
 	uint64_t magic;
 	uint64_t slots;     /* power of two; constant */
 	uint64_t hash_seed; /* of the keys' hashes; constant */
-	uint64_t pad[5];
+	uint64_t entries;   /* offset of the table in the segment; constant */
+	uint64_t pad[4];
 	alignas(64) _Atomic uint64_t epoch; /* of reclamation; from 1 */
-	uint64_t pad2[7];
+	_Atomic uint64_t sequence;          /* odd while several entries change together */
+	uint64_t pad2[6];
 };
 
 struct praas_state_entry {
 	_Atomic uint64_t sequence; /* odd while it changes */
-	_Atomic uint64_t hash;     /* of the key; 0: never used, 1: was used */
+	_Atomic uint64_t hash;     /* of the key; 0: free */
 	_Atomic uint64_t key;      /* offset of the key's bytes in segment 1 << 8 | its bytes */
 	_Atomic uint64_t segment;  /* id of the value's segment | flags << 32 */
 	_Atomic uint64_t offset;   /* of the value there */
 	_Atomic uint64_t bytes;
-	_Atomic uint64_t version;
+	_Atomic uint64_t version; /* 0: there is no such object (it is being made) */
 	_Atomic uint64_t modified_ns;
 };
 

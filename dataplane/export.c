@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What a snapshot holds of a process, record by record, and back.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/process_private.h"
+
+struct walk {
+	struct praas_process *p;
+	praas_export_fn fn;
+	void *user;
+};
+
+static int export_state(struct walk *w)
+{
+	const struct praas_state *s = &w->p->state;
+
+	for (uint32_t i = 0; i < s->used; i++) {
+		const struct praas_object *o = &s->objects[i];
+		struct praas_export_record r = { .kind = PRAAS_EXPORT_STATE,
+						 .key_bytes = o->key_bytes,
+						 .version = o->version,
+						 .modified_ns = o->modified_ns,
+						 .status = o->torn ? PRAAS_CRASHED : 0,
+						 .data = o->value.data,
+						 .bytes = o->value.bytes };
+		int rc;
+
+		if (!o->live || o->version == 0)
+			continue;
+		r.key = praas_state_key(s, o);
+		rc = w->fn(w->user, &r);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int export_mail(void *user, struct praas_mail *mail, const char *key, uint32_t key_bytes)
+{
+	struct walk *w = user;
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_MESSAGE,
+					 .key = key,
+					 .key_bytes = (uint8_t)key_bytes,
+					 .source = mail->source,
+					 .sequence = mail->sequence,
+					 .data = mail->value.data,
+					 .bytes = mail->value.bytes };
+
+	return w->fn(w->user, &r);
+}
+
+static int export_memos(struct walk *w)
+{
+	const struct praas_invocations *t = &w->p->invocations;
+
+	for (uint32_t i = 0; i < praas_invocations_finished(t); i++) {
+		const struct praas_memo *m = praas_invocations_finished_at(t, i);
+		struct praas_export_record r = { .kind = PRAAS_EXPORT_DEDUP,
+						 .status = m->status,
+						 .source = m->source,
+						 .id = m->id,
+						 .sequence = m->kept != PRAAS_MEMO_NOTHING };
+		const uint8_t *data;
+		int rc;
+
+		praas_invocations_kept(t, m, &data, &r.bytes);
+		r.data = data;
+		if (!r.sequence)
+			r.bytes = 0;
+		rc = w->fn(w->user, &r);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+static int export_input(void *user, const struct praas_invocation *inv)
+{
+	struct walk *w = user;
+	const struct praas_buf *in = inv->inputs[0];
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_TRIGGER,
+					 .key = in->key,
+					 .key_bytes = in->head.key_bytes,
+					 .function = inv->function,
+					 .source = inv->source,
+					 .id = inv->id,
+					 .data = in->data,
+					 .bytes = in->head.bytes };
+
+	return w->fn(w->user, &r);
+}
+
+int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user)
+{
+	struct walk w = { .p = p, .fn = fn, .user = user };
+	int rc = export_state(&w);
+
+	if (rc == 0)
+		rc = praas_mailbox_each(&p->mailbox, export_mail, &w);
+	if (rc == 0)
+		rc = export_memos(&w);
+	if (rc == 0)
+		rc = praas_triggers_each(&p->triggers, export_input, &w);
+	return rc;
+}
+
+/* ---- import ---- */
+
+/* The record's data as a value: what lies in the pool already is taken over. */
+static int import_value(struct praas_process *p, const struct praas_export_record *r,
+			struct praas_value *ret_value)
+{
+	const uint8_t *data = r->data;
+	uint8_t *copy;
+	int rc;
+
+	*ret_value = (struct praas_value){ 0 };
+	if (r->bytes == 0)
+		return 0;
+	if (r->bytes > p->config.bytes_max)
+		return -EINVAL;
+	if (praas_process_value_adopt(p, data, r->bytes, ret_value) == 0)
+		return 0;
+	rc = praas_process_value_new(p, r->bytes, ret_value, &copy);
+	if (rc != 0)
+		return -ENOSPC;
+	memcpy(copy, data, r->bytes);
+	return 0;
+}
+
+static int import_state(struct praas_process *p, const struct praas_export_record *r,
+			struct praas_value *value)
+{
+	int rc = praas_state_import(&p->state, r->key, r->key_bytes, r->version, r->modified_ns,
+				    value);
+
+	if (rc == 0 && r->status != 0) {
+		struct praas_object *o = praas_state_find(&p->state, r->key, r->key_bytes);
+
+		o->torn = true;
+		praas_state_publish(&p->state, o);
+	}
+	return rc;
+}
+
+static int import_message(struct praas_process *p, const struct praas_export_record *r,
+			  struct praas_value *value)
+{
+	struct praas_fn_wait *wait;
+
+	if (r->sequence <= p->mailbox.sequence)
+		return r->sequence == p->mailbox.sequence ? -EEXIST : -EINVAL;
+	return praas_mailbox_put(&p->mailbox, r->source, r->key, r->key_bytes, r->sequence,
+				 value, &wait);
+}
+
+static int import_memo(struct praas_process *p, const struct praas_export_record *r,
+		       struct praas_value *value)
+{
+	struct praas_memo *m;
+
+	if (praas_invocations_find(&p->invocations, r->source, r->id))
+		return -EEXIST;
+	m = praas_invocations_import(&p->invocations, r->source, r->id, r->status);
+	if (!r->sequence) {
+		praas_value_release(value);
+		return 0;
+	}
+	if (r->bytes <= PRAAS_MEMO_INLINE) {
+		praas_memo_keep_text(m, r->data, r->bytes);
+		praas_value_release(value);
+	} else if (praas_invocations_keep_value(&p->invocations, m, value) != 0) {
+		praas_value_release(value); /* the id alone is remembered */
+	}
+	return 0;
+}
+
+/* An input that had been accepted waits again; its caller is gone, a retry may ask for it. */
+static int import_input(struct praas_process *p, const struct praas_export_record *r)
+{
+	struct praas_invocation *inv;
+	struct praas_buf *buf = NULL;
+
+	if (r->function >= p->functions_count || p->plain[r->function])
+		return -EINVAL;
+	if (r->id && praas_invocations_find(&p->invocations, r->source, r->id))
+		return -EEXIST;
+	if (p->config.memory->alloc(p->config.memory->user, r->bytes, &buf) != 0)
+		return -ENOSPC;
+	inv = praas_invocations_alloc(&p->invocations);
+	if (!inv) {
+		praas_buf_release(buf);
+		return -ENOSPC;
+	}
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
+					  .key_bytes = r->key_bytes,
+					  .bytes = r->bytes };
+	if (r->key_bytes)
+		memcpy(buf->key, r->key, r->key_bytes);
+	buf->key[r->key_bytes] = '\0';
+	if (r->bytes)
+		memcpy(buf->data, r->data, r->bytes);
+	inv->id = r->id;
+	inv->source = r->source;
+	inv->function = r->function;
+	inv->inputs_count = 1;
+	inv->inputs[0] = buf;
+	praas_invoke_caller_none(p, inv);
+	if (r->source & PRAAS_CLIENT)
+		praas_invocations_remember(&p->invocations, inv);
+	praas_invoke_submit(p, inv);
+	return 0;
+}
+
+int praas_process_import(struct praas_process *p, const struct praas_export_record *record)
+{
+	bool keyed = record->kind == PRAAS_EXPORT_STATE || record->kind == PRAAS_EXPORT_MESSAGE;
+	struct praas_value value;
+	int rc;
+
+	if (p->open || (keyed && praas_key_check(record->key, record->key_bytes) != 0))
+		return -EINVAL;
+	if (record->kind == PRAAS_EXPORT_TRIGGER)
+		return import_input(p, record);
+	rc = import_value(p, record, &value);
+	if (rc != 0)
+		return rc;
+	switch (record->kind) {
+	case PRAAS_EXPORT_STATE:
+		rc = import_state(p, record, &value);
+		break;
+	case PRAAS_EXPORT_MESSAGE:
+		rc = import_message(p, record, &value);
+		break;
+	case PRAAS_EXPORT_DEDUP:
+		rc = import_memo(p, record, &value);
+		break;
+	case PRAAS_EXPORT_TRIGGER:
+	default:
+		rc = -EINVAL;
+		break;
+	}
+	if (rc != 0)
+		praas_process_value_disown(p, record->data, &value);
+	return rc == -ENOBUFS ? -ENOSPC : rc;
+}

@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Two hash tables, of keys and of (key, source); a message stands in three lists: of all, of its
+ * key, of its key and source. The objects of a key exist as long as something refers to them.
+ */
+#include "dataplane/mailbox.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "dataplane/key_hash.h"
+
+#define RECORD_HEAD 32u /* bytes of a list record before its key */
+
+int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max, uint64_t bytes_max,
+		       uint32_t waits_max)
+{
+	uint32_t objects = messages_max + waits_max;
+	uint32_t buckets = 64;
+	int rc;
+
+	*m = (struct praas_mailbox){ .messages_max = messages_max,
+				     .bytes_max = bytes_max,
+				     .objects_max = objects };
+	if (objects < messages_max || objects >> 30)
+		return -EINVAL;
+	rc = praas_keys_init(&m->keys, objects);
+	if (rc != 0)
+		return rc;
+	while (buckets < objects)
+		buckets *= 2;
+	m->mask = buckets - 1;
+	m->mails = calloc(messages_max, sizeof(*m->mails));
+	m->by_key = calloc(objects, sizeof(*m->by_key));
+	m->by_from = calloc(objects, sizeof(*m->by_from));
+	m->key_buckets = calloc(buckets, sizeof(*m->key_buckets));
+	m->from_buckets = calloc(buckets, sizeof(*m->from_buckets));
+	if (!m->mails || !m->by_key || !m->by_from || !m->key_buckets || !m->from_buckets) {
+		praas_mailbox_release(m);
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+void praas_mailbox_release(struct praas_mailbox *m)
+{
+	for (uint32_t i = m->first; i != 0; i = m->mails[i - 1].next)
+		praas_value_release(&m->mails[i - 1].value);
+	praas_keys_release(&m->keys);
+	free(m->mails);
+	free(m->by_key);
+	free(m->by_from);
+	free(m->key_buckets);
+	free(m->from_buckets);
+	*m = (struct praas_mailbox){ 0 };
+}
+
+/* ---- objects ---- */
+
+/* One from the free list, else the next that was never used; 0: none left. */
+static uint32_t number_new(uint32_t *free, uint32_t next_free, uint32_t *used, uint32_t max)
+{
+	if (*free) {
+		uint32_t i = *free;
+
+		*free = next_free;
+		return i;
+	}
+	return *used < max ? ++*used : 0;
+}
+
+static uint32_t key_find(const struct praas_mailbox *m, const char *key, uint32_t key_bytes,
+			 uint64_t hash)
+{
+	uint32_t i = m->key_buckets[hash & m->mask];
+
+	while (i != 0) {
+		const struct praas_mail_key *k = &m->by_key[i - 1];
+
+		if (k->hash == hash && k->key_bytes == key_bytes &&
+		    memcmp(praas_keys_at(&m->keys, k->cell), key, key_bytes) == 0)
+			break;
+		i = k->next;
+	}
+	return i;
+}
+
+/* Found or made; 0: no room. */
+static uint32_t key_get(struct praas_mailbox *m, const char *key, uint32_t key_bytes)
+{
+	uint64_t hash = praas_key_hash(key, key_bytes, 0);
+	uint32_t i = key_find(m, key, key_bytes, hash);
+	struct praas_mail_key *k;
+	uint32_t cell;
+
+	if (i)
+		return i;
+	if (praas_keys_put(&m->keys, key, key_bytes, &cell) != 0)
+		return 0;
+	i = number_new(&m->keys_free, m->keys_free ? m->by_key[m->keys_free - 1].next : 0,
+		       &m->keys_used, m->objects_max);
+	if (!i) {
+		praas_keys_remove(&m->keys, cell);
+		return 0;
+	}
+	k = &m->by_key[i - 1];
+	*k = (struct praas_mail_key){ .hash = hash,
+				      .next = m->key_buckets[hash & m->mask],
+				      .cell = cell,
+				      .key_bytes = key_bytes };
+	m->key_buckets[hash & m->mask] = i;
+	return i;
+}
+
+static void key_unref(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail_key *k = &m->by_key[i - 1];
+	uint32_t *at = &m->key_buckets[k->hash & m->mask];
+
+	if (--k->refs)
+		return;
+	while (*at != i)
+		at = &m->by_key[*at - 1].next;
+	*at = k->next;
+	praas_keys_remove(&m->keys, k->cell);
+	k->next = m->keys_free;
+	m->keys_free = i;
+}
+
+static uint32_t *from_bucket(const struct praas_mailbox *m, uint32_t key, uint64_t source)
+{
+	uint64_t h = (m->by_key[key - 1].hash ^ source) * 0x9e3779b97f4a7c15ull;
+
+	return &m->from_buckets[(h >> 32) & m->mask];
+}
+
+static uint32_t from_find(const struct praas_mailbox *m, uint32_t key, uint64_t source)
+{
+	uint32_t i = *from_bucket(m, key, source);
+
+	while (i != 0) {
+		const struct praas_mail_from *f = &m->by_from[i - 1];
+
+		if (f->key == key && f->source == source)
+			break;
+		i = f->next;
+	}
+	return i;
+}
+
+static uint32_t from_get(struct praas_mailbox *m, uint32_t key, uint64_t source)
+{
+	uint32_t i = from_find(m, key, source);
+	uint32_t *bucket;
+
+	if (i)
+		return i;
+	i = number_new(&m->froms_free, m->froms_free ? m->by_from[m->froms_free - 1].next : 0,
+		       &m->froms_used, m->objects_max);
+	if (!i)
+		return 0;
+	bucket = from_bucket(m, key, source);
+	m->by_from[i - 1] =
+		(struct praas_mail_from){ .source = source, .next = *bucket, .key = key };
+	*bucket = i;
+	m->by_key[key - 1].refs++;
+	return i;
+}
+
+static void from_unref(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail_from *f = &m->by_from[i - 1];
+	uint32_t *at = from_bucket(m, f->key, f->source);
+
+	if (--f->refs)
+		return;
+	while (*at != i)
+		at = &m->by_from[*at - 1].next;
+	*at = f->next;
+	key_unref(m, f->key);
+	f->next = m->froms_free;
+	m->froms_free = i;
+}
+
+/* ---- lists of messages ---- */
+
+static void mail_append(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail *mail = &m->mails[i - 1];
+	struct praas_mail_key *k = &m->by_key[mail->key - 1];
+	struct praas_mail_from *f = &m->by_from[mail->from - 1];
+
+	mail->next = 0;
+	mail->prev = m->last;
+	*(m->last ? &m->mails[m->last - 1].next : &m->first) = i;
+	m->last = i;
+	mail->key_next = 0;
+	mail->key_prev = k->last;
+	*(k->last ? &m->mails[k->last - 1].key_next : &k->first) = i;
+	k->last = i;
+	mail->from_next = 0;
+	mail->from_prev = f->last;
+	*(f->last ? &m->mails[f->last - 1].from_next : &f->first) = i;
+	f->last = i;
+}
+
+static void mail_remove(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail *mail = &m->mails[i - 1];
+	struct praas_mail_key *k = &m->by_key[mail->key - 1];
+	struct praas_mail_from *f = &m->by_from[mail->from - 1];
+
+	*(mail->prev ? &m->mails[mail->prev - 1].next : &m->first) = mail->next;
+	*(mail->next ? &m->mails[mail->next - 1].prev : &m->last) = mail->prev;
+	*(mail->key_prev ? &m->mails[mail->key_prev - 1].key_next : &k->first) = mail->key_next;
+	*(mail->key_next ? &m->mails[mail->key_next - 1].key_prev : &k->last) = mail->key_prev;
+	*(mail->from_prev ? &m->mails[mail->from_prev - 1].from_next : &f->first) =
+		mail->from_next;
+	*(mail->from_next ? &m->mails[mail->from_next - 1].from_prev : &f->last) =
+		mail->from_prev;
+	m->count--;
+	m->bytes -= mail->value.charge;
+	key_unref(m, mail->key);
+	from_unref(m, mail->from);
+	mail->sequence = 0;
+	mail->next = m->mails_free;
+	m->mails_free = i;
+}
+
+/* ---- receivers ---- */
+
+/* Where wait stands: the receivers from anybody of a key, or those of a source. */
+static void wait_ends(struct praas_mailbox *m, const struct praas_fn_wait *wait,
+		      struct praas_fn_wait ***ret_first, struct praas_fn_wait ***ret_last)
+{
+	if (wait->any) {
+		*ret_first = &m->by_key[wait->queue - 1].wait_first;
+		*ret_last = &m->by_key[wait->queue - 1].wait_last;
+	} else {
+		*ret_first = &m->by_from[wait->queue - 1].wait_first;
+		*ret_last = &m->by_from[wait->queue - 1].wait_last;
+	}
+}
+
+void praas_mailbox_wait_remove(struct praas_mailbox *m, struct praas_fn_wait *wait)
+{
+	struct praas_fn_wait **first;
+	struct praas_fn_wait **last;
+
+	wait_ends(m, wait, &first, &last);
+	*(wait->prev ? &wait->prev->next : first) = wait->next;
+	*(wait->next ? &wait->next->prev : last) = wait->prev;
+	*(wait->all_prev ? &wait->all_prev->all_next : &m->waits) = wait->all_next;
+	if (wait->all_next)
+		wait->all_next->all_prev = wait->all_prev;
+	if (wait->any)
+		key_unref(m, wait->queue);
+	else
+		from_unref(m, wait->queue);
+	wait->queue = 0;
+	m->waits_count--;
+}
+
+int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key,
+		       uint32_t key_bytes, struct praas_fn_wait *wait)
+{
+	uint32_t k = key_get(m, key, key_bytes);
+	struct praas_fn_wait **first;
+	struct praas_fn_wait **last;
+
+	if (!k)
+		return -ENOBUFS;
+	m->by_key[k - 1].refs++;
+	wait->any = source == PRAAS_ANY;
+	wait->queue = k;
+	if (!wait->any) {
+		wait->queue = from_get(m, k, source);
+		if (wait->queue)
+			m->by_from[wait->queue - 1].refs++;
+		key_unref(m, k);
+		if (!wait->queue)
+			return -ENOBUFS;
+	}
+	wait->order = ++m->order;
+	wait_ends(m, wait, &first, &last);
+	wait->next = NULL;
+	wait->prev = *last;
+	*(*last ? &(*last)->next : first) = wait;
+	*last = wait;
+	wait->all_prev = NULL;
+	wait->all_next = m->waits;
+	if (m->waits)
+		m->waits->all_prev = wait;
+	m->waits = wait;
+	m->waits_count++;
+	return 0;
+}
+
+/* The receiver that has waited longest for such a message; NULL: none. */
+static struct praas_fn_wait *match(const struct praas_mailbox *m, uint32_t key, uint64_t source)
+{
+	struct praas_fn_wait *any = m->by_key[key - 1].wait_first;
+	uint32_t from = from_find(m, key, source);
+	struct praas_fn_wait *exact = from ? m->by_from[from - 1].wait_first : NULL;
+
+	if (!any || !exact)
+		return any ? any : exact;
+	return any->order < exact->order ? any : exact;
+}
+
+/* ---- messages ---- */
+
+static int keep(struct praas_mailbox *m, uint64_t source, const char *key, uint32_t key_bytes,
+		uint64_t sequence, struct praas_value *value)
+{
+	struct praas_mail *mail;
+	uint32_t k = key_get(m, key, key_bytes);
+	uint32_t from;
+	uint32_t i;
+
+	if (!k)
+		return -ENOBUFS;
+	m->by_key[k - 1].refs++;
+	from = from_get(m, k, source);
+	if (!from) {
+		key_unref(m, k);
+		return -ENOBUFS;
+	}
+	m->by_from[from - 1].refs++;
+	i = number_new(&m->mails_free, m->mails_free ? m->mails[m->mails_free - 1].next : 0,
+		       &m->mails_used, m->messages_max);
+	mail = &m->mails[i - 1];
+	*mail = (struct praas_mail){ .value = praas_value_take(value),
+				     .source = source,
+				     .sequence = sequence,
+				     .key = k,
+				     .from = from };
+	m->count++;
+	m->bytes += mail->value.charge;
+	mail_append(m, i);
+	return 0;
+}
+
+int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
+		      uint32_t key_bytes, uint64_t sequence, struct praas_value *value,
+		      struct praas_fn_wait **ret_wait)
+{
+	struct praas_fn_wait *wait = NULL;
+	uint32_t k;
+	int rc;
+
+	if (praas_unlikely(m->waits != NULL)) {
+		k = key_find(m, key, key_bytes, praas_key_hash(key, key_bytes, 0));
+		wait = k ? match(m, k, source) : NULL;
+	}
+	if (!wait && m->count == m->messages_max)
+		return -ENOBUFS;
+	if (!wait && value->charge > m->bytes_max - praas_min_u64(m->bytes, m->bytes_max))
+		return -ENOSPC;
+	sequence = sequence ? sequence : m->sequence + 1;
+	if (wait) {
+		praas_mailbox_wait_remove(m, wait);
+		wait->message = (struct praas_message){ .source = source,
+							.sequence = sequence,
+							.value = praas_value_take(value) };
+	} else {
+		rc = keep(m, source, key, key_bytes, sequence, value);
+		if (rc != 0)
+			return rc;
+	}
+	m->sequence = praas_max_u64(m->sequence, sequence);
+	*ret_wait = wait;
+	return 0;
+}
+
+static uint32_t oldest(const struct praas_mailbox *m, uint64_t source, const char *key,
+		       uint32_t key_bytes)
+{
+	uint32_t k = key_find(m, key, key_bytes, praas_key_hash(key, key_bytes, 0));
+	uint32_t from;
+
+	if (!k)
+		return 0;
+	if (source == PRAAS_ANY)
+		return m->by_key[k - 1].first;
+	from = from_find(m, k, source);
+	return from ? m->by_from[from - 1].first : 0;
+}
+
+int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key,
+		       uint32_t key_bytes, struct praas_message *ret_message)
+{
+	uint32_t i = oldest(m, source, key, key_bytes);
+	struct praas_mail *mail;
+
+	if (!i)
+		return -EAGAIN;
+	mail = &m->mails[i - 1];
+	ret_message->source = mail->source;
+	ret_message->sequence = mail->sequence;
+	ret_message->value = mail->value;
+	mail_remove(m, i); /* its charge is still there to be subtracted */
+	mail->value = (struct praas_value){ 0 };
+	return 0;
+}
+
+const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m, uint64_t source,
+					    const char *key, uint32_t key_bytes)
+{
+	uint32_t i = oldest(m, source, key, key_bytes);
+
+	return i ? &m->mails[i - 1] : NULL;
+}
+
+/* The first message after that sequence. */
+static uint32_t after_sequence(const struct praas_mailbox *m, uint64_t after)
+{
+	uint32_t i = m->first;
+
+	/* Where the last list stopped is where the next one goes on, as a rule. */
+	if (after && after == m->listed && m->mails[m->listed_at - 1].sequence == after)
+		return m->mails[m->listed_at - 1].next;
+	while (i && m->mails[i - 1].sequence <= after)
+		i = m->mails[i - 1].next;
+	return i;
+}
+
+void praas_mailbox_list(struct praas_mailbox *m, const char *prefix, uint32_t prefix_bytes,
+			uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
+			uint64_t *ret_bytes, uint64_t *ret_count)
+{
+	uint64_t at = 0;
+	uint64_t count = 0;
+
+	for (uint32_t i = after_sequence(m, after); i; i = m->mails[i - 1].next) {
+		const struct praas_mail *mail = &m->mails[i - 1];
+		const struct praas_mail_key *k = &m->by_key[mail->key - 1];
+		const char *key = praas_keys_at(&m->keys, k->cell);
+		uint64_t bytes = RECORD_HEAD + praas_align_up(k->key_bytes, 8);
+		uint64_t words[4] = { mail->sequence, mail->source, mail->value.bytes,
+				      k->key_bytes };
+
+		if (k->key_bytes < prefix_bytes || memcmp(key, prefix, prefix_bytes) != 0)
+			continue;
+		if (bytes > bytes_max - at)
+			break;
+		memcpy(ret_data + at, words, sizeof(words));
+		/* Cells are zero-padded to a multiple of 8. */
+		memcpy(ret_data + at + RECORD_HEAD, key, bytes - RECORD_HEAD);
+		at += bytes;
+		count++;
+		m->listed = mail->sequence;
+		m->listed_at = i;
+	}
+	*ret_bytes = at;
+	*ret_count = count;
+}
+
+int praas_mailbox_each(struct praas_mailbox *m,
+		       int (*fn)(void *user, struct praas_mail *mail, const char *key,
+				 uint32_t key_bytes),
+		       void *user)
+{
+	for (uint32_t i = m->first; i != 0; i = m->mails[i - 1].next) {
+		const struct praas_mail_key *k = &m->by_key[m->mails[i - 1].key - 1];
+		int rc = fn(user, &m->mails[i - 1], praas_keys_at(&m->keys, k->cell),
+			    k->key_bytes);
+
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Messages in the name of functions and clients: checks around the mailbox, and the time-outs of
+ * those who wait.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/process_private.h"
+
+/* A wait is over: out of its queue and its timer, not yet told. */
+static void wait_leave(struct praas_process *p, struct praas_fn_wait *wait)
+{
+	praas_timers_remove(&p->timers, &wait->timer);
+	if (wait->queue == 0)
+		return;
+	if (wait->kind == PRAAS_WAIT_RECV)
+		praas_mailbox_wait_remove(&p->mailbox, wait);
+	else
+		praas_state_wait_remove(&p->state, wait);
+}
+
+void praas_process_fn_wait_cancel(struct praas_process *p, struct praas_fn_wait *wait)
+{
+	wait_leave(p, wait);
+}
+
+void praas_process_wait_over(struct praas_fn_wait *wait, int rc)
+{
+	praas_timers_remove(&wait->process->timers, &wait->timer);
+	wait->done(wait, rc);
+}
+
+void praas_process_wait_due(struct praas_process *p, struct praas_fn_wait *wait)
+{
+	wait_leave(p, wait);
+	wait->done(wait, -EAGAIN);
+}
+
+int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait, uint32_t kind)
+{
+	wait->kind = kind;
+	wait->process = p;
+	wait->timer = (struct praas_timer){ .deadline_ns = wait->deadline_ns,
+					    .kind = PRAAS_TIMER_WAIT };
+	if (wait->deadline_ns >= PRAAS_DEADLINE_NEVER)
+		return 0;
+	return praas_timers_put(&p->timers, &wait->timer);
+}
+
+void praas_process_waits_end(struct praas_process *p, int rc)
+{
+	struct praas_fn_wait *wait;
+
+	/* done() may start a new wait; while the gate is closed there is none. */
+	while ((wait = p->mailbox.waits) || (wait = p->state.waits)) {
+		wait_leave(p, wait);
+		wait->done(wait, rc);
+	}
+}
+
+int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
+			      uint32_t key_bytes, struct praas_value *value,
+			      uint64_t *ret_sequence)
+{
+	struct praas_fn_wait *wait;
+	int rc;
+
+	if (praas_key_check(key, key_bytes) != 0)
+		return -EINVAL;
+	if (value->bytes > p->config.bytes_max)
+		return -EMSGSIZE;
+	rc = praas_mailbox_put(&p->mailbox, source, key, key_bytes, 0, value, &wait);
+	if (rc != 0)
+		return rc;
+	p->activity++;
+	p->stats.messages_in++;
+	if (ret_sequence)
+		*ret_sequence = p->mailbox.sequence;
+	if (!wait)
+		return 0;
+	p->stats.messages_out++;
+	praas_timers_remove(&p->timers, &wait->timer);
+	wait->done(wait, 0);
+	return 0;
+}
+
+int praas_process_fn_send(struct praas_process *p, uint64_t destination, const char *key,
+			  uint32_t key_bytes, struct praas_value *value,
+			  uint64_t *ret_sequence)
+{
+	if (destination != PRAAS_SELF && destination != p->config.pid)
+		return -ENOENT;
+	/* Functions that still run may write to themselves while the gate is closed: what they
+	 * send is in the snapshot. */
+	return praas_process_message_put(p, p->config.pid, key, key_bytes, value, ret_sequence);
+}
+
+int praas_process_fn_recv(struct praas_process *p, uint64_t source, const char *key,
+			  uint32_t key_bytes, struct praas_fn_wait *wait)
+{
+	int rc;
+
+	if (praas_key_check(key, key_bytes) != 0)
+		return -EINVAL;
+	source = source == PRAAS_SELF ? p->config.pid : source;
+	wait->queue = 0;
+	wait->timer.position = 0;
+	rc = praas_mailbox_take(&p->mailbox, source, key, key_bytes, &wait->message);
+	if (rc == 0) {
+		p->activity++;
+		p->stats.messages_out++;
+		return 0;
+	}
+	if (wait->deadline_ns == 0 || (wait->deadline_ns < PRAAS_DEADLINE_NEVER &&
+				       wait->deadline_ns <= praas_now_ns()))
+		return -EAGAIN;
+	if (!p->open)
+		return -ESHUTDOWN;
+	rc = praas_mailbox_wait(&p->mailbox, source, key, key_bytes, wait);
+	if (rc != 0)
+		return rc;
+	rc = praas_process_wait_arm(p, wait, PRAAS_WAIT_RECV);
+	if (rc != 0) {
+		praas_mailbox_wait_remove(&p->mailbox, wait);
+		return rc;
+	}
+	return -EINPROGRESS;
+}
+
+int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *key,
+			  uint32_t key_bytes, struct praas_message *ret_message)
+{
+	const struct praas_mail *mail;
+
+	if (praas_key_check(key, key_bytes) != 0)
+		return -EINVAL;
+	mail = praas_mailbox_peek(&p->mailbox, source == PRAAS_SELF ? p->config.pid : source, key,
+				  key_bytes);
+	if (!mail)
+		return -EAGAIN;
+	*ret_message = (struct praas_message){ .source = mail->source,
+					       .sequence = mail->sequence,
+					       .value = mail->value };
+	return 0;
+}
+
+int praas_process_fn_list(struct praas_process *p, const char *prefix, uint32_t prefix_bytes,
+			  uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
+			  uint64_t *ret_bytes, uint64_t *ret_count)
+{
+	if (prefix_bytes > PRAAS_KEY_MAX)
+		return -EINVAL;
+	praas_mailbox_list(&p->mailbox, prefix, prefix_bytes, after, ret_data, bytes_max,
+			   ret_bytes, ret_count);
+	return 0;
+}

@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What clients ask beside invocations: messages and state, each answered with one REPLY
+ * (docs/dataplane.md). Clients that wait in RECV stand in a fixed table.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/process_private.h"
+
+static struct praas_frame reply_head(const struct praas_buf *request, uint64_t aux)
+{
+	return (struct praas_frame){ .kind = PRAAS_FRAME_REPLY,
+				     .id = request->head.id,
+				     .aux = aux };
+}
+
+/* The end of a request: refused with rc's status, or answered with aux alone. */
+static void finish(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf,
+		   int rc, uint64_t aux)
+{
+	struct praas_frame head = reply_head(buf, aux);
+
+	if (rc != 0) {
+		if (rc == -ENOBUFS || rc == -EBUSY)
+			aux = PRAAS_RETRY_AFTER_NS;
+		praas_reply_refuse(p, conn, buf, praas_status_of(rc), aux);
+		return;
+	}
+	if (!(buf->head.flags & PRAAS_FRAME_ONE_WAY))
+		praas_reply_send(p, conn, &head, NULL);
+	praas_buf_release(buf);
+}
+
+/* ---- messages ---- */
+
+static void on_send(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+{
+	struct praas_frame head = buf->head;
+	struct praas_value value;
+	char key[PRAAS_KEY_MAX + 1];
+	uint64_t sequence = 0;
+	int32_t status = praas_route_check(p, head.epoch);
+	int rc;
+
+	if (status != 0) {
+		praas_reply_refuse(p, conn, buf, status, 0);
+		return;
+	}
+	if (head.aux != PRAAS_SELF && head.aux != p->config.pid) {
+		finish(p, conn, buf, -ENOENT, 0);
+		return;
+	}
+	memcpy(key, buf->key, (size_t)head.key_bytes + 1);
+	rc = praas_process_value_from_buf(p, buf, &value);
+	if (rc != 0) {
+		finish(p, conn, buf, rc, 0);
+		return;
+	}
+	/* The buffer is gone: what the answer needs is in head. */
+	rc = praas_process_message_put(p, conn->peer_source, key, head.key_bytes, &value,
+				       &sequence);
+	if (rc != 0)
+		praas_value_release(&value);
+	if (head.flags & PRAAS_FRAME_ONE_WAY)
+		return;
+	head = (struct praas_frame){ .kind = PRAAS_FRAME_REPLY, .id = head.id };
+	head.status = praas_status_of(rc);
+	head.aux = rc == 0 ? sequence : rc == -ENOBUFS ? PRAAS_RETRY_AFTER_NS : 0;
+	praas_reply_send(p, conn, &head, NULL);
+}
+
+static void receiver_free(struct praas_process *p, struct praas_receiver *r)
+{
+	r->conn = NULL;
+	r->next = p->receivers_free;
+	p->receivers_free = r;
+}
+
+/* A message that cannot be handed over goes back to where it was: it is the newest. */
+static void put_back(struct praas_process *p, struct praas_receiver *r)
+{
+	struct praas_message *m = &r->wait.message;
+	struct praas_fn_wait *none;
+
+	if (praas_mailbox_put(&p->mailbox, m->source, r->key, r->key_bytes, m->sequence,
+			      &m->value, &none) != 0)
+		praas_value_release(&m->value);
+	else if (none)
+		none->done(none, 0);
+}
+
+/* A client's RECV has come to its end. */
+static void on_received(struct praas_fn_wait *wait, int rc)
+{
+	struct praas_receiver *r = wait->user;
+	struct praas_process *p = r->process;
+	struct praas_message *m = &wait->message;
+	struct praas_frame head = { .kind = PRAAS_FRAME_REPLY,
+				    .id = r->id,
+				    .status = praas_status_of(rc) };
+	struct praas_conn *conn = r->conn;
+
+	if (rc == 0) {
+		head.aux = m->source;
+		if (praas_reply_copy(p, conn, &head, m->value.data, m->value.bytes) == 0) {
+			praas_value_release(&m->value);
+			receiver_free(p, r);
+			return;
+		}
+		put_back(p, r);
+		head.status = PRAAS_OVERLOADED;
+		head.aux = PRAAS_RETRY_AFTER_NS;
+	}
+	receiver_free(p, r);
+	praas_reply_send(p, conn, &head, NULL);
+}
+
+/* Copies the oldest match into an answer. -EAGAIN none; -ENOBUFS no memory for the answer. */
+static int answer_peek(struct praas_process *p, struct praas_conn *conn,
+		       const struct praas_buf *buf)
+{
+	struct praas_frame head;
+	struct praas_message m;
+	int rc = praas_process_fn_peek(p, buf->head.aux, buf->key, buf->head.key_bytes, &m);
+
+	if (rc != 0)
+		return rc;
+	head = reply_head(buf, m.source);
+	return praas_reply_copy(p, conn, &head, m.value.data, m.value.bytes);
+}
+
+static void on_peek(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+{
+	int rc = answer_peek(p, conn, buf);
+
+	if (rc != 0)
+		finish(p, conn, buf, rc, 0);
+	else
+		praas_buf_release(buf);
+}
+
+static int wait_for(struct praas_process *p, struct praas_conn *conn,
+		    const struct praas_buf *buf)
+{
+	struct praas_receiver *r = p->receivers_free;
+	int rc;
+
+	if (!r)
+		return -ENOBUFS;
+	r->conn = conn;
+	r->process = p;
+	r->id = buf->head.id;
+	r->key_bytes = buf->head.key_bytes;
+	memcpy(r->key, buf->key, (size_t)r->key_bytes + 1);
+	r->wait = (struct praas_fn_wait){ .done = on_received,
+					  .user = r,
+					  .deadline_ns = buf->head.deadline_ns };
+	rc = praas_process_fn_recv(p, buf->head.aux, r->key, r->key_bytes, &r->wait);
+	if (rc == -EINPROGRESS)
+		p->receivers_free = r->next;
+	else
+		r->conn = NULL;
+	return rc;
+}
+
+static void on_recv(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+{
+	struct praas_message m;
+	int32_t status = praas_route_check(p, buf->head.epoch);
+	uint64_t source = buf->head.aux == PRAAS_SELF ? p->config.pid : buf->head.aux;
+	int rc;
+
+	if (status != 0) {
+		praas_reply_refuse(p, conn, buf, status, 0);
+		return;
+	}
+	if (buf->head.id == 0 || (buf->head.flags & PRAAS_FRAME_ONE_WAY)) {
+		finish(p, conn, buf, -EINVAL, 0);
+		return;
+	}
+	/* The answer first, then the message goes: it is not lost when there is no memory. */
+	rc = answer_peek(p, conn, buf);
+	if (rc == 0) {
+		if (praas_mailbox_take(&p->mailbox, source, buf->key, buf->head.key_bytes,
+				       &m) == 0)
+			praas_value_release(&m.value);
+		p->stats.messages_out++;
+		p->activity++;
+		praas_buf_release(buf);
+		return;
+	}
+	if (rc == -EAGAIN)
+		rc = wait_for(p, conn, buf);
+	if (rc == -EINPROGRESS)
+		praas_buf_release(buf);
+	else
+		finish(p, conn, buf, rc, 0);
+}
+
+bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn, uint64_t id)
+{
+	for (uint32_t i = 0; i < p->config.receivers_max; i++) {
+		struct praas_receiver *r = &p->receivers[i];
+
+		if (r->conn != conn || r->id != id)
+			continue;
+		praas_process_fn_wait_cancel(p, &r->wait);
+		on_received(&r->wait, -ECANCELED);
+		return true;
+	}
+	return false;
+}
+
+void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn *conn)
+{
+	for (uint32_t i = 0; i < p->config.receivers_max; i++) {
+		struct praas_receiver *r = &p->receivers[i];
+
+		if (r->conn != conn)
+			continue;
+		praas_process_fn_wait_cancel(p, &r->wait);
+		receiver_free(p, r);
+	}
+}
+
+int praas_requests_init(struct praas_process *p)
+{
+	p->receivers = calloc(p->config.receivers_max, sizeof(*p->receivers));
+	if (!p->receivers)
+		return -ENOMEM;
+	for (uint32_t i = p->config.receivers_max; i-- > 0;)
+		receiver_free(p, &p->receivers[i]);
+	return 0;
+}
+
+/* ---- lists ---- */
+
+static void on_list(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+{
+	struct praas_frame head = reply_head(buf, 0);
+	struct praas_buf *reply = NULL;
+	uint64_t bytes = 0;
+	int rc = conn->ops->alloc(conn, PRAAS_LIST_BYTES_MAX, &reply);
+
+	if (rc == 0 && buf->head.kind == PRAAS_FRAME_LIST)
+		rc = praas_process_fn_list(p, buf->key, buf->head.key_bytes, buf->head.aux,
+					   reply->data, PRAAS_LIST_BYTES_MAX, &bytes, &head.aux);
+	else if (rc == 0)
+		rc = praas_process_fn_state_list(p, buf->key, buf->head.key_bytes,
+						 (const char *)buf->data,
+						 (uint32_t)praas_min_u64(buf->head.bytes,
+									 PRAAS_KEY_MAX + 1),
+						 reply->data, PRAAS_LIST_BYTES_MAX, &bytes,
+						 &head.aux);
+	if (rc != 0) {
+		praas_buf_release(reply);
+		finish(p, conn, buf, rc, 0);
+		return;
+	}
+	praas_buf_release(buf);
+	reply->head.bytes = bytes;
+	praas_reply_send(p, conn, &head, reply);
+}
+
+/* ---- state ---- */
+
+static void on_state_get(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+{
+	const struct praas_value *value;
+	struct praas_frame head = reply_head(buf, 0);
+	int rc = praas_process_fn_state_get(p, buf->key, buf->head.key_bytes, &value, &head.aux);
+
+	if (rc == 0)
+		rc = praas_reply_copy(p, conn, &head, value->data, value->bytes);
+	if (rc != 0)
+		finish(p, conn, buf, rc, 0);
+	else
+		praas_buf_release(buf);
+}
+
+static void on_state_write(struct praas_process *p, struct praas_conn *conn,
+			   struct praas_buf *buf)
+{
+	struct praas_state_write *w = &p->client_write;
+	struct praas_frame head = buf->head;
+	struct praas_frame answer = { .kind = PRAAS_FRAME_REPLY, .id = head.id };
+	int32_t status = praas_route_check(p, head.epoch);
+	uint64_t version = 0;
+	int rc = 0;
+
+	if (status != 0) {
+		praas_reply_refuse(p, conn, buf, status, 0);
+		return;
+	}
+	w->erase = head.kind == PRAAS_FRAME_STATE_DELETE;
+	w->expect = head.aux;
+	w->key_bytes = head.key_bytes;
+	memcpy(w->key, buf->key, (size_t)head.key_bytes + 1);
+	w->value = (struct praas_value){ 0 };
+	if (w->erase)
+		praas_buf_release(buf);
+	else
+		rc = praas_process_value_from_buf(p, buf, &w->value);
+	if (rc != 0) {
+		finish(p, conn, buf, rc, 0);
+		return;
+	}
+	rc = praas_process_fn_commit(p, w, 1, &version);
+	if (rc != 0)
+		praas_value_release(&w->value);
+	if (head.flags & PRAAS_FRAME_ONE_WAY)
+		return;
+	answer.status = praas_status_of(rc);
+	answer.aux = rc == -ENOBUFS || rc == -EBUSY ? PRAAS_RETRY_AFTER_NS : version;
+	praas_reply_send(p, conn, &answer, NULL);
+}
+
+bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
+			  struct praas_buf *buf)
+{
+	switch (buf->head.kind) {
+	case PRAAS_FRAME_SEND:
+		on_send(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_RECV:
+		on_recv(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_PEEK:
+		on_peek(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_LIST:
+	case PRAAS_FRAME_STATE_LIST:
+		on_list(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_STATE_GET:
+		on_state_get(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_STATE_PUT:
+	case PRAAS_FRAME_STATE_DELETE:
+		on_state_write(p, conn, buf);
+		return true;
+	default:
+		return false;
+	}
+}
