@@ -54,6 +54,11 @@ static void read_places(struct praas_json_reader *r, struct praas_config *c)
 	copy(r, "code", c->code, sizeof(c->code));
 	if (!praas_json_failed(r) && c->code[0] != '/')
 		praas_json_fail(r, "code", "must be an absolute path");
+	(void)snprintf(c->worker, sizeof(c->worker), "%s",
+		       praas_json_string(r, "worker", sizeof(c->worker) - 1,
+					 "")); /* the reader has checked its length */
+	if (c->worker[0] != '\0' && c->worker[0] != '/')
+		praas_json_fail(r, "worker", "must be an absolute path");
 }
 
 static void read_listen(struct praas_json_reader *r, struct praas_config *c)
@@ -102,7 +107,7 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 	c->memory_bytes = praas_json_number_or(r, "memory_bytes", PRAAS_MEMORY_BYTES_MIN,
 					       PRAAS_MEMORY_BYTES_MAX, 256ull << 20);
 	c->vcpu_milli =
-		(uint32_t)praas_json_number_or(r, "vcpu_milli", 1, 1024u * 1000u, 1000);
+		(uint32_t)praas_json_number_or(r, "vcpu_milli", 0, 1024u * 1000u, 0);
 	c->concurrency = (uint32_t)praas_json_number_or(r, "concurrency", 1,
 							PRAAS_WORKERS_MAX, 1);
 	c->bytes_max = praas_json_number_or(r, "bytes_max", 1, PRAAS_MEMORY_BYTES_MAX,

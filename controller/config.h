@@ -33,11 +33,12 @@ struct praas_config {
 	char link[PRAAS_CONFIG_PATH_MAX + 1];     /* path of the socket; "": no link (tests) */
 	char store[PRAAS_STORE_URL_MAX + 1];
 	char code[PRAAS_CONFIG_PATH_MAX + 1];
+	char worker[PRAAS_CONFIG_PATH_MAX + 1]; /* program; "": beside ours */
 	char listen[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
 	unsigned listen_count;
 	bool isolation_inline;
 	uint64_t memory_bytes;
-	uint32_t vcpu_milli;
+	uint32_t vcpu_milli; /* 0: no limit */
 	uint32_t concurrency;
 	uint64_t bytes_max;
 	enum praas_wait_mode wait;

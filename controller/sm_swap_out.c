@@ -28,6 +28,8 @@ static void put(const struct praas_swap *s, struct out *o)
 
 static void leave(struct praas_swap *s, struct out *o, int rc)
 {
+	if (s->next_final)
+		answer(o, s->next_id, rc);
 	s->phase = PRAAS_SWAP_OVER;
 	o->actions[o->count++] =
 		(struct praas_swap_action){ .kind = PRAAS_SWAP_EXIT, .rc = rc };
@@ -78,10 +80,12 @@ static void on_ask(struct praas_swap *s, struct out *o, const struct praas_swap_
 
 static void on_cancel(struct praas_swap *s, struct out *o)
 {
-	if (!s->final || s->unknown) {
+	if (s->next_final) {
 		s->next_final = false;
-		return;
+		answer(o, s->next_id, -ECANCELED);
 	}
+	if (!s->final || s->unknown)
+		return;
 	switch (s->phase) {
 	case PRAAS_SWAP_DRAINING:
 		serve(s, o, -ECANCELED);

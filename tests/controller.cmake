@@ -2,6 +2,8 @@
 praas_unit_test(slot_log praas_store)
 praas_unit_test(manifest praas_controller)
 praas_unit_test(snapshot praas_controller)
+praas_unit_test(state_machines praas_controller)
+praas_unit_test(swap_simulation praas_controller)
 
 # One suite for all stores: tests/conformance/store.c STORE.
 add_executable(conformance_store conformance/store.c)
@@ -18,4 +20,23 @@ endforeach()
 if(COMMAND praas_fuzz_target)
   praas_fuzz_target(manifest praas_controller)
   praas_fuzz_target(snapshot praas_controller)
+endif()
+
+# The real program with real functions, inline and in workers.
+if(TARGET praas-controller AND TARGET praas_client AND TARGET example_counter)
+  add_executable(e2e_controller e2e/test_controller.c)
+  praas_target(e2e_controller)
+  target_link_libraries(e2e_controller PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON praas_client
+    praas_ticket)
+  set_target_properties(e2e_controller PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+  set(isolations inline)
+  if(TARGET praas-worker)
+    list(APPEND isolations worker)
+  endif()
+  foreach(isolation ${isolations})
+    add_test(NAME e2e.controller.${isolation} COMMAND e2e_controller
+      $<TARGET_FILE:praas-controller> ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/praas-worker
+      ${PROJECT_BINARY_DIR}/examples ${isolation})
+    set_tests_properties(e2e.controller.${isolation} PROPERTIES TIMEOUT 120)
+  endforeach()
 endif()
