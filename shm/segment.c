@@ -69,11 +69,12 @@ static int map(int fd, uint64_t bytes, bool writable, uint8_t **ret_base)
 	uint64_t align = bytes >= PRAAS_SEGMENT_HUGE_BYTES ? PRAAS_SEGMENT_HUGE_BYTES
 							   : PAGE_BYTES;
 	int prot = writable ? PROT_READ | PROT_WRITE : PROT_READ;
-	uint8_t *base;
+	uint8_t *base = NULL;
 	int rc = reserve(bytes, align, &base);
 
 	if (rc != 0)
 		return rc;
+	praas_check(base != NULL);
 	if (mmap(base, bytes, prot, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
 		rc = -errno;
 		goto err_unreserve;
@@ -224,6 +225,7 @@ void praas_segment_populate(const struct praas_segment *segment)
 	/* volatile: a read whose value is not used */
 	const volatile uint8_t *page = segment->base;
 
+	praas_check(page != NULL);
 	if (madvise(segment->base, segment->bytes, advice) == 0)
 		return;
 	/* Before Linux 5.14. The pages exist (fallocate), so that a read maps them. */

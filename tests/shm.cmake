@@ -4,8 +4,10 @@ foreach(part channel counters doorbell log_ring pool ring segment)
   praas_unit_test(${part} praas_shm)
 endforeach()
 
+target_link_libraries(test_log_ring PRIVATE Threads::Threads)
+
 praas_unit_test(ring_stress praas_shm Threads::Threads)
-set_tests_properties(unit.ring_stress PROPERTIES LABELS tsan)
+set_tests_properties(unit.ring_stress unit.log_ring PROPERTIES LABELS tsan)
 if(PRAAS_SANITIZE STREQUAL "thread")
   # The orders weakened: ThreadSanitizer must object, or the test above shows nothing.
   add_executable(test_ring_weak unit/test_ring_stress.c)

@@ -2,9 +2,12 @@
 #include "shm/log_ring.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -217,6 +220,55 @@ static void test_log_random_scribbling_is_harmless(void **state)
 	assert_true(lines > 1000);
 }
 
+#define FLOOD_LINES 20000u
+
+static void *flood(void *arg)
+{
+	struct fixture *f = arg;
+	char text[80];
+
+	for (unsigned i = 0; i < FLOOD_LINES; i++) {
+		unsigned bytes = i % (sizeof(text) - 8) + 8;
+
+		memset(text, 'a' + (int)(i % 26), sizeof(text));
+		(void)snprintf(text, 8, "%07u", i);
+		text[7] = ' ';
+		if (praas_log_write(&f->tx, PRAAS_LOG_INFO, text, bytes) != 0)
+			(void)sched_yield();
+	}
+	return NULL;
+}
+
+/* A writer that never waits and a reader at the same time: lines come whole and in order, and
+ * those that do not are counted. */
+static void test_log_two_threads(void **state)
+{
+	struct fixture *f = *state;
+	unsigned lines = 0, last = 0;
+	pthread_t writer;
+
+	assert_int_equal(pthread_create(&writer, NULL, flood, f), 0);
+	while (lines + f->rx.dropped < FLOOD_LINES) {
+		int rc = praas_log_read(&f->rx, &f->line);
+		unsigned i;
+
+		if (rc != 0) {
+			assert_int_equal(rc, -EAGAIN);
+			(void)sched_yield();
+			continue;
+		}
+		i = (unsigned)strtoul(f->line.text, NULL, 10);
+		assert_true(lines == 0 || i > last);
+		assert_int_equal(f->line.bytes, i % 72 + 8);
+		for (unsigned at = 8; at < f->line.bytes; at++)
+			assert_int_equal(f->line.text[at], 'a' + (int)(i % 26));
+		last = i;
+		lines++;
+	}
+	assert_int_equal(pthread_join(writer, NULL), 0);
+	assert_true(lines > 0);
+}
+
 /* A ring needs its minimum and its segment. */
 static void test_log_init_refuses_sizes(void **state)
 {
@@ -246,6 +298,7 @@ int main(void)
 		TEST(test_log_hostile_dropped_only_grows),
 		TEST(test_log_impossible_tail_drops),
 		TEST(test_log_random_scribbling_is_harmless),
+		TEST(test_log_two_threads),
 		TEST(test_log_init_refuses_sizes),
 	};
 
