@@ -18,9 +18,11 @@
 #include <stdint.h>
 
 #include "dataplane/executor.h"
+#include "dataplane/process.h"
 #include "dataplane/worker_proto.h"
 #include "shm/doorbell.h"
 #include "shm/segment.h"
+#include "transport/shm_direct.h"
 #include "transport/transport.h"
 
 /* How a worker ended. */
@@ -60,6 +62,8 @@ struct praas_worker_executor_config {
 	uint32_t budget;                       /* descriptors per worker and turn; 0: 64 */
 	const struct praas_worker_host_ops *host;
 	void *host_user;
+	praas_log_fn log; /* lines of functions; NULL: dropped */
+	void *log_user;
 };
 
 /* The first poll (it has a process then) begins to start the workers; praas_worker_executor_ready()
@@ -84,12 +88,13 @@ int praas_worker_executor_segment_add(struct praas_executor *ex, uint32_t id, ui
 void praas_worker_executor_segment_remove(struct praas_executor *ex, uint32_t id);
 
 /**
- * Give a worker a direct client. fds: client segment (read-only), reply segment (writable), the
- * client's eventfd; borrowed for the call. A worker that dies loses its clients: detached() is called.
+ * Give a worker a direct client (struct praas_shm_grant). fds are borrowed for the call. A worker
+ * that dies loses its clients: detached() is called.
  * 0; -EAGAIN not ready now; -EBUSY client has one there already.
  */
 int praas_worker_executor_attach(struct praas_executor *ex, uint32_t worker,
-				 const struct praas_worker_attach *attach, const int fds[3]);
+				 const struct praas_direct_attach *attach,
+				 const int fds[PRAAS_DIRECT_FDS]);
 /* Take it back. detached() is called when the worker has confirmed, or died. 0; -ENOENT. */
 int praas_worker_executor_detach(struct praas_executor *ex, uint32_t worker, uint32_t client);
 /* Who is told that a direct client's memory is out of use by that worker. crashed: it died. */
@@ -97,10 +102,6 @@ void praas_worker_executor_on_detached(struct praas_executor *ex,
 				       void (*fn)(void *user, uint32_t worker,
 						  uint32_t client, bool crashed),
 				       void *user);
-/* The worker's eventfd, for the client to ring. Borrowed; -EAGAIN not ready. And its arena is not
- * the client's business. */
-int praas_worker_executor_worker_event_fd(const struct praas_executor *ex, uint32_t worker);
-
 struct praas_worker_executor_stats {
 	uint64_t started, deaths, crashes, ooms, hangs, violations; /* workers */
 	uint64_t calls, direct_calls, nested_calls, busy_ns; /* as the workers tell */

@@ -5,9 +5,10 @@
  *
  * Segments of a process, as a worker sees them (id → what, writer):
  *   1           pool     received payloads, state index         controller
- *   2           control  the controller's blocks, one a worker  controller
- *   16 + w + 32 k  arena worker w's block and buffers           worker w, in its (k mod 127)th life
- *   0x1000 + n  client and big-payload segments                 as announced
+ *   2           control  the controller's block for this worker controller
+ *   16 … 0xfff       arenas (block for the controller, buffers) and   the worker it was made for
+ *                    big buffers of workers; a worker that starts again gets a new id
+ *   0x1000 … 0xffff  clients and big payloads                         as announced
  * Worker w maps 1, 2 and every arena read-only but its own.
  *
  * Ring descriptors are frames (transport/frame.h) whose kind is one of enum praas_frame_kind
@@ -27,12 +28,13 @@
 
 #define PRAAS_SEGMENT_POOL 1u
 #define PRAAS_SEGMENT_CONTROL 2u
-#define PRAAS_SEGMENT_ARENA 16u /* + worker index */
+#define PRAAS_SEGMENT_ARENA 16u /* the first of them */
 #define PRAAS_SEGMENT_DYNAMIC 0x1000u
 #define PRAAS_WORKERS_MAX 32u
 
 /* Worker → controller unless said otherwise. Each that wants an answer gets a
- * PRAAS_FRAME_REPLY with the same id, status 0 or an enum praas_status, aux and payload by kind.
+ * PRAAS_FRAME_REPLY with the same id, status 0 or a negative errno as dataplane/process_fn.h has them,
+ * aux and payload by kind.
  * Kinds shared with the wire keep their numbers:
  *   INVOKE  c→w: run this. id, function, deadline; aux = source; status = number of inputs: 1, the
  *           payload; more, in struct praas_worker_call. key_bytes and flag TRACE: key and trace are
@@ -40,8 +42,8 @@
  *   RESULT  both ways; aux = run time in ns.
  *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
  *           has aux = source and, as its deadline_ns, the message's sequence.
- *   STATE_GET, STATE_LIST: as on the wire (the index is read without; these are for what is not
- *           in it). A payload or key of a request is copied or taken over when it is popped.
+ *   STATE_LIST  as on the wire (single objects are read from the index, without a message).
+ * A payload or key of a request is copied or taken over when it is popped.
  * A payload in the worker's arena that a request or result names is lent to the controller, which
  * gives it back by the return ring. Payloads that the controller names to the worker are lent until
  * the invocation ends, or until the worker returns segment << 48 | offset. */
@@ -57,7 +59,9 @@ enum praas_worker_kind {
 	 * lease kept. */
 	PRAAS_WORKER_UPDATE_COMMIT = 42,
 	PRAAS_WORKER_MEMBER = 43,       /* key = name. Reply aux = pid */
-	PRAAS_WORKER_SEGMENT = 44,      /* wants a big buffer of aux bytes; comes by the socket */
+	/* aux = bytes: wants a big buffer, a segment of its own that it may write. It comes by the
+	 * socket, before the reply, whose aux is its id. Lent and given back as offset 0 of it. */
+	PRAAS_WORKER_SEGMENT = 44,
 	PRAAS_WORKER_READY = 45,        /* library loaded, sandbox closed, rings polled; payload: the
 					 * active layers of the sandbox, words parted by blanks */
 	PRAAS_WORKER_DETACHED = 46,     /* aux = client: nothing of it is touched any more */
@@ -74,8 +78,8 @@ static inline uint64_t praas_worker_keys_bytes(uint32_t ring_slots)
 	return praas_align_up(2u * (uint64_t)ring_slots * PRAAS_WORKER_KEY_STRIDE, 4096);
 }
 
-/* What does not fit a descriptor of c→w INVOKE; one a worker, in the buffer area of the control
- * segment at worker * PRAAS_WORKER_CALL_BYTES; written while the worker is idle. */
+/* What does not fit a descriptor of c→w INVOKE: at the start of the buffer area of the control
+ * segment; written while the worker is idle. */
 struct praas_worker_input {
 	uint64_t offset, bytes;
 	uint64_t source, sequence;
@@ -91,13 +95,13 @@ struct praas_worker_call {
 
 _Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES, "three pages");
 
-/* At offset 128 of the control segment, one a worker: the controller's words for it. */
+/* At offset 128 of the control segment: the controller's words for the worker. */
 struct praas_worker_order {
 	alignas(64) _Atomic uint64_t cancel; /* dispatches up to this one are given up */
 	_Atomic uint64_t recalls;            /* leases wanted back, ever */
 	uint64_t pad[6];
 };
-_Static_assert(128 + sizeof(struct praas_worker_order) * PRAAS_WORKERS_MAX <= 4096, "header page");
+_Static_assert(sizeof(struct praas_worker_order) == 64, "shared layout");
 
 /* At offset 128 of each arena: what its worker tells without a message. */
 struct praas_worker_line {
@@ -130,18 +134,19 @@ _Static_assert(sizeof(struct praas_commit_record) == 288, "shared layout");
 /* Messages on the control socket (SOCK_SEQPACKET, created by the controller, inherited as
  * PRAAS_WORKER_SOCKET_FD). Descriptors travel as SCM_RIGHTS in the order named. */
 #define PRAAS_WORKER_SOCKET_FD 3
+#define PRAAS_WORKER_WAKE_FD 4 /* where the worker keeps its end of the wake socket */
 
 enum praas_worker_msg_kind {
 	PRAAS_WORKER_MSG_START = 1,   /* c→w: struct praas_worker_start; fds: pool (ro), control
-				       * (ro), own arena (rw), eventfds: controller's, own;
-				       * log ring segment (rw) */
+				       * (ro), own arena (rw), log ring segment (rw), wake socket.
+				       * (Not eventfds: their flags would be shared with a hostile peer.) */
 	PRAAS_WORKER_MSG_FUNCTION,    /* c→w: struct praas_worker_function, one per function */
 	PRAAS_WORKER_MSG_GO,          /* c→w: all said; load, close the sandbox, answer READY */
 	PRAAS_WORKER_MSG_SEGMENT,     /* c→w: struct praas_worker_segment; fd */
 	PRAAS_WORKER_MSG_UNMAP,       /* c→w: struct praas_worker_segment (id only) */
-	PRAAS_WORKER_MSG_ATTACH,      /* c→w: struct praas_worker_attach: a direct client; fds:
-				       * client segment (ro), reply segment (rw), client's eventfd */
-	PRAAS_WORKER_MSG_DETACH,      /* c→w: struct praas_worker_attach (client only): revoked */
+	PRAAS_WORKER_MSG_ATTACH,      /* c→w: struct praas_direct_attach (transport/shm_direct.h): a
+				       * direct client; fds as PRAAS_DIRECT_FDS says */
+	PRAAS_WORKER_MSG_DETACH,      /* c→w: struct praas_worker_detach: revoked */
 	PRAAS_WORKER_MSG_FAILED,      /* w→c: text: could not start; it exits */
 	PRAAS_WORKER_MSG_STOP         /* c→w: leave when idle */
 };
@@ -179,20 +184,15 @@ struct praas_worker_function {
 	uint32_t concurrency; /* enum praas_concurrency */
 };
 
+struct praas_worker_detach {
+	uint32_t client;
+	uint32_t pad;
+};
+
 struct praas_worker_segment {
 	uint32_t id;
 	uint32_t writable;
 	uint64_t bytes;
-};
-
-struct praas_worker_attach {
-	uint32_t client;                      /* number of the direct client, 0 … 63 */
-	uint32_t block;                       /* this worker's block in the client's segment */
-	uint64_t source;                      /* identity to stamp on its calls */
-	uint64_t bytes_max;
-	struct praas_channel_geometry client_geometry;
-	struct praas_channel_geometry reply_geometry; /* of the segment that we write for it */
-	uint32_t client_segment, reply_segment; /* ids */
 };
 
 #endif

@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One invocation from its descriptor to its result, and the loop around.
+ */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "controller/worker/worker.h"
+
+#define EXIT_PROTOCOL 3
+
+_Noreturn void worker_fatal(struct worker *w, const char *text)
+{
+	/* When the controller stopped or is gone this is the orderly end. */
+	if (w->end.stopped)
+		_exit(0);
+	praas_worker_end_failed(text);
+	_exit(EXIT_PROTOCOL);
+}
+
+uint64_t worker_ticks(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#else
+	return praas_now_ns();
+#endif
+}
+
+void worker_clock_start(struct worker *w)
+{
+	w->tsc_start = worker_ticks();
+	w->ns_start = praas_now_ns();
+	w->ns_per_tick = 1.0;
+}
+
+/* The longer ago the start is, the better the rate is known. Called when there is time. */
+static void clock_learn(struct worker *w)
+{
+	uint64_t ticks = worker_ticks() - w->tsc_start;
+	uint64_t ns = praas_now_ns() - w->ns_start;
+
+	if (ticks != 0 && ns != 0)
+		w->ns_per_tick = (double)ns / (double)ticks;
+}
+
+static void tell_counters(struct worker *w)
+{
+	struct praas_worker_line *line = w->end.line;
+
+	atomic_store_explicit(&line->calls, w->runs, memory_order_relaxed);
+	atomic_store_explicit(&line->direct_calls, w->direct_runs, memory_order_relaxed);
+	atomic_store_explicit(&line->nested_calls, w->nested_runs, memory_order_relaxed);
+	atomic_store_explicit(&line->busy_ns, w->busy_ns, memory_order_relaxed);
+	atomic_store_explicit(&line->copies, w->copies, memory_order_relaxed);
+}
+
+static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
+{
+	ctx->worker = w;
+	ctx->depth = depth;
+	ctx->direct = NULL;
+	ctx->out = (struct output){ 0 };
+	ctx->dispatch = 0;
+	ctx->inputs = NULL;
+	ctx->writes = w->writes[depth];
+	ctx->writes_count = 0;
+	ctx->owned_from = w->owned_count;
+	for (uint32_t i = 0; i < UPDATES_MAX; i++)
+		ctx->updates[i].token = 0;
+	ctx->text[0] = '\0';
+	ctx->head.ops = &worker_function_ops;
+	memset(&ctx->head.info, 0, sizeof(ctx->head.info));
+	ctx->head.info.pid = w->end.start.pid;
+	ctx->head.info.epoch = w->end.start.epoch;
+	ctx->head.info.inputs = 1;
+	ctx->head.info.key = "";
+}
+
+static void set_trace(struct praas_call_info *info, const uint8_t *trace)
+{
+	memcpy(info->trace_id, trace, sizeof(info->trace_id));
+	memcpy(info->span_id, trace + sizeof(info->trace_id), sizeof(info->span_id));
+}
+
+static int32_t commit_status(int rc)
+{
+	switch (rc) {
+	case 0:
+		return PRAAS_OK;
+	case -ESTALE:
+		return PRAAS_CONFLICT;
+	case -EMSGSIZE:
+		return PRAAS_TOO_LARGE;
+	case -ENOENT:
+		return PRAAS_NOT_FOUND;
+	case -ENOSPC:
+	case -ENOBUFS:
+	case -ENOMEM:
+		return PRAAS_NO_MEMORY;
+	default:
+		return PRAAS_INTERNAL;
+	}
+}
+
+/* The function, and what has to be settled before its result counts. One-way commit: by the
+ * controller's path, where the result is checked with it. Returns the status. */
+static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way, uint64_t *ret_ns)
+{
+	struct worker *w = ctx->worker;
+	uint64_t start = worker_ticks();
+	int32_t status = w->entries[function](&ctx->head);
+
+	*ret_ns = (uint64_t)((double)(worker_ticks() - start) * w->ns_per_tick);
+	ctx_calls_end(ctx);
+	ctx_updates_end(ctx);
+	/* Numbers below zero are ours alone: a negative errno passed on is made a code. */
+	if (praas_unlikely(status < 0))
+		status = status == INT32_MIN ? INT32_MAX : -status;
+	if (status != 0)
+		ctx_writes_drop(ctx);
+	else if (ctx->writes_count != 0)
+		status = commit_status(ctx_commit(ctx, one_way));
+	return status;
+}
+
+/* ---- asked for by the controller ---- */
+
+static void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
+{
+	struct worker *w = ctx->worker;
+	struct output *out = &ctx->out;
+	struct praas_frame f = { .kind = PRAAS_FRAME_RESULT,
+				 .id = ctx->head.info.id,
+				 .status = status,
+				 .bytes = status == 0 ? out->bytes : 0,
+				 .aux = run_ns };
+	uint32_t segment = (uint32_t)out->segment;
+	uint64_t offset = out->offset;
+	struct praas_worker_buffer text;
+
+	if (status != 0 && out->buffer.segment != 0)
+		praas_worker_end_drop(&w->end, &out->buffer);
+	if (status != 0 && ctx->text[0] &&
+	    praas_worker_end_alloc(&w->end, sizeof(ctx->text), &text) == 0) {
+		f.bytes = strlen(ctx->text) + 1;
+		memcpy(text.data, ctx->text, f.bytes);
+		segment = text.segment;
+		offset = text.offset;
+	}
+	if (f.bytes == 0) {
+		if (status == 0 && out->buffer.segment != 0)
+			praas_worker_end_drop(&w->end, &out->buffer);
+		segment = 0;
+	}
+	if (praas_worker_end_push(&w->end, &f, NULL, segment, offset) != 0)
+		worker_fatal(w, "cannot push a result");
+}
+
+static void run_frame(struct worker *w, const struct praas_worker_frame *frame)
+{
+	static struct ctx ctx; /* one at a time; large */
+	const struct praas_frame *f = &frame->head;
+	const struct praas_worker_call *call = w->end.call;
+	uint64_t run_ns = 0;
+	int32_t status;
+
+	ctx_begin(w, &ctx, 0);
+	ctx.dispatch = ++w->dispatches;
+	if (f->function >= w->end.start.functions_count || f->status < 1)
+		worker_fatal(w, "no such function");
+	ctx.head.info.id = f->id;
+	ctx.head.info.source = f->aux;
+	ctx.head.info.deadline_ns = f->deadline_ns;
+	ctx.head.info.inputs = (uint32_t)f->status;
+	ctx.head.info.function = w->end.functions[f->function].name;
+	if (f->key_bytes)
+		ctx.head.info.key = call->key;
+	if (f->flags & PRAAS_FRAME_TRACE)
+		set_trace(&ctx.head.info, call->trace);
+	ctx.input = (struct praas_worker_input){ .segment = frame->segment,
+						 .offset = frame->offset,
+						 .bytes = f->bytes,
+						 .source = f->aux };
+	if (f->status > 1)
+		ctx.inputs = call->inputs;
+	else if (f->bytes &&
+		 praas_worker_end_view(&w->end, frame->segment, frame->offset, f->bytes,
+				       &ctx.data) != 0)
+		worker_fatal(w, "an input lies nowhere");
+	praas_state_reader_enter(&w->reader);
+	status = ctx_run(&ctx, f->function, true, &run_ns);
+	push_result(&ctx, status, run_ns);
+	ctx_drop_owned(&ctx);
+	praas_state_reader_leave(&w->reader);
+	w->runs++;
+	w->busy_ns += run_ns;
+}
+
+/* ---- asked for by a function of ours ---- */
+
+void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *call)
+{
+	static struct ctx nested[DEPTH_MAX];
+	struct ctx *ctx = &nested[parent->depth + 1];
+	uint64_t run_ns;
+
+	ctx_begin(w, ctx, parent->depth + 1);
+	ctx->dispatch = parent->dispatch;
+	ctx->head.info.id = call->id;
+	ctx->head.info.source = parent->head.info.pid;
+	ctx->head.info.deadline_ns = parent->head.info.deadline_ns;
+	ctx->head.info.function = w->end.functions[call->function].name;
+	ctx->head.info.key = call->key;
+	memcpy(ctx->head.info.trace_id, parent->head.info.trace_id,
+	       sizeof(ctx->head.info.trace_id));
+	memcpy(ctx->head.info.span_id, parent->head.info.span_id,
+	       sizeof(ctx->head.info.span_id));
+	ctx->data = call->data;
+	ctx->input = (struct praas_worker_input){ .bytes = call->bytes,
+						  .source = parent->head.info.pid };
+	call->status = ctx_run(ctx, call->function, false, &run_ns);
+	ctx_drop_owned(ctx);
+	w->nested_runs++;
+	call->state = CALL_DONE;
+	call->result = (struct praas_view){ 0 };
+	if (call->status != 0) {
+		if (ctx->out.buffer.segment != 0)
+			praas_worker_end_drop(&w->end, &ctx->out.buffer);
+		ctx->out = (struct output){ .bytes = strlen(ctx->text) };
+		if (ctx->out.bytes == 0 ||
+		    praas_worker_end_alloc(&w->end, ++ctx->out.bytes, &ctx->out.buffer) != 0)
+			return;
+		memcpy(ctx->out.buffer.data, ctx->text, ctx->out.bytes);
+	}
+	/* The result is the caller's to read until it ends. */
+	if (ctx->out.buffer.segment != 0 && w->owned_count < OWNED_MAX) {
+		w->owned[w->owned_count++] = ctx->out.buffer;
+		call->result = (struct praas_view){
+			.data = ctx->out.bytes ? ctx->out.buffer.data : NULL,
+			.bytes = ctx->out.bytes,
+			.token = (uint64_t)ctx->out.buffer.segment << 48 |
+				 ctx->out.buffer.offset
+		};
+	}
+}
+
+/* ---- asked for by a direct client ---- */
+
+void worker_borrowed(struct worker *w, uint64_t token)
+{
+	if (w->end.in_direct >= 0 && w->borrowed_count < BORROWED_MAX)
+		w->borrowed[w->borrowed_count++] = token;
+}
+
+void worker_return(struct worker *w, uint64_t token)
+{
+	for (uint32_t i = w->borrowed_count; i > 0; i--) {
+		if (w->borrowed[i - 1] != token)
+			continue;
+		w->borrowed[i - 1] = w->borrowed[--w->borrowed_count];
+		break;
+	}
+	praas_worker_end_return(&w->end, (uint32_t)(token >> 48),
+				token & ((1ull << 48) - 1));
+}
+
+static void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns)
+{
+	struct output *out = &ctx->out;
+	struct praas_direct_reply r = { .id = ctx->head.info.id,
+					.status = status,
+					.offset = PRAAS_DIRECT_NO_BUFFER,
+					.run_ns = run_ns };
+	void *text;
+
+	if (status == 0 && out->bytes) {
+		r.offset = out->offset;
+		r.bytes = out->bytes;
+	} else if (out->direct) {
+		praas_direct_drop(ctx->direct, out->buffer.offset);
+	}
+	if (status != 0 && ctx->text[0] &&
+	    praas_direct_alloc(ctx->direct, sizeof(ctx->text), &r.offset, &text) == 0) {
+		r.bytes = strlen(ctx->text) + 1;
+		memcpy(text, ctx->text, r.bytes);
+	}
+	if (praas_direct_reply(ctx->direct, &r) != 0)
+		(void)praas_worker_end_detach_now(&ctx->worker->end,
+						  ctx->direct->attach.client);
+}
+
+/* What only the controller can decide goes back untouched: the client sends it the other way. */
+static bool direct_allowed(const struct worker *w, uint32_t function)
+{
+	const struct praas_worker_function *f = &w->end.functions[function];
+
+	return f->trigger == PRAAS_TRIGGER_STANDARD && f->concurrency == PRAAS_PARALLEL;
+}
+
+static void run_direct(struct worker *w, struct praas_direct *d,
+		       const struct praas_direct_call *call)
+{
+	static struct ctx ctx;
+	uint64_t run_ns = 0;
+	int32_t status;
+
+	ctx_begin(w, &ctx, 0);
+	ctx.direct = d;
+	ctx.head.info.id = call->head.id;
+	ctx.head.info.source = call->head.source;
+	ctx.head.info.deadline_ns = call->head.deadline_ns;
+	ctx.head.info.key = call->key;
+	if (call->head.flags & PRAAS_FRAME_TRACE)
+		set_trace(&ctx.head.info, call->trace);
+	ctx.data = call->data;
+	ctx.input = (struct praas_worker_input){ .bytes = call->head.bytes,
+						 .source = call->head.source };
+	w->end.in_direct = (int32_t)d->attach.client;
+	if (call->head.function >= w->end.start.functions_count) {
+		status = PRAAS_NO_FUNCTION;
+	} else if (!direct_allowed(w, call->head.function)) {
+		const struct praas_direct_reply r = { .id = call->head.id,
+						      .status = PRAAS_CANCELLED,
+						      .offset = PRAAS_DIRECT_NO_BUFFER,
+						      .run_ns = PRAAS_DIRECT_WITHDRAWN };
+
+		w->end.in_direct = -1;
+		if (praas_direct_reply(d, &r) != 0)
+			(void)praas_worker_end_detach_now(&w->end, d->attach.client);
+		return;
+	} else if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns) {
+		status = PRAAS_DEADLINE;
+	} else {
+		ctx.head.info.function = w->end.functions[call->head.function].name;
+		praas_state_reader_enter(&w->reader);
+		status = ctx_run(&ctx, call->head.function, false, &run_ns);
+	}
+	while (w->borrowed_count != 0)
+		worker_return(w, w->borrowed[w->borrowed_count - 1]);
+	w->end.in_direct = -1;
+	direct_reply(&ctx, status, run_ns);
+	ctx_drop_owned(&ctx);
+	praas_state_reader_leave(&w->reader);
+	w->runs++;
+	w->direct_runs++;
+	w->busy_ns += run_ns;
+}
+
+/* One call of each direct client. Returns how many there were. */
+static unsigned poll_direct(struct worker *w)
+{
+	struct praas_direct_call call;
+	unsigned done = 0;
+
+	for (uint32_t i = 0; i < w->end.direct_count; i++) {
+		struct praas_direct *d = w->end.direct[i];
+		int rc = d ? praas_direct_take(d, &call) : -EAGAIN;
+
+		if (rc == 0) {
+			run_direct(w, d, &call);
+			done++;
+		} else if (rc != -EAGAIN) {
+			rc = praas_worker_end_detach_now(&w->end, i);
+			if (rc != 0)
+				return done;
+		}
+		if (w->end.detach_later)
+			(void)praas_worker_end_detach_now(&w->end, i);
+	}
+	return done;
+}
+
+int worker_loop(struct worker *w)
+{
+	struct praas_worker_frame frame;
+	struct praas_waiter waiter;
+
+	praas_waiter_init(&waiter, (enum praas_wait_mode)w->end.start.wait_mode);
+	clock_learn(w);
+	while (!w->end.stopped) {
+		int rc = w->end.has_parked ? 0 : praas_worker_end_pop(&w->end, &frame);
+		unsigned work = 0;
+
+		if (w->end.has_parked) {
+			frame = w->end.parked;
+			w->end.has_parked = false;
+		}
+		if (rc == 0 && frame.head.kind == PRAAS_FRAME_INVOKE) {
+			run_frame(w, &frame);
+			work = 1;
+		} else if (rc != -EAGAIN) {
+			return -EPROTO;
+		}
+		if (w->end.direct_count)
+			work += poll_direct(w);
+		if (work) {
+			praas_waiter_busy(&waiter);
+			tell_counters(w);
+			continue;
+		}
+		if ((waiter.idle & 1023u) == 1023u)
+			clock_learn(w);
+		praas_worker_end_idle(&w->end, &waiter, true);
+	}
+	return 0;
+}

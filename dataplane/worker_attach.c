@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The worker executor as the controller sees it: readiness, segments of clients, direct clients,
+ * logs and counters.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "dataplane/worker_private.h"
+
+#define LOG_LINES 32u /* of one worker in one go */
+
+int praas_worker_executor_ready(const struct praas_executor *base, char *ret_text)
+{
+	const struct wx *ex = wx_of_const(base);
+	bool all = ex->begun;
+
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		all = all && (ex->workers[i].state == WX_IDLE || ex->workers[i].state == WX_BUSY);
+	if (all)
+		return 1;
+	if (ex->failure[0] == '\0')
+		return 0;
+	if (ret_text)
+		(void)snprintf(ret_text, PRAAS_ERROR_TEXT_MAX, "%s", ex->failure);
+	return -ENOENT;
+}
+
+int praas_worker_executor_event_fd(const struct praas_executor *base)
+{
+	return wx_of_const(base)->event_fd;
+}
+
+const char *praas_worker_executor_layers(const struct praas_executor *base)
+{
+	return wx_of_const(base)->layers;
+}
+
+int praas_worker_executor_segment_add(struct praas_executor *base, uint32_t id, uint64_t bytes,
+				      int fd)
+{
+	struct wx *ex = wx_of(base);
+
+	if (id < PRAAS_SEGMENT_DYNAMIC || id > UINT16_MAX)
+		return -EINVAL;
+	for (uint32_t i = 0; i < WX_FOREIGN_MAX; i++) {
+		struct wx_foreign *f = &ex->foreign[i];
+
+		if (f->id != 0)
+			continue;
+		*f = (struct wx_foreign){ .id = id,
+					  .bytes = bytes,
+					  .fd = fcntl(fd, F_DUPFD_CLOEXEC, 0) };
+		if (f->fd < 0) {
+			f->id = 0;
+			return -errno;
+		}
+		return 0;
+	}
+	return -ENOBUFS; /* its payloads are copied */
+}
+
+void praas_worker_executor_segment_remove(struct praas_executor *base, uint32_t id)
+{
+	struct wx *ex = wx_of(base);
+	const struct praas_worker_segment gone = { .id = id };
+
+	for (uint32_t i = 0; i < WX_FOREIGN_MAX; i++) {
+		struct wx_foreign *f = &ex->foreign[i];
+
+		if (f->id != id || id == 0)
+			continue;
+		for (uint32_t k = 0; k < ex->config.workers; k++) {
+			struct wx_worker *w = &ex->workers[k];
+
+			if (!(f->shown & 1u << k) || w->socket < 0)
+				continue;
+			/* Lost: a mapping stays that nobody names any more. */
+			(void)wx_socket_send(w, PRAAS_WORKER_MSG_UNMAP, &gone, sizeof(gone),
+					     NULL, 0);
+			w->segments--;
+			wx_socket_ring(w);
+		}
+		(void)close(f->fd); /* a copy of ours */
+		*f = (struct wx_foreign){ 0 };
+	}
+}
+
+int praas_worker_executor_attach(struct praas_executor *base, uint32_t worker,
+				 const struct praas_direct_attach *attach,
+				 const int fds[PRAAS_DIRECT_FDS])
+{
+	struct wx *ex = wx_of(base);
+	struct wx_worker *w = &ex->workers[worker];
+	int rc;
+
+	if (worker >= ex->config.workers || attach->client >= 64)
+		return -EINVAL;
+	if (w->state != WX_IDLE && w->state != WX_BUSY)
+		return -EAGAIN;
+	if (w->clients & 1ull << attach->client)
+		return -EBUSY;
+	rc = wx_socket_send(w, PRAAS_WORKER_MSG_ATTACH, attach, sizeof(*attach), fds,
+			    PRAAS_DIRECT_FDS);
+	if (rc != 0)
+		return -EAGAIN;
+	w->clients |= 1ull << attach->client;
+	wx_socket_ring(w);
+	return 0;
+}
+
+int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker,
+				 uint32_t client)
+{
+	struct wx *ex = wx_of(base);
+	const struct praas_worker_detach detach = { .client = client };
+	struct wx_worker *w;
+
+	if (worker >= ex->config.workers || client >= 64)
+		return -ENOENT;
+	w = &ex->workers[worker];
+	if (!(w->clients & 1ull << client))
+		return -ENOENT;
+	/* It does not read: it is of no use to anybody. */
+	if (wx_socket_send(w, PRAAS_WORKER_MSG_DETACH, &detach, sizeof(detach), NULL, 0) != 0)
+		wx_violation(w);
+	else
+		wx_socket_ring(w);
+	return 0;
+}
+
+void praas_worker_executor_on_detached(struct praas_executor *base,
+				       void (*fn)(void *user, uint32_t worker,
+						  uint32_t client, bool crashed),
+				       void *user)
+{
+	struct wx *ex = wx_of(base);
+
+	ex->detached = fn;
+	ex->detached_user = user;
+}
+
+void wx_read_log(struct wx_worker *w)
+{
+	static const int levels[] = { 7, 6, 4, 3 }; /* of syslog(3) */
+	struct praas_log_line line;
+	struct wx *ex = w->ex;
+	char name[32];
+
+	(void)snprintf(name, sizeof(name), "worker %u", w->index);
+	for (uint32_t i = 0; i < LOG_LINES && praas_log_read(&w->log_rx, &line) == 0; i++)
+		if (ex->config.log)
+			ex->config.log(ex->config.log_user, name, levels[line.level & 3],
+				       line.text);
+}
+
+void praas_worker_executor_stats(const struct praas_executor *base,
+				 struct praas_worker_executor_stats *ret_stats)
+{
+	const struct wx *ex = wx_of_const(base);
+	struct praas_worker_executor_stats s = ex->stats;
+
+	s.workers = ex->config.workers;
+	s.ready = s.busy = 0;
+	s.degraded = ex->degraded;
+	for (uint32_t i = 0; i < ex->config.workers; i++) {
+		const struct wx_worker *w = &ex->workers[i];
+
+		s.ready += w->state == WX_IDLE || w->state == WX_BUSY;
+		s.busy += w->state == WX_BUSY;
+		s.calls += w->calls_before;
+		s.direct_calls += w->direct_before;
+		s.nested_calls += w->nested_before;
+		s.busy_ns += w->busy_before;
+		if (!w->line)
+			continue;
+		/* Its own claims: for people and for accounting of its own owner. */
+		s.calls += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
+		s.direct_calls +=
+			atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
+		s.nested_calls +=
+			atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
+		s.busy_ns += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);
+	}
+	for (uint32_t i = 0; i < WX_REGIONS_MAX; i++)
+		s.retired_arenas += ex->regions[i].segment.base && ex->regions[i].arena &&
+				    ex->regions[i].closed;
+	*ret_stats = s;
+}

@@ -1,0 +1,609 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What functions in workers ask for: messages, state, updates, calls. A question is copied, checked
+ * and handed to the process (dataplane/process_fn.h); its answer goes back by the ring.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "dataplane/worker_private.h"
+
+#define NO_DELETE (~(uint64_t)0)
+#define FEW 4u /* an arena this many times larger than what it cannot hold is to be emptied */
+
+void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+	     uint64_t offset)
+{
+	struct praas_desc d;
+
+	praas_frame_to_desc(f, (uint16_t)segment, offset, &d);
+	/* It has at most one question, its calls and a few notes under way: an honest worker's ring
+	 * has room. */
+	if (praas_channel_push(&w->channel, &d) != 0)
+		wx_violation(w);
+}
+
+static void reply(struct wx_worker *w, uint64_t id, int rc, uint64_t aux)
+{
+	const struct praas_frame f = {
+		.kind = PRAAS_FRAME_REPLY, .id = id, .status = rc, .aux = aux
+	};
+
+	wx_push(w, &f, 0, 0);
+}
+
+/* ---- loans ---- */
+
+static int loan_add(struct wx_worker *w, struct praas_value *value, struct praas_buf *buf)
+{
+	struct wx_loan *loan;
+
+	if (w->loans_count == WX_LOANS_MAX)
+		return -ENOBUFS;
+	loan = &w->loans[w->loans_count++];
+	*loan = (struct wx_loan){ .buf = buf };
+	if (value) {
+		loan->token = (uint64_t)value->segment << 48 | value->offset;
+		loan->value = praas_value_take(value);
+	} else {
+		loan->token = (uint64_t)buf->segment << 48 | buf->offset;
+	}
+	return 0;
+}
+
+static void loan_end(struct wx_loan *loan)
+{
+	if (loan->buf)
+		praas_buf_release(loan->buf);
+	else
+		praas_value_release(&loan->value);
+}
+
+int wx_take_returns(struct wx_worker *w)
+{
+	uint64_t token;
+
+	for (uint32_t turn = 0; turn < WX_LOANS_MAX; turn++) {
+		int rc = praas_channel_take_return(&w->channel, &token);
+		struct wx_region *r;
+		uint32_t i = w->loans_count;
+
+		if (rc != 0)
+			return rc == -EAGAIN ? 0 : rc;
+		while (i > 0 && w->loans[i - 1].token != token)
+			i--;
+		if (i > 0) {
+			struct wx_loan loan = w->loans[i - 1];
+
+			w->loans[i - 1] = w->loans[--w->loans_count];
+			loan_end(&loan);
+			continue;
+		}
+		/* A big buffer that it did not use after all. Anything else: it gave back twice, or
+		 * something that its invocation's end gave back already. */
+		r = wx_region_named(w, (uint32_t)(token >> 48), 0, 0);
+		if (r && !r->arena && r->held == 0)
+			wx_region_free(r);
+	}
+	return 0;
+}
+
+void wx_calls_end(struct wx_worker *w)
+{
+	if (w->waiting)
+		praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
+	w->waiting = false;
+	while (w->loans_count != 0)
+		loan_end(&w->loans[--w->loans_count]);
+}
+
+/* Answer with a value that becomes the worker's to read. */
+static void reply_value(struct wx_worker *w, struct praas_frame *f, struct praas_value *value)
+{
+	uint32_t segment = value->segment;
+	uint64_t offset = value->offset;
+	int rc = 0;
+
+	f->bytes = value->bytes;
+	if (value->bytes != 0 && wx_show(w, segment) != 0) {
+		struct praas_value copy;
+		uint8_t *room;
+
+		rc = praas_process_value_new(w->ex->base.process, value->bytes, &copy, &room);
+		if (rc == 0) {
+			memcpy(room, value->data, value->bytes);
+			w->ex->stats.copies++;
+			praas_value_release(value);
+			*value = copy;
+			segment = value->segment;
+			offset = value->offset;
+		}
+	}
+	if (rc == 0 && value->bytes != 0)
+		rc = loan_add(w, value, NULL);
+	if (rc != 0) {
+		praas_value_release(value);
+		reply(w, f->id, -ENOSPC, 0);
+		return;
+	}
+	wx_push(w, f, segment, offset);
+}
+
+/* ---- messages ---- */
+
+static void reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message)
+{
+	struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
+				 .id = id,
+				 .aux = message->source,
+				 .deadline_ns = message->sequence };
+
+	reply_value(w, &f, &message->value);
+}
+
+static void reply_grant(struct wx_worker *w, uint64_t id, const struct praas_update_grant *g)
+{
+	const struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
+				       .id = id,
+				       .bytes = g->bytes,
+				       .aux = g->version };
+
+	/* Where it cannot look it could not update: never so for what was published. */
+	if (g->segment != 0 && g->bytes != 0 && wx_show(w, g->segment) != 0) {
+		reply(w, id, -ENOSPC, 0);
+		return;
+	}
+	wx_push(w, &f, g->segment, g->offset);
+}
+
+static void on_waited(struct praas_fn_wait *wait, int rc)
+{
+	struct wx_worker *w = wait->user;
+
+	w->waiting = false;
+	if (rc != 0)
+		reply(w, w->wait_id, rc, 0);
+	else if (w->wait_kind == PRAAS_FRAME_RECV)
+		reply_message(w, w->wait_id, &wait->message);
+	else
+		reply_grant(w, w->wait_id, &wait->grant);
+}
+
+static void wait_begin(struct wx_worker *w, const struct praas_frame *f)
+{
+	memset(&w->wait, 0, sizeof(w->wait));
+	w->wait.done = on_waited;
+	w->wait.user = w;
+	/* 1 is how a worker says: look once. */
+	w->wait.deadline_ns = f->deadline_ns == 1 ? 0 : f->deadline_ns;
+	w->wait_id = f->id;
+	w->wait_kind = f->kind;
+}
+
+static void wait_begun(struct wx_worker *w, int rc)
+{
+	if (rc == -EINPROGRESS)
+		w->waiting = true;
+	else
+		on_waited(&w->wait, rc);
+}
+
+/* Given up before it began to wait: nobody would tell it again. */
+static bool given_up(struct wx_worker *w, const struct praas_frame *f)
+{
+	if (!w->inv || !w->inv->cancelled || f->deadline_ns == 1)
+		return false;
+	reply(w, f->id, -ECANCELED, 0);
+	return true;
+}
+
+static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char *key)
+{
+	if (w->waiting)
+		return -EPROTO;
+	if (given_up(w, f))
+		return 0;
+	wait_begin(w, f);
+	wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key, f->key_bytes,
+					    &w->wait));
+	return 0;
+}
+
+static int on_update_begin(struct wx_worker *w, const struct praas_frame *f, const char *key)
+{
+	if (w->waiting)
+		return -EPROTO;
+	if (given_up(w, f))
+		return 0;
+	wait_begin(w, f);
+	wait_begun(w, praas_process_fn_update_begin(w->ex->base.process, w->index, key,
+						    f->key_bytes, f->aux, &w->wait));
+	return 0;
+}
+
+static int on_update_commit(struct wx_worker *w, const struct praas_frame *f,
+			    uint32_t segment, uint64_t offset, const char *key)
+{
+	struct praas_value moved = { 0 };
+	struct wx_region *r;
+	uint64_t version = 0;
+	bool kept = false;
+	int rc;
+
+	if (f->bytes != 0) {
+		/* By reference whatever its size: the next update shall find it there. */
+		r = wx_region_named(w, segment, offset, f->bytes);
+		if (!r)
+			return -EPROTO;
+		rc = wx_value_here(w, r, offset, f->bytes, &moved);
+		if (rc != 0)
+			return rc;
+	}
+	rc = praas_process_fn_update_commit(w->ex->base.process, w->index, key, f->key_bytes,
+					    f->bytes ? &moved : NULL, false, &kept, &version);
+	if (rc != 0)
+		praas_value_release(&moved);
+	if (!(f->flags & PRAAS_FRAME_ONE_WAY))
+		reply(w, f->id, rc, version << 1 | (kept ? 1 : 0));
+	return 0;
+}
+
+static int on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key)
+{
+	struct praas_process *p = w->ex->base.process;
+	struct praas_message message, copy = { 0 };
+	uint8_t *room;
+	int rc = praas_process_fn_peek(p, f->aux, key, f->key_bytes, &message);
+
+	/* It is not ours, and may go with the next message: the worker gets a copy. */
+	if (rc == 0) {
+		copy.source = message.source;
+		copy.sequence = message.sequence;
+	}
+	if (rc == 0 && message.value.bytes != 0) {
+		const uint8_t *data = message.value.data;
+		uint64_t bytes = message.value.bytes;
+
+		rc = praas_process_value_new(p, bytes, &copy.value, &room);
+		if (rc == 0)
+			memcpy(room, data, bytes);
+	}
+	if (rc != 0)
+		reply(w, f->id, rc, 0);
+	else
+		reply_message(w, f->id, &copy);
+	return 0;
+}
+
+static int on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		   uint64_t offset, const char *key)
+{
+	struct praas_value value;
+	uint64_t sequence = 0;
+	int rc = wx_value(w, segment, offset, f->bytes, &value);
+
+	if (rc == -EPROTO)
+		return rc;
+	if (rc == 0) {
+		rc = praas_process_fn_send(w->ex->base.process, f->aux, key, f->key_bytes,
+					   &value, &sequence);
+		if (rc != 0)
+			praas_value_release(&value);
+	}
+	reply(w, f->id, rc, sequence);
+	return 0;
+}
+
+/* ---- state ---- */
+
+/* Records are read once, into memory of ours, and checked there. */
+static int take_writes(struct wx_worker *w, const uint8_t *from, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct praas_state_write *write = &w->ex->writes[i];
+		struct praas_commit_record r;
+		int rc = 0;
+
+		memcpy(&r, from + i * sizeof(r), sizeof(r));
+		write->expect = r.expect;
+		write->erase = r.offset == NO_DELETE;
+		write->key_bytes = r.key_bytes;
+		memcpy(write->key, r.key, sizeof(write->key));
+		write->key[r.key_bytes] = '\0';
+		write->value = (struct praas_value){ 0 };
+		if (!write->erase)
+			rc = wx_value(w, r.segment, r.offset, r.bytes, &write->value);
+		if (rc == 0)
+			continue;
+		for (uint32_t k = 0; k < i; k++)
+			praas_value_release(&w->ex->writes[k].value);
+		return rc;
+	}
+	return 0;
+}
+
+static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		     uint64_t offset)
+{
+	struct wx *ex = w->ex;
+	struct wx_region *r = wx_region_named(w, segment, offset, f->bytes);
+	uint64_t version = 0;
+	int rc;
+
+	if (!r || f->aux == 0 || f->aux > PRAAS_WRITES_MAX ||
+	    f->bytes != f->aux * sizeof(struct praas_commit_record))
+		return -EPROTO;
+	r->held++;
+	rc = take_writes(w, r->segment.base + offset, (uint32_t)f->aux);
+	wx_region_release(r, offset);
+	if (rc == -EPROTO)
+		return rc;
+	if (rc == 0) {
+		rc = praas_process_fn_commit(ex->base.process, ex->writes, (uint32_t)f->aux,
+					     &version);
+		for (uint32_t i = 0; rc != 0 && i < f->aux; i++)
+			praas_value_release(&ex->writes[i].value);
+	}
+	if (f->flags & PRAAS_FRAME_ONE_WAY)
+		w->commit_rc = rc;
+	else
+		reply(w, f->id, rc, version);
+	return 0;
+}
+
+static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		   uint64_t offset, const char *key)
+{
+	struct praas_process *p = w->ex->base.process;
+	struct praas_frame answer = { .kind = PRAAS_FRAME_REPLY, .id = f->id };
+	char after[PRAAS_KEY_MAX + 1] = "";
+	struct praas_value value = { 0 };
+	uint8_t *room;
+	int rc;
+
+	if (f->bytes > PRAAS_KEY_MAX)
+		return -EPROTO;
+	if (f->bytes != 0) {
+		struct wx_region *r = wx_region_named(w, segment, offset, f->bytes);
+
+		if (!r)
+			return -EPROTO;
+		memcpy(after, r->segment.base + offset, f->bytes);
+		r->held++;
+		wx_region_release(r, offset);
+	}
+	rc = praas_process_value_new(p, PRAAS_LIST_BYTES_MAX, &value, &room);
+	if (rc == 0)
+		rc = praas_process_fn_state_list(p, key, f->key_bytes, after,
+						 (uint32_t)f->bytes, room,
+						 PRAAS_LIST_BYTES_MAX, &value.bytes,
+						 &answer.aux);
+	if (rc == 0 && value.bytes != 0) {
+		reply_value(w, &answer, &value);
+		return 0;
+	}
+	praas_value_release(&value);
+	reply(w, f->id, rc, 0);
+	return 0;
+}
+
+/* ---- functions that functions start ---- */
+
+static void push_outcome(struct wx_worker *w, uint64_t id, int32_t status,
+			 struct praas_buf *result, uint64_t run_ns)
+{
+	struct praas_frame f = {
+		.kind = PRAAS_FRAME_RESULT, .id = id, .status = status, .aux = run_ns
+	};
+	uint32_t segment = 0;
+	uint64_t offset = 0;
+
+	if (result && result->head.bytes != 0 &&
+	    (wx_readable(w, &result) != 0 || loan_add(w, NULL, result) != 0)) {
+		praas_buf_release(result);
+		result = NULL;
+		f.status = status ? status : PRAAS_NO_MEMORY;
+	}
+	if (result && result->head.bytes != 0) {
+		f.bytes = result->head.bytes;
+		segment = result->segment;
+		offset = result->offset;
+	} else {
+		praas_buf_release(result);
+	}
+	wx_push(w, &f, segment, offset);
+}
+
+static void on_call_done(void *user, struct praas_invocation *inv, int32_t status,
+			 struct praas_buf *result, uint64_t run_ns)
+{
+	struct wx_call *call = user;
+	struct wx_worker *w = call->worker;
+
+	(void)inv; /* it is known by its slot */
+	call->used = false;
+	/* Who asked has ended, or died. */
+	if (call->life != w->life || (w->state != WX_BUSY && w->state != WX_IDLE)) {
+		praas_buf_release(result);
+		return;
+	}
+	push_outcome(w, call->id, status, result, run_ns);
+}
+
+static void on_forgotten_done(void *user, struct praas_invocation *inv, int32_t status,
+			      struct praas_buf *result, uint64_t run_ns)
+{
+	(void)user;
+	(void)inv;
+	(void)status;
+	(void)run_ns;
+	praas_buf_release(result);
+}
+
+static int alloc_result(void *user, uint64_t bytes, struct praas_buf **ret_buf)
+{
+	const struct wx *ex = user;
+
+	return ex->config.memory->alloc(ex->config.memory->user, bytes, ret_buf);
+}
+
+static int alloc_for_call(void *user, uint64_t bytes, struct praas_buf **ret_buf)
+{
+	return alloc_result(((struct wx_call *)user)->worker->ex, bytes, ret_buf);
+}
+
+static struct wx_call *call_slot(struct wx_worker *w)
+{
+	for (uint32_t i = 0; i < WX_CALLS_MAX; i++)
+		if (!w->calls[i].used)
+			return &w->calls[i];
+	return NULL;
+}
+
+/* The input as the process wants it: with its key. */
+static int call_input(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		      uint64_t offset, const char *key, struct praas_buf **ret_buf)
+{
+	int rc = wx_buf(w, segment, offset, f->bytes, ret_buf);
+
+	if (rc != 0 || !*ret_buf)
+		return rc;
+	(*ret_buf)->head.kind = PRAAS_FRAME_INVOKE;
+	(*ret_buf)->head.function = f->function;
+	(*ret_buf)->head.key_bytes = f->key_bytes;
+	memcpy((*ret_buf)->key, key, f->key_bytes + 1u);
+	return 0;
+}
+
+static int on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		     uint64_t offset, const char *key)
+{
+	struct wx *ex = w->ex;
+	bool one_way = (f->flags & PRAAS_FRAME_ONE_WAY) != 0;
+	struct wx_call *slot = one_way ? NULL : call_slot(w);
+	struct praas_fn_call call = { .destination = f->aux,
+				      .source = ex->config.pid,
+				      .deadline_ns = f->deadline_ns,
+				      .function = f->function,
+				      .key = key,
+				      .key_bytes = f->key_bytes,
+				      .parent = w->inv };
+	uint64_t id;
+	int rc = call_input(w, f, segment, offset, key, &call.input);
+
+	if (rc == -EPROTO)
+		return rc;
+	if (one_way) {
+		call.caller = (struct praas_invocation_caller){ .done = on_forgotten_done,
+								.alloc = alloc_result,
+								.user = ex };
+	} else if (slot) {
+		*slot = (struct wx_call){
+			.worker = w, .id = f->id, .life = w->life, .used = true
+		};
+		call.caller = (struct praas_invocation_caller){ .done = on_call_done,
+								.alloc = alloc_for_call,
+								.user = slot };
+	} else if (rc == 0) {
+		rc = -ENOBUFS;
+		praas_buf_release(call.input);
+	}
+	if (rc == 0) {
+		rc = praas_process_fn_invoke(ex->base.process, &call, &id);
+		if (rc != 0)
+			praas_buf_release(call.input);
+	}
+	if (rc == 0)
+		return 0;
+	if (slot)
+		slot->used = false;
+	if (!one_way)
+		push_outcome(w, f->id, praas_status_of(rc), NULL, 0);
+	return 0;
+}
+
+/* ---- the rest ---- */
+
+static int on_segment(struct wx_worker *w, const struct praas_frame *f)
+{
+	struct wx *ex = w->ex;
+	struct wx_region *r;
+	struct praas_worker_segment seg;
+	uint64_t bytes = praas_align_up(f->aux, 4096);
+	int rc;
+
+	if (f->aux == 0 || f->aux > ex->config.bytes_max) {
+		reply(w, f->id, -EMSGSIZE, 0);
+		return 0;
+	}
+	/* Its arena is full of small things: they move to the pool. */
+	if (f->aux <= ex->config.arena_bytes / FEW)
+		(void)praas_process_evacuate(ex->base.process, w->arena->segment.id);
+	rc = wx_region_new(ex, w->index, bytes, false, &r);
+	if (rc == 0) {
+		seg = (struct praas_worker_segment){ .id = r->segment.id,
+						     .writable = 1,
+						     .bytes = bytes };
+		rc = wx_socket_send(w, PRAAS_WORKER_MSG_SEGMENT, &seg, sizeof(seg),
+				    &r->segment.fd, 1);
+		if (rc == 0) {
+			r->shown |= 1u << w->index;
+			w->segments++;
+		} else {
+			wx_region_free(r);
+		}
+	}
+	reply(w, f->id, rc ? -ENOSPC : 0, rc ? 0 : seg.id);
+	return 0;
+}
+
+static int on_detached(struct wx_worker *w, const struct praas_frame *f)
+{
+	struct wx *ex = w->ex;
+
+	if (f->aux >= 64)
+		return -EPROTO;
+	/* Perhaps it let go by itself, because that client broke the protocol. */
+	if (!(w->clients & 1ull << f->aux))
+		return 0;
+	w->clients &= ~(1ull << f->aux);
+	if (ex->detached)
+		ex->detached(ex->detached_user, w->index, (uint32_t)f->aux, false);
+	return 0;
+}
+
+int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+	       uint64_t offset, const char *key)
+{
+	uint64_t pid = 0;
+	int rc;
+
+	switch ((uint32_t)f->kind) {
+	case PRAAS_FRAME_SEND:
+		return on_send(w, f, segment, offset, key);
+	case PRAAS_FRAME_RECV:
+		return on_recv(w, f, key);
+	case PRAAS_FRAME_PEEK:
+		return on_peek(w, f, key);
+	case PRAAS_FRAME_INVOKE:
+		return on_invoke(w, f, segment, offset, key);
+	case PRAAS_FRAME_STATE_LIST:
+		return on_list(w, f, segment, offset, key);
+	case PRAAS_WORKER_COMMIT:
+		return on_commit(w, f, segment, offset);
+	case PRAAS_WORKER_UPDATE_BEGIN:
+		return on_update_begin(w, f, key);
+	case PRAAS_WORKER_UPDATE_COMMIT:
+		return on_update_commit(w, f, segment, offset, key);
+	case PRAAS_WORKER_MEMBER:
+		rc = praas_process_fn_member(w->ex->base.process, key, f->key_bytes, &pid);
+		reply(w, f->id, rc, pid);
+		return 0;
+	case PRAAS_WORKER_SEGMENT:
+		return on_segment(w, f);
+	case PRAAS_WORKER_DETACHED:
+		return on_detached(w, f);
+	default:
+		return -EPROTO;
+	}
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Inside the worker executor: what its files share. Data thread.
+ */
+#ifndef PRAAS_DATAPLANE_WORKER_PRIVATE_H
+#define PRAAS_DATAPLANE_WORKER_PRIVATE_H
+
+#include "dataplane/process.h"
+#include "dataplane/process_fn.h"
+#include "dataplane/worker_executor.h"
+#include "shm/log_ring.h"
+
+#define WX_REGIONS_MAX 128u    /* arenas, retired arenas and big buffers */
+#define WX_FOREIGN_MAX 96u     /* segments of clients that workers may see */
+#define WX_HANDLES 2048u       /* results under way at once */
+#define WX_LOANS_MAX 256u      /* values that one worker holds */
+#define WX_CALLS_MAX 64u       /* functions that one worker has started */
+#define WX_CRASHES 5u          /* in a minute: degraded */
+#define WX_LOG_BYTES 65536u
+#define WX_COPY_MAX 4096u      /* smaller values are copied to the pool: arenas stay empty */
+#define WX_LAYERS_MAX 512u
+
+struct wx;
+struct wx_worker;
+
+/* A segment that a worker writes: its arena, or one big buffer. Lives until its writer is gone (or
+ * has given it away) and nothing that we hold lies in it. */
+struct wx_region {
+	struct praas_segment segment; /* base NULL: free */
+	struct wx *ex;
+	int read_fd;         /* read-only, for the other workers */
+	uint32_t worker;     /* writer */
+	bool arena;
+	bool closed;         /* writer gone; a big one: lent to us */
+	uint32_t shown;      /* bit per worker that has mapped it */
+	uint64_t data_from;  /* where buffers may lie */
+	uint64_t held;       /* values and results of ours in it */
+	uint64_t *pending;   /* offsets that did not fit the return ring */
+	uint32_t pending_count, pending_max;
+};
+
+/* A client's segment that workers may see. */
+struct wx_foreign {
+	uint32_t id; /* 0: free */
+	uint64_t bytes;
+	int fd;
+	uint32_t shown;
+};
+
+enum wx_state { WX_ABSENT = 0, WX_STARTING, WX_IDLE, WX_BUSY, WX_DYING };
+
+/* A function that a worker has started. */
+struct wx_call {
+	struct wx_worker *worker;
+	uint64_t id;
+	uint32_t life;
+	bool used;
+};
+
+/* Something that a worker may read until it gives it back or its invocation ends. */
+struct wx_loan {
+	struct praas_value value;
+	struct praas_buf *buf; /* either this or value */
+	uint64_t token;        /* segment << 48 | offset */
+};
+
+struct wx_worker {
+	struct wx *ex;
+	uint32_t index;
+	enum wx_state state;
+	uint32_t life;            /* increases with every start */
+	struct wx_region *arena;
+	struct praas_channel channel;
+	struct praas_worker_line *line; /* its words, read-only here */
+	struct praas_worker_order *order;
+	struct praas_worker_call *call;
+	struct praas_log_rx log_rx;
+	struct praas_segment control, log; /* of this life */
+	struct praas_doorbell doorbell;    /* ours, that it rings */
+	int socket;  /* control socket */
+	int wake_fd; /* our end of the wake socket */
+	uint64_t deadline_ns;     /* of start or of the running call; 0 */
+	uint64_t dispatches;      /* in this life */
+	struct praas_invocation *inv;
+	int32_t end_status;       /* why we killed it: enum praas_status; 0: we did not */
+	const char *end_text;
+	int commit_rc;            /* verdict for the RESULT that follows */
+	struct praas_fn_wait wait; /* its one question that waits */
+	bool waiting;
+	uint64_t wait_id;
+	uint8_t wait_kind;
+	struct wx_call calls[WX_CALLS_MAX];
+	struct wx_loan loans[WX_LOANS_MAX];
+	uint32_t loans_count;
+	uint64_t clients;         /* direct ones, a bit each */
+	uint32_t segments;        /* that it has mapped of foreign ones */
+	uint64_t calls_before, direct_before, nested_before, busy_before; /* of former lives */
+};
+
+struct wx {
+	struct praas_executor base;
+	struct praas_worker_executor_config config;
+	struct praas_channel_geometry control_geometry, arena_geometry;
+	bool armed, begun, stopping;
+	bool freed; /* kept until nothing lies in a region any more */
+	uint64_t stop_ns;
+	int epoll_fd, event_fd, timer_fd;
+	struct wx_worker workers[PRAAS_WORKERS_MAX];
+	uint32_t idle;            /* workers in that state */
+	uint32_t last;            /* worker that ran last: its caches are warm */
+	struct wx_region regions[WX_REGIONS_MAX];
+	uint32_t next_id;
+	struct wx_foreign foreign[WX_FOREIGN_MAX];
+	struct praas_buf *handles, *free_handles;
+	struct praas_state_write *writes; /* PRAAS_WRITES_MAX */
+	uint64_t crash_ns[WX_CRASHES];    /* of the last ones, a ring */
+	uint32_t crash_next;
+	bool degraded;
+	uint32_t polls;
+	char layers[WX_LAYERS_MAX];
+	char failure[PRAAS_ERROR_TEXT_MAX]; /* why the last start failed; "" */
+	char last_death[PRAAS_ERROR_TEXT_MAX];
+	void (*detached)(void *user, uint32_t worker, uint32_t client, bool crashed);
+	void *detached_user;
+	struct praas_worker_executor_stats stats;
+};
+
+static inline struct wx *wx_of(struct praas_executor *ex)
+{
+	return (struct wx *)(void *)ex; /* its first member */
+}
+
+static inline const struct wx *wx_of_const(const struct praas_executor *ex)
+{
+	return (const struct wx *)(const void *)ex;
+}
+
+/* ---- worker_region.c ---- */
+
+/* A segment that worker w will write. 0; -ENOMEM, -EMFILE, -ENOBUFS too many. */
+int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
+		  struct wx_region **ret_region);
+void wx_region_free(struct wx_region *r);
+/* The writer is gone; frees it when nothing lies in it. */
+void wx_region_close(struct wx_region *r);
+struct wx_region *wx_region_find(struct wx *ex, uint32_t id);
+/* What a worker names, checked: it must be its own. NULL: it lies. */
+struct wx_region *wx_region_named(struct wx_worker *w, uint32_t segment, uint64_t offset,
+				  uint64_t bytes);
+/* One thing of ours in it ends: give the buffer back, or the region. */
+void wx_region_release(struct wx_region *r, uint64_t offset);
+void wx_region_flush(struct wx_region *r);
+/* After free(): the last of it goes with the last thing that lies in a region. */
+void wx_free_rest(struct wx *ex);
+/* Make sure that w has mapped what lies in that segment. 0; -EPERM it cannot be shown. */
+int wx_show(struct wx_worker *w, uint32_t segment);
+/* A value of what a worker named: small ones are copied to the pool. 0; -EPROTO; -ENOSPC. */
+int wx_value(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t bytes,
+	     struct praas_value *ret_value);
+/* The same, where it lies whatever its size. */
+int wx_value_here(struct wx_worker *w, struct wx_region *r, uint64_t offset, uint64_t bytes,
+		  struct praas_value *ret_value);
+/* A buffer of what a worker named; by reference when there is a handle. 0; -EPROTO; -ENOBUFS. */
+int wx_buf(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t bytes,
+	   struct praas_buf **ret_buf);
+/* A buffer with a text and its zero. NULL: no memory. */
+struct praas_buf *wx_text(struct wx *ex, const char *text);
+/* A buffer that w can read: buf itself, or a copy in its place (buf is released). 0; -ENOBUFS. */
+int wx_readable(struct wx_worker *w, struct praas_buf **buf);
+/* Message on a worker's control socket. fds may be NULL. 0; -EPIPE, -EAGAIN: it is lost. */
+int wx_socket_send(struct wx_worker *w, uint32_t kind, const void *body, uint32_t bytes,
+		   const int *fds, unsigned fds_count);
+/* Tell it to look there, soon. */
+void wx_socket_ring(struct wx_worker *w);
+
+/* ---- worker_calls.c ---- */
+
+/* A frame of a running worker, other than RESULT. 0; -EPROTO. */
+int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+	       uint64_t offset, const char *key);
+/* The invocation of w has ended: nothing that it had is kept. */
+void wx_calls_end(struct wx_worker *w);
+/* Loans given back early. 0; -EPROTO. */
+int wx_take_returns(struct wx_worker *w);
+void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+	     uint64_t offset);
+
+/* ---- worker_attach.c ---- */
+
+void wx_read_log(struct wx_worker *w);
+
+/* ---- worker_life.c ---- */
+
+void wx_begin(struct wx *ex);
+/* End a worker: its call ends with that status and text (static). */
+void wx_kill(struct wx_worker *w, int32_t status, const char *text);
+void wx_violation(struct wx_worker *w);
+unsigned wx_deaths(struct wx *ex);
+/* Deadlines, start time-outs, end of stop. */
+void wx_timers(struct wx *ex);
+uint64_t wx_next_timer(const struct wx *ex);
+void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
+		 uint64_t run_ns);
+int wx_on_ready(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		uint64_t offset);
+int wx_poll_worker(struct wx_worker *w, unsigned budget, unsigned *ret_done);
+
+#endif

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+# Workers: the test functions, and tests that start real praas-worker processes.
+if(TARGET praas-worker)
+  foreach(lib testfns hostile)
+    if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/lib/${lib}.c)
+      add_library(praas_${lib} MODULE lib/${lib}.c)
+      praas_target(praas_${lib})
+      target_compile_options(praas_${lib} PRIVATE -Wno-missing-prototypes)
+      set_target_properties(praas_${lib} PROPERTIES PREFIX "" OUTPUT_NAME ${lib}
+        LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/code)
+    endif()
+  endforeach()
+
+  function(praas_worker_test name library)
+    praas_unit_test(${name} praas_controller praas_dataplane praas_shm)
+    target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+    target_compile_definitions(test_${name} PRIVATE
+      PRAAS_TEST_WORKER="$<TARGET_FILE:praas-worker>"
+      PRAAS_TEST_CODE="${PROJECT_BINARY_DIR}/tests/code"
+      PRAAS_TEST_FUNCTIONS="$<TARGET_FILE:praas_${library}>"
+      # Sanitizers take memory of their own.
+      PRAAS_TEST_MEMORY=$<IF:$<BOOL:${PRAAS_SANITIZE}>,268435456,67108864>)
+    add_dependencies(test_${name} praas-worker praas_${library})
+    set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120)
+  endfunction()
+
+  praas_worker_test(worker testfns)
+endif()
