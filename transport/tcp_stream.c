@@ -201,6 +201,12 @@ static int begin_big(struct praas_tcp_stream *s, const struct praas_frame *f)
 	memcpy(slice->buf.data, from + head, have);
 	s->chunks->copies += have > 0;
 	s->at += (uint32_t)(head + have);
+	if (s->at == s->fill) {
+		/* The next header comes to an aligned place again. */
+		s->at = (uint32_t)praas_align_up(s->at, PRAAS_FRAME_ALIGN);
+		s->fill = s->at;
+		drop_chunk(s);
+	}
 	s->big = slice;
 	s->big_at = have;
 	s->header_first = true;
