@@ -31,6 +31,8 @@ if(TARGET praas_client)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/praas.pc.in ${PROJECT_BINARY_DIR}/praas.pc @ONLY)
   install(FILES ${PROJECT_BINARY_DIR}/praas.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
 endif()
+install(FILES ${PROJECT_SOURCE_DIR}/client/cli/praas.bash RENAME praas
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # Every program and shared library of ours, for the check of their hardening.
