@@ -235,23 +235,26 @@ void praas_cli_print(const struct praas_cli *cli, const json_t *answer)
 static char *base64(const uint8_t *data, size_t bytes)
 {
 	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+		"0123456789+/="; /* 64: fills the last group */
 	char *text = malloc((bytes + 2) / 3 * 4 + 1);
 	char *at = text;
 
 	if (!text)
 		return NULL;
 	for (size_t i = 0; i < bytes; i += 3) {
+		bool second = i + 1 < bytes;
+		bool third = i + 2 < bytes;
 		uint32_t group = (uint32_t)data[i] << 16;
 
-		if (i + 1 < bytes)
+		if (second)
 			group |= (uint32_t)data[i + 1] << 8;
-		if (i + 2 < bytes)
+		if (third)
 			group |= data[i + 2];
 		*at++ = digits[group >> 18];
 		*at++ = digits[(group >> 12) & 63];
-		*at++ = i + 1 < bytes ? digits[(group >> 6) & 63] : '=';
-		*at++ = i + 2 < bytes ? digits[group & 63] : '=';
+		*at++ = digits[second ? (group >> 6) & 63 : 64];
+		*at++ = digits[third ? group & 63 : 64];
 	}
 	*at = '\0';
 	return text;
