@@ -212,6 +212,8 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 
 	if (praas_unlikely(!port->started) && praas_tcp_ring_start(port) != 0)
 		return 0; /* another thread than the one that began */
+	if (praas_unlikely(port->event_armed))
+		praas_tcp_ring_awake(port);
 	port->turn++;
 	if (port->zombies)
 		praas_tcp_reap(port);
@@ -269,12 +271,13 @@ static int port_arm(struct praas_port *base, int *ret_fd)
 		wake_ns = praas_min_u64(wake_ns, port->config.stall_timeout_ns / 2 + 1);
 	if ((port->active_first || port->watch) && !port->timer_armed)
 		(void)praas_tcp_ring_timer(port, wake_ns); /* a late look at most */
+	praas_tcp_ring_sleep(port);
 	praas_tcp_ring_submit(port);
 	if (praas_tcp_ring_ready(port))
 		return -EAGAIN;
 	/* The next poll looks at the clock. */
 	port->turn |= CLOCK_TURNS - 1;
-	*ret_fd = port->ring.ring_fd;
+	*ret_fd = port->event_fd;
 	return 0;
 }
 

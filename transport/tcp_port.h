@@ -104,6 +104,8 @@ struct praas_tcp_port {
 	struct praas_tcp_chunks chunks;
 
 	struct io_uring ring;
+	int event_fd;     /* what the kernel tells while we sleep */
+	bool event_armed; /* it shall tell */
 	bool started;       /* enabled, by the thread that polls */
 	bool task_flag;     /* the kernel tells by a flag when it has work for us */
 	bool multishot;     /* provided buffers work */
@@ -142,6 +144,9 @@ static inline struct praas_tcp_conn *praas_tcp_conn_of(struct praas_conn *conn)
 }
 
 /* ---- tcp_ring.c ---- */
+/* From now on event_fd becomes readable with the next completion; and back. */
+void praas_tcp_ring_sleep(struct praas_tcp_port *port);
+void praas_tcp_ring_awake(struct praas_tcp_port *port);
 int praas_tcp_ring_init(struct praas_tcp_port *port);
 void praas_tcp_ring_release(struct praas_tcp_port *port);
 /* Enables the ring for the calling thread, once. 0; errno. */

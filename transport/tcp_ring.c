@@ -5,6 +5,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -82,13 +83,38 @@ int praas_tcp_ring_init(struct praas_tcp_port *port)
 
 	if (rc != 0)
 		return rc;
+	port->event_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (port->event_fd < 0) {
+		rc = -errno;
+		io_uring_queue_exit(&port->ring);
+		return rc;
+	}
 	setup_provided(port);
 	return 0;
+}
+
+/* The ring's own descriptor would do by the manual, but with DEFER_TASKRUN Linux 6.18 does not wake
+ * its poll(2) when work comes. The flag is in shared memory: while awake the kernel tells nothing. */
+void praas_tcp_ring_sleep(struct praas_tcp_port *port)
+{
+	port->event_armed = true;
+	(void)io_uring_cq_eventfd_toggle(&port->ring, true); /* it exists: no error */
+}
+
+void praas_tcp_ring_awake(struct praas_tcp_port *port)
+{
+	uint64_t count;
+
+	port->event_armed = false;
+	(void)io_uring_cq_eventfd_toggle(&port->ring, false); /* it exists: no error */
+	if (read(port->event_fd, &count, sizeof(count)) < 0)
+		return; /* nothing was told */
 }
 
 void praas_tcp_ring_release(struct praas_tcp_port *port)
 {
 	io_uring_queue_exit(&port->ring);
+	(void)close(port->event_fd); /* an eventfd */
 	for (uint32_t i = 0; i < port->provided_entries; i++) {
 		if (port->provided_chunk[i])
 			praas_tcp_chunk_unref(&port->chunks, port->provided_chunk[i]);
@@ -107,6 +133,10 @@ int praas_tcp_ring_start(struct praas_tcp_port *port)
 	if (rc < 0)
 		return -errno;
 	(void)io_uring_register_ring_fd(&port->ring); /* only saves time */
+	rc = io_uring_register_eventfd(&port->ring, port->event_fd);
+	if (rc != 0)
+		return (int)rc;
+	praas_tcp_ring_awake(port);
 	port->started = true;
 	return 0;
 }

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <praas/client.h>
@@ -267,13 +268,13 @@ static void test_controller_damaged_entry_is_refused(void **state)
 static void test_controller_full_store_keeps_serving(void **state)
 {
 	struct fixture *f = *state;
+	struct rlimit limit = { 600000, 600000 };
 	uint8_t *value = calloc(1, 1000000);
 	praas_connection *conn;
 
 	assert_non_null(value);
-	f->o.fsize_max = 600000;
-	f->o.memory_bytes = 64 << 20;
 	controller_start(&f->c, &f->o);
+	assert_int_equal(prlimit(f->c.pid, RLIMIT_FSIZE, &limit, NULL), 0);
 	conn = connect_to(f, "tcp");
 	assert_int_equal(praas_state_write(conn, "big", value, 1000000), 0);
 	controller_expect(&f->c, "checkpoint", "STORE_FULL");

@@ -30,7 +30,6 @@ struct controller_options {
 	uint32_t epoch;        /* 0: 1 */
 	uint64_t memory_bytes; /* 0: 64 MiB */
 	uint32_t concurrency;  /* 0: 1 */
-	uint64_t fsize_max;    /* RLIMIT_FSIZE through prlimit(1); 0: none */
 };
 
 struct controller {
@@ -105,11 +104,8 @@ static inline json_t *controller_config(const struct controller *c,
 static inline void controller_spawn(struct controller *c, const struct controller_options *o,
 				    const char *text)
 {
-	char limit[64];
-	char *plain[] = { (char *)(uintptr_t)o->program, (char *)(uintptr_t)"--config-fd",
+	char *argv[] = { (char *)(uintptr_t)o->program, (char *)(uintptr_t)"--config-fd",
 			  (char *)(uintptr_t)"9", NULL };
-	char *limited[] = { (char *)(uintptr_t)"prlimit",     limit, plain[0], plain[1],
-			    plain[2],			      NULL };
 	posix_spawn_file_actions_t actions;
 	int fds[2];
 
@@ -121,11 +117,7 @@ static inline void controller_spawn(struct controller *c, const struct controlle
 	assert_int_equal(posix_spawn_file_actions_addopen(&actions, 2, c->log_path,
 							  O_WRONLY | O_CREAT | O_APPEND, 0600),
 			 0);
-	(void)snprintf(limit, sizeof(limit), "--fsize=%llu",
-		       (unsigned long long)o->fsize_max);
-	assert_int_equal(posix_spawnp(&c->pid, o->fsize_max ? limited[0] : plain[0], &actions,
-				      NULL, o->fsize_max ? limited : plain, environ),
-			 0);
+	assert_int_equal(posix_spawn(&c->pid, o->program, &actions, NULL, argv, environ), 0);
 	assert_int_equal(posix_spawn_file_actions_destroy(&actions), 0);
 	(void)close(fds[0]);
 }
