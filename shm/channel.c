@@ -170,7 +170,7 @@ int praas_channel_take_return(struct praas_channel *ch, uint64_t *ret_offset)
 
 	if (head == rx->next)
 		return -EAGAIN;
-	if (head < rx->next || head - rx->next > rx->mask + 1)
+	if (head - rx->next > rx->mask + 1) /* or it went back */
 		return -EPROTO;
 	entry = atomic_load_explicit(&rx->slot[rx->next & rx->mask],
 				     memory_order_relaxed);

@@ -137,7 +137,7 @@ int praas_log_read(struct praas_log_rx *rx, struct praas_log_line *ret_line)
 	rx->dropped = praas_max_u64(rx->dropped, dropped);
 	if (written == rx->next)
 		return -EAGAIN;
-	if (written < rx->next || have > rx->words || have < RECORD_HEAD_WORDS)
+	if (have > rx->words) /* or it went back */
 		return -EPROTO;
 	head = word_at(rx, rx->next);
 	bytes = head & 0xffffu;

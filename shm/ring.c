@@ -14,8 +14,8 @@ int praas_ring_push_batch(struct praas_ring_tx *tx, const struct praas_desc *d,
 
 	if (praas_ring_tx_room(tx) < n)
 		rc = praas_ring_tx_refresh(tx);
-	room = rc == -EPROTO ? 0
-			     : praas_ring_tx_room(tx); /* some may fit though not all */
+	/* Some may fit though not all. */
+	room = rc == -EPROTO ? 0 : praas_ring_tx_room(tx);
 	n = (unsigned)praas_min_u64(n, room);
 	while (done < n) {
 		struct praas_ring_slot *slot = &slots[head++ & mask];

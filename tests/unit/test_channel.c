@@ -132,6 +132,29 @@ static void test_channel_blocks_are_apart(void **state)
 	free(before);
 }
 
+/* Each part lies where docs/shm-layout.md says. */
+static void test_channel_parts_are_where_the_page_says(void **state)
+{
+	struct fixture *f = *state;
+	const struct praas_channel *ch = &f->a.channel;
+	const uint8_t *ours = f->a.mine.base + 4096 + A_BLOCK * BLOCK_BYTES;
+	const uint8_t *theirs = f->a.theirs.base + 4096;
+
+	assert_ptr_equal(ch->rx.tail, ours);
+	assert_ptr_equal(ch->returns_rx.tail, ours + 128);
+	assert_ptr_equal(praas_channel_log_tail(&f->a.mine, &f->a.geometry, A_BLOCK),
+			 ours + 256);
+	assert_ptr_equal(ch->returns_tx.head, ours + 384);
+	assert_ptr_equal(ch->returns_tx.slot, ours + 512);
+	assert_ptr_equal(ch->tx.slot, ours + 512 + 128);
+	assert_ptr_equal(ch->tx.tail, theirs);
+	assert_ptr_equal(ch->returns_tx.tail, theirs + 128);
+	assert_ptr_equal(ch->returns_rx.head, theirs + 384);
+	assert_ptr_equal(ch->returns_rx.slot, theirs + 512);
+	assert_ptr_equal(ch->rx.slot, theirs + 512 + 128);
+	assert_ptr_equal(ch->bell.shared, f->a.theirs.base + 64);
+}
+
 /* Buffers given back arrive in order, as many as the ring has slots, then again. */
 static void test_channel_returns_buffers(void **state)
 {
@@ -179,6 +202,10 @@ static void test_channel_hostile_returns_are_refused(void **state)
 
 	for (uint64_t i = 0; i < SLOTS; i++)
 		assert_int_equal(praas_channel_return(&f->a.channel, i), 0);
+	atomic_store(head,
+		     1 + SLOTS + 1); /* more than there are, and none of them empty */
+	assert_int_equal(praas_channel_take_return(&f->b.channel, &offset), -EPROTO);
+	atomic_store(head, 1 + SLOTS);
 	atomic_store(&tail->read, SLOTS + 2);
 	assert_int_equal(praas_channel_return(&f->a.channel, 0), -EPROTO);
 	atomic_store(&tail->read, 0); /* back */
@@ -282,6 +309,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_channel_carries_both_ways),
 		TEST(test_channel_blocks_are_apart),
+		TEST(test_channel_parts_are_where_the_page_says),
 		TEST(test_channel_returns_buffers),
 		TEST(test_channel_hostile_returns_are_refused),
 		TEST(test_channel_push_wakes_a_sleeper),

@@ -170,7 +170,15 @@ static void test_doorbell_wakes_through_a_socket(void **state)
 	}
 	(void)close(pair[0]);
 	praas_doorbell_announce(&bell);
-	praas_bell_ring(&remote); /* no SIGPIPE */
+	praas_bell_ring(&remote);
+	(void)close(pair[1]);
+
+	/* A stream would raise SIGPIPE. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	praas_bell_init(&remote, &f->shared, pair[1]);
+	(void)close(pair[0]);
+	praas_doorbell_announce(&bell);
+	praas_bell_ring(&remote);
 	praas_doorbell_awake(&bell);
 	(void)close(pair[1]);
 }

@@ -153,6 +153,13 @@ static void test_log_hostile_counts_and_heads_are_refused(void **state)
 		atomic_store(&shared->word[0], heads[i]);
 		assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
 	}
+	atomic_store(&shared->written, WORDS); /* as much as there can be */
+	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
+		atomic_store(&shared->word[0], heads[i]);
+		if (heads[i] != 9)
+			assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
+	}
+	atomic_store(&shared->written, 3);
 	assert_int_equal(atomic_load(&f->tail.read), 0);
 	atomic_store(&shared->word[0], 8);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);

@@ -177,6 +177,8 @@ static void test_pool_find_by_inner_offset(void **state)
 	begin = 5;
 	assert_int_equal(praas_pool_find(f->pool, large, &begin), -ENOENT);
 	assert_int_equal(praas_pool_find(f->pool, 0, &begin), -ENOENT);
+	assert_int_equal(praas_pool_find(f->pool, small + 256, &begin), -ENOENT);
+	assert_int_equal(praas_pool_find(f->pool, small ^ 256, &begin), -ENOENT);
 	assert_int_equal(praas_pool_find(f->pool, AREA_AT - 1, &begin), -ENOENT);
 	assert_int_equal(praas_pool_find(f->pool, AREA_AT + AREA_BYTES, &begin),
 			 -ENOENT);

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -218,6 +219,39 @@ static void test_segment_has_guards_and_no_heirs(void **state)
 	praas_segment_release(&s);
 }
 
+/* True when the mapping that begins at base has a flag of /proc/self/smaps. */
+static bool has_flag(const uint8_t *base, const char *flag)
+{
+	FILE *f = fopen("/proc/self/smaps", "re");
+	char line[512], begin[32];
+	bool ours = false, found = false;
+
+	assert_non_null(f);
+	(void)snprintf(begin, sizeof(begin), "%lx-", (unsigned long)(uintptr_t)base);
+	while (!found && fgets(line, sizeof(line), f)) {
+		if (strncmp(line, begin, strlen(begin)) == 0)
+			ours = true;
+		else if (ours && strncmp(line, "VmFlags:", 8) == 0)
+			break;
+	}
+	found = ours && strstr(line, flag) != NULL;
+	(void)fclose(f);
+	return found;
+}
+
+/* No payload in a core dump, none in a child, none executable. */
+static void test_segment_is_private_to_the_process(void **state)
+{
+	struct praas_segment s = make(0);
+
+	(void)state;
+	assert_true(has_flag(s.base, " dd")); /* MADV_DONTDUMP */
+	assert_true(has_flag(s.base, " dc")); /* MADV_DONTFORK */
+	assert_true(has_flag(s.base, " wr"));
+	assert_false(has_flag(s.base, " ex"));
+	praas_segment_release(&s);
+}
+
 /* Release gives the whole range back, guards included. */
 static void test_segment_release_leaves_nothing(void **state)
 {
@@ -290,6 +324,7 @@ int main(void)
 		cmocka_unit_test(test_segment_attach_writable_shares),
 		cmocka_unit_test(test_segment_attach_refuses_others),
 		cmocka_unit_test(test_segment_has_guards_and_no_heirs),
+		cmocka_unit_test(test_segment_is_private_to_the_process),
 		cmocka_unit_test(test_segment_release_leaves_nothing),
 		cmocka_unit_test(test_segment_huge_or_small_works),
 		cmocka_unit_test(test_segment_holds_is_overflow_safe),
