@@ -168,6 +168,10 @@ void praas_shm_big_free(struct praas_shm_conn *c, struct praas_shm_big *b)
 {
 	struct praas_shm_big *other;
 
+	if (b->kept) { /* its caller has it again */
+		b->state = PRAAS_SHM_BIG_HELD;
+		return;
+	}
 	b->state = PRAAS_SHM_BIG_LENT; /* not to be found below */
 	other = find_free(c, 0);
 	/* One is kept. When the peer cannot be told now, two are. */

@@ -122,9 +122,59 @@ static void release_unsent(struct praas_buf *buf)
 	praas_shm_handle_put(buf);
 }
 
+/* As unsent, for memory that stays the caller's. */
+static void release_adopted(struct praas_buf *buf)
+{
+	release_unsent(buf);
+}
+
 bool praas_shm_is_ours(const struct praas_shm_conn *c, const struct praas_buf *buf)
 {
-	return buf->owner == c && buf->release == release_unsent;
+	return buf->owner == c &&
+	       (buf->release == release_unsent || buf->release == release_adopted);
+}
+
+struct praas_buf *praas_shm_adopt(struct praas_shm_conn *c, uint64_t ref, uint8_t *data)
+{
+	struct praas_buf *buf = praas_shm_handle_get(c);
+
+	if (praas_unlikely(!buf))
+		return NULL;
+	/* The loan's own reference. A big segment has none to count: its flag kept does. */
+	if (praas_shm_ref_segment(ref) == c->mine.id)
+		praas_pool_ref(c->pool, praas_shm_ref_offset(ref) - PRAAS_SHM_HEADROOM);
+	buf->head = (struct praas_frame){ 0 };
+	buf->data = data;
+	buf->cookie = ref;
+	buf->segment = praas_shm_ref_segment(ref);
+	buf->offset = praas_shm_ref_offset(ref);
+	buf->capacity = UINT64_MAX; /* the caller has checked */
+	buf->key[0] = '\0';
+	buf->release = release_adopted;
+	return buf;
+}
+
+int praas_shm_find(struct praas_shm_conn *c, const void *data, uint64_t *ret_ref)
+{
+	uint64_t at = (uint64_t)((const uint8_t *)data - c->mine.base);
+	uint64_t from = praas_channel_pool_offset(&c->my_geometry) + PRAAS_SHM_HEADROOM;
+
+	if (praas_likely(at >= from && at < c->mine.bytes)) {
+		if (at % PRAAS_FRAME_ALIGN != 0 ||
+		    praas_pool_capacity(c->pool, at - PRAAS_SHM_HEADROOM) == 0)
+			return -ENOENT;
+		*ret_ref = praas_shm_ref(c->mine.id, at);
+		return 0;
+	}
+	for (unsigned i = 0; i < PRAAS_SHM_BIG_MAX; i++) {
+		const struct praas_shm_big *b = c->big[i];
+
+		if (!b || !b->kept || (const uint8_t *)data != b->segment.base + PRAAS_SHM_HEADROOM)
+			continue;
+		*ret_ref = praas_shm_ref(b->segment.id, PRAAS_SHM_HEADROOM);
+		return 0;
+	}
+	return -ENOENT;
 }
 
 /* Before the switch there is no shared memory: the heap, and handles too. */

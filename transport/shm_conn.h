@@ -83,6 +83,7 @@ struct praas_shm_big {
 	bool dropped;      /* READ: gone as soon as users is 0 */
 	bool shared;       /* made by praas_shm_share(): one use, then DROP */
 	bool drop_pending; /* client: DROP could not be sent yet */
+	bool kept;         /* registered buffer of the library's caller: never FREE */
 	void (*released)(void *user, uint32_t segment);
 	void *user;
 };
@@ -223,6 +224,11 @@ int praas_shm_memory_alloc(struct praas_shm_conn *c, uint64_t bytes, uint64_t *r
 void praas_shm_memory_free(struct praas_shm_conn *c, uint64_t ref);
 /* The handle is given up, its memory is not: it is the peer's now, or the caller's. */
 void praas_shm_handle_put(struct praas_buf *buf);
+/* A handle for memory of ours that its caller keeps: sending takes it along, and what ends the
+ * loan gives it back to the caller, not to the pool. NULL: no memory for a handle. */
+struct praas_buf *praas_shm_adopt(struct praas_shm_conn *c, uint64_t ref, uint8_t *data);
+/* The registered buffer that begins at data: 0; -ENOENT. */
+int praas_shm_find(struct praas_shm_conn *c, const void *data, uint64_t *ret_ref);
 /* True for a buffer that came from praas_shm_alloc() of this open connection. */
 bool praas_shm_is_ours(const struct praas_shm_conn *c, const struct praas_buf *buf);
 int praas_shm_backlog_init(struct praas_shm_backlog *b, uint32_t capacity);

@@ -186,12 +186,6 @@ static int deliver(struct praas_shm_conn *c, const struct praas_desc *d)
 		if (take_payload(c, buf, segment, offset) != 0)
 			goto err_put;
 	}
-	if (buf->head.deadline_ns != 0) { /* absolute in rings, what is left in frames */
-		uint64_t now = praas_now_ns();
-
-		buf->head.deadline_ns =
-			buf->head.deadline_ns > now ? buf->head.deadline_ns - now : 1;
-	}
 	if (!c->server && buf->head.kind == PRAAS_FRAME_RESULT)
 		loan_end(c, buf->head.id);
 	buf->head.epoch = c->epoch;
@@ -399,8 +393,6 @@ static int send_ring(struct praas_shm_conn *c, struct praas_buf *buf)
 		if (praas_shm_is_ours(c, buf))
 			buf->cookie = PRAAS_SHM_NO_REF; /* the handle alone comes back */
 	}
-	if (f.deadline_ns != 0)
-		f.deadline_ns += praas_now_ns();
 	praas_frame_to_desc(&f, (uint16_t)praas_shm_ref_segment(ref),
 			    praas_shm_ref_offset(ref), &d);
 	rc = praas_channel_push(&c->channel, &d);

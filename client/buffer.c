@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+/* Registered buffers: memory that a transport sends from without a copy. */
+
+#define ALLOC_TIMEOUT_NS 5000000000ull /* for a big segment, which the peer makes */
+
+static void release_shadow(struct praas_buf *buf)
+{
+	buf->cookie = 0; /* may be sent again; the memory stays the caller's */
+}
+
+static int alloc_heap(struct praas_connection *conn, size_t bytes, void **ret_data)
+{
+	struct praas_registered *r = calloc(1, sizeof(*r));
+	int rc;
+
+	if (!r)
+		return -ENOBUFS;
+	rc = conn->ops->alloc(conn->link, bytes, &r->buf);
+	if (rc != 0) {
+		free(r);
+		return rc;
+	}
+	r->shadow.data = r->buf->data;
+	r->shadow.capacity = r->buf->capacity;
+	r->shadow.release = release_shadow;
+	r->next = conn->registered;
+	conn->registered = r;
+	*ret_data = r->buf->data;
+	return 0;
+}
+
+static int alloc_shm(struct praas_connection *conn, size_t bytes, void **ret_data)
+{
+	uint64_t until = 0, capacity, ref;
+	uint8_t *data;
+	int rc;
+
+	for (;;) {
+		rc = praas_shm_memory_alloc(conn->shm, bytes, &ref, &data, &capacity);
+		/* Only a big segment may come yet: the peer was asked for it. */
+		if (rc != -ENOBUFS || !conn->shm->want_pending)
+			break;
+		if (until == 0)
+			until = praas_now_ns() + ALLOC_TIMEOUT_NS;
+		else if (praas_now_ns() > until)
+			return -ENOBUFS;
+		if (praas_turn(conn) == 0)
+			praas_idle(conn, until);
+		if (!conn->link)
+			return -ENOTCONN;
+	}
+	if (rc != 0)
+		return rc;
+	if (praas_shm_ref_segment(ref) != conn->shm->mine.id)
+		praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))->kept = true;
+	*ret_data = data;
+	return 0;
+}
+
+int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **ret_data)
+{
+	int rc;
+
+	if (!conn->link)
+		return praas_fail_with(-ENOTCONN, "the connection has ended");
+	if (bytes > conn->bytes_max)
+		return praas_fail_with(-EMSGSIZE, "a buffer of %zu bytes, at most %llu", bytes,
+				       (unsigned long long)conn->bytes_max);
+	rc = conn->shm ? alloc_shm(conn, bytes, ret_data) : alloc_heap(conn, bytes, ret_data);
+	if (rc != 0)
+		return praas_fail_with(rc, "no buffer of %zu bytes: %s", bytes, strerror(-rc));
+	return 0;
+}
+
+void praas_buffer_free(praas_connection *conn, void *data)
+{
+	uint64_t ref;
+
+	if (!data)
+		return;
+	if (conn->shm) {
+		praas_check(praas_shm_find(conn->shm, data, &ref) == 0);
+		if (praas_shm_ref_segment(ref) != conn->shm->mine.id)
+			praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))->kept = false;
+		praas_shm_memory_free(conn->shm, ref);
+		return;
+	}
+	for (struct praas_registered **at = &conn->registered; *at; at = &(*at)->next) {
+		struct praas_registered *r = *at;
+
+		if (r->buf->data != data)
+			continue;
+		*at = r->next;
+		praas_buf_release(r->buf);
+		free(r);
+		return;
+	}
+}

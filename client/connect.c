@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "client/ticket_json.h"
+#include "internal/base.h"
+
+/* Making and ending connections. Each has a port of its own: connections share nothing, so
+ * each may be another thread's. */
+
+static const struct praas_connect_config config_default = { .transport = "auto" };
+
+/* ---- what the handshake tells ------------------------------------------------------------ */
+
+static void on_welcome(void *user, const struct praas_welcome *welcome)
+{
+	struct praas_connection *conn = user;
+
+	conn->pid = welcome->pid;
+	conn->epoch = welcome->epoch;
+	conn->bytes_max = welcome->bytes_max;
+	conn->inflight_limit = welcome->inflight_max;
+	free(conn->functions);
+	conn->functions_count = 0;
+	conn->functions = calloc((size_t)welcome->functions_count + 1, sizeof(*conn->functions));
+	if (!conn->functions)
+		return; /* opened() is followed by a check */
+	conn->functions_count = welcome->functions_count;
+	for (uint32_t i = 0; i < welcome->functions_count; i++) {
+		memcpy(conn->functions[i].name, welcome->functions[i], PRAAS_NAME_MAX + 1);
+		if (welcome->function_flags)
+			conn->functions[i].flags = welcome->function_flags[i];
+	}
+}
+
+/* ---- one endpoint ------------------------------------------------------------------------- */
+
+static void close_port(struct praas_connection *conn)
+{
+	if (conn->port)
+		conn->ops->free(conn->port);
+	conn->port = NULL;
+	praas_heap_free(conn->heap);
+	conn->heap = NULL;
+	conn->link = NULL;
+}
+
+static int open_port(struct praas_connection *conn, const char *addr)
+{
+	struct praas_port_config config = { .conns_max = 1 };
+	int rc;
+
+	conn->ops = praas_transport_find(addr);
+	if (!conn->ops)
+		return -EOPNOTSUPP;
+	conn->transport = conn->ops->scheme;
+	if (strcmp(conn->transport, "shm") != 0) {
+		rc = praas_heap_new(NULL, &conn->heap);
+		if (rc != 0)
+			return rc;
+		config.memory = praas_heap_memory(conn->heap);
+	}
+	rc = conn->ops->open(&config, &conn->port);
+	if (rc != 0)
+		close_port(conn);
+	return rc;
+}
+
+/* Polls until the handshake has ended, well or badly. */
+static int handshake(struct praas_connection *conn, uint64_t until_ns)
+{
+	while (!conn->opened && conn->closed_rc == 0) {
+		struct pollfd fd = { .events = POLLIN };
+		uint64_t now;
+
+		if (conn->ops->poll(conn->port, 16) != 0)
+			continue;
+		now = praas_now_ns();
+		if (now >= until_ns)
+			return -ETIMEDOUT;
+		if (conn->ops->arm(conn->port, &fd.fd) == 0)
+			(void)poll(&fd, 1, 1 + (int)((until_ns - now) / 1000000)); /* or not */
+	}
+	return conn->opened ? 0 : conn->closed_rc;
+}
+
+static int try_endpoint(struct praas_connection *conn, const char *addr,
+			const struct praas_ticket_json *ticket, uint64_t until_ns)
+{
+	struct praas_session_client_config config = { .events = &praas_client_events,
+						      .user = conn,
+						      .welcome = on_welcome };
+	struct praas_conn *link;
+	int rc = open_port(conn, addr);
+
+	if (rc != 0)
+		return rc;
+	memcpy(config.ticket, ticket->ticket, sizeof(config.ticket));
+	memcpy(config.session_key, ticket->session_key, sizeof(config.session_key));
+	conn->closed_rc = 0;
+	rc = praas_session_connect(conn->port, addr, &config, &link);
+	explicit_bzero(&config, sizeof(config));
+	if (rc == 0)
+		rc = handshake(conn, until_ns);
+	if (rc == 0 && !conn->functions)
+		rc = -ENOMEM;
+	if (rc != 0)
+		close_port(conn);
+	return rc;
+}
+
+/* Tries the endpoints of a scheme, in their order. */
+static int try_scheme(struct praas_connection *conn, const char *scheme,
+		      const struct praas_ticket_json *ticket, uint64_t until_ns)
+{
+	size_t length = strlen(scheme);
+	int rc = -EOPNOTSUPP;
+
+	for (uint32_t i = 0; i < ticket->endpoints_count && rc != 0; i++) {
+		const char *addr = ticket->endpoints[i];
+
+		if (strncmp(addr, scheme, length) != 0 || strncmp(addr + length, "://", 3) != 0)
+			continue;
+		rc = try_endpoint(conn, addr, ticket, until_ns);
+		/* These are the process's answer; another road leads to the same. */
+		if (rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED)
+			break;
+	}
+	return rc;
+}
+
+static int choose(struct praas_connection *conn, const struct praas_connect_config *config,
+		  const struct praas_ticket_json *ticket)
+{
+	uint64_t timeout = config->timeout_ns ? config->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
+	uint64_t until = praas_now_ns() + timeout;
+	int rc;
+
+	if (config->transport && strcmp(config->transport, "auto") != 0)
+		return try_scheme(conn, config->transport, ticket, until);
+	rc = try_scheme(conn, "shm", ticket, until);
+	if (rc == 0 || rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED)
+		return rc;
+	return try_scheme(conn, "tcp", ticket, until);
+}
+
+/* ---- the connection ------------------------------------------------------------------------ */
+
+static int open_tables(struct praas_connection *conn, const struct praas_connect_config *config)
+{
+	uint32_t inflight =
+		config->inflight_max ? config->inflight_max : PRAAS_INFLIGHT_DEFAULT;
+	uint64_t capacity;
+	int rc;
+
+	while (conn->inflight_limit != 0 && inflight > conn->inflight_limit && inflight > 1)
+		inflight /= 2;
+	rc = praas_table_init(conn, inflight);
+	if (rc != 0 || conn->ops != &praas_shm_transport_ops)
+		return rc;
+	/* The caller's buffers and results stay mapped until praas_close(), whatever the peer
+	 * does: a connection with a buffer out is not taken apart. */
+	conn->shm = praas_shm_conn_of(conn->link);
+	conn->shm->bufs_out++;
+	conn->direct_allowed = !config->no_direct;
+	return praas_shm_memory_alloc(conn->shm,
+				      praas_min_u64(PRAAS_SCRATCH_BYTES, conn->bytes_max),
+				      &conn->scratch_ref, &conn->scratch, &capacity);
+}
+
+static int check_config(const struct praas_connect_config *config)
+{
+	uint32_t n = config->inflight_max;
+
+	if ((n & (n - 1)) != 0 || n > PRAAS_INFLIGHT_MAX)
+		return praas_fail_with(-EINVAL, "inflight_max is a power of two up to %u",
+				       PRAAS_INFLIGHT_MAX);
+	if ((unsigned)config->wait > PRAAS_WAIT_BLOCK)
+		return praas_fail_with(-EINVAL, "unknown waiting policy");
+	return 0;
+}
+
+int praas_connect_ticket(const char *ticket_json, const struct praas_connect_config *config,
+			 praas_connection **ret_conn)
+{
+	const struct praas_connect_config *c = config ? config : &config_default;
+	struct praas_ticket_json ticket;
+	struct praas_connection *conn;
+	int rc = check_config(c);
+
+	if (rc != 0)
+		return rc;
+	rc = praas_ticket_json_decode(ticket_json, &ticket);
+	if (rc != 0)
+		return rc;
+	conn = calloc(1, sizeof(*conn));
+	if (!conn) {
+		rc = -ENOMEM;
+		goto err_wipe;
+	}
+	(void)praas_doorbell_setup(); /* always 0 */
+	praas_waiter_init(&conn->waiter, (enum praas_wait_mode)c->wait);
+	rc = choose(conn, c, &ticket);
+	if (rc != 0) {
+		(void)praas_fail_with(rc, "cannot connect to process %s: %s", ticket.process,
+				      rc == -EOPNOTSUPP ? "no endpoint of that transport"
+							: strerror(-rc));
+		goto err_conn;
+	}
+	rc = open_tables(conn, c);
+	if (rc != 0)
+		goto err_conn;
+	explicit_bzero(&ticket, sizeof(ticket));
+	*ret_conn = conn;
+	return 0;
+err_conn:
+	praas_close(conn);
+err_wipe:
+	explicit_bzero(&ticket, sizeof(ticket));
+	return rc;
+}
+
+/* Results that were not taken. */
+static void release_done(struct praas_connection *conn)
+{
+	while (conn->entries && conn->done_head != PRAAS_ENTRY_NONE) {
+		struct praas_entry *e = &conn->entries[conn->done_head];
+
+		praas_result_release(conn, &e->result);
+		praas_entry_undone(conn, e);
+	}
+}
+
+void praas_close(praas_connection *conn)
+{
+	if (!conn)
+		return;
+	if (conn->entries)
+		release_done(conn);
+	if (conn->link)
+		conn->ops->close(conn->link, true);
+	conn->link = NULL;
+	while (conn->registered) {
+		struct praas_registered *r = conn->registered;
+
+		conn->registered = r->next;
+		praas_buf_release(r->buf);
+		free(r);
+	}
+	if (conn->shm) {
+		conn->shm->bufs_out--;
+		praas_shm_conn_unref(conn->shm);
+	}
+	close_port(conn);
+	free(conn->entries);
+	free(conn->functions);
+	free(conn);
+}
+
+const char *praas_transport(const praas_connection *conn)
+{
+	return conn->transport;
+}
+
+int praas_function_lookup(praas_connection *conn, const char *function, uint32_t *ret_function)
+{
+	for (uint32_t i = 0; i < conn->functions_count; i++) {
+		if (strcmp(conn->functions[i].name, function) == 0) {
+			*ret_function = i;
+			return 0;
+		}
+	}
+	return praas_fail_with(-ENOENT, "the process has no function '%s'", function);
+}
+
+void praas_stats(const praas_connection *conn, struct praas_conn_stats *ret_stats)
+{
+	*ret_stats = conn->stats;
+}

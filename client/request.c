@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+/* Messages and state of the process, asked for by a client: one frame out, one REPLY back. The
+ * records of lists are those of docs/dataplane.md. */
+
+#define RECORD_HEAD 32u
+#define FOREVER_NS (1ull << 62)
+
+static int status_errno(int status)
+{
+	switch ((enum praas_status)status) {
+	case PRAAS_OK:
+		return 0;
+	case PRAAS_NOT_FOUND:
+		return -ENOENT;
+	case PRAAS_DENIED:
+		return -EACCES;
+	case PRAAS_TOO_LARGE:
+		return -EMSGSIZE;
+	case PRAAS_NO_MEMORY:
+		return -ENOSPC;
+	case PRAAS_OVERLOADED:
+		return -ENOBUFS;
+	case PRAAS_DRAINING:
+		return -ESHUTDOWN;
+	case PRAAS_MOVED:
+		return -ESTALE;
+	case PRAAS_CANCELLED:
+		return -ECANCELED;
+	case PRAAS_DEADLINE:
+		return -ETIMEDOUT;
+	case PRAAS_CONFLICT:
+		return -ESTALE;
+	case PRAAS_UNKNOWN:
+		return -ENOTCONN;
+	case PRAAS_INVALID:
+		return -EINVAL;
+	case PRAAS_CRASHED:
+	case PRAAS_NO_FUNCTION:
+	case PRAAS_INTERRUPTED:
+	case PRAAS_DUPLICATE:
+	case PRAAS_INTERNAL:
+		break;
+	}
+	return -EIO;
+}
+
+struct request {
+	uint8_t kind;
+	const char *key;
+	const void *data;
+	size_t bytes;
+	uint64_t aux, deadline_ns;
+	bool key_optional;
+};
+
+/* Sends, waits, and leaves the reply in ret_result (to be released) and ret_aux. */
+static int ask(struct praas_connection *conn, const struct request *r,
+	       struct praas_result *ret_result, uint64_t *ret_aux)
+{
+	size_t key_bytes = r->key ? strlen(r->key) : 0;
+	struct praas_entry *e;
+	int rc;
+
+	if (!conn->link)
+		return praas_fail_with(-ENOTCONN, "the connection has ended");
+	if ((key_bytes == 0 && !r->key_optional) || key_bytes > PRAAS_KEY_MAX)
+		return praas_fail_with(-EINVAL, "a key has 1 to %u bytes", PRAAS_KEY_MAX);
+	if (r->bytes > conn->bytes_max)
+		return praas_fail_with(-EMSGSIZE, "%zu bytes, at most %llu", r->bytes,
+				       (unsigned long long)conn->bytes_max);
+	e = praas_entry_new(conn, 0);
+	if (!e)
+		return praas_fail_with(-ENOBUFS, "%u requests are under way", conn->mask + 1);
+	e->request = true;
+	e->head.kind = r->kind;
+	e->head.key_bytes = (uint8_t)key_bytes;
+	e->head.bytes = r->bytes;
+	e->head.aux = r->aux;
+	e->head.deadline_ns = r->deadline_ns;
+	rc = praas_frame_send(conn, &e->head, r->key, r->data);
+	if (rc != 0) {
+		praas_entry_free(conn, e);
+		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));
+	}
+	rc = praas_entry_wait(conn, e, 0);
+	praas_check(rc == 0); /* without a limit it ends in some way */
+	*ret_result = e->result;
+	*ret_aux = e->aux;
+	praas_entry_undone(conn, e);
+	praas_entry_free(conn, e);
+	rc = status_errno(ret_result->status);
+	if (rc != 0) {
+		(void)praas_fail_with(rc, "%s", ret_result->view.bytes
+							? (const char *)ret_result->view.data
+							: praas_status_text(ret_result->status));
+		praas_result_release(conn, ret_result);
+	}
+	return rc;
+}
+
+/* The reply's payload as memory of the caller's, a NUL behind it. */
+static int keep(struct praas_connection *conn, struct praas_result *result, void **ret_data,
+		size_t *ret_bytes)
+{
+	char *copy = malloc(result->view.bytes + 1);
+
+	if (!copy) {
+		praas_result_release(conn, result);
+		return praas_fail_with(-ENOMEM, "no memory for %zu bytes", result->view.bytes);
+	}
+	if (result->view.bytes != 0)
+		memcpy(copy, result->view.data, result->view.bytes);
+	copy[result->view.bytes] = '\0';
+	*ret_data = copy;
+	*ret_bytes = result->view.bytes;
+	praas_result_release(conn, result);
+	return 0;
+}
+
+/* A request whose answer is yes or no. */
+static int order(struct praas_connection *conn, uint8_t kind, const char *key, const void *data,
+		 size_t bytes)
+{
+	struct request r = { .kind = kind, .key = key, .data = data, .bytes = bytes };
+	struct praas_result result;
+	uint64_t aux;
+	int rc = ask(conn, &r, &result, &aux);
+
+	if (rc == 0)
+		praas_result_release(conn, &result);
+	return rc;
+}
+
+int praas_msg_send(praas_connection *conn, const char *key, const void *data, size_t bytes)
+{
+	return order(conn, PRAAS_FRAME_SEND, key, data, bytes);
+}
+
+int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, void **ret_data,
+		   size_t *ret_bytes, praas_pid_t *ret_source)
+{
+	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
+	struct praas_result result;
+	uint64_t source;
+	int rc;
+
+	if (timeout_ns < 0)
+		r.deadline_ns = FOREVER_NS;
+	else if (timeout_ns > 0)
+		r.deadline_ns = praas_now_ns() + (uint64_t)timeout_ns;
+	rc = ask(conn, &r, &result, &source);
+	if (rc == -ENOENT || rc == -ETIMEDOUT)
+		return -EAGAIN;
+	if (rc == 0)
+		rc = keep(conn, &result, ret_data, ret_bytes);
+	if (rc == 0 && ret_source)
+		*ret_source = source;
+	return rc;
+}
+
+int praas_state_read(praas_connection *conn, const char *key, void **ret_data, size_t *ret_bytes,
+		     uint64_t *ret_version)
+{
+	struct request r = { .kind = PRAAS_FRAME_STATE_GET, .key = key };
+	struct praas_result result;
+	uint64_t version;
+	int rc = ask(conn, &r, &result, &version);
+
+	if (rc == 0)
+		rc = keep(conn, &result, ret_data, ret_bytes);
+	if (rc == 0 && ret_version)
+		*ret_version = version;
+	return rc;
+}
+
+int praas_state_write(praas_connection *conn, const char *key, const void *data, size_t bytes)
+{
+	return order(conn, PRAAS_FRAME_STATE_PUT, key, data, bytes);
+}
+
+int praas_state_remove(praas_connection *conn, const char *key)
+{
+	return order(conn, PRAAS_FRAME_STATE_DELETE, key, NULL, 0);
+}
+
+static uint64_t get_u64(const uint8_t *p)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < 8; i++)
+		v |= (uint64_t)p[i] << (8 * i);
+	return v;
+}
+
+/* Decodes whole records; how many came, or -EPROTO. */
+static int decode_infos(const uint8_t *p, size_t bytes, struct praas_state_info *infos,
+			uint32_t infos_max, uint32_t *ret_count)
+{
+	uint32_t count = 0;
+
+	while (bytes != 0 && count < infos_max) {
+		uint64_t record;
+		uint8_t n;
+
+		if (bytes < RECORD_HEAD)
+			return -EPROTO;
+		n = p[24];
+		record = RECORD_HEAD + praas_align_up(n, 8);
+		if (record > bytes)
+			return -EPROTO;
+		infos[count].version = get_u64(p);
+		infos[count].modified_ns = get_u64(p + 8);
+		infos[count].bytes = get_u64(p + 16);
+		memcpy(infos[count].key, p + RECORD_HEAD, n);
+		infos[count].key[n] = '\0';
+		count++;
+		p += record;
+		bytes -= record;
+	}
+	*ret_count = count;
+	return 0;
+}
+
+int praas_state_enumerate(praas_connection *conn, const char *prefix, const char *after,
+			  struct praas_state_info *ret_infos, uint32_t infos_max,
+			  uint32_t *ret_count)
+{
+	struct request r = { .kind = PRAAS_FRAME_STATE_LIST,
+			     .key = prefix,
+			     .data = after,
+			     .bytes = after ? strlen(after) : 0,
+			     .key_optional = true };
+	uint32_t total = 0;
+
+	/* A reply holds a part of the list; ask on from its last key. */
+	while (total < infos_max) {
+		struct praas_result result;
+		uint64_t records;
+		uint32_t count;
+		int rc = ask(conn, &r, &result, &records);
+
+		if (rc != 0)
+			return rc;
+		rc = decode_infos(result.view.data, result.view.bytes, ret_infos + total,
+				  infos_max - total, &count);
+		praas_result_release(conn, &result);
+		if (rc != 0)
+			return praas_fail_with(rc, "a list that makes no sense");
+		if (count == 0)
+			break;
+		total += count;
+		r.data = ret_infos[total - 1].key;
+		r.bytes = strlen(ret_infos[total - 1].key);
+	}
+	*ret_count = total;
+	return 0;
+}
+
+int praas_invoke_simple(praas_connection *conn, const char *function, const void *data,
+			size_t bytes, void *ret_data, size_t bytes_max, size_t *ret_bytes,
+			int *ret_status)
+{
+	struct praas_call call = { .data = data, .bytes = bytes };
+	struct praas_result result;
+	size_t fits;
+	int rc = praas_function_lookup(conn, function, &call.function);
+
+	if (rc != 0)
+		return rc;
+	rc = praas_call(conn, &call, &result);
+	if (rc != 0)
+		return rc;
+	if (result.status != 0 && result.view.bytes != 0)
+		(void)praas_fail_with(0, "%s", (const char *)result.view.data);
+	fits = result.view.bytes < bytes_max ? result.view.bytes : bytes_max;
+	if (fits != 0)
+		memcpy(ret_data, result.view.data, fits);
+	if (ret_bytes)
+		*ret_bytes = result.view.bytes;
+	if (ret_status)
+		*ret_status = result.status;
+	if (result.view.bytes > bytes_max)
+		rc = praas_fail_with(-EMSGSIZE, "a result of %zu bytes for a buffer of %zu",
+				     result.view.bytes, bytes_max);
+	praas_result_release(conn, &result);
+	return rc;
+}

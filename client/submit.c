@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "client/connection.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+/* Sending: invocations and other frames, over whatever transport. */
+
+int praas_call_check(struct praas_connection *conn, const struct praas_call *call)
+{
+	if (praas_unlikely(!conn->link))
+		return praas_fail_with(-ENOTCONN, "the connection has ended: %s",
+				       strerror(-conn->closed_rc));
+	if (praas_unlikely(call->function >= conn->functions_count))
+		return praas_fail_with(-EINVAL, "there is no function number %u",
+				       call->function);
+	if (praas_unlikely(call->bytes > conn->bytes_max))
+		return praas_fail_with(-EMSGSIZE, "a payload of %zu bytes, at most %llu",
+				       call->bytes, (unsigned long long)conn->bytes_max);
+	if (praas_unlikely(call->key && strlen(call->key) > PRAAS_KEY_MAX))
+		return praas_fail_with(-EINVAL, "the key is longer than %u bytes",
+				       PRAAS_KEY_MAX);
+	if (praas_unlikely((call->flags & ~PRAAS_CALL_ONE_WAY) != 0))
+		return praas_fail_with(-EINVAL, "unknown flags");
+	return 0;
+}
+
+void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head)
+{
+	ret_head->kind = PRAAS_FRAME_INVOKE;
+	ret_head->function = (uint16_t)call->function;
+	ret_head->bytes = call->bytes;
+	if (praas_unlikely(call->flags & PRAAS_CALL_ONE_WAY))
+		ret_head->flags |= PRAAS_FRAME_ONE_WAY;
+	if (praas_unlikely(call->trace != NULL))
+		ret_head->flags |= PRAAS_FRAME_TRACE;
+	if (praas_unlikely(call->key != NULL))
+		ret_head->key_bytes = (uint8_t)strlen(call->key);
+	if (praas_unlikely(call->timeout_ns != 0))
+		ret_head->deadline_ns = praas_now_ns() + call->timeout_ns;
+}
+
+/* ---- payload ----------------------------------------------------------------------------- */
+
+static struct praas_registered *find_registered(struct praas_connection *conn, const void *data)
+{
+	for (struct praas_registered *r = conn->registered; r; r = r->next)
+		if (r->buf->data == data)
+			return r;
+	return NULL;
+}
+
+/* A buffer with the caller's payload in it: theirs when it is registered, else a copy. */
+static int payload(struct praas_connection *conn, const void *data, size_t bytes,
+		   struct praas_buf **ret_buf)
+{
+	struct praas_registered *r;
+	uint64_t ref;
+	int rc;
+
+	if (bytes != 0 && conn->shm && praas_shm_find(conn->shm, data, &ref) == 0) {
+		*ret_buf = praas_shm_adopt(conn->shm, ref, (uint8_t *)(uintptr_t)data);
+		return *ret_buf ? 0 : -ENOBUFS;
+	}
+	r = bytes != 0 && !conn->shm ? find_registered(conn, data) : NULL;
+	if (r && r->shadow.cookie == 0) {
+		r->shadow.cookie = 1;
+		*ret_buf = &r->shadow;
+		return 0;
+	}
+	/* A big segment is made by the peer: ask, and look again. */
+	for (unsigned i = 0;; i++) {
+		rc = conn->ops->alloc(conn->link, bytes, ret_buf);
+		if (rc != -ENOBUFS || bytes < PRAAS_POOL_CLASS_MIN || i > 1000)
+			break;
+		if (praas_turn(conn) == 0)
+			praas_idle(conn, praas_now_ns() + 1000000);
+		if (!conn->link)
+			return -ENOTCONN;
+	}
+	if (rc != 0)
+		return rc;
+	if (bytes != 0) {
+		memcpy((*ret_buf)->data, data, bytes);
+		conn->stats.copies++;
+	}
+	return 0;
+}
+
+static void meta(struct praas_buf *buf, const char *key, const uint8_t *trace)
+{
+	if (trace) {
+		memset(buf->trace, 0, sizeof(buf->trace));
+		memcpy(buf->trace, trace, 24);
+	}
+	memcpy(buf->key, key ? key : "", buf->head.key_bytes);
+	buf->key[buf->head.key_bytes] = '\0';
+}
+
+/* Sends; waits a little when the queue is full. */
+static int push(struct praas_connection *conn, struct praas_buf *buf)
+{
+	int rc = -ENOTCONN;
+
+	for (unsigned i = 0; conn->link && i < 1000; i++) {
+		rc = conn->ops->send(conn->link, buf);
+		if (praas_likely(rc != -EAGAIN))
+			break;
+		if (praas_turn(conn) == 0)
+			praas_idle(conn, praas_now_ns() + 1000000);
+	}
+	if (praas_unlikely(rc != 0))
+		praas_buf_release(buf);
+	return rc == -EAGAIN ? -ENOBUFS : rc;
+}
+
+int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
+		     const char *key, const void *data)
+{
+	struct praas_buf *buf;
+	int rc = payload(conn, data, head->bytes, &buf);
+
+	if (rc != 0)
+		return rc;
+	buf->head = *head;
+	buf->head.epoch = conn->epoch;
+	meta(buf, key, NULL);
+	conn->stats.bytes_out += head->bytes;
+	return push(conn, buf);
+}
+
+static int send_invoke(struct praas_connection *conn, const struct praas_call *call,
+		       const struct praas_frame *head)
+{
+	struct praas_buf *buf;
+	int rc = payload(conn, call->data, call->bytes, &buf);
+
+	if (praas_unlikely(rc != 0))
+		return praas_fail_with(rc, "no buffer for %zu bytes", call->bytes);
+	buf->head = *head;
+	buf->head.epoch = conn->epoch;
+	if (head->key_bytes != 0 || call->trace)
+		meta(buf, call->key, call->trace);
+	rc = push(conn, buf);
+	if (praas_unlikely(rc != 0))
+		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));
+	conn->stats.calls++;
+	conn->stats.bytes_out += call->bytes;
+	return 0;
+}
+
+int praas_entry_send(struct praas_connection *conn, const struct praas_call *call,
+		     struct praas_entry *e)
+{
+	struct praas_shm_route *r;
+
+	praas_call_head(call, &e->head);
+	r = praas_route_choose(conn, call->function);
+	if (r) {
+		int rc = praas_direct_send(conn, r, call, e);
+
+		if (rc != -EAGAIN)
+			return rc;
+	}
+	return send_invoke(conn, call, &e->head);
+}
+
+int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t *ret_call)
+{
+	struct praas_entry *e;
+	int rc = praas_call_check(conn, call);
+
+	if (praas_unlikely(rc != 0))
+		return rc;
+	if (call->flags & PRAAS_CALL_ONE_WAY) {
+		struct praas_frame head = { .id = call->id };
+
+		if (head.id == 0)
+			head.id = praas_id_next(conn);
+		praas_call_head(call, &head);
+		rc = send_invoke(conn, call, &head);
+		if (rc == 0 && ret_call)
+			*ret_call = head.id;
+		return rc;
+	}
+	e = praas_entry_new(conn, call->id);
+	if (praas_unlikely(!e)) {
+		if (call->id != 0 && praas_entry_find(conn, call->id))
+			return praas_fail_with(-EINVAL, "that id is under way already");
+		return praas_fail_with(-ENOBUFS, "%u invocations are under way",
+				       conn->mask + 1);
+	}
+	rc = praas_entry_send(conn, call, e);
+	if (praas_unlikely(rc != 0)) {
+		praas_entry_free(conn, e);
+		return rc;
+	}
+	if (ret_call)
+		*ret_call = e->head.id;
+	return 0;
+}
+
+int praas_cancel(praas_connection *conn, uint64_t call)
+{
+	struct praas_entry *e = praas_entry_find(conn, call);
+	struct praas_frame head = { .kind = PRAAS_FRAME_CANCEL, .id = call };
+
+	if (!e || e->request)
+		return praas_fail_with(-ENOENT, "no such invocation is under way");
+	if (e->state != PRAAS_ENTRY_PENDING && e->state != PRAAS_ENTRY_REROUTE)
+		return 0; /* it has its outcome */
+	if (!conn->link)
+		return praas_fail_with(-ENOTCONN, "the connection has ended");
+	e->cancelled = true;
+	if (e->state == PRAAS_ENTRY_REROUTE || e->via != PRAAS_VIA_CONTROLLER) {
+		(void)praas_direct_withdraw(conn); /* ends it when no worker has it */
+		if (e->state != PRAAS_ENTRY_PENDING || e->head.id != call)
+			return 0;
+	}
+	return praas_frame_send(conn, &head, NULL, NULL);
+}
