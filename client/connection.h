@@ -91,6 +91,7 @@ struct praas_connection {
 	uint32_t under_way;          /* entries that are not free */
 	uint32_t done_head, done_tail;
 	uint32_t own_ids;            /* entries whose id does not tell their index */
+	uint32_t unsent;             /* frames that the transport has not reported sent */
 	uint32_t reroutes;           /* entries in state REROUTE */
 	uint32_t direct_pending;     /* entries PENDING on a direct route */
 	uint64_t sequence;           /* of made-up ids; random at the start */

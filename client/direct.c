@@ -339,6 +339,7 @@ static int send_again(struct praas_connection *conn, struct praas_entry *e)
 		praas_buf_release(buf);
 		return rc;
 	}
+	conn->unsent++;
 	if (e->temporary) /* the loan holds it now */
 		praas_shm_memory_free(shm, e->ref);
 	e->temporary = false;

@@ -176,10 +176,12 @@ static void on_frame(void *user, struct praas_conn *link, struct praas_buf *buf)
 
 static void on_sent(void *user, struct praas_conn *link, struct praas_buf *buf, int rc)
 {
-	(void)user;
+	struct praas_connection *conn = user;
+
 	(void)link;
 	(void)buf;
 	(void)rc; /* what was lost is ended by on_closed() */
+	conn->unsent--;
 }
 
 /* Every invocation under way may or may not have run. */

@@ -113,7 +113,17 @@ static int push(struct praas_connection *conn, struct praas_buf *buf)
 	}
 	if (praas_unlikely(rc != 0))
 		praas_buf_release(buf);
+	else
+		conn->unsent++;
 	return rc == -EAGAIN ? -ENOBUFS : rc;
+}
+
+/* Nobody waits for an answer that would carry it along: see that it leaves. */
+static void flush(struct praas_connection *conn)
+{
+	while (conn->unsent != 0 && conn->link && !conn->shm)
+		if (praas_turn(conn) == 0)
+			praas_idle(conn, 0);
 }
 
 int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
@@ -181,6 +191,8 @@ int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t
 			head.id = praas_id_next(conn);
 		praas_call_head(call, &head);
 		rc = send_invoke(conn, call, &head);
+		if (rc == 0)
+			flush(conn);
 		if (rc == 0 && ret_call)
 			*ret_call = head.id;
 		return rc;
@@ -199,6 +211,8 @@ int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t
 	}
 	if (ret_call)
 		*ret_call = e->head.id;
+	if (!conn->shm)
+		(void)praas_turn(conn); /* it goes while the caller does other things */
 	return 0;
 }
 

@@ -10,7 +10,9 @@
 /* Turns, waiting, and what the caller gets: poll, wait, the blocking call. */
 
 #define TURN_BUDGET 64u
-#define UNFENCED_SLEEP_NS 1000000 /* without membarrier a ring is looked at now and then */
+/* Without membarrier a ring is looked at now and then. So is a ring of io_uring: with deferred task
+ * work its descriptor does not always become readable. */
+#define UNSURE_SLEEP_NS 1000000
 
 unsigned praas_turn(struct praas_connection *conn)
 {
@@ -43,8 +45,8 @@ static void sleep_on(struct praas_connection *conn, uint64_t until_ns)
 
 		left = until_ns > now ? (int64_t)(until_ns - now) : 0;
 	}
-	if (conn->shm && praas_doorbell_fences && (left < 0 || left > UNFENCED_SLEEP_NS))
-		left = UNFENCED_SLEEP_NS;
+	if ((!conn->shm || praas_doorbell_fences) && (left < 0 || left > UNSURE_SLEEP_NS))
+		left = UNSURE_SLEEP_NS;
 	ts = (struct timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
 	conn->stats.sleeps++;
 	/* A signal, a time-out, an event: the caller looks again in any case. */

@@ -1,3 +1,4 @@
 # SPDX-License-Identifier: Apache-2.0
 # The shm transport and the client library.
 praas_unit_test(shm_transport praas_transport)
+praas_unit_test(client praas_client_static)

@@ -37,7 +37,7 @@ if(CMAKE_BUILD_TYPE STREQUAL "Release" AND NOT PRAAS_SANITIZE AND CMAKE_C_COMPIL
   add_custom_target(praas_weak ALL DEPENDS ${weak})
   praas_lint(elf ${lint}/check_elf --list ${PROJECT_BINARY_DIR}/elf_files.txt)
   praas_lint(elf_refuses_weak ${lint}/check_elf --weak ${weak})
-  if(TARGET praas_client)
+  if(TARGET praas_client AND TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     praas_lint(package ${CMAKE_CURRENT_SOURCE_DIR}/package/run ${PROJECT_BINARY_DIR}
       ${PROJECT_SOURCE_DIR} ${CMAKE_C_COMPILER} ${PRAAS_CXX})
   endif()

@@ -114,6 +114,9 @@ int praas_hello_decode(const uint8_t *data, uint64_t bytes, struct praas_handsha
 	return 0;
 }
 
+/* In the length byte of a function's name, whose length is at most 64. */
+#define FUNCTION_DIRECT 0x80u
+
 uint64_t praas_welcome_bytes(const struct praas_welcome *w)
 {
 	uint64_t bytes = PRAAS_WELCOME_HEAD_BYTES;
@@ -136,14 +139,18 @@ void praas_welcome_encode(const struct praas_welcome *w, uint8_t *ret_data)
 	for (uint32_t i = 0; i < w->functions_count; i++) {
 		size_t bytes = strlen(w->functions[i]);
 
-		*at++ = (uint8_t)bytes;
+		*at++ = (uint8_t)(bytes | (w->function_flags &&
+						  (w->function_flags[i] & PRAAS_FUNCTION_DIRECT)
+						  ? FUNCTION_DIRECT
+						  : 0));
 		memcpy(at, w->functions[i], bytes);
 		at += bytes;
 	}
 }
 
 int praas_welcome_decode(const uint8_t *data, uint64_t bytes,
-			 char (*functions)[PRAAS_NAME_MAX + 1], struct praas_welcome *ret_w)
+			 char (*functions)[PRAAS_NAME_MAX + 1], uint8_t *flags,
+			 struct praas_welcome *ret_w)
 {
 	uint64_t at = PRAAS_WELCOME_HEAD_BYTES;
 	uint32_t count;
@@ -154,13 +161,15 @@ int praas_welcome_decode(const uint8_t *data, uint64_t bytes,
 	if (count > PRAAS_FUNCTIONS_MAX || praas_get_u32(data + 28) != 0)
 		return -EPROTO;
 	for (uint32_t i = 0; i < count; i++) {
-		uint8_t n = at < bytes ? data[at] : 0;
+		uint8_t head = at < bytes ? data[at] : 0;
+		uint8_t n = head & (uint8_t)~FUNCTION_DIRECT;
 
 		if (n == 0 || n > PRAAS_NAME_MAX || bytes - at - 1 < n ||
 		    memchr(data + at + 1, 0, n) != NULL)
 			return -EPROTO;
 		memcpy(functions[i], data + at + 1, n);
 		functions[i][n] = '\0';
+		flags[i] = head & FUNCTION_DIRECT ? PRAAS_FUNCTION_DIRECT : 0;
 		at += 1u + n;
 	}
 	if (at != bytes)
@@ -172,6 +181,7 @@ int praas_welcome_decode(const uint8_t *data, uint64_t bytes,
 		.bytes_max = praas_get_u64(data + 16),
 		.functions_count = count,
 		.functions = (const char(*)[PRAAS_NAME_MAX + 1])functions,
+		.function_flags = flags,
 	};
 	return 0;
 }

@@ -57,9 +57,10 @@ int praas_hello_decode(const uint8_t *data, uint64_t bytes, struct praas_handsha
 
 uint64_t praas_welcome_bytes(const struct praas_welcome *w);
 void praas_welcome_encode(const struct praas_welcome *w, uint8_t *ret_data);
-/* functions: room for PRAAS_FUNCTIONS_MAX names, to which ret_w->functions points.
+/* functions, flags: room for PRAAS_FUNCTIONS_MAX names and bytes, to which ret_w->functions points.
  * 0; -EPROTO sizes, counts, a NUL in a name, bytes left over. */
 int praas_welcome_decode(const uint8_t *data, uint64_t bytes,
-			 char (*functions)[PRAAS_NAME_MAX + 1], struct praas_welcome *ret_w);
+			 char (*functions)[PRAAS_NAME_MAX + 1], uint8_t *flags,
+			 struct praas_welcome *ret_w);
 
 #endif

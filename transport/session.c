@@ -292,6 +292,7 @@ int praas_session_server_new(const struct praas_session_server_config *config,
 	server->welcome_bytes = praas_welcome_bytes(&config->welcome);
 	praas_welcome_encode(&config->welcome, server->welcome);
 	server->config.welcome.functions = NULL; /* encoded; borrowed no longer */
+	server->config.welcome.function_flags = NULL;
 	*ret_server = server;
 	return 0;
 }

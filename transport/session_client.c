@@ -19,6 +19,7 @@ struct client {
 	struct praas_handshake secret;
 	bool challenged; /* the server has proved itself */
 	char functions[PRAAS_FUNCTIONS_MAX][PRAAS_NAME_MAX + 1];
+	uint8_t flags[PRAAS_FUNCTIONS_MAX];
 };
 
 static void client_free(void *watcher)
@@ -87,7 +88,8 @@ static int on_welcome(struct client *c, struct praas_conn *conn, const struct pr
 {
 	struct praas_session_client_config config = c->config;
 	struct praas_welcome welcome;
-	int rc = praas_welcome_decode(buf->data, buf->head.bytes, c->functions, &welcome);
+	int rc = praas_welcome_decode(buf->data, buf->head.bytes, c->functions, c->flags,
+				      &welcome);
 
 	if (rc != 0)
 		return rc;
