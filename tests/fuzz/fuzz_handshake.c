@@ -292,7 +292,7 @@ static void try_both(const uint8_t *spoil, bool ends)
 
 static void try_payloads(const uint8_t *data, size_t bytes)
 {
-	static uint8_t again[PRAAS_WELCOME_MAX];
+	static uint8_t again[PRAAS_WELCOME_MAX], flags[PRAAS_FUNCTIONS_MAX];
 	struct praas_handshake h;
 	struct praas_welcome w;
 	uint8_t hello[PRAAS_HELLO_BYTES];
@@ -301,7 +301,7 @@ static void try_payloads(const uint8_t *data, size_t bytes)
 		praas_hello_encode(&h, hello);
 		require(memcmp(hello, data, sizeof(hello)) == 0);
 	}
-	if (praas_welcome_decode(data, bytes, functions, &w) == 0) {
+	if (praas_welcome_decode(data, bytes, functions, flags, &w) == 0) {
 		require(praas_welcome_bytes(&w) == bytes);
 		praas_welcome_encode(&w, again);
 		require(memcmp(again, data, bytes) == 0);
