@@ -174,7 +174,8 @@ int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 static int take_new_home(struct praas_state *s, struct praas_object *o,
 			 struct praas_value *moved)
 {
-	if (s->bytes - o->value.charge + moved->charge > s->bytes_max)
+	if (s->bytes - o->value.charge + moved->charge > s->bytes_max ||
+	    (o->version == 0 && s->count >= s->keys_max))
 		return -ENOSPC;
 	return praas_state_retire_room(s, 1);
 }

@@ -146,7 +146,7 @@ static struct praas_object *object_new(struct praas_state *s)
 
 	if (i)
 		s->free = s->objects[i - 1].right;
-	else if (s->used < s->keys_max)
+	else if (s->used < s->objects_max)
 		i = ++s->used;
 	else
 		return NULL;
@@ -264,12 +264,13 @@ static bool put_before(const struct praas_state_write *writes, uint32_t end)
 	return false;
 }
 
-/* Versions and memory; changes nothing. *ret_version: what is there, with -ESTALE. */
+/* Versions, number and memory; changes nothing. *ret_version: what is there, with -ESTALE. */
 static int check(struct praas_state *s, const struct praas_state_write *writes, uint32_t count,
 		 uint64_t *ret_version)
 {
 	uint64_t added = 0;
 	uint64_t freed = 0;
+	uint64_t keys = s->count;
 	int rc = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
@@ -287,7 +288,9 @@ static int check(struct praas_state *s, const struct praas_state_write *writes, 
 		if (o && !o->seen) {
 			o->seen = true;
 			freed += o->value.charge;
+			keys -= w->erase && version != 0;
 		}
+		keys += !w->erase && version == 0;
 		added += w->value.charge;
 		if (rc != 0) {
 			count = i + 1;
@@ -299,6 +302,8 @@ static int check(struct praas_state *s, const struct praas_state_write *writes, 
 			s->objects[s->scratch[i] - 1].seen = false;
 	if (rc == 0 && s->bytes - freed + added > s->bytes_max && added > freed)
 		rc = -ENOSPC;
+	if (rc == 0 && keys > s->keys_max && keys > s->count)
+		rc = -ENOBUFS;
 	return rc;
 }
 
@@ -321,7 +326,7 @@ static int make_objects(struct praas_state *s, const struct praas_state_write *w
 			if (o && o->live && o->version == 0 && o->lease == 0)
 				praas_state_object_drop(s, o);
 		}
-		return s->count >= s->keys_max || s->used == s->keys_max ? -ENOBUFS : -ENOSPC;
+		return s->used == s->objects_max && s->free == 0 ? -ENOBUFS : -ENOSPC;
 	}
 	return 0;
 }
@@ -375,9 +380,11 @@ int praas_state_import(struct praas_state *s, const char *key, uint32_t key_byte
 		return -EEXIST;
 	if (s->bytes + value->charge > s->bytes_max)
 		return -ENOSPC;
+	if (s->count == s->keys_max)
+		return -ENOBUFS;
 	o = praas_state_object_get(s, key, key_bytes);
 	if (!o)
-		return s->used == s->keys_max ? -ENOBUFS : -ENOSPC;
+		return -ENOSPC;
 	praas_state_replace(s, o, value, version, modified_ns);
 	s->version = praas_max_u64(s->version, version);
 	return 0;
@@ -405,8 +412,9 @@ static int init_index(struct praas_state *s, uint64_t slots)
 	return 0;
 }
 
-static int init_memory(struct praas_state *s, uint32_t keys_max, uint64_t slots)
+static int init_memory(struct praas_state *s, uint64_t slots)
 {
+	uint32_t keys_max = s->objects_max;
 	int rc = praas_keys_init(&s->keys, keys_max);
 
 	if (rc != 0)
@@ -436,13 +444,16 @@ int praas_state_init(struct praas_state *s, struct praas_pool *pool,
 	*s = (struct praas_state){ .pool = pool,
 				   .segment = segment,
 				   .keys_max = keys_max,
+				   .objects_max = keys_max + 1 +
+						  (uint32_t)praas_min_u64(keys_max / 4,
+									  PRAAS_WRITES_MAX),
 				   .bytes_max = bytes_max };
-	/* At most three quarters full. */
+	/* At most three quarters full, but in the middle of a commit. */
 	while (slots < (uint64_t)keys_max + keys_max / 3 + 1)
 		slots *= 2;
 	if (getrandom(&s->seed, sizeof(s->seed), 0) != sizeof(s->seed))
 		return -EIO;
-	rc = init_memory(s, keys_max, slots);
+	rc = init_memory(s, slots);
 	if (rc == 0)
 		rc = init_index(s, slots);
 	if (rc != 0)

@@ -80,7 +80,9 @@ struct praas_state {
 	struct praas_keys keys;
 	uint64_t *chunks[PRAAS_KEY_CLASSES]; /* offsets in the pool of published keys */
 	uint32_t chunks_max[PRAAS_KEY_CLASSES];
-	uint32_t keys_max, used, free;
+	uint32_t keys_max;
+	uint32_t objects_max; /* some more: a commit makes before it deletes */
+	uint32_t used, free;
 	uint32_t root; /* of the order of keys */
 	struct praas_pool *pool;
 	const struct praas_segment *segment;

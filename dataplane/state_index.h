@@ -91,6 +91,9 @@ int praas_state_reader_list(const struct praas_state_reader *r, const char *pref
 			    const char *after, struct praas_state_info *ret_infos,
 			    uint32_t infos_max, uint32_t *ret_count);
 
+/* A full fence; where the kernel has no membarrier(2). */
+void praas_state_fence(void);
+
 /* Around each invocation (or anything that follows what get() found). */
 static inline void praas_state_reader_enter(const struct praas_state_reader *r)
 {
@@ -100,7 +103,7 @@ static inline void praas_state_reader_enter(const struct praas_state_reader *r)
 	 * everything that it did before it looked. The fence is the controller's. */
 	atomic_store_explicit(&r->line->epoch, epoch ? epoch : 1, memory_order_relaxed);
 	if (praas_unlikely(praas_doorbell_fences))
-		atomic_thread_fence(memory_order_seq_cst);
+		praas_state_fence();
 	else
 		atomic_signal_fence(memory_order_seq_cst);
 }

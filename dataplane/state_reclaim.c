@@ -52,7 +52,7 @@ static void fence_readers(void)
 {
 	if (praas_doorbell_fences) {
 		/* They fence themselves; so do we. */
-		atomic_thread_fence(memory_order_seq_cst);
+		praas_state_fence();
 		return;
 	}
 	/* Registered at start (praas_doorbell_setup): cannot fail. */

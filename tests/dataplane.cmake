@@ -2,7 +2,8 @@
 # The functions that executors are tested with.
 add_library(praas_test_functions MODULE conformance/executor/functions.c)
 praas_target(praas_test_functions)
-target_compile_options(praas_test_functions PRIVATE -Wno-missing-prototypes)
+set_source_files_properties(conformance/executor/functions.c PROPERTIES
+  COMPILE_OPTIONS -Wno-missing-prototypes)
 set_target_properties(praas_test_functions PROPERTIES PREFIX ""
   LIBRARY_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
 
@@ -15,3 +16,15 @@ praas_unit_test(mailbox praas_dataplane)
 praas_unit_test(state praas_dataplane PkgConfig::XXHASH Threads::Threads)
 target_include_directories(test_state PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.state PROPERTIES LABELS tsan)
+
+# What every executor must do; run.c has one line for each.
+add_executable(executor_conformance conformance/executor/run.c conformance/executor/suite.c)
+praas_target(executor_conformance)
+target_link_libraries(executor_conformance PRIVATE PkgConfig::CMOCKA praas_dataplane)
+target_include_directories(executor_conformance PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+target_compile_definitions(executor_conformance PRIVATE
+  PRAAS_TEST_FUNCTIONS="$<TARGET_FILE:praas_test_functions>")
+add_dependencies(executor_conformance praas_test_functions)
+set_target_properties(executor_conformance PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+add_test(NAME conformance.executor.inline COMMAND executor_conformance inline)
+set_tests_properties(conformance.executor.inline PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)

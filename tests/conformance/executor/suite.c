@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The tests that each executor passes. A test is a conversation: frames in, answers out; between
+ * them the process gets its turns until the answer is there.
+ */
+#include "conformance/executor/suite.h"
+
+#include <sched.h>
+
+#define PATIENCE_NS 10000000000ull
+
+static struct praas_function functions[] = {
+	{ .name = "noop", .symbol = "noop" },
+	{ .name = "echo", .symbol = "echo" },
+	{ .name = "echo_view", .symbol = "echo_view" },
+	{ .name = "fail", .symbol = "fail" },
+	{ .name = "negative", .symbol = "negative" },
+	{ .name = "resize", .symbol = "resize" },
+	{ .name = "too_large", .symbol = "too_large" },
+	{ .name = "info", .symbol = "info" },
+	{ .name = "call", .symbol = "call" },
+	{ .name = "deep", .symbol = "deep" },
+	{ .name = "input_bounds", .symbol = "input_bounds" },
+	{ .name = "script", .symbol = "script" },
+	{ .name = "gather", .symbol = "gather", .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
+	  .trigger_count = 3 },
+	{ .name = "serial", .symbol = "script", .concurrency = PRAAS_SERIAL },
+};
+#define FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
+
+static const struct executor_case *under_test;
+
+struct table {
+	struct fixture f;
+	struct fake_conn *c;
+	uint64_t id;
+};
+
+static int setup(void **state)
+{
+	struct table *t = calloc(1, sizeof(*t));
+	struct praas_process_config config;
+	struct praas_member member = { .pid = 4711, .name = "other" };
+	int rc;
+
+	fixture_init(&t->f, 16 << 20);
+	for (size_t i = 0; i < FUNCTIONS; i++)
+		strcpy(functions[i].library, PRAAS_TEST_FUNCTIONS);
+	config = fixture_config(&t->f, functions, FUNCTIONS);
+	config.state_keys_max = 1024;
+	config.state_bytes_max = 1 << 20;
+	config.mailbox_bytes_max = 1 << 20;
+	config.messages_max = 100;
+	rc = under_test->make(&t->f, functions, FUNCTIONS, &config);
+	if (rc == 77)
+		exit(77);
+	assert_int_equal(rc, 0);
+	fixture_start(&t->f, &config);
+	assert_int_equal(praas_process_members_set(t->f.p, &member, 1), 0);
+	if (under_test->started)
+		under_test->started(&t->f);
+	t->c = fake_conn_new(&t->f, 1);
+	*state = t;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct table *t = *state;
+
+	fake_conn_free(t->c);
+	fixture_release(&t->f);
+	free(t);
+	return 0;
+}
+
+static uint16_t number(const char *name)
+{
+	for (uint16_t i = 0; i < FUNCTIONS; i++)
+		if (strcmp(functions[i].name, name) == 0)
+			return i;
+	fail_msg("no function %s", name);
+	return 0;
+}
+
+static uint64_t submit(struct table *t, const char *function, const char *key, const void *data,
+		       uint64_t bytes)
+{
+	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
+				    .function = number(function),
+				    .id = ++t->id,
+				    .epoch = FIXTURE_EPOCH };
+
+	fake_frame(t->c, &head, key, data, bytes);
+	return head.id;
+}
+
+/* The next answer; turns go to the process until it is there. */
+static struct praas_buf *answer(struct table *t)
+{
+	uint64_t end = praas_now_ns() + PATIENCE_NS;
+
+	while (!fake_has(t->c) && praas_now_ns() < end) {
+		if (praas_process_poll(t->f.p, 64) == 0)
+			(void)sched_yield();
+	}
+	return fake_take(t->c);
+}
+
+static void expect(struct table *t, uint64_t id, int32_t status, const void *data,
+		   uint64_t bytes)
+{
+	struct praas_buf *buf = answer(t);
+
+	assert_int_equal(buf->head.kind, PRAAS_FRAME_RESULT);
+	assert_int_equal(buf->head.id, id);
+	assert_int_equal(buf->head.status, status);
+	assert_int_equal(buf->head.bytes, bytes);
+	if (bytes)
+		assert_memory_equal(buf->data, data, bytes);
+	praas_buf_release(buf);
+}
+
+/* Runs a script; its output must be this. */
+static void run(struct table *t, const char *script, const char *output)
+{
+	uint64_t id = submit(t, "script", NULL, script, strlen(script));
+	struct praas_buf *buf = answer(t);
+
+	assert_int_equal(buf->head.id, id);
+	assert_int_equal(buf->head.status, 0);
+	if (buf->head.bytes != strlen(output) || memcmp(buf->data, output, strlen(output)) != 0)
+		fail_msg("script:\n%s\nshould say:\n%s\nsaid:\n%.*s", script, output,
+			 (int)buf->head.bytes, (const char *)buf->data);
+	praas_buf_release(buf);
+}
+
+static void run_status(struct table *t, const char *script, int32_t status)
+{
+	uint64_t id = submit(t, "script", NULL, script, strlen(script));
+	struct praas_buf *buf = answer(t);
+
+	assert_int_equal(buf->head.id, id);
+	assert_int_equal(buf->head.status, status);
+	praas_buf_release(buf);
+}
+
+/* Nothing in, nothing out, many times. */
+static void test_noop(void **state)
+{
+	struct table *t = *state;
+
+	for (int i = 0; i < 1000; i++)
+		expect(t, submit(t, "noop", NULL, NULL, 0), 0, NULL, 0);
+	assert_true(praas_process_quiet(t->f.p));
+}
+
+/* Payloads of all sizes come back as they went, copied and by view. */
+static void test_echo_sizes(void **state)
+{
+	static const uint64_t sizes[] = { 0, 1, 63, 64, 65, 255, 256, 4096, 65536, 1 << 20 };
+	struct table *t = *state;
+	uint8_t *data = malloc(1 << 20);
+
+	for (uint32_t i = 0; i < 1 << 20; i++)
+		data[i] = (uint8_t)(i * 31 + i / 251);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		expect(t, submit(t, "echo", NULL, data, sizes[i]), 0, data, sizes[i]);
+		expect(t, submit(t, "echo_view", NULL, data, sizes[i]), 0, data, sizes[i]);
+	}
+	free(data);
+}
+
+/* Own codes, own text; a negative return becomes the positive code. */
+static void test_failures(void **state)
+{
+	struct table *t = *state;
+
+	expect(t, submit(t, "fail", NULL, NULL, 0), 42, "it does not please me", 22);
+	expect(t, submit(t, "negative", NULL, NULL, 0), EINVAL, NULL, 0);
+	expect(t, submit(t, "too_large", NULL, NULL, 0), 0, NULL, 0);
+	expect(t, submit(t, "input_bounds", NULL, NULL, 0), 0, NULL, 0);
+}
+
+/* What was written stays through growing and shrinking. */
+static void test_resize(void **state)
+{
+	struct table *t = *state;
+
+	expect(t, submit(t, "resize", NULL, NULL, 0), 0, "0123456789!!", 12);
+}
+
+/* The function knows its id, caller, process, epoch, name, key and trace. */
+static void test_info(void **state)
+{
+	struct table *t = *state;
+	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
+				    .function = number("info"),
+				    .id = 99 };
+	struct praas_buf *buf;
+	uint64_t n[5];
+
+	fake_frame(t->c, &head, "the-key", NULL, 0);
+	buf = answer(t);
+	assert_int_equal(buf->head.status, 0);
+	memcpy(n, buf->data, sizeof(n));
+	assert_int_equal(n[0], 99);
+	assert_int_equal(n[1], PRAAS_CLIENT | 1);
+	assert_int_equal(n[2], FIXTURE_PID);
+	assert_int_equal(n[3], FIXTURE_EPOCH);
+	assert_int_equal(n[4], 1);
+	assert_string_equal((char *)buf->data + sizeof(n), "info");
+	assert_string_equal((char *)buf->data + sizeof(n) + 100, "the-key");
+	praas_buf_release(buf);
+}
+
+/* Functions call functions; errors of the called reach the caller. */
+static void test_calls(void **state)
+{
+	struct table *t = *state;
+	uint8_t depth = (uint8_t)under_test->depth;
+
+	expect(t, submit(t, "call", NULL, "echo hello", 10), 0, "hello", 5);
+	expect(t, submit(t, "call", NULL, "fail", 4), 42, NULL, 0);
+	expect(t, submit(t, "call", NULL, "nobody", 6), ENOENT, NULL, 0);
+	expect(t, submit(t, "deep", NULL, &depth, 1), 0, &depth, 1);
+	run(t, "invoke echo one\ninvoke fail\ninvoke none\ninvoke script get x\n",
+	    "0 one\n42 it does not please me\n-2\n0 -2\n\n");
+	assert_true(praas_process_quiet(t->f.p));
+}
+
+/* Own writes are seen at once, by others after the entry has returned 0. */
+static void test_state_put_get(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "get a\nput a one\nget a\nversion a\nput a two\nget a\nbput b three\nget b\n",
+	    "-2\n0\n0 one\n0 0\n0\n0 two\n0\n0 three\n");
+	run(t, "get a\nget b\nversion a\nversion b\ndel a\nget a\ndel a\nput a again\nget a\n",
+	    "0 two\n0 three\n0 1\n0 1\n0\n-2\n-2\n0\n0 again\n");
+	run(t, "get a\nversion a\nversion b\ndel a\ndel b\n", "0 again\n0 2\n0 1\n0\n0\n");
+	run(t, "get a\nget b\nput c 1\ndel c\ndel c\nget c\nget \n", "-2\n-2\n0\n0\n-2\n-2\n-22\n");
+	run(t, "get c\n", "-2\n");
+}
+
+/* A view stays as it was until the entry returns, whatever is committed meanwhile. */
+static void test_state_view_stays(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "put a first\n", "0\n");
+	for (int i = 0; i < 100; i++)
+		run(t, "getputlook a second\ngetputlook a third\nput a first\n",
+		    "0 first\n0 second\n0\n");
+	run(t, "get a\n", "0 first\n");
+}
+
+/* An entry that fails leaves nothing of what it did not commit itself. */
+static void test_state_undone_by_failure(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "put a one\n", "0\n");
+	run_status(t, "put a two\nput b two\nfail\n", 7);
+	run(t, "get a\nget b\n", "0 one\n-2\n");
+	run_status(t, "put a two\ncommit\nput b two\nfail\n", 7);
+	run(t, "get a\nget b\n", "0 two\n-2\n");
+}
+
+/* Compare-and-swap: at the end for the caller, at a commit for the function. */
+static void test_state_cas(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "cas a one\n", "0\n");
+	run(t, "cas a two\n", "0\n");
+	run_status(t, "put b x\ncasbad a three\n", PRAAS_CONFLICT);
+	run(t, "get a\nget b\n", "0 two\n-2\n");
+	run(t, "put b x\ncasbad a three\ncommit\nget a\nget b\n", "0\n0\n-116\n0 two\n-2\n");
+}
+
+/* By prefix, in order, in pages. */
+static void test_state_list(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "put k9 1\nput k10 22\nput k1 333\nput j 1\nput l 1\n", "0\n0\n0\n0\n0\n");
+	run(t, "list k\nlist k k1\nlist k k9\nlist\nlist zz\n",
+	    "3\n3 k1\n2 k10\n1 k9\n2\n2 k10\n1 k9\n0\n5\n1 j\n3 k1\n2 k10\n1 k9\n1 l\n0\n");
+}
+
+/* Updates in place: made zeroed, kept, exclusive, ended with the entry at the latest. */
+static void test_state_update(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "add n\nadd n\nadd n leave\n", "0 1\n0 2\n0 3\n");
+	run(t, "add n\nadd m leave\n", "0 4\n0 1\n");
+	run_status(t, "add n\nfail\n", 7);
+	run(t, "add n\nadd m\nput n 12345678\n", "0 6\n0 2\n0\n");
+	run(t, "get n\nput n short\n", "0 12345678\n0\n");
+	run(t, "add n\n", "-116\n");
+}
+
+/* Messages keep their order; none is -EAGAIN; looking does not take. */
+static void test_messages(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "recv k\nsend k one\nsend k two\nsend j other\nrecv k p\nrecv k\nrecv k s\nrecv k\n",
+	    "-11\n0\n0\n0\n0 one\n0 one\n0 two\n-11\n");
+	run(t, "recv j\nsend  x\nsendto k x\n", "0 other\n-22\n-2\n");
+}
+
+/* A full mailbox says so, and has lost nothing. */
+static void test_mailbox_full(void **state)
+{
+	struct table *t = *state;
+
+	for (int i = 0; i < 100; i++)
+		run(t, "send k x\n", "0\n");
+	run(t, "send k y\nrecv k\nsend k y\n", "-105\n0 x\n0\n");
+}
+
+/* Who waits gets the message that comes later. */
+static void test_recv_waits(void **state)
+{
+	struct table *t = *state;
+	struct praas_frame head = { .kind = PRAAS_FRAME_SEND, .id = 1000000 };
+	struct praas_buf *buf;
+	uint64_t id;
+
+	if (!under_test->waits)
+		skip();
+	id = submit(t, "script", NULL, "recv later w\n", 13);
+	for (int i = 0; i < 100; i++) {
+		(void)praas_process_poll(t->f.p, 64);
+		(void)sched_yield();
+	}
+	fake_frame(t->c, &head, "later", "here", 4);
+	for (int i = 0; i < 2; i++) {
+		buf = answer(t);
+		assert_int_equal(buf->head.status, 0);
+		if (buf->head.id == id)
+			assert_memory_equal(buf->data, "0 here\n", 7);
+		praas_buf_release(buf);
+	}
+}
+
+/* Members are known by name. */
+static void test_members(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "member other\nmember nobody\n", "4711\n-2\n");
+}
+
+/* Many at once: each caller gets its own answer. */
+static void test_pipelined(void **state)
+{
+	struct table *t = *state;
+	uint64_t seen = 0;
+
+	for (uint64_t i = 0; i < 200; i++) {
+		uint64_t content = t->id + 1;
+
+		(void)submit(t, "echo", NULL, &content, 8);
+	}
+	for (uint64_t i = 0; i < 200; i++) {
+		struct praas_buf *buf = answer(t);
+
+		assert_int_equal(buf->head.status, 0);
+		assert_memory_equal(buf->data, &buf->head.id, 8);
+		seen += buf->head.id;
+		praas_buf_release(buf);
+	}
+	assert_int_equal(seen, 200 * 201 / 2);
+}
+
+/* A serial function's runs do not overlap: each sees what the one before committed. */
+static void test_serial(void **state)
+{
+	struct table *t = *state;
+
+	for (int i = 0; i < 50; i++)
+		(void)submit(t, "serial", NULL, "cas a x\n", 8);
+	for (int i = 0; i < 50; i++) {
+		struct praas_buf *buf = answer(t);
+
+		assert_int_equal(buf->head.status, 0);
+		praas_buf_release(buf);
+	}
+}
+
+/* Inputs that run together. */
+static void test_gather(void **state)
+{
+	struct table *t = *state;
+	static const char *const in[] = { "a", "", "ccc" };
+
+	for (int i = 0; i < 3; i++)
+		(void)submit(t, "gather", "k", in[i], strlen(in[i]));
+	for (int i = 0; i < 3; i++) {
+		struct praas_buf *buf = answer(t);
+
+		assert_int_equal(buf->head.status, 0);
+		assert_int_equal(buf->head.bytes, 6);
+		assert_memory_equal(buf->data, "a,,ccc", 6);
+		praas_buf_release(buf);
+	}
+}
+
+/* The memory limit of the state is the function's caller's to know. */
+static void test_state_limit(void **state)
+{
+	struct table *t = *state;
+	char script[400];
+
+	memset(script, 'x', sizeof(script));
+	for (int i = 0; i < 1100; i++) {
+		int n = snprintf(script, sizeof(script), "put key%d value", i);
+
+		assert_true(n > 0);
+		if (i < 1024)
+			run(t, script, "0\n");
+		else
+			run_status(t, script, PRAAS_NO_MEMORY);
+	}
+	run(t, "del key5\nput key5b v\n", "0\n0\n");
+}
+
+int executor_suite(const struct executor_case *c)
+{
+	const struct CMUnitTest tests[] = {
+#define T(name) { #name, test_##name, setup, teardown, NULL }
+		T(noop),	T(echo_sizes),	   T(failures),
+		T(resize),	T(info),	   T(calls),
+		T(state_put_get), T(state_view_stays), T(state_undone_by_failure),
+		T(state_cas),	T(state_list),	   T(state_update),
+		T(messages),	T(mailbox_full),   T(recv_waits),
+		T(members),	T(pipelined),	   T(serial),
+		T(gather),	T(state_limit),
+	};
+
+	under_test = c;
+	return cmocka_run_group_tests_name(c->name, tests, NULL, NULL);
+}
