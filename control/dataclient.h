@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The data plane for REST: connections of libpraas, kept per process while its epoch lasts, each
+ * used by one request at a time.
+ */
+#ifndef PRAAS_CONTROL_DATACLIENT_H
+#define PRAAS_CONTROL_DATACLIENT_H
+
+#include <stdint.h>
+
+#include "control/keys.h"
+#include "control/records.h"
+#include "praas/client.h"
+
+struct praas_data;
+
+int praas_data_new(const struct praas_keys *keys, struct praas_data **ret_data);
+void praas_data_free(struct praas_data *data);
+
+/* A connection of one's own to a serving process. fresh: not one that was used before.
+ * 0; -ECONNREFUSED it does not serve any more; -ETIMEDOUT; -EACCES; another errno. */
+int praas_data_lease(struct praas_data *data, const char *app,
+		     const struct praas_process_record *process, bool fresh,
+		     praas_connection **ret_conn);
+/* good: it can be used again. */
+void praas_data_return(struct praas_data *data, const struct praas_process_record *process,
+		       praas_connection *conn, bool good);
+
+#endif

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What all parts of the life cycle need: waits, entries, deadlines, saving.
+ */
+#include "control/lifecycle_private.h"
+
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "internal/base.h"
+
+uint64_t praas_life_realtime_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail for this clock */
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+struct praas_outcome praas_outcome_of(int rc, const char *code, const char *text)
+{
+	struct praas_outcome o = { .rc = rc };
+
+	(void)snprintf(o.code, sizeof(o.code), "%s", code);
+	(void)snprintf(o.text, sizeof(o.text), "%s", text);
+	return o;
+}
+
+bool praas_life_resting(uint8_t state)
+{
+	return state == PRAAS_LIFE_SWAPPED || state == PRAAS_LIFE_LOST ||
+	       state == PRAAS_LIFE_KILLED;
+}
+
+void praas_life_finish(struct praas_life_process *p, struct praas_life_waits *waits,
+		       const struct praas_outcome *outcome, struct praas_life_waits *done)
+{
+	struct praas_life_wait *w;
+
+	while ((w = waits->head)) {
+		waits->head = w->next;
+		w->outcome = *outcome;
+		w->record = p->record;
+		w->next = done->head;
+		done->head = w;
+	}
+}
+
+void praas_life_tell(struct praas_life_waits *done)
+{
+	struct praas_life_wait *w;
+
+	while ((w = done->head)) {
+		done->head = w->next;
+		w->done(w);
+	}
+}
+
+void praas_life_add_wait(struct praas_life_process *p, struct praas_life_waits *waits,
+			 struct praas_life_wait *wait)
+{
+	wait->next = waits->head;
+	waits->head = wait;
+	praas_life_arm(p);
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	if (a == 0 || b == 0)
+		return a | b;
+	return praas_min_u64(a, b);
+}
+
+static uint64_t earliest_wait(const struct praas_life_waits *waits, uint64_t due)
+{
+	for (const struct praas_life_wait *w = waits->head; w; w = w->next)
+		due = earlier(due, w->deadline_ns);
+	return due;
+}
+
+void praas_life_arm(struct praas_life_process *p)
+{
+	struct praas_life *life = p->life;
+	uint64_t due = p->phase_deadline_ns;
+
+	due = earliest_wait(&p->serving, due);
+	due = earliest_wait(&p->swapped, due);
+	due = earliest_wait(&p->checkpointed, due);
+	due = earliest_wait(&p->ended, due);
+	if (due == 0)
+		return; /* the next look takes it off the list */
+	if (!p->timed) {
+		p->timed = true;
+		DL_APPEND(life->timed, p);
+	}
+	if (life->due_ns == 0 || due < life->due_ns) {
+		life->due_ns = due;
+		praas_link_wake(life->link);
+	}
+}
+
+void praas_life_set_state(struct praas_life_process *p, enum praas_life_state state)
+{
+	p->record.state = (uint8_t)state;
+	p->record.changed_ns = praas_life_realtime_ns();
+}
+
+void praas_life_background(struct praas_life *life, struct praas_job *job)
+{
+	life->background++;
+	praas_jobs_submit_must(life->config.jobs, job);
+}
+
+static void run_save(struct praas_job *job)
+{
+	struct praas_life_process *p =
+		(struct praas_life_process *)(void *)((char *)job -
+						      offsetof(struct praas_life_process,
+							       save_job));
+	struct praas_life *life = p->life;
+	struct praas_records *records = life->config.records;
+
+	(void)pthread_mutex_lock(&life->lock);
+	do {
+		struct praas_process_record record = p->record;
+		int rc;
+
+		p->dirty = false;
+		(void)pthread_mutex_unlock(&life->lock);
+		rc = records->ops->process_put(records, &record);
+		(void)pthread_mutex_lock(&life->lock);
+		if (rc == 0)
+			p->record.version = record.version;
+		else
+			(void)fprintf(stderr,
+				      "praas-control: record of process %llu: %s\n",
+				      (unsigned long long)p->number, strerror(-rc));
+	} while (p->dirty);
+	p->saving = false;
+	life->background--;
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+	life->config.backend->ops->prepare(life->config.backend);
+}
+
+void praas_life_save(struct praas_life_process *p)
+{
+	if (p->saving || p->starting) {
+		p->dirty = true; /* whoever writes it looks again */
+		return;
+	}
+	p->saving = true;
+	p->save_job.run = run_save;
+	praas_life_background(p->life, &p->save_job);
+}
+
+void praas_life_bind(struct praas_life_process *p, uint64_t conn)
+{
+	struct praas_life *life = p->life;
+
+	if (p->conn) {
+		HASH_DELETE(hh_conn, life->by_conn, p);
+		if (p->conn != conn)
+			praas_link_close(life->link, p->conn);
+	}
+	p->conn = conn;
+	if (conn)
+		HASH_ADD(hh_conn, life->by_conn, conn, sizeof(p->conn), p);
+}
+
+/* Sends {"t": what, "id": id} when its controller is connected. */
+void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
+{
+	json_t *message = json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id);
+
+	if (message && p->conn) /* else it is sent, or found out, on reconnection */
+		(void)praas_link_send(p->life->link, p->conn, message);
+	json_decref(message);
+}
+
+void praas_life_send_pending(struct praas_life_process *p)
+{
+	if (p->record.state == PRAAS_LIFE_DRAINING && p->swap_id)
+		praas_life_request(p, "swap-out", p->swap_id);
+	if (p->check_id)
+		praas_life_request(p, "checkpoint", p->check_id);
+}
+
+void praas_life_begin_swap(struct praas_life_process *p)
+{
+	p->want_swap = false;
+	p->told_swapped = false;
+	p->swap_id = ++p->life->request_last;
+	praas_life_set_state(p, PRAAS_LIFE_DRAINING);
+	praas_life_request(p, "swap-out", p->swap_id);
+}
+
+void praas_life_begin_kill(struct praas_life_process *p)
+{
+	p->want_kill = true;
+	if (p->has_instance && p->joined && p->conn) {
+		praas_life_request(p, "kill", ++p->life->request_last);
+		p->phase_deadline_ns = praas_now_ns() + PRAAS_LIFE_KILL_NS;
+		praas_life_arm(p);
+	} else if (p->has_instance) {
+		p->life->config.backend->ops->kill(p->life->config.backend, &p->instance);
+	}
+}
+
+struct praas_life_process *praas_life_find(struct praas_life *life, uint64_t number)
+{
+	struct praas_life_process *p;
+
+	HASH_FIND(hh, life->processes, &number, sizeof(number), p);
+	return p;
+}
+
+struct praas_life_process *praas_life_entry(struct praas_life *life,
+					    const struct praas_process_record *record,
+					    const struct praas_app_record *app)
+{
+	struct praas_life_process *p = calloc(1, sizeof(*p));
+
+	if (!p)
+		return NULL;
+	p->life = life;
+	p->number = record->number;
+	p->record = *record;
+	p->app = *app;
+	p->instance.pidfd = -1;
+	HASH_ADD(hh, life->processes, number, sizeof(p->number), p);
+	(void)pthread_cond_broadcast(&life->changed);
+	return p;
+}
+
+void praas_life_forget(struct praas_life_process *p)
+{
+	struct praas_life *life = p->life;
+
+	praas_check(!p->has_instance);
+	praas_check(!p->serving.head && !p->swapped.head && !p->ended.head);
+	praas_life_bind(p, 0);
+	if (p->timed)
+		DL_DELETE(life->timed, p);
+	HASH_DEL(life->processes, p);
+	free(p);
+}

@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Activation: a new epoch on the disk, a controller started with its configuration, its join.
+ */
+#include "control/lifecycle_private.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "control/names.h"
+#include "internal/base.h"
+
+void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
+			  uint8_t ret_token[PRAAS_KEY_BYTES])
+{
+	record->epoch = epoch;
+	record->os_pid = 0;
+	record->os_start = 0;
+	record->endpoints[0] = 0;
+	praas_random(record->controller, sizeof(record->controller));
+	praas_random(ret_token, PRAAS_KEY_BYTES);
+	praas_hash(ret_token, PRAAS_KEY_BYTES, record->join_hash);
+}
+
+/* The controller before was fenced: an epoch above all that the slot log knows. */
+static void pass_log(struct praas_life_process *p, struct praas_process_record *record)
+{
+	struct praas_life *life = p->life;
+	uint32_t seen = 0;
+	bool released;
+
+	if (praas_life_read_log(life, record, &seen, &released))
+		return; /* what the controller told has to do */
+	(void)pthread_mutex_lock(&life->lock);
+	if (seen >= p->record.epoch)
+		praas_life_new_epoch(&p->record, seen + 1, p->token);
+	*record = p->record;
+	(void)pthread_mutex_unlock(&life->lock);
+}
+
+static void run_start(struct praas_job *job)
+{
+	struct praas_life_process *p =
+		(struct praas_life_process *)(void *)((char *)job -
+						      offsetof(struct praas_life_process,
+							       start_job));
+	struct praas_life *life = p->life;
+	struct praas_records *records = life->config.records;
+	struct praas_life_waits done = { NULL };
+	struct praas_process_record record;
+	struct praas_outcome why;
+	int rc;
+
+	(void)pthread_mutex_lock(&life->lock);
+	while (p->saving)
+		(void)pthread_cond_wait(&life->changed, &life->lock);
+	p->dirty = false;
+	record = p->record;
+	(void)pthread_mutex_unlock(&life->lock);
+	if (p->retries > 0)
+		pass_log(p, &record);
+	rc = records->ops->process_put(records, &record);
+	(void)pthread_mutex_lock(&life->lock);
+	if (rc == 0) {
+		p->record.version = record.version;
+	} else {
+		why = praas_outcome_of(rc, "store_failed", "the record cannot be written");
+		p->starting = false;
+		praas_life_start_failed(p, &why, &done);
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+	if (rc == 0)
+		praas_life_spawn(p);
+	(void)pthread_mutex_lock(&life->lock);
+	life->background--;
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+}
+
+void praas_life_begin_activation(struct praas_life_process *p)
+{
+	uint32_t highest = p->record.epoch > p->epoch_seen ? p->record.epoch : p->epoch_seen;
+
+	if (praas_life_resting(p->record.state))
+		p->rest_state = p->record.state;
+	praas_life_new_epoch(&p->record, highest + 1, p->token);
+	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
+	p->starting = true;
+	p->joined = false;
+	p->told_swapped = false;
+	p->failure = (struct praas_outcome){ 0 };
+	p->pending_conn = 0;
+	p->phase_deadline_ns = praas_now_ns() + p->life->config.activate_ns;
+	praas_life_arm(p);
+	p->start_job.run = run_start;
+	praas_life_background(p->life, &p->start_job);
+}
+
+static json_t *hex_of(const uint8_t *data, size_t bytes)
+{
+	char text[2 * PRAAS_KEY_BYTES + 1];
+	json_t *value;
+
+	praas_check(bytes <= PRAAS_KEY_BYTES);
+	praas_hex_encode(data, bytes, text);
+	value = json_string(text);
+	explicit_bzero(text, sizeof(text));
+	return value;
+}
+
+static json_t *listen_of(const struct praas_life *life,
+			 const struct praas_process_record *record)
+{
+	bool six = strchr(life->data_host, ':') != NULL;
+
+	return json_pack("[o,o]",
+			 json_sprintf(six ? "tcp://[%s]:0" : "tcp://%s:0", life->data_host),
+			 json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
+				      (unsigned long long)record->number, record->epoch));
+}
+
+static const char *wait_text(uint8_t wait)
+{
+	static const char *const texts[] = { "adaptive", "spin", "block" };
+
+	return texts[wait < 3 ? wait : 0];
+}
+
+/* docs/control-link.md. NULL: no memory, or no crypto. */
+static json_t *config_of(struct praas_life *life, const struct praas_process_record *record,
+			 const struct praas_app_record *app, const uint8_t *token)
+{
+	char store[2 * PRAAS_LIFE_PATH_BYTES];
+	uint8_t key[PRAAS_KEY_BYTES];
+	json_t *config;
+
+	if (praas_ticket_controller_key(life->config.keys->root, record->controller, key))
+		return NULL;
+	praas_life_store_url(life, record, store);
+	config = json_pack(
+		"{s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:s,s:s,s:s,s:o}", "tenant",
+		hex_of(life->config.keys->tenant, PRAAS_ID_BYTES), "app_id",
+		hex_of(record->app, PRAAS_ID_BYTES), "controller_id",
+		hex_of(record->controller, PRAAS_ID_BYTES), "app", app->name, "process",
+		record->name, "pid", (json_int_t)record->number, "generation",
+		(json_int_t)record->generation, "epoch", (json_int_t)record->epoch,
+		"controller_key", hex_of(key, sizeof(key)), "join_token",
+		hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store, "code", app->code,
+		"listen", listen_of(life, record));
+	explicit_bzero(key, sizeof(key));
+	if (!config)
+		return NULL;
+	if (json_object_set_new(config, "link", json_sprintf("unix://%s", life->link_path)) ||
+	    json_object_set_new(config, "isolation",
+				json_string(app->isolation_inline ? "inline" : "worker")) ||
+	    json_object_set_new(config, "memory_bytes",
+				json_integer((json_int_t)app->memory_bytes)) ||
+	    json_object_set_new(config, "vcpu_milli", json_integer(app->vcpu_milli)) ||
+	    json_object_set_new(config, "concurrency", json_integer(app->concurrency)) ||
+	    json_object_set_new(config, "bytes_max",
+				json_integer((json_int_t)app->bytes_max)) ||
+	    json_object_set_new(config, "wait", json_string(wait_text(app->wait))) ||
+	    json_object_set_new(config, "allow_weak_sandbox",
+				json_boolean(app->allow_weak_sandbox)) ||
+	    json_object_set_new(config, "fresh", json_boolean(record->epoch == 1)) ||
+	    (life->worker[0] &&
+	     json_object_set_new(config, "worker", json_string(life->worker)))) {
+		json_decref(config);
+		return NULL;
+	}
+	return config;
+}
+
+static struct praas_outcome spawn_failure(int rc)
+{
+	char text[200];
+
+	(void)snprintf(text, sizeof(text), "the controller cannot be started: %s",
+		       strerror(-rc));
+	return praas_outcome_of(rc, "start_failed", text);
+}
+
+/* The controller runs; lock held. */
+static void started(struct praas_life_process *p, const struct praas_instance *instance,
+		    struct praas_life_waits *done)
+{
+	struct praas_life *life = p->life;
+	struct praas_backend *backend = life->config.backend;
+
+	p->instance = *instance;
+	p->has_instance = true;
+	life->instances++;
+	if (praas_link_watch(life->link, instance->pidfd, p->number)) {
+		struct praas_outcome why =
+			praas_outcome_of(-EMFILE, "start_failed", "out of descriptors");
+		struct praas_exit gone;
+
+		backend->ops->kill(backend, &p->instance);
+		backend->ops->reap(backend, &p->instance, &gone);
+		p->has_instance = false;
+		life->instances--;
+		praas_life_start_failed(p, &why, done);
+		return;
+	}
+	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING)
+		backend->ops->kill(backend, &p->instance);
+	else if (p->pending_conn && p->pending_peer == instance->os_pid)
+		praas_life_serving(p, p->pending_conn, p->pending_endpoints, done);
+	else if (p->pending_conn)
+		praas_link_close(life->link, p->pending_conn); /* somebody with its token */
+	p->pending_conn = 0;
+	if (p->dirty)
+		praas_life_save(p);
+}
+
+void praas_life_spawn(struct praas_life_process *p)
+{
+	struct praas_life *life = p->life;
+	struct praas_backend *backend = life->config.backend;
+	struct praas_life_waits done = { NULL };
+	struct praas_process_record record;
+	struct praas_instance instance;
+	struct praas_outcome why;
+	json_t *config;
+	int rc = -ENOMEM;
+
+	(void)pthread_mutex_lock(&life->lock);
+	record = p->record;
+	(void)pthread_mutex_unlock(&life->lock);
+	config = config_of(life, &record, &p->app, p->token);
+	if (config)
+		rc = backend->ops->start(backend, config, record.number, record.epoch,
+					 &instance);
+	json_decref(config);
+	explicit_bzero(p->token, sizeof(p->token));
+	(void)pthread_mutex_lock(&life->lock);
+	p->starting = false;
+	if (rc == 0) {
+		started(p, &instance, &done);
+	} else {
+		why = spawn_failure(rc);
+		praas_life_start_failed(p, &why, &done);
+	}
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_serving(struct praas_life_process *p, uint64_t conn, const char *endpoints,
+			struct praas_life_waits *done)
+{
+	struct praas_outcome ok = { 0 };
+	json_t *message = json_pack("{s:s}", "t", "ok");
+
+	praas_life_bind(p, conn);
+	if (message)
+		(void)praas_link_send(p->life->link, conn, message); /* else it is told by
+								       * what it is asked */
+	json_decref(message);
+	(void)snprintf(p->record.endpoints, sizeof(p->record.endpoints), "%s", endpoints);
+	p->record.os_pid = p->instance.os_pid;
+	p->record.os_start = p->instance.os_start;
+	p->joined = true;
+	p->fresh = false;
+	p->retries = 0;
+	p->phase_deadline_ns = 0;
+	if (p->record.state == PRAAS_LIFE_ACTIVATING) {
+		p->life->stats.activations++;
+		praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
+	}
+	if (p->record.state == PRAAS_LIFE_ACTIVE)
+		praas_life_finish(p, &p->serving, &ok, done);
+	praas_life_save(p);
+	if (p->record.state == PRAAS_LIFE_ACTIVE && (p->want_swap || p->life->stopping))
+		praas_life_begin_swap(p);
+	else
+		praas_life_send_pending(p);
+}
+
+void praas_life_start_failed(struct praas_life_process *p, const struct praas_outcome *why,
+			     struct praas_life_waits *done)
+{
+	struct praas_outcome ok = { 0 };
+	bool killed = p->want_kill;
+
+	p->life->stats.activation_failures += !killed;
+	p->phase_deadline_ns = 0;
+	p->want_swap = false;
+	p->want_kill = false;
+	p->retries = 0;
+	if (p->record.state == PRAAS_LIFE_DELETING || p->fresh) {
+		/* A create that fails leaves nothing; those who wait are told when that is so. */
+		if (p->record.state != PRAAS_LIFE_DELETING)
+			p->failure = *why;
+		praas_life_set_state(p, PRAAS_LIFE_DELETING);
+		praas_life_begin_erase(p);
+		return;
+	}
+	praas_life_finish(p, &p->serving, why, done);
+	praas_life_finish(p, &p->swapped, why, done);
+	praas_life_finish(p, &p->checkpointed, why, done);
+	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED :
+					 (enum praas_life_state)p->rest_state);
+	praas_life_finish(p, &p->ended, &ok, done);
+	praas_life_save(p);
+}

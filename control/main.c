@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * praas-control: starts the parts in order, says where it listens, waits for a signal, and stops
+ * them in the reverse order with every process swapped out.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "control/names.h"
+#include "control/rest.h"
+#include "internal/base.h"
+
+#define PATH_BYTES 4096 /* realpath() wants PATH_MAX */
+#define SOCKET_ROOM 28u       /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
+#define ACTIVATE_NS (30 * 1000000000ull)
+#define REJOIN_NS (10 * 1000000000ull)
+#define STOP_S_DEFAULT 60u
+#define ERROR_TEXT 256
+
+struct options {
+	const char *data, *listen, *token_file, *controller, *worker, *store, *data_host;
+	const char *run;
+	uint64_t ready_fd, stop_s, prewarm;
+	bool insecure, no_cgroup;
+};
+
+struct parts {
+	struct praas_service service;
+	struct praas_rest *rest;
+	char data[PATH_BYTES], run[PATH_BYTES];
+	char controller[PATH_BYTES], worker[PATH_BYTES];
+	int lock_fd;
+};
+
+static const char usage[] =
+	"usage: praas-control --data DIR [options]\n"
+	"  --data DIR           where records, keys, logs and snapshots live\n"
+	"  --listen HOST:PORT   of REST (127.0.0.1:0: a free port); loopback only, unless\n"
+	"  --insecure-listen    is given: without TLS the token can be read on the way\n"
+	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
+	"                       DIR/admin.token, made on first start)\n"
+	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
+	"  --controller PATH    praas-controller (default: next to this program)\n"
+	"  --worker PATH        praas-worker (default: the controller's own)\n"
+	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
+	"  --run DIR            for sockets (DIR/run)\n"
+	"  --prewarm N          controllers kept started in advance (0)\n"
+	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
+	"  --no-cgroup          make no control groups\n"
+	"  --ready-fd N         write the ready line there too\n"
+	"  --foreground         accepted; it never goes into the background\n"
+	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
+
+static int wrong(const char *what, const char *which)
+{
+	(void)fprintf(stderr, "praas-control: %s: %s\n%s", what, which, usage);
+	return -EINVAL;
+}
+
+static int number_option(const char *name, const char *text, uint64_t max, uint64_t *ret_value)
+{
+	return praas_number_parse(text, max, ret_value) ? wrong("not a number", name) : 0;
+}
+
+enum { O_DATA = 1, O_LISTEN, O_TOKEN, O_CONTROLLER, O_WORKER, O_STORE, O_HOST, O_RUN, O_READY,
+       O_STOP, O_PREWARM, O_INSECURE, O_NO_CGROUP, O_FOREGROUND, O_HELP };
+
+static int parse_options(int argc, char **argv, struct options *o)
+{
+	static const struct option longs[] = {
+		{ "data", 1, NULL, O_DATA },
+		{ "listen", 1, NULL, O_LISTEN },
+		{ "token-file", 1, NULL, O_TOKEN },
+		{ "controller", 1, NULL, O_CONTROLLER },
+		{ "worker", 1, NULL, O_WORKER },
+		{ "store", 1, NULL, O_STORE },
+		{ "data-host", 1, NULL, O_HOST },
+		{ "run", 1, NULL, O_RUN },
+		{ "ready-fd", 1, NULL, O_READY },
+		{ "stop-seconds", 1, NULL, O_STOP },
+		{ "prewarm", 1, NULL, O_PREWARM },
+		{ "insecure-listen", 0, NULL, O_INSECURE },
+		{ "no-cgroup", 0, NULL, O_NO_CGROUP },
+		{ "foreground", 0, NULL, O_FOREGROUND },
+		{ "help", 0, NULL, O_HELP },
+		{ NULL, 0, NULL, 0 },
+	};
+	const char **texts[] = { [O_DATA] = &o->data,       [O_LISTEN] = &o->listen,
+				 [O_TOKEN] = &o->token_file, [O_CONTROLLER] = &o->controller,
+				 [O_WORKER] = &o->worker,   [O_STORE] = &o->store,
+				 [O_HOST] = &o->data_host,  [O_RUN] = &o->run };
+	int which, rc = 0;
+
+	while (rc == 0 && (which = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+		if (which >= O_DATA && which <= O_RUN)
+			*texts[which] = optarg;
+		else if (which == O_READY)
+			rc = number_option("--ready-fd", optarg, 1023, &o->ready_fd);
+		else if (which == O_STOP)
+			rc = number_option("--stop-seconds", optarg, 86400, &o->stop_s);
+		else if (which == O_PREWARM)
+			rc = number_option("--prewarm", optarg, 64, &o->prewarm);
+		else if (which == O_INSECURE)
+			o->insecure = true;
+		else if (which == O_NO_CGROUP)
+			o->no_cgroup = true;
+		else if (which == O_HELP)
+			rc = fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
+		else if (which != O_FOREGROUND)
+			rc = wrong("unknown option", argv[optind - 1]);
+	}
+	if (rc == 0 && optind < argc)
+		rc = wrong("too many arguments", argv[optind]);
+	if (rc == 0 && !o->data)
+		rc = wrong("missing", "--data");
+	return rc;
+}
+
+static int complain(const char *what, const char *which, int rc)
+{
+	(void)fprintf(stderr, "praas-control: %s %s: %s\n", what, which, strerror(-rc));
+	return rc;
+}
+
+static int make_folder(const char *path)
+{
+	return mkdir(path, 0700) && errno != EEXIST ? complain("cannot make", path, -errno) :
+						      0;
+}
+
+static int sub_folder(const char *folder, const char *name, char ret_path[PATH_BYTES])
+{
+	int n = snprintf(ret_path, PATH_BYTES, "%s/%s", folder, name);
+
+	if (n < 0 || n >= PATH_BYTES)
+		return complain("path", folder, -ENAMETOOLONG);
+	return make_folder(ret_path);
+}
+
+static int open_folders(struct parts *s, const struct options *o)
+{
+	char path[PATH_BYTES];
+	int rc = make_folder(o->data);
+
+	if (rc)
+		return rc;
+	if (!realpath(o->data, path) || strlen(path) >= PATH_BYTES)
+		return complain("cannot use", o->data, -errno);
+	strcpy(s->data, path);
+	rc = sub_folder(s->data, "store", path);
+	if (rc == 0)
+		rc = sub_folder(s->data, "log", path);
+	if (rc == 0 && o->run) {
+		rc = make_folder(o->run);
+		if (rc == 0 && !realpath(o->run, s->run))
+			rc = complain("cannot use", o->run, -errno);
+	} else if (rc == 0) {
+		rc = sub_folder(s->data, "run", s->run);
+	}
+	if (rc == 0 && strlen(s->run) + SOCKET_ROOM > 107)
+		rc = complain("too long for sockets (choose a short --run DIR):", s->run,
+			      -ENAMETOOLONG);
+	return rc;
+}
+
+/* One control service per data folder. */
+static int take_lock(struct parts *s)
+{
+	char path[PATH_BYTES + 8];
+
+	(void)snprintf(path, sizeof(path), "%s/lock", s->data);
+	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (s->lock_fd < 0)
+		return complain("cannot open", path, -errno);
+	if (flock(s->lock_fd, LOCK_EX | LOCK_NB))
+		return complain("another control service uses", s->data, -errno);
+	return 0;
+}
+
+/* Next to this program, or where an installation has it. */
+static int find_controller(struct parts *s, const struct options *o)
+{
+	static const char *const places[] = { "praas-controller",
+					      "../libexec/praas/praas-controller" };
+	char self[PATH_BYTES] = "", path[2 * PATH_BYTES];
+	char *slash;
+
+	if (o->controller)
+		return realpath(o->controller, s->controller) ?
+			       0 :
+			       complain("controller", o->controller, -errno);
+	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
+		return complain("cannot read", "/proc/self/exe", -errno);
+	slash = strrchr(self, '/');
+	if (slash)
+		*slash = 0;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		(void)snprintf(path, sizeof(path), "%s/%s", self, places[i]);
+		if (access(path, X_OK) == 0 && realpath(path, s->controller))
+			return 0;
+	}
+	return complain("praas-controller is not next to this program (--controller PATH);",
+			self, -ENOENT);
+}
+
+static int find_programs(struct parts *s, const struct options *o)
+{
+	int rc = find_controller(s, o);
+
+	if (rc == 0 && access(s->controller, X_OK))
+		rc = complain("controller", s->controller, -errno);
+	if (rc == 0 && o->worker && !realpath(o->worker, s->worker))
+		rc = complain("worker", o->worker, -errno);
+	return rc;
+}
+
+static int open_records(struct parts *s, const struct options *o)
+{
+	char url[PATH_BYTES + 32], text[ERROR_TEXT] = "";
+	int rc;
+
+	(void)snprintf(url, sizeof(url), "sqlite://%s/records.db", s->data);
+	rc = praas_records_open(o->store ? o->store : url, &s->service.records, text);
+	if (rc)
+		(void)fprintf(stderr, "praas-control: records: %s\n", text);
+	return rc;
+}
+
+static int open_keys(struct parts *s, const struct options *o)
+{
+	char text[ERROR_TEXT] = "";
+	int rc = praas_keys_open(s->data, o->token_file, &s->service.keys, text);
+
+	(void)unsetenv("PRAAS_ADMIN_TOKEN"); /* children need not know it */
+	if (rc)
+		(void)fprintf(stderr, "praas-control: keys: %s\n", text);
+	return rc;
+}
+
+static int open_backend(struct parts *s, const struct options *o)
+{
+	struct praas_backend_local_config config = { .controller = s->controller,
+						     .prewarm = (uint32_t)o->prewarm };
+	uint8_t hash[PRAAS_HASH_BYTES];
+	char log[PATH_BYTES + 8], group[32] = "praas-";
+	int rc;
+
+	(void)snprintf(log, sizeof(log), "%s/log", s->data);
+	config.log_dir = log;
+	praas_hash(s->data, strlen(s->data), hash); /* the same after a restart */
+	praas_hex_encode(hash, 6, group + strlen(group));
+	config.group = o->no_cgroup ? NULL : group;
+	rc = praas_backend_local_new(&config, &s->service.backend);
+	return rc ? complain("back end", s->controller, rc) : 0;
+}
+
+static int open_life(struct parts *s, const struct options *o)
+{
+	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
+	struct praas_life_config config = { .records = s->service.records,
+					    .keys = &s->service.keys,
+					    .backend = s->service.backend,
+					    .jobs = s->service.jobs,
+					    .link_path = link_path,
+					    .run_dir = s->run,
+					    .store_url = store,
+					    .data_host = o->data_host,
+					    .worker = s->worker,
+					    .activate_ns = ACTIVATE_NS,
+					    .rejoin_ns = REJOIN_NS };
+	int rc;
+
+	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
+	(void)snprintf(store, sizeof(store), "file://%s/store", s->data);
+	rc = praas_life_new(&config, &s->service.life);
+	return rc ? complain("link", link_path, rc) : 0;
+}
+
+static int open_rest(struct parts *s, const struct options *o)
+{
+	struct praas_rest_config config = { .listen = o->listen,
+					    .insecure = o->insecure,
+					    .service = &s->service };
+	int rc = praas_rest_start(&config, &s->rest);
+
+	if (rc == -EACCES && !o->insecure)
+		return complain("not a loopback address (--insecure-listen allows it):",
+				o->listen, rc);
+	return rc ? complain("cannot listen on", o->listen, rc) : 0;
+}
+
+static int open_parts(struct parts *s, const struct options *o)
+{
+	int rc = open_folders(s, o);
+
+	if (rc == 0)
+		rc = take_lock(s);
+	if (rc == 0)
+		rc = find_programs(s, o);
+	if (rc == 0)
+		rc = open_keys(s, o);
+	if (rc == 0)
+		rc = open_records(s, o);
+	if (rc == 0)
+		rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
+	if (rc == 0)
+		rc = open_backend(s, o);
+	if (rc == 0)
+		rc = praas_data_new(&s->service.keys, &s->service.data);
+	if (rc == 0)
+		rc = open_life(s, o);
+	if (rc == 0)
+		rc = praas_life_start(s->service.life);
+	if (rc == 0)
+		rc = open_rest(s, o);
+	return rc;
+}
+
+static void close_parts(struct parts *s, const struct options *o)
+{
+	if (s->rest)
+		praas_rest_quiesce(s->rest);
+	if (s->service.life)
+		praas_life_stop(s->service.life, praas_now_ns() + o->stop_s * 1000000000u);
+	praas_rest_free(s->rest);
+	praas_jobs_free(s->service.jobs);
+	praas_data_free(s->service.data);
+	praas_life_free(s->service.life);
+	if (s->service.backend)
+		s->service.backend->ops->free(s->service.backend);
+	if (s->service.records)
+		s->service.records->ops->close(s->service.records);
+	praas_keys_close(&s->service.keys);
+	if (s->lock_fd >= 0)
+		(void)close(s->lock_fd);
+}
+
+static int announce(const struct parts *s, const struct options *o)
+{
+	char line[PATH_BYTES + 256];
+	int n = snprintf(line, sizeof(line), "{\"url\":\"%s\",\"pid\":%d}\n",
+			 praas_rest_url(s->rest), (int)getpid());
+
+	if (n < 0 || n >= (int)sizeof(line))
+		return -EIO;
+	if (o->ready_fd && write((int)o->ready_fd, line, (size_t)n) != n)
+		return complain("cannot write to", "--ready-fd", -EIO);
+	(void)fputs(line, stdout);
+	(void)fflush(stdout);
+	return 0;
+}
+
+/* Each controller costs us a handful of descriptors. */
+static void raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = { .listen = "127.0.0.1:0",
+			     .data_host = "127.0.0.1",
+			     .stop_s = STOP_S_DEFAULT };
+	struct parts s = { .lock_fd = -1 };
+	sigset_t signals;
+	int rc, which;
+
+	rc = parse_options(argc, argv, &o);
+	if (rc)
+		return rc == -ECANCELED ? 0 : 2;
+	(void)signal(SIGPIPE, SIG_IGN);
+	(void)umask(077);
+	raise_limits();
+	(void)sigemptyset(&signals);
+	(void)sigaddset(&signals, SIGTERM);
+	(void)sigaddset(&signals, SIGINT);
+	(void)sigprocmask(SIG_BLOCK, &signals, NULL); /* before the first thread */
+	s.service.started_ns = praas_now_ns();
+	rc = open_parts(&s, &o);
+	if (rc == 0)
+		rc = announce(&s, &o);
+	if (rc == 0)
+		(void)sigwait(&signals, &which);
+	close_parts(&s, &o);
+	return rc ? 1 : 0;
+}

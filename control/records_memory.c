@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Records in memory: forgets all at the end of the program. For tests and throw-away services;
+ * also the reference for what the table promises.
+ */
+#include "control/records.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/names.h"
+
+/* Sorted arrays: applications by name, processes by number. */
+struct memory {
+	struct praas_records base;
+	pthread_mutex_t lock;
+	struct praas_app_record *apps;
+	struct praas_process_record *processes;
+	uint32_t apps_count, processes_count;
+	uint32_t apps_room, processes_room;
+	uint64_t number_last;
+};
+
+static struct memory *of(struct praas_records *r)
+{
+	return (struct memory *)(void *)r;
+}
+
+/* Room for one more item. 0; -ENOMEM. */
+static int grow(void **items, uint32_t count, uint32_t *room, size_t item_bytes)
+{
+	uint32_t wanted = *room ? *room * 2 : 16;
+	void *more;
+
+	if (count < *room)
+		return 0;
+	more = reallocarray(*items, wanted, item_bytes);
+	if (!more)
+		return -ENOMEM;
+	*items = more;
+	*room = wanted;
+	return 0;
+}
+
+static bool same_id(const uint8_t *a, const uint8_t *b)
+{
+	return memcmp(a, b, PRAAS_RECORD_ID_BYTES) == 0;
+}
+
+static uint32_t app_position(const struct memory *m, const char *name)
+{
+	uint32_t i = 0;
+
+	while (i < m->apps_count && strcmp(m->apps[i].name, name) < 0)
+		i++;
+	return i;
+}
+
+static struct praas_app_record *app_by_id(const struct memory *m, const uint8_t *id)
+{
+	for (uint32_t i = 0; i < m->apps_count; i++)
+		if (same_id(m->apps[i].id, id))
+			return &m->apps[i];
+	return NULL;
+}
+
+static struct praas_process_record *process_by_name(const struct memory *m, const uint8_t *app,
+						    const char *name)
+{
+	for (uint32_t i = 0; i < m->processes_count; i++)
+		if (same_id(m->processes[i].app, app) &&
+		    !strcmp(m->processes[i].name, name))
+			return &m->processes[i];
+	return NULL;
+}
+
+static struct praas_process_record *process_by_number(const struct memory *m, uint64_t number)
+{
+	for (uint32_t i = 0; i < m->processes_count; i++)
+		if (m->processes[i].number == number)
+			return &m->processes[i];
+	return NULL;
+}
+
+static int app_create(struct memory *m, struct praas_app_record *app)
+{
+	uint32_t at = app_position(m, app->name);
+
+	if (at < m->apps_count && !strcmp(m->apps[at].name, app->name))
+		return -EEXIST;
+	if (m->apps_count >= PRAAS_LIMIT_APPS)
+		return -ENOSPC;
+	if (grow((void **)&m->apps, m->apps_count, &m->apps_room, sizeof(*app)))
+		return -EIO;
+	memmove(&m->apps[at + 1], &m->apps[at], (m->apps_count - at) * sizeof(*app));
+	m->apps_count++;
+	app->version = 1;
+	m->apps[at] = *app;
+	return 0;
+}
+
+static int app_put(struct praas_records *r, struct praas_app_record *app)
+{
+	struct memory *m = of(r);
+	struct praas_app_record *old;
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	if (app->version == 0) {
+		rc = app_create(m, app);
+	} else {
+		old = app_by_id(m, app->id);
+		if (!old || old->version != app->version)
+			rc = -ESTALE;
+		else {
+			app->version++;
+			*old = *app;
+		}
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int app_get(struct praas_records *r, const char *name, struct praas_app_record *ret_app)
+{
+	struct memory *m = of(r);
+	uint32_t at;
+	int rc = -ENOENT;
+
+	(void)pthread_mutex_lock(&m->lock);
+	at = app_position(m, name);
+	if (at < m->apps_count && !strcmp(m->apps[at].name, name)) {
+		*ret_app = m->apps[at];
+		rc = 0;
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int app_list(struct praas_records *r, const char *after, uint32_t max,
+		    struct praas_app_record *ret_apps, uint32_t *ret_count)
+{
+	struct memory *m = of(r);
+	uint32_t n = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->apps_count && n < max; i++)
+		if (!after || strcmp(m->apps[i].name, after) > 0)
+			ret_apps[n++] = m->apps[i];
+	(void)pthread_mutex_unlock(&m->lock);
+	*ret_count = n;
+	return 0;
+}
+
+static int app_delete(struct praas_records *r, const uint8_t *id)
+{
+	struct memory *m = of(r);
+	struct praas_app_record *app;
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	app = app_by_id(m, id);
+	for (uint32_t i = 0; i < m->processes_count && rc == 0; i++)
+		if (same_id(m->processes[i].app, id))
+			rc = -ENOTEMPTY;
+	if (!app)
+		rc = -ENOENT;
+	if (rc == 0) {
+		uint32_t at = (uint32_t)(app - m->apps);
+
+		m->apps_count--;
+		memmove(app, app + 1, (m->apps_count - at) * sizeof(*app));
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int process_create(struct memory *m, struct praas_process_record *p)
+{
+	uint32_t of_app = 0;
+
+	if (!app_by_id(m, p->app))
+		return -ENOENT;
+	if (process_by_name(m, p->app, p->name))
+		return -EEXIST;
+	for (uint32_t i = 0; i < m->processes_count; i++)
+		of_app += same_id(m->processes[i].app, p->app);
+	if (of_app >= PRAAS_LIMIT_PROCESSES)
+		return -ENOSPC;
+	if (grow((void **)&m->processes, m->processes_count, &m->processes_room, sizeof(*p)))
+		return -EIO;
+	p->number = ++m->number_last;
+	p->version = 1;
+	m->processes[m->processes_count++] = *p;
+	return 0;
+}
+
+static int process_put(struct praas_records *r, struct praas_process_record *p)
+{
+	struct memory *m = of(r);
+	struct praas_process_record *old;
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	if (p->version == 0) {
+		rc = process_create(m, p);
+	} else {
+		old = process_by_number(m, p->number);
+		if (!old || old->version != p->version)
+			rc = -ESTALE;
+		else {
+			p->version++;
+			*old = *p;
+		}
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int process_get(struct praas_records *r, const uint8_t *app, const char *name,
+		       struct praas_process_record *ret_process)
+{
+	struct memory *m = of(r);
+	const struct praas_process_record *p;
+
+	(void)pthread_mutex_lock(&m->lock);
+	p = name ? process_by_name(m, app, name) : process_by_number(m, ret_process->number);
+	if (p)
+		*ret_process = *p;
+	(void)pthread_mutex_unlock(&m->lock);
+	return p ? 0 : -ENOENT;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct praas_process_record *const *x = a;
+	const struct praas_process_record *const *y = b;
+
+	return strcmp((*x)->name, (*y)->name);
+}
+
+/* The processes of one application in the order of their names. */
+static uint32_t list_of_app(const struct memory *m, const uint8_t *app, const char *after,
+			    uint32_t max, struct praas_process_record *ret_processes)
+{
+	const struct praas_process_record **found;
+	uint32_t n = 0;
+
+	found = calloc(m->processes_count ? m->processes_count : 1, sizeof(*found));
+	if (!found)
+		return 0;
+	for (uint32_t i = 0; i < m->processes_count; i++)
+		if (same_id(m->processes[i].app, app) &&
+		    (!after || strcmp(m->processes[i].name, after) > 0))
+			found[n++] = &m->processes[i];
+	qsort(found, n, sizeof(struct praas_process_record *), by_name);
+	if (n > max)
+		n = max;
+	for (uint32_t i = 0; i < n; i++)
+		ret_processes[i] = *found[i];
+	free(found);
+	return n;
+}
+
+static int process_list(struct praas_records *r, const uint8_t *app, const char *after,
+			uint32_t max, struct praas_process_record *ret_processes,
+			uint32_t *ret_count)
+{
+	struct memory *m = of(r);
+	uint64_t number = 0;
+	uint32_t n = 0;
+
+	if (!app && after && praas_number_parse(after, UINT64_MAX, &number))
+		return -EINVAL;
+	(void)pthread_mutex_lock(&m->lock);
+	if (app)
+		n = list_of_app(m, app, after, max, ret_processes);
+	for (uint32_t i = 0; !app && i < m->processes_count && n < max; i++)
+		if (m->processes[i].number > number)
+			ret_processes[n++] = m->processes[i];
+	(void)pthread_mutex_unlock(&m->lock);
+	*ret_count = n;
+	return 0;
+}
+
+static int process_delete(struct praas_records *r, uint64_t number)
+{
+	struct memory *m = of(r);
+	struct praas_process_record *p;
+
+	(void)pthread_mutex_lock(&m->lock);
+	p = process_by_number(m, number);
+	if (p) {
+		uint32_t at = (uint32_t)(p - m->processes);
+
+		m->processes_count--;
+		memmove(p, p + 1, (m->processes_count - at) * sizeof(*p));
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return p ? 0 : -ENOENT;
+}
+
+static void close_memory(struct praas_records *r)
+{
+	struct memory *m = of(r);
+
+	(void)pthread_mutex_destroy(&m->lock);
+	free(m->apps);
+	free(m->processes);
+	free(m);
+}
+
+static const struct praas_records_ops memory_ops = {
+	.app_put = app_put,
+	.app_get = app_get,
+	.app_list = app_list,
+	.app_delete = app_delete,
+	.process_put = process_put,
+	.process_get = process_get,
+	.process_list = process_list,
+	.process_delete = process_delete,
+	.close = close_memory,
+};
+
+int praas_records_memory_open(struct praas_records **ret_records)
+{
+	struct memory *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return -ENOMEM;
+	m->base.ops = &memory_ops;
+	(void)pthread_mutex_init(&m->lock, NULL);
+	*ret_records = &m->base;
+	return 0;
+}

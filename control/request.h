@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * One REST request, from its head to its answer. A handler runs in a job and ends in exactly one
+ * of: a praas_reply_…() call, or an operation whose end continues the request (praas_request_await()
+ * before it). Either may end the request's life: nothing of it is touched afterwards.
+ */
+#ifndef PRAAS_CONTROL_REQUEST_H
+#define PRAAS_CONTROL_REQUEST_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "control/router.h"
+#include "control/service.h"
+
+struct MHD_Connection;
+
+#define PRAAS_REPLY_HEADERS 4
+
+/* What came of a call over the data plane. */
+struct praas_call_result {
+	int rc;       /* errno of the call itself */
+	int status;   /* of an invocation */
+	void *data;   /* malloc'd; result or value */
+	size_t bytes;
+	json_t *json; /* of a listing */
+	uint64_t version; /* of a state object */
+	praas_pid_t source; /* of a message */
+	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
+};
+
+struct praas_request {
+	struct praas_service *service;
+	struct MHD_Connection *connection; /* NULL in tests of handlers */
+	struct praas_match match;
+	char *body; /* NULL when empty; one byte more than body_bytes, zero */
+	size_t body_bytes, body_room;
+	json_t *json; /* body of a route that is not raw; never NULL there */
+	/* the answer */
+	int status;
+	const char *content_type;
+	void *reply; /* malloc'd */
+	size_t reply_bytes;
+	struct {
+		const char *name; /* static */
+		char value[160];
+	} headers[PRAAS_REPLY_HEADERS];
+	unsigned headers_count;
+	/* of the work under way */
+	struct praas_job job;
+	struct praas_life_wait wait;
+	void (*step)(struct praas_request *rq); /* after the wait */
+	struct praas_app_record app;
+	uint64_t deadline_ns;
+	uint32_t tries;
+	bool created;
+	bool once; /* work must not be repeated when it is not known whether it was done */
+	void (*work)(struct praas_request *rq, praas_connection *conn,
+		     struct praas_call_result *ret_result);
+	void (*answer)(struct praas_request *rq);
+	struct praas_call_result result;
+	uint64_t number_of_call; /* of the process that counts this call; 0 none */
+	char key[PRAAS_KEY_MAX + 1];
+	/* of rest.c */
+	bool suspended, answered, head_refused, counted, finished;
+	size_t charged_bytes;
+};
+
+/* Header or query parameter, as it came; NULL: none. */
+const char *praas_request_header(const struct praas_request *rq, const char *name);
+const char *praas_request_query(const struct praas_request *rq, const char *name);
+/* Decoded into ret_text. 0; -ENOENT absent; -EINVAL; -EMSGSIZE. */
+int praas_request_query_text(const struct praas_request *rq, const char *name, char *ret_text,
+			     size_t bytes_max);
+/* A number from the query or a header (text may be NULL: otherwise is taken). 0; -EINVAL. */
+int praas_request_number(const char *text, uint64_t max, uint64_t otherwise,
+			 uint64_t *ret_number);
+
+/* The next life operation continues in step; its outcome is in rq->wait. */
+struct praas_life_wait *praas_request_await(struct praas_request *rq,
+					    void (*step)(struct praas_request *rq),
+					    uint64_t deadline_ns);
+
+/* Loads rq->app; false: answered with what went wrong. */
+bool praas_request_app(struct praas_request *rq);
+
+/* Wakes process pid (NULL: one is chosen) of rq->app, does work on a connection to it, and then
+ * answers. Again when the process went away before work was done. */
+void praas_request_call(struct praas_request *rq, const char *pid,
+			void (*work)(struct praas_request *rq, praas_connection *conn,
+				     struct praas_call_result *ret_result),
+			void (*answer)(struct praas_request *rq));
+
+/* Ends of a request. value is given; data is malloc'd and given. */
+void praas_reply_json(struct praas_request *rq, int status, json_t *value);
+void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes);
+void praas_reply_text(struct praas_request *rq, const char *content_type, char *text);
+void praas_reply_empty(struct praas_request *rq, int status);
+void praas_reply_error(struct praas_request *rq, int status, const char *code,
+		       const char *hint, const char *format, ...)
+	__attribute__((format(printf, 5, 6)));
+/* What a life operation or the data plane failed with. */
+void praas_reply_outcome(struct praas_request *rq, const struct praas_outcome *outcome);
+void praas_reply_errno(struct praas_request *rq, int rc, const char *what);
+/* Before the end. */
+void praas_reply_header(struct praas_request *rq, const char *name, const char *value);
+
+/* Provided by rest.c: the answer is complete. */
+void praas_request_finish(struct praas_request *rq);
+
+/* All routes; the last has no pattern. */
+extern const struct praas_route praas_routes[];
+
+/* Handlers. */
+void praas_route_apps_create(struct praas_request *rq);
+void praas_route_apps_list(struct praas_request *rq);
+void praas_route_apps_show(struct praas_request *rq);
+void praas_route_apps_delete(struct praas_request *rq);
+void praas_route_members(struct praas_request *rq);
+void praas_route_processes_create(struct praas_request *rq);
+void praas_route_processes_list(struct praas_request *rq);
+void praas_route_processes_show(struct praas_request *rq);
+void praas_route_processes_delete(struct praas_request *rq);
+void praas_route_swap_out(struct praas_request *rq);
+void praas_route_swap_in(struct praas_request *rq);
+void praas_route_checkpoint(struct praas_request *rq);
+void praas_route_kill(struct praas_request *rq);
+void praas_route_tickets(struct praas_request *rq);
+void praas_route_invoke(struct praas_request *rq);
+void praas_route_state_list(struct praas_request *rq);
+void praas_route_state_get(struct praas_request *rq);
+void praas_route_state_put(struct praas_request *rq);
+void praas_route_state_delete(struct praas_request *rq);
+void praas_route_message_send(struct praas_request *rq);
+void praas_route_message_receive(struct praas_request *rq);
+void praas_route_healthz(struct praas_request *rq);
+void praas_route_readyz(struct praas_request *rq);
+void praas_route_metrics(struct praas_request *rq);
+
+/* Shared by routes_processes.c and routes_apps.c. NULL: no memory. */
+json_t *praas_process_json(struct praas_service *service, const char *app,
+			   const struct praas_process_record *record);
+
+#endif

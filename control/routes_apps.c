@@ -1,0 +1,277 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Applications, and who belongs to one.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/json.h"
+#include "control/names.h"
+#include "control/request.h"
+
+#define MEMORY_DEFAULT (256ull << 20)
+#define BYTES_MAX_DEFAULT (1ull << 30)
+#define MANIFEST_BYTES_MAX (256u * 1024)
+
+static const char *const wait_texts[] = { "adaptive", "spin", "block" };
+
+static void refuse_json(struct praas_request *rq, const struct praas_json_error *error)
+{
+	praas_reply_error(rq, 400, "invalid", "see docs/rest.md, POST /v1/apps", "%s",
+			  error->text);
+}
+
+static bool take_resources(json_t *object, struct praas_app_record *app,
+			   struct praas_json_error *error)
+{
+	static const char *const known[] = { "memory_bytes", "vcpu_milli", "concurrency",
+					     "bytes_max", NULL };
+	uint64_t concurrency = 1, vcpu = 0;
+
+	if (object && !json_is_object(object)) {
+		(void)snprintf(error->text, sizeof(error->text),
+			       "\"resources\" must be an object");
+		return false;
+	}
+	if (!praas_json_known(object, known, error) ||
+	    !praas_json_number(object, "memory_bytes", PRAAS_LIMIT_MEMORY_MIN_BYTES,
+			       PRAAS_LIMIT_MEMORY_BYTES, &app->memory_bytes, error) ||
+	    !praas_json_number(object, "vcpu_milli", 0, PRAAS_LIMIT_VCPU_MILLI, &vcpu,
+			       error) ||
+	    !praas_json_number(object, "concurrency", 1, PRAAS_LIMIT_CONCURRENCY,
+			       &concurrency, error) ||
+	    !praas_json_number(object, "bytes_max", 1, PRAAS_LIMIT_MEMORY_BYTES,
+			       &app->bytes_max, error))
+		return false;
+	app->vcpu_milli = (uint32_t)vcpu;
+	app->concurrency = (uint32_t)concurrency;
+	if (app->bytes_max > app->memory_bytes)
+		app->bytes_max = app->memory_bytes;
+	return true;
+}
+
+static bool take_choice(const char *name, const char *text, const char *const *choices,
+			unsigned count, unsigned *ret_choice, struct praas_json_error *error)
+{
+	for (unsigned i = 0; i < count; i++) {
+		if (strcmp(text, choices[i]) != 0)
+			continue;
+		*ret_choice = i;
+		return true;
+	}
+	(void)snprintf(error->text, sizeof(error->text), "\"%s\" is none of those known", name);
+	return false;
+}
+
+static bool take_app(json_t *object, struct praas_app_record *app,
+		     struct praas_json_error *error)
+{
+	static const char *const known[] = { "name", "code", "resources", "isolation", "wait",
+					     "allow_weak_sandbox", NULL };
+	static const char *const isolations[] = { "worker", "inline" };
+	const char *name = "", *code = "", *isolation = "worker", *wait = "adaptive";
+	unsigned inline_code = 0, policy = 0;
+
+	if (!praas_json_known(object, known, error) ||
+	    !praas_json_text(object, "name", 4096, &name, error) ||
+	    !praas_json_text(object, "code", PRAAS_LIMIT_CODE_BYTES - 1, &code, error) ||
+	    !praas_json_text(object, "isolation", 64, &isolation, error) ||
+	    !praas_json_text(object, "wait", 64, &wait, error) ||
+	    !praas_json_bool(object, "allow_weak_sandbox", &app->allow_weak_sandbox, error) ||
+	    !take_choice("isolation", isolation, isolations, 2, &inline_code, error) ||
+	    !take_choice("wait", wait, wait_texts, 3, &policy, error) ||
+	    !take_resources(json_object_get(object, "resources"), app, error))
+		return false;
+	if (!praas_name_valid(name)) {
+		(void)snprintf(error->text, sizeof(error->text),
+			       "\"name\" must be [A-Za-z0-9._-]{1,64}");
+		return false;
+	}
+	app->isolation_inline = inline_code != 0;
+	app->wait = (uint8_t)policy;
+	(void)snprintf(app->name, sizeof(app->name), "%s", name);
+	(void)snprintf(app->code, sizeof(app->code), "%s", code);
+	return true;
+}
+
+/* The folder must hold a praas.json that names a function. false: text says what is wrong. */
+static bool code_good(const char *code, char *ret_text, size_t bytes)
+{
+	char file[PRAAS_LIMIT_CODE_BYTES + 16];
+	json_error_t error;
+	json_t *manifest;
+	bool good;
+
+	if (code[0] != '/') {
+		(void)snprintf(ret_text, bytes, "\"code\" must be an absolute path");
+		return false;
+	}
+	(void)snprintf(file, sizeof(file), "%s/praas.json", code);
+	if (access(file, R_OK)) {
+		(void)snprintf(ret_text, bytes, "%.300s: %s", file, strerror(errno));
+		return false;
+	}
+	manifest = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
+	good = json_object_size(json_object_get(manifest, "functions")) > 0;
+	if (!good)
+		(void)snprintf(ret_text, bytes, "%.200s: %.100s", file,
+			       manifest ? "it names no functions" : error.text);
+	json_decref(manifest);
+	return good;
+}
+
+static json_t *app_json(const struct praas_app_record *app)
+{
+	char id[2 * PRAAS_RECORD_ID_BYTES + 1];
+
+	praas_hex_encode(app->id, sizeof(app->id), id);
+	return json_pack("{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I},s:s,s:s,s:b,s:I}", "name",
+			 app->name, "id", id, "code", app->code, "resources", "memory_bytes",
+			 (json_int_t)app->memory_bytes, "vcpu_milli",
+			 (json_int_t)app->vcpu_milli, "concurrency",
+			 (json_int_t)app->concurrency, "bytes_max", (json_int_t)app->bytes_max,
+			 "isolation", app->isolation_inline ? "inline" : "worker", "wait",
+			 wait_texts[app->wait < 3 ? app->wait : 0], "allow_weak_sandbox",
+			 app->allow_weak_sandbox, "created_s",
+			 (json_int_t)(app->created_ns / 1000000000u));
+}
+
+void praas_route_apps_create(struct praas_request *rq)
+{
+	struct praas_app_record app = { .memory_bytes = MEMORY_DEFAULT,
+					.bytes_max = BYTES_MAX_DEFAULT };
+	struct praas_records *records = rq->service->records;
+	struct praas_json_error error;
+	struct timespec now;
+	char text[400];
+	int rc;
+
+	if (json_object_get(rq->json, "triggers")) {
+		praas_reply_error(rq, 400, "invalid", "write them into praas.json",
+				  "triggers are those of the code's manifest");
+		return;
+	}
+	if (!take_app(rq->json, &app, &error)) {
+		refuse_json(rq, &error);
+		return;
+	}
+	if (!code_good(app.code, text, sizeof(text))) {
+		praas_reply_error(rq, 400, "invalid_code",
+				  "give the absolute path of a folder with praas.json and its "
+				  "libraries",
+				  "%s", text);
+		return;
+	}
+	praas_random(app.id, sizeof(app.id));
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
+	app.created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	rc = records->ops->app_put(records, &app);
+	if (rc == -EEXIST)
+		praas_reply_error(rq, 409, "exists", "choose another name, or delete it first",
+				  "there is an application of that name");
+	else if (rc == -ENOSPC)
+		praas_reply_error(rq, 409, "limit_apps", "delete applications that are not "
+							 "needed",
+				  "there may be %u applications", PRAAS_LIMIT_APPS);
+	else if (rc)
+		praas_reply_errno(rq, rc, "the record cannot be written");
+	else
+		praas_reply_json(rq, 201, app_json(&app));
+}
+
+void praas_route_apps_list(struct praas_request *rq)
+{
+	struct praas_app_record *apps = calloc(PRAAS_LIMIT_PAGE, sizeof(*apps));
+	struct praas_records *records = rq->service->records;
+	json_t *list = json_array(), *reply;
+	char after[PRAAS_NAME_MAX + 1];
+	uint32_t count = 0;
+	int rc = praas_request_query_text(rq, "after", after, sizeof(after));
+
+	if (rc == 0 || rc == -ENOENT)
+		rc = apps && list ? records->ops->app_list(records, rc ? NULL : after,
+							   PRAAS_LIMIT_PAGE, apps, &count) :
+				    -ENOMEM;
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		(void)json_array_append_new(list, app_json(&apps[i])); /* NULL: left out */
+	reply = rc ? NULL : json_pack("{s:O}", "apps", list);
+	if (reply && count == PRAAS_LIMIT_PAGE)
+		(void)json_object_set_new(reply, "next", json_string(apps[count - 1].name));
+	free(apps);
+	json_decref(list);
+	if (rc)
+		praas_reply_errno(rq, rc, "applications");
+	else
+		praas_reply_json(rq, 200, reply);
+}
+
+void praas_route_apps_show(struct praas_request *rq)
+{
+	if (praas_request_app(rq))
+		praas_reply_json(rq, 200, app_json(&rq->app));
+}
+
+void praas_route_apps_delete(struct praas_request *rq)
+{
+	struct praas_records *records = rq->service->records;
+	int rc;
+
+	if (!praas_request_app(rq))
+		return;
+	rc = records->ops->app_delete(records, rq->app.id);
+	if (rc == -ENOTEMPTY)
+		praas_reply_error(rq, 409, "not_empty", "delete its processes first",
+				  "the application has processes");
+	else if (rc)
+		praas_reply_errno(rq, rc, "application");
+	else
+		praas_reply_empty(rq, 204);
+}
+
+void praas_route_members(struct praas_request *rq)
+{
+	struct praas_process_record *page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
+	struct praas_records *records = rq->service->records;
+	json_t *list = json_array(), *reply;
+	char after[PRAAS_NAME_MAX + 1];
+	uint32_t count = 0;
+	int rc;
+
+	if (!praas_request_app(rq)) {
+		free(page);
+		json_decref(list);
+		return;
+	}
+	rc = praas_request_query_text(rq, "after", after, sizeof(after));
+	if (rc == 0 || rc == -ENOENT)
+		rc = page && list ?
+			     records->ops->process_list(records, rq->app.id,
+							rc ? NULL : after, PRAAS_LIMIT_PAGE,
+							page, &count) :
+			     -ENOMEM;
+	for (uint32_t i = 0; rc == 0 && i < count; i++) {
+		struct praas_life_view view = { .record = page[i] };
+
+		praas_life_view(rq->service->life, &view);
+		(void)json_array_append_new(
+			list,
+			json_pack("{s:s,s:I,s:s,s:I}", "pid", view.record.name, "number",
+				  (json_int_t)view.record.number, "state",
+				  praas_life_state_text(
+					  (enum praas_life_state)view.record.state),
+				  "epoch", (json_int_t)view.record.epoch));
+	}
+	reply = rc ? NULL : json_pack("{s:s,s:O}", "app", rq->app.name, "members", list);
+	if (reply && count == PRAAS_LIMIT_PAGE)
+		(void)json_object_set_new(reply, "next", json_string(page[count - 1].name));
+	free(page);
+	json_decref(list);
+	if (rc)
+		praas_reply_errno(rq, rc, "members");
+	else
+		praas_reply_json(rq, 200, reply);
+}

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An invocation through REST: the long door to the same data plane.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/names.h"
+#include "control/request.h"
+#include "internal/base.h"
+
+#define DEADLINE_MS 30000u
+
+struct status_row {
+	int status; /* enum praas_status */
+	int http;
+	const char *code;
+	const char *hint;
+};
+
+static const struct status_row rows[] = {
+	{ PRAAS_CRASHED, 502, "crashed", "the function died; its writes are undone" },
+	{ PRAAS_DEADLINE, 504, "deadline", "allow more time with Praas-Deadline-Ms" },
+	{ PRAAS_CANCELLED, 409, "cancelled", "try again" },
+	{ PRAAS_OVERLOADED, 503, "overloaded", "try again later" },
+	{ PRAAS_NO_FUNCTION, 404, "no_function", "praas.json names the functions" },
+	{ PRAAS_TOO_LARGE, 413, "too_large", "the application's bytes_max is the limit" },
+	{ PRAAS_NO_MEMORY, 507, "no_memory", "give the application more memory" },
+	{ PRAAS_DRAINING, 503, "draining", "try again" },
+	{ PRAAS_MOVED, 503, "moved", "try again" },
+	{ PRAAS_DENIED, 403, "denied", "the credential does not allow it" },
+	{ PRAAS_UNKNOWN, 502, "unknown", "it may or may not have run" },
+	{ PRAAS_INTERRUPTED, 503, "interrupted", "its writes are undone: try again" },
+	{ PRAAS_DUPLICATE, 409, "duplicate", "the same id ran already" },
+	{ PRAAS_INVALID, 400, "invalid", "see docs/rest.md" },
+	{ PRAAS_CONFLICT, 409, "conflict", "another version is there" },
+	{ PRAAS_NOT_FOUND, 404, "not_found", "no such key or message" },
+	{ 0, 500, "internal", "see the controller's log" },
+};
+
+static void work(struct praas_request *rq, praas_connection *conn,
+		 struct praas_call_result *ret_result)
+{
+	uint64_t now = praas_now_ns();
+	struct praas_call call = { .data = rq->body,
+				   .bytes = rq->body_bytes,
+				   .key = rq->key[0] ? rq->key : NULL };
+	struct praas_result result = { 0 };
+
+	if (now >= rq->deadline_ns) {
+		ret_result->status = PRAAS_DEADLINE;
+		return;
+	}
+	call.timeout_ns = rq->deadline_ns - now;
+	ret_result->rc = praas_function_lookup(conn, rq->match.fn, &call.function);
+	if (ret_result->rc == -ENOENT) {
+		ret_result->rc = 0;
+		ret_result->status = PRAAS_NO_FUNCTION;
+		return;
+	}
+	if (ret_result->rc == 0)
+		ret_result->rc = praas_call(conn, &call, &result);
+	if (ret_result->rc)
+		return;
+	ret_result->status = result.status;
+	if (result.status)
+		(void)snprintf(ret_result->text, sizeof(ret_result->text), "%.*s",
+			       (int)praas_min_u64(result.view.bytes, PRAAS_ERROR_TEXT_MAX),
+			       result.view.data ? (const char *)result.view.data : "");
+	else if (result.view.bytes > 0)
+		ret_result->data = malloc(result.view.bytes);
+	if (ret_result->data) {
+		memcpy(ret_result->data, result.view.data, result.view.bytes);
+		ret_result->bytes = result.view.bytes;
+	} else if (!result.status && result.view.bytes > 0) {
+		ret_result->rc = -ENOMEM;
+	}
+	praas_result_release(conn, &result);
+}
+
+static void answer(struct praas_request *rq)
+{
+	const struct status_row *row = rows;
+	struct praas_call_result *r = &rq->result;
+	char status[16];
+
+	praas_reply_header(rq, "Praas-Pid", rq->wait.record.name);
+	if (r->rc) {
+		praas_reply_errno(rq, r->rc, "the process could not be called");
+		return;
+	}
+	(void)snprintf(status, sizeof(status), "%d", r->status);
+	praas_reply_header(rq, "Praas-Status", status);
+	if (r->status == 0) {
+		praas_reply_raw(rq, 200, r->data, r->bytes);
+		return;
+	}
+	if (r->status > 0) {
+		praas_reply_error(rq, 422, "function_error",
+				  "the function returned the code in Praas-Status", "%s",
+				  r->text);
+		return;
+	}
+	while (row->status && row->status != r->status)
+		row++;
+	if (row->http == 503)
+		praas_reply_header(rq, "Retry-After", "1");
+	praas_reply_error(rq, row->http, row->code, row->hint, "%s",
+			  r->text[0] ? r->text : praas_status_text(r->status));
+}
+
+/* A key in a header is percent-encoded, as it is in a path. */
+static bool take_key(struct praas_request *rq)
+{
+	const char *text = praas_request_header(rq, "Praas-Key");
+
+	if (!text)
+		return true;
+	return praas_percent_decode(text, strlen(text), rq->key, sizeof(rq->key)) == 0;
+}
+
+void praas_route_invoke(struct praas_request *rq)
+{
+	const char *pid = praas_request_header(rq, "Praas-Pid");
+	uint64_t ms;
+
+	if (pid && !praas_name_valid(pid)) {
+		praas_reply_error(rq, 400, "invalid_name", "names are [A-Za-z0-9._-]{1,64}",
+				  "Praas-Pid is not a name");
+		return;
+	}
+	if (!take_key(rq)) {
+		praas_reply_error(rq, 400, "invalid_key", "percent-encode what is special",
+				  "Praas-Key has 1 to %u bytes, none of them control "
+				  "characters",
+				  PRAAS_KEY_MAX);
+		return;
+	}
+	if (praas_request_number(praas_request_header(rq, "Praas-Deadline-Ms"),
+				 PRAAS_LIMIT_DEADLINE_MS, DEADLINE_MS, &ms) ||
+	    ms == 0) {
+		praas_reply_error(rq, 400, "invalid", "milliseconds from now",
+				  "Praas-Deadline-Ms is a whole number from 1 to %u",
+				  PRAAS_LIMIT_DEADLINE_MS);
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	atomic_fetch_add_explicit(&rq->service->invocations, 1, memory_order_relaxed);
+	rq->deadline_ns = praas_now_ns() + ms * 1000000u;
+	praas_request_call(rq, pid, work, answer);
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Processes: their life, and credentials for their data plane.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/json.h"
+#include "control/names.h"
+#include "control/request.h"
+#include "internal/base.h"
+
+#define WAIT_NS (60 * 1000000000ull)   /* for an activation */
+#define SWAP_NS (300 * 1000000000ull)  /* for a swap-out or checkpoint of any size */
+#define TICKET_TTL_S 300u
+
+static json_t *endpoints_of(const struct praas_process_record *record)
+{
+	json_t *list = record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
+
+	return list ? list : json_array();
+}
+
+static int add_metrics(json_t *object, const struct praas_life_view *view)
+{
+	return json_object_set_new(
+		object, "metrics",
+		json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "invocations",
+			  (json_int_t)view->invocations, "running", (json_int_t)view->running,
+			  "queued", (json_int_t)view->queued, "mailbox_depth",
+			  (json_int_t)view->mailbox_depth, "state_keys",
+			  (json_int_t)view->state_keys, "state_bytes",
+			  (json_int_t)view->state_bytes, "idle_ns", (json_int_t)view->idle_ns,
+			  "cpu_ns", (json_int_t)view->cpu_ns));
+}
+
+json_t *praas_process_json(struct praas_service *service, const char *app,
+			   const struct praas_process_record *record)
+{
+	struct praas_life_view view = { .record = *record };
+	json_t *object;
+
+	praas_life_view(service->life, &view);
+	record = &view.record;
+	object = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app, "pid",
+			   record->name, "number", (json_int_t)record->number, "epoch",
+			   (json_int_t)record->epoch, "state",
+			   praas_life_state_text((enum praas_life_state)record->state),
+			   "endpoints", endpoints_of(record), "connected", view.connected,
+			   "lost_epoch", (json_int_t)record->lost_epoch, "created_s",
+			   (json_int_t)(record->created_ns / 1000000000u), "changed_s",
+			   (json_int_t)(record->changed_ns / 1000000000u));
+	if (object && record->os_pid)
+		(void)json_object_set_new(object, "os_pid", json_integer(record->os_pid));
+	if (object && view.metrics && add_metrics(object, &view)) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+/* 0; an errno. */
+static int make_ticket(struct praas_request *rq, const struct praas_grant *grant,
+		       json_t **ret_ticket)
+{
+	json_t *endpoints = endpoints_of(&rq->wait.record);
+	int rc;
+
+	if (!endpoints)
+		return -ENOMEM;
+	rc = praas_keys_ticket(&rq->service->keys, rq->app.name, &rq->wait.record, endpoints,
+			       grant, ret_ticket);
+	json_decref(endpoints);
+	return rc;
+}
+
+static void refuse_body(struct praas_request *rq, const struct praas_json_error *error)
+{
+	praas_reply_error(rq, 400, "invalid", "see docs/rest.md", "%s", error->text);
+}
+
+/* Routes that take no members. false: answered. */
+static bool body_empty(struct praas_request *rq)
+{
+	static const char *const none[] = { NULL };
+	struct praas_json_error error;
+
+	if (praas_json_known(rq->json, none, &error))
+		return true;
+	refuse_body(rq, &error);
+	return false;
+}
+
+/* ---- create, swap in ---------------------------------------------------------------- */
+
+static void serving_with_ticket(struct praas_request *rq)
+{
+	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL, .ttl_s = TICKET_TTL_S };
+	json_t *object, *ticket = NULL;
+	int rc;
+
+	if (rq->wait.outcome.rc) {
+		praas_reply_outcome(rq, &rq->wait.outcome);
+		return;
+	}
+	rc = make_ticket(rq, &grant, &ticket);
+	if (rc) {
+		praas_reply_errno(rq, rc, "ticket");
+		return;
+	}
+	object = praas_process_json(rq->service, rq->app.name, &rq->wait.record);
+	if (object)
+		(void)json_object_set_new(object, "ticket", ticket);
+	else
+		json_decref(ticket);
+	praas_reply_json(rq, rq->created ? 201 : 200, object);
+}
+
+/* Nobody waits for it. */
+struct unattended {
+	struct praas_life_wait wait;
+	bool created;
+};
+
+static void on_unattended(struct praas_life_wait *wait)
+{
+	free(wait); /* its first member */
+}
+
+static void create_unattended(struct praas_request *rq, const char *pid)
+{
+	struct unattended *u = calloc(1, sizeof(*u));
+	struct praas_process_record record;
+	struct praas_records *records = rq->service->records;
+	char name[PRAAS_NAME_MAX + 1] = "p";
+	uint8_t random[8];
+	int rc;
+
+	if (!u) {
+		praas_reply_errno(rq, -ENOMEM, "create");
+		return;
+	}
+	praas_random(random, sizeof(random));
+	praas_hex_encode(random, sizeof(random), name + 1);
+	u->wait.done = on_unattended;
+	u->wait.deadline_ns = praas_now_ns() + WAIT_NS;
+	praas_life_create(rq->service->life, &rq->app, pid ? pid : name, &u->wait,
+			  &rq->created);
+	rc = records->ops->process_get(records, rq->app.id, pid ? pid : name, &record);
+	if (rc)
+		praas_reply_errno(rq, rc, "the process could not be created");
+	else
+		praas_reply_json(rq, 202,
+				 praas_process_json(rq->service, rq->app.name, &record));
+}
+
+void praas_route_processes_create(struct praas_request *rq)
+{
+	static const char *const known[] = { "pid", "wait", NULL };
+	struct praas_json_error error;
+	const char *pid = NULL;
+	bool wait = true;
+
+	if (!praas_json_known(rq->json, known, &error) ||
+	    !praas_json_text(rq->json, "pid", 4096, &pid, &error) ||
+	    !praas_json_bool(rq->json, "wait", &wait, &error)) {
+		refuse_body(rq, &error);
+		return;
+	}
+	if (pid && !praas_name_valid(pid)) {
+		praas_reply_error(rq, 400, "invalid_name", "names are [A-Za-z0-9._-]{1,64}",
+				  "\"pid\" is not a name");
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	if (wait)
+		praas_life_create(rq->service->life, &rq->app, pid,
+				  praas_request_await(rq, serving_with_ticket,
+						      praas_now_ns() + WAIT_NS),
+				  &rq->created);
+	else
+		create_unattended(rq, pid);
+}
+
+void praas_route_swap_in(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_activate(rq->service->life, &rq->app, rq->match.pid,
+			    praas_request_await(rq, serving_with_ticket,
+						praas_now_ns() + WAIT_NS));
+}
+
+/* ---- tickets ------------------------------------------------------------------------ */
+
+static bool take_rights(const json_t *list, uint32_t *ret_rights)
+{
+	static const char *const names[] = { "invoke", "send", "recv", "state-read",
+					     "state-write" };
+	uint32_t rights = 0;
+
+	if (!json_is_array(list) || json_array_size(list) == 0)
+		return false;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		unsigned bit = 0;
+
+		while (name && bit < 5 && strcmp(name, names[bit]) != 0)
+			bit++;
+		if (!name || bit == 5)
+			return false;
+		rights |= 1u << bit;
+	}
+	*ret_rights = rights;
+	return true;
+}
+
+static bool take_grant(json_t *object, struct praas_grant *grant,
+		       struct praas_json_error *error)
+{
+	static const char *const known[] = { "rights", "ttl_s", "bytes_max", NULL };
+	const json_t *rights = json_object_get(object, "rights");
+	uint64_t ttl = TICKET_TTL_S;
+
+	if (!praas_json_known(object, known, error) ||
+	    !praas_json_number(object, "ttl_s", 1, PRAAS_LIMIT_TICKET_TTL_S, &ttl, error) ||
+	    !praas_json_number(object, "bytes_max", 0, PRAAS_LIMIT_MEMORY_BYTES,
+			       &grant->bytes_max, error))
+		return false;
+	grant->ttl_s = (uint32_t)ttl;
+	grant->rights = PRAAS_RIGHT_ALL;
+	if (!rights || take_rights(rights, &grant->rights))
+		return true;
+	strcpy(error->text, "\"rights\" is a list of invoke, send, recv, state-read, "
+			    "state-write");
+	return false;
+}
+
+static void ticket_when_serving(struct praas_request *rq)
+{
+	struct praas_grant grant = { 0 };
+	struct praas_json_error error;
+	json_t *ticket = NULL;
+	int rc;
+
+	if (rq->wait.outcome.rc) {
+		praas_reply_outcome(rq, &rq->wait.outcome);
+		return;
+	}
+	(void)take_grant(rq->json, &grant, &error); /* was checked before the wait */
+	rc = make_ticket(rq, &grant, &ticket);
+	if (rc)
+		praas_reply_errno(rq, rc, "ticket");
+	else
+		praas_reply_json(rq, 200, ticket);
+}
+
+void praas_route_tickets(struct praas_request *rq)
+{
+	struct praas_grant grant = { 0 };
+	struct praas_json_error error;
+
+	if (!take_grant(rq->json, &grant, &error)) {
+		refuse_body(rq, &error);
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	praas_life_activate(rq->service->life, &rq->app, rq->match.pid,
+			    praas_request_await(rq, ticket_when_serving,
+						praas_now_ns() + WAIT_NS));
+}
+
+/* ---- the rest of life --------------------------------------------------------------- */
+
+static void tell_process(struct praas_request *rq)
+{
+	if (rq->wait.outcome.rc)
+		praas_reply_outcome(rq, &rq->wait.outcome);
+	else
+		praas_reply_json(rq, 200,
+				 praas_process_json(rq->service, rq->app.name,
+						    &rq->wait.record));
+}
+
+static void tell_gone(struct praas_request *rq)
+{
+	if (rq->wait.outcome.rc)
+		praas_reply_outcome(rq, &rq->wait.outcome);
+	else
+		praas_reply_empty(rq, 204);
+}
+
+void praas_route_swap_out(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_swap_out(rq->service->life, &rq->app, rq->match.pid,
+			    praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
+}
+
+void praas_route_checkpoint(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_checkpoint(rq->service->life, &rq->app, rq->match.pid,
+			      praas_request_await(rq, tell_process,
+						  praas_now_ns() + SWAP_NS));
+}
+
+void praas_route_kill(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_kill(rq->service->life, &rq->app, rq->match.pid,
+			praas_request_await(rq, tell_process, praas_now_ns() + WAIT_NS));
+}
+
+void praas_route_processes_delete(struct praas_request *rq)
+{
+	if (!praas_request_app(rq))
+		return;
+	praas_life_delete(rq->service->life, &rq->app, rq->match.pid,
+			  praas_request_await(rq, tell_gone, praas_now_ns() + WAIT_NS));
+}
+
+void praas_route_processes_show(struct praas_request *rq)
+{
+	struct praas_records *records = rq->service->records;
+	struct praas_process_record record;
+	int rc;
+
+	if (!praas_request_app(rq))
+		return;
+	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
+	if (rc)
+		praas_reply_errno(rq, rc, "no such process");
+	else
+		praas_reply_json(rq, 200,
+				 praas_process_json(rq->service, rq->app.name, &record));
+}
+
+void praas_route_processes_list(struct praas_request *rq)
+{
+	struct praas_process_record *page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
+	struct praas_records *records = rq->service->records;
+	json_t *list = json_array(), *reply = NULL;
+	char after[PRAAS_NAME_MAX + 1];
+	uint32_t count = 0;
+	int rc;
+
+	if (!praas_request_app(rq))
+		goto out; /* answered */
+	rc = praas_request_query_text(rq, "after", after, sizeof(after));
+	if (rc == 0 || rc == -ENOENT)
+		rc = page && list ?
+			     records->ops->process_list(records, rq->app.id,
+							rc ? NULL : after, PRAAS_LIMIT_PAGE,
+							page, &count) :
+			     -ENOMEM;
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		(void)json_array_append_new(
+			list, praas_process_json(rq->service, rq->app.name, &page[i]));
+	if (rc == 0)
+		reply = json_pack("{s:O}", "processes", list);
+	if (reply && count == PRAAS_LIMIT_PAGE)
+		(void)json_object_set_new(reply, "next", json_string(page[count - 1].name));
+	if (rc)
+		praas_reply_errno(rq, rc, "processes");
+	else
+		praas_reply_json(rq, 200, reply);
+out:
+	free(page);
+	json_decref(list);
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The parts of one control service, as its routes see them.
+ */
+#ifndef PRAAS_CONTROL_SERVICE_H
+#define PRAAS_CONTROL_SERVICE_H
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "control/dataclient.h"
+#include "control/jobs.h"
+#include "control/keys.h"
+#include "control/lifecycle.h"
+#include "control/records.h"
+
+struct praas_service {
+	struct praas_records *records;
+	struct praas_keys keys;
+	struct praas_jobs *jobs;
+	struct praas_backend *backend;
+	struct praas_life *life;
+	struct praas_data *data;
+	uint64_t started_ns;
+	_Atomic uint64_t bodies_bytes;  /* held by all requests */
+	_Atomic uint64_t requests;      /* answered */
+	_Atomic uint64_t requests_open; /* being worked on */
+	_Atomic uint64_t failures;      /* answered with 5xx */
+	_Atomic uint64_t invocations;
+};
+
+#endif

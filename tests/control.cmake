@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: Apache-2.0
+praas_unit_test(records praas_control)
+praas_unit_test(control_parse praas_control)
+praas_unit_test(place praas_control)
+praas_fuzz_target(rest praas_control)
+
+# The service with a double of libpraas and a double of the controller: every route, every fault.
+add_executable(fake-controller lib/fake_controller.c)
+praas_target(fake-controller)
+target_link_libraries(fake-controller PRIVATE PkgConfig::JANSSON)
+add_executable(praas-control-fake ../control/main.c lib/fake_client.c)
+praas_target(praas-control-fake)
+target_link_libraries(praas-control-fake PRIVATE praas_control_rest)
+set_target_properties(fake-controller praas-control-fake PROPERTIES
+  RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+foreach(part rest faults)
+  add_test(NAME control.${part}
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
+      $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
+  set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()

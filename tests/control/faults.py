@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Controllers that misbehave or die, and a control service that is killed and comes back."""
+import os
+import signal
+import subprocess
+import threading
+import time
+
+from service import alive, run
+
+APP = "/v1/apps/a"
+P = APP + "/processes"
+
+
+def make(s, pid, status=201):
+    if not s.json("GET", "/v1/apps")["apps"]:
+        s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
+    return s.json("POST", P, {"pid": pid}, status)
+
+
+def refused_to_start(s, pid, words):
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code})
+    error = s.refused("POST", P, '{"pid":"%s"}' % pid, 502, "start_failed")
+    assert words in error["message"], error
+    s.refused("GET", f"{P}/{pid}", None, 404, "not_found")  # it leaves nothing
+    make(s, "good")
+
+
+def test_refuses_its_configuration(s):
+    refused_to_start(s, "refuse", "refused its configuration")
+
+
+def test_says_why_it_cannot_start(s):
+    refused_to_start(s, "fail", "LIBRARY: libnothing.so: not found")
+
+
+def test_dies_while_joining(s):
+    refused_to_start(s, "die", "signal 6")
+
+
+def test_joins_with_a_wrong_token(s):
+    refused_to_start(s, "token", "left with code 1")
+    assert b"praas_joins_refused_total 1" in s.ask("GET", "/metrics")[2]
+
+
+def test_is_behind_the_slot_log(s):
+    """Fenced by epochs that the records do not know: tried again with higher ones, not for ever."""
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
+    error = s.refused("POST", P, '{"pid":"fenced"}', 502, "start_failed")
+    assert "fenced" in error["message"]
+    assert [e for _, e, _ in s.starts("fenced")] == [1, 2, 3, 4]
+    assert s.json("POST", P + "/fenced/swap-in", expect=200)["epoch"] == 5
+
+
+def test_killed_while_starting(s):
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
+    s.json("POST", P, {"pid": "hang", "wait": False}, 202)
+    while not s.starts("hang"):
+        time.sleep(0.01)
+    assert s.state("a", "hang") == "ACTIVATING"
+    s.json("DELETE", P + "/hang", expect=204)
+    s.refused("GET", P + "/hang", None, 404, "not_found")
+
+
+def test_controller_killed(s):
+    """LOST, and the next call brings it back in a new epoch."""
+    os_pid = make(s, "x")["os_pid"]
+    os.kill(os_pid, signal.SIGKILL)
+    s.await_state("a", "x", "LOST")
+    assert s.json("GET", P + "/x")["lost_epoch"] == 1
+    status, _, data = s.ask("POST", APP + "/invoke/epoch", b"", {"Praas-Pid": "x"})
+    assert (status, data) == (200, b"2"), (status, data)
+    assert s.state("a", "x") == "ACTIVE"
+
+
+def test_controller_terminated(s):
+    """SIGTERM from somebody else is a swap-out."""
+    os.kill(make(s, "x")["os_pid"], signal.SIGTERM)
+    s.await_state("a", "x", "SWAPPED")
+
+
+def test_store_full(s):
+    make(s, "full")
+    for action, code in (("swap-out", "swap_failed"), ("checkpoint", "checkpoint_failed")):
+        error = s.refused("POST", f"{P}/full/{action}", None, 500, code)
+        assert "the store is full" in error["message"]
+        assert s.state("a", "full") == "ACTIVE"
+    s.json("POST", P + "/full/kill", expect=200)
+
+
+def test_call_during_swap_out(s):
+    """An invocation that comes while the process goes down wakes it again."""
+    make(s, "x")
+    answers = []
+
+    def swap():
+        answers.append(s.ask("POST", P + "/x/swap-out")[0])
+
+    for _ in range(5):
+        t = threading.Thread(target=swap)
+        t.start()
+        answers.append(s.ask("POST", APP + "/invoke/echo", b"e", {"Praas-Pid": "x"})[0])
+        t.join()
+    assert set(answers) == {200}, answers
+
+
+def test_control_killed_controller_lives(s):
+    """A controller that survived is adopted: same epoch, same OS process."""
+    os_pid = make(s, "x")["os_pid"]
+    s.kill()
+    assert alive(os_pid)
+    s.start()
+    t = s.json("POST", P + "/x/tickets", expect=200)  # waits for it to come back
+    assert t["epoch"] == 1
+    assert s.json("GET", P + "/x")["os_pid"] == os_pid
+    assert len(s.starts()) == 1
+    s.json("POST", P + "/x/swap-out", expect=200)
+    assert not alive(os_pid)
+
+
+def test_control_killed_controller_dies(s):
+    os_pid = make(s, "x")["os_pid"]
+    make(s, "y")
+    s.json("POST", P + "/y/swap-out", expect=200)
+    s.kill()
+    os.kill(os_pid, signal.SIGKILL)
+    s.start()
+    s.await_state("a", "x", "LOST")
+    assert s.state("a", "y") == "SWAPPED"
+    assert s.json("POST", P + "/x/swap-in", expect=200)["epoch"] == 2
+
+
+def test_stops_with_a_stuck_controller(s):
+    """SIGTERM ends in the time given, whatever controllers do."""
+    os_pid = make(s, "stuck")["os_pid"]
+    make(s, "x")
+    assert s.stop() == 0
+    assert not alive(os_pid)
+    s.start()
+    assert s.state("a", "stuck") == "LOST"
+    assert s.state("a", "x") == "SWAPPED"
+
+
+def test_link_refuses_strangers(s):
+    import socket
+    make(s, "x")
+    c = socket.socket(socket.AF_UNIX)
+    c.settimeout(10)
+    c.connect(os.path.join(s.data, "run", "link.sock"))
+    c.sendall(b'{"t":"join","token":"%s","pid":1,"epoch":1,"controller":"%s",'
+              b'"endpoints":["tcp://1"]}\n' % (b"0" * 64, b"0" * 32))
+    assert b'"refused"' in c.recv(4096)
+    assert c.recv(4096) == b""
+    for junk in (b"x" * 70000, b"\n", b"[]\n", b'{"t":"metrics"}\n'):
+        c = socket.socket(socket.AF_UNIX)
+        c.settimeout(10)
+        c.connect(os.path.join(s.data, "run", "link.sock"))
+        try:
+            c.sendall(junk)
+            while c.recv(4096):
+                pass
+        except ConnectionError:
+            pass
+    assert s.state("a", "x") == "ACTIVE"
+
+
+def test_one_service_per_folder(s):
+    p = subprocess.run([s.program, "--data", s.data, "--controller", s.controller],
+                       capture_output=True, timeout=20)
+    assert p.returncode == 1 and b"another control service" in p.stderr, p.stderr
+
+
+def test_wrong_options(s):
+    for options, code in ((["--data", s.data, "--listen", "0.0.0.0:0"], 1), ([], 2),
+                          (["--data", s.data, "--listen", "nonsense"], 1),
+                          (["--data", s.data, "--prewarm", "x"], 2),
+                          (["--data", s.data, "--store", "mysql://x"], 1),
+                          (["--data", s.dir + "/" + "x" * 90], 1),
+                          (["--nonsense"], 2)):
+        if s.process:
+            s.stop()
+        p = subprocess.run([s.program, "--controller", s.controller, *options],
+                           capture_output=True, timeout=20)
+        assert p.returncode == code and p.stderr, (options, p)
+    s.start()
+
+
+if __name__ == "__main__":
+    run([f for name, f in sorted(globals().items()) if name.startswith("test_")],
+        "--stop-seconds", "3", "--prewarm", "2")

@@ -1,0 +1,294 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every route of the control service, with right and wrong input, over HTTP."""
+import json
+import socket
+import threading
+
+from service import run
+
+APP = "/v1/apps/a"
+P = APP + "/processes"
+
+
+def make_app(s, **more):
+    return s.json("POST", "/v1/apps", {"name": "a", "code": s.code, **more}, 201)
+
+
+def test_system_routes(s):
+    assert s.json("GET", "/healthz", expect=200, token="") == {"status": "ok"}
+    assert s.json("GET", "/readyz", expect=200, token="") == {"status": "ready"}
+    status, headers, text = s.ask("GET", "/metrics")
+    assert status == 200 and b"praas_requests_total" in text, text
+    assert headers["Content-Type"].startswith("text/plain")
+    s.refused("GET", "/metrics", None, 401, "unauthorized", token="")
+
+
+def test_apps(s):
+    app = make_app(s, resources={"memory_bytes": 1 << 26, "concurrency": 4, "vcpu_milli": 500},
+                   isolation="inline", wait="block", allow_weak_sandbox=True)
+    assert app["resources"] == {"memory_bytes": 1 << 26, "bytes_max": 1 << 26, "concurrency": 4,
+                                "vcpu_milli": 500}, app
+    assert app["isolation"] == "inline" and app["wait"] == "block"
+    assert s.json("GET", APP, expect=200) == app
+    s.json("POST", "/v1/apps", {"name": "b", "code": s.code}, 201)
+    assert [x["name"] for x in s.json("GET", "/v1/apps", expect=200)["apps"]] == ["a", "b"]
+    assert [x["name"] for x in s.json("GET", "/v1/apps?after=a")["apps"]] == ["b"]
+    s.refused("POST", "/v1/apps", json.dumps({"name": "a", "code": s.code}), 409, "exists")
+    s.json("POST", P, {"pid": "x"}, 201)
+    s.refused("DELETE", APP, None, 409, "not_empty")
+    s.json("DELETE", P + "/x", expect=204)
+    s.json("DELETE", APP, expect=204)
+    s.refused("GET", APP, None, 404, "not_found")
+    s.refused("DELETE", APP, None, 404, "not_found")
+
+
+def test_app_input(s):
+    good = {"name": "a", "code": s.code}
+    bad = [
+        (b"", "invalid"), (b"{", "invalid_json"), (b"[]", "invalid_json"),
+        (b'{"name":"a","name":"b"}', "invalid_json"), (b"\xff\xfe", "invalid_json"),
+        (b'{"a":' * 9 + b"1" + b"}" * 9, "invalid_json"), (b'{"name":"a"} x', "invalid_json"),
+        (json.dumps({**good, "name": 1}), "invalid"),
+        (json.dumps({**good, "name": ".."}), "invalid"),
+        (json.dumps({**good, "name": "a/b"}), "invalid"),
+        (json.dumps({**good, "name": "x" * 65}), "invalid"),
+        (json.dumps({**good, "name": "a\n"}), "invalid"),
+        (json.dumps({**good, "colour": 1}), "invalid"),
+        (json.dumps({**good, "triggers": {}}), "invalid"),
+        (json.dumps({**good, "isolation": "none"}), "invalid"),
+        (json.dumps({**good, "wait": 3}), "invalid"),
+        (json.dumps({**good, "allow_weak_sandbox": "yes"}), "invalid"),
+        (json.dumps({**good, "resources": []}), "invalid"),
+        (json.dumps({**good, "resources": {"memory_bytes": 1}}), "invalid"),
+        (json.dumps({**good, "resources": {"memory_bytes": 1 << 63}}), "invalid_json"),
+        (json.dumps({**good, "resources": {"concurrency": 0}}), "invalid"),
+        (json.dumps({**good, "resources": {"concurrency": 33}}), "invalid"),
+        (json.dumps({**good, "resources": {"concurrency": 1.5}}), "invalid"),
+        (json.dumps({**good, "resources": {"cpu": 1}}), "invalid"),
+        (json.dumps({**good, "code": "relative"}), "invalid_code"),
+        (json.dumps({**good, "code": "/nowhere"}), "invalid_code"),
+        (json.dumps({**good, "code": "/" + "x" * 2000}), "invalid"),
+    ]
+    for body, code in bad:
+        s.refused("POST", "/v1/apps", body, 400, code)
+    s.refused("POST", "/v1/apps", b" " * 65537, 413, "too_large")
+    with open(s.code + "/praas.json", "w") as f:
+        f.write('{"functions": {}}')
+    s.refused("POST", "/v1/apps", json.dumps(good), 400, "invalid_code")
+    assert s.json("GET", "/v1/apps") == {"apps": []}
+
+
+def test_processes(s):
+    make_app(s)
+    p = s.json("POST", P, {"pid": "x"}, 201)
+    assert (p["pid"], p["epoch"], p["state"], p["number"]) == ("x", 1, "ACTIVE", 1), p
+    assert p["endpoints"] == ["shm:///nowhere/fake.sock", "tcp://127.0.0.1:9"]
+    t = p["ticket"]
+    assert len(t["ticket"]) == 304 and len(t["session_key"]) == 64
+    assert (t["app"], t["pid"], t["number"], t["epoch"]) == ("a", "x", 1, 1)
+    again = s.json("POST", P, {"pid": "x"}, 200)
+    assert again["epoch"] == 1 and len(s.starts()) == 1
+    made_up = s.json("POST", P, b"", 201)
+    assert made_up["pid"].startswith("p") and made_up["number"] == 2
+    later = s.json("POST", P, {"pid": "later", "wait": False}, 202)
+    assert later["state"] in ("ACTIVATING", "ACTIVE") and "ticket" not in later
+    s.await_state("a", "later", "ACTIVE")
+    names = [x["pid"] for x in s.json("GET", P, expect=200)["processes"]]
+    assert names == sorted(["x", made_up["pid"], "later"]), names
+    members = s.json("GET", APP + "/members", expect=200)["members"]
+    assert {m["state"] for m in members} == {"ACTIVE"} and len(members) == 3
+    shown = s.json("GET", P + "/x", expect=200)
+    assert shown["state"] == "ACTIVE" and shown["connected"] and shown["os_pid"] > 1
+    s.json("DELETE", P + "/x", expect=204)
+    s.refused("GET", P + "/x", None, 404, "not_found")
+    s.refused("DELETE", P + "/x", None, 404, "not_found")
+    assert s.json("POST", P, {"pid": "x"}, 201)["number"] == 4  # never the number again
+
+
+def test_process_input(s):
+    make_app(s)
+    s.refused("POST", P, '{"pid":"a b"}', 400, "invalid_name")
+    s.refused("POST", P, '{"pid":7}', 400, "invalid")
+    s.refused("POST", P, '{"wait":1}', 400, "invalid")
+    s.refused("POST", P, '{"pid":"x","node":1}', 400, "invalid")
+    s.refused("POST", "/v1/apps/none/processes", "{}", 404, "not_found")
+    for action in ("swap-out", "swap-in", "checkpoint", "kill", "tickets"):
+        s.refused("POST", f"{P}/none/{action}", None, 404, "not_found")
+        s.refused("POST", f"{P}/none/{action}", '{"x":1}', 400, "invalid")
+        s.refused("POST", f"{P}/a%2Fb/{action}", None, 400, "invalid_name")
+        s.refused("POST", f"{P}/../{action}", None, 400, "invalid_name")
+        s.refused("POST", f"{P}/%zz/{action}", None, 400, "invalid_name")
+        s.refused("POST", f"{P}/{'n' * 65}/{action}", None, 400, "invalid_name")
+    s.refused("POST", P + "/x/migrate-all", None, 404, "no_route")
+    s.refused("GET", P + "/x/", None, 404, "no_route")
+    s.refused("GET", "/", None, 404, "no_route")
+    s.refused("GET", "/v1//apps", None, 404, "no_route")
+    s.refused("GET", "/" + "x" * 1100, None, 400, "invalid_name")
+    s.refused("PUT", P, None, 405, "method_not_allowed")
+    status, headers, _ = s.ask("PATCH", P)
+    assert status == 405 and headers["Allow"] == "GET, POST", headers["Allow"]
+
+
+def test_life(s):
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    assert s.json("POST", P + "/x/checkpoint", expect=200)["state"] == "ACTIVE"
+    out = s.json("POST", P + "/x/swap-out", expect=200)
+    assert out["state"] == "SWAPPED" and out["endpoints"] == [] and not out["connected"]
+    assert s.json("POST", P + "/x/swap-out", expect=200)["state"] == "SWAPPED"
+    s.refused("POST", P + "/x/checkpoint", None, 409, "not_active")
+    woken = s.json("POST", P + "/x/swap-in", expect=200)
+    assert (woken["state"], woken["epoch"]) == ("ACTIVE", 2) and woken["ticket"]["epoch"] == 2
+    assert s.json("POST", P + "/x/kill", expect=200)["state"] == "KILLED"
+    s.refused("POST", P + "/x/swap-out", None, 409, "not_active")
+    t = s.json("POST", P + "/x/tickets", {"rights": ["invoke"], "ttl_s": 5}, 200)
+    assert t["epoch"] == 3
+    s.refused("POST", P + "/x/tickets", '{"rights":[]}', 400, "invalid")
+    s.refused("POST", P + "/x/tickets", '{"rights":["fly"]}', 400, "invalid")
+    s.refused("POST", P + "/x/tickets", '{"ttl_s":86401}', 400, "invalid")
+    s.json("POST", P + "/x/swap-out", expect=200)
+    assert s.json("POST", P, {"pid": "x"}, 200)["epoch"] == 4  # create wakes
+    s.json("POST", P + "/x/swap-out", expect=200)
+    s.json("DELETE", P + "/x", expect=204)
+
+
+def test_invoke(s):
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    for payload in (b"", b"hello", bytes(range(256)) * 4096):
+        status, headers, data = s.ask("POST", APP + "/invoke/echo", payload,
+                                      {"Praas-Pid": "x"})
+        assert (status, data) == (200, payload), (status, data[:80])
+        assert headers["Praas-Status"] == "0" and headers["Praas-Pid"] == "x"
+    status, headers, data = s.ask("POST", APP + "/invoke/fail", b"", {"Praas-Pid": "x"})
+    assert status == 422 and headers["Praas-Status"] == "7", (status, data)
+    assert json.loads(data)["error"]["message"] == "it failed"
+    s.refused("POST", APP + "/invoke/crash", b"", 502, "crashed", headers={"Praas-Pid": "x"})
+    s.refused("POST", APP + "/invoke/none", b"", 404, "no_function", headers={"Praas-Pid": "x"})
+    s.refused("POST", APP + "/invoke/slow", b"", 504, "deadline",
+              headers={"Praas-Pid": "x", "Praas-Deadline-Ms": "50"})
+    _, _, data = s.ask("POST", APP + "/invoke/key", b"",
+                       {"Praas-Pid": "x", "Praas-Key": "k%20%2f"})
+    assert data == b"k /", data
+    s.json("POST", P + "/x/swap-out", expect=200)
+    _, _, data = s.ask("POST", APP + "/invoke/epoch", b"", {"Praas-Pid": "x"})
+    assert data == b"2", data  # it was woken
+    status, _, data = s.ask("POST", APP + "/invoke/drain", b"again", {"Praas-Pid": "x"})
+    assert (status, data) == (200, b"again")  # a refusal that did not run it is retried
+    s.refused("POST", APP + "/invoke/echo", b"", 404, "not_found", headers={"Praas-Pid": "no"})
+    for name, value in (("Praas-Pid", "a/b"), ("Praas-Pid", ""), ("Praas-Deadline-Ms", "0"),
+                        ("Praas-Deadline-Ms", "-1"), ("Praas-Deadline-Ms", "1e3"),
+                        ("Praas-Deadline-Ms", "3600001"), ("Praas-Key", "%00"),
+                        ("Praas-Key", "k" * 256)):
+        status, _, data = s.ask("POST", APP + "/invoke/echo", b"", {name: value})
+        assert status == 400, (name, value, status, data)
+
+
+def test_invoke_places(s):
+    make_app(s)
+    status, headers, data = s.ask("POST", APP + "/invoke/echo", b"one")
+    assert (status, data) == (200, b"one") and headers["Praas-Pid"].startswith("p")
+    first = headers["Praas-Pid"]
+    _, headers, _ = s.ask("POST", APP + "/invoke/echo", b"two")
+    assert headers["Praas-Pid"] == first and len(s.starts()) == 1
+
+
+def test_state_and_messages(s):
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    state = P + "/x/state"
+    assert s.ask("PUT", state + "/k", b"v1")[0] == 204
+    assert s.ask("PUT", state + "/a%2Fb", bytes(1000))[0] == 204
+    status, headers, data = s.ask("GET", state + "/k")
+    assert (status, data) == (200, b"v1") and int(headers["Praas-Version"]) > 0
+    keys = s.json("GET", state, expect=200)
+    assert [k["key"] for k in keys["state"]] == ["k", "a/b"] and keys["more"] is False
+    assert [k["key"] for k in s.json("GET", state + "?prefix=a%2F")["state"]] == ["a/b"]
+    assert s.ask("DELETE", state + "/k")[0] == 204
+    s.refused("GET", state + "/k", None, 404, "not_found")
+    s.refused("DELETE", state + "/k", None, 404, "not_found")
+    s.refused("GET", state + "/" + "k" * 256, None, 400, "invalid_name")
+    s.refused("GET", state + "/%00", None, 400, "invalid_name")
+    box = P + "/x/messages"
+    assert s.ask("POST", box + "/m", b"first")[0] == 204
+    assert s.ask("POST", box + "/m", b"second")[0] == 204
+    assert s.ask("GET", box + "/m")[2] == b"first"
+    assert s.ask("GET", box + "/m?wait_ms=10")[2] == b"second"
+    s.refused("GET", box + "/m", None, 404, "no_message")
+    s.refused("GET", box + "/m?wait_ms=x", None, 400, "invalid")
+
+
+def test_tokens(s):
+    make_app(s)
+    routes = [("GET", "/v1/apps"), ("POST", "/v1/apps"), ("GET", APP), ("DELETE", APP),
+              ("GET", APP + "/members"), ("POST", APP + "/invoke/echo"), ("POST", P),
+              ("GET", P), ("GET", P + "/x"), ("DELETE", P + "/x"), ("POST", P + "/x/swap-out"),
+              ("POST", P + "/x/swap-in"), ("POST", P + "/x/checkpoint"),
+              ("POST", P + "/x/kill"), ("POST", P + "/x/tickets"), ("GET", P + "/x/state"),
+              ("GET", P + "/x/state/k"), ("PUT", P + "/x/state/k"),
+              ("DELETE", P + "/x/state/k"), ("POST", P + "/x/messages/k"),
+              ("GET", P + "/x/messages/k"), ("GET", "/metrics"), ("GET", "/no/such")]
+    for method, path in routes:
+        for token in ("", "wrong", s.token[:-1], s.token + "0", "x" * 2000):
+            s.refused(method, path, None, 401, "unauthorized", token=token)
+    s.refused("GET", "/v1/apps", None, 401, "unauthorized",
+              headers={"Authorization": "Basic " + s.token})
+    assert s.json("GET", "/v1/apps", headers={"Authorization": "bearer " + s.token})
+
+
+def raw(s, data, answer=True):
+    """Sends bytes; returns the beginning of the answer."""
+    host, port = s.host.split(":")
+    with socket.create_connection((host, int(port)), timeout=20) as c:
+        c.sendall(data)
+        return c.recv(65536) if answer else b""
+
+
+def test_hostile_http(s):
+    head = f"POST /v1/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {s.token}\r\n".encode()
+    twice = raw(s, head + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x")
+    assert b" 400 " in twice.split(b"\r\n")[0], twice
+    both = raw(s, head + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n")
+    assert b" 400 " in both.split(b"\r\n")[0], both
+    big = raw(s, head + b"Content-Length: 99999999999\r\n\r\n")
+    assert b" 413 " in big.split(b"\r\n")[0], big
+    chunked = raw(s, head + b"Transfer-Encoding: chunked\r\n\r\n" + b"10000\r\n" +
+                  b" " * 65536 + b"\r\n5\r\n     \r\n0\r\n\r\n")
+    assert b" 413 " in chunked, chunked[:200]
+    for junk in (b"", b"\0" * 100, b"GET\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n",
+                 b"GET /%00 HTTP/1.1\r\nHost: x\r\n\r\n", head + b"X: " + b"y" * 70000):
+        raw(s, junk, answer=False)
+    assert s.json("GET", "/healthz", expect=200)
+
+
+def test_keep_alive(s):
+    c = s.connect()
+    for _ in range(20):
+        assert s.ask("GET", "/v1/apps", connection=c)[0] == 200
+        assert c.sock is not None  # still the same connection
+    c.close()
+
+
+def test_herd_starts_one_controller(s):
+    """50 requests create one process, then wake it: one controller each time."""
+    make_app(s)
+    for method, path, body in (("POST", P, '{"pid":"x"}'), ("POST", P + "/x/swap-in", None),
+                               ("POST", APP + "/invoke/echo", b"z")):
+        answers = []
+
+        def one():
+            answers.append(s.ask(method, path, body, {"Praas-Pid": "x"})[0])
+
+        before = len(s.starts())
+        threads = [threading.Thread(target=one) for _ in range(50)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert set(answers) <= {200, 201} and len(answers) == 50, answers
+        assert len(s.starts()) == before + 1, s.starts()
+        s.json("POST", P + "/x/swap-out", expect=200)
+
+
+if __name__ == "__main__":
+    run([f for name, f in sorted(globals().items()) if name.startswith("test_")])

@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * As much of <praas/client.h> as the control service uses, without a data plane: state and messages
+ * in memory, functions by name:
+ *
+ *   echo      its input                    fail      code 7, "it failed"
+ *   crash     PRAAS_CRASHED                slow      PRAAS_DEADLINE at the deadline
+ *   key       the invocation's key         epoch     the ticket's epoch, in decimal
+ *   drain     PRAAS_DRAINING once per epoch 1, then as echo
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <jansson.h>
+
+#include "praas/client.h"
+
+struct praas_connection {
+	json_int_t number, epoch;
+};
+
+struct item {
+	struct item *next;
+	json_int_t number;
+	int is_message;
+	char key[PRAAS_KEY_MAX + 1];
+	void *data;
+	size_t bytes;
+	uint64_t version;
+};
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct item *items;
+static uint64_t version_last;
+
+static const char *const functions[] = { "echo", "fail", "crash", "slow", "key", "epoch",
+					 "drain" };
+
+const char *praas_status_text(int status)
+{
+	return status == PRAAS_CRASHED ? "the worker died" : "a status";
+}
+
+int praas_connect_ticket(const char *ticket_json, const struct praas_connect_config *config,
+			 praas_connection **ret_conn)
+{
+	json_t *ticket = json_loads(ticket_json, 0, NULL);
+	praas_connection *conn;
+
+	(void)config;
+	if (strlen(json_string_value(json_object_get(ticket, "ticket"))) != 304 ||
+	    strlen(json_string_value(json_object_get(ticket, "session_key"))) != 64)
+		return -EINVAL;
+	conn = calloc(1, sizeof(*conn));
+	conn->number = json_integer_value(json_object_get(ticket, "number"));
+	conn->epoch = json_integer_value(json_object_get(ticket, "epoch"));
+	json_decref(ticket);
+	*ret_conn = conn;
+	return 0;
+}
+
+void praas_close(praas_connection *conn)
+{
+	free(conn);
+}
+
+int praas_function_lookup(praas_connection *conn, const char *function, uint32_t *ret_function)
+{
+	(void)conn;
+	for (uint32_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
+		if (strcmp(functions[i], function) != 0)
+			continue;
+		*ret_function = i;
+		return 0;
+	}
+	return -ENOENT;
+}
+
+static void give(struct praas_result *result, int status, const void *data, size_t bytes)
+{
+	void *copy = malloc(bytes + 1);
+
+	if (bytes > 0)
+		memcpy(copy, data, bytes);
+	result->status = status;
+	result->view.data = copy;
+	result->view.bytes = bytes;
+}
+
+int praas_call(praas_connection *conn, const struct praas_call *call,
+	       struct praas_result *ret_result)
+{
+	const char *name = functions[call->function];
+	char text[32];
+
+	if (!strcmp(name, "fail")) {
+		give(ret_result, 7, "it failed", 9);
+	} else if (!strcmp(name, "crash")) {
+		give(ret_result, PRAAS_CRASHED, "", 0);
+	} else if (!strcmp(name, "slow")) {
+		struct timespec t = { .tv_sec = (time_t)(call->timeout_ns / 1000000000u),
+				      .tv_nsec = (long)(call->timeout_ns % 1000000000u) };
+
+		(void)nanosleep(&t, NULL);
+		give(ret_result, PRAAS_DEADLINE, "", 0);
+	} else if (!strcmp(name, "key")) {
+		give(ret_result, 0, call->key ? call->key : "", call->key ? strlen(call->key) : 0);
+	} else if (!strcmp(name, "epoch")) {
+		(void)snprintf(text, sizeof(text), "%lld", conn->epoch);
+		give(ret_result, 0, text, strlen(text));
+	} else {
+		static int drained;
+
+		if (!strcmp(name, "drain") && !__atomic_exchange_n(&drained, 1, __ATOMIC_RELAXED))
+			give(ret_result, PRAAS_DRAINING, "", 0);
+		else
+			give(ret_result, 0, call->data, call->bytes);
+	}
+	return 0;
+}
+
+void praas_result_release(praas_connection *conn, struct praas_result *result)
+{
+	(void)conn;
+	free((void *)(uintptr_t)result->view.data);
+}
+
+/* The place of the first that fits; its *at is NULL when there is none. */
+static struct item **find(const praas_connection *conn, const char *key, int is_message)
+{
+	struct item **at = &items;
+
+	while (*at && ((*at)->number != conn->number || (*at)->is_message != is_message ||
+		       strcmp((*at)->key, key) != 0))
+		at = &(*at)->next;
+	return at;
+}
+
+static void put(const praas_connection *conn, const char *key, const void *data, size_t bytes,
+		int is_message)
+{
+	struct item *item = calloc(1, sizeof(*item)), **at = &items;
+
+	item->number = conn->number;
+	item->is_message = is_message;
+	(void)snprintf(item->key, sizeof(item->key), "%s", key);
+	item->data = malloc(bytes + 1);
+	if (bytes > 0)
+		memcpy(item->data, data, bytes);
+	item->bytes = bytes;
+	item->version = ++version_last;
+	while (*at)
+		at = &(*at)->next;
+	*at = item;
+}
+
+static int take(const praas_connection *conn, const char *key, int is_message)
+{
+	struct item **at = find(conn, key, is_message), *item = *at;
+
+	if (!item)
+		return -ENOENT;
+	*at = item->next;
+	free(item->data);
+	free(item);
+	return 0;
+}
+
+int praas_msg_send(praas_connection *conn, const char *key, const void *data, size_t bytes)
+{
+	(void)pthread_mutex_lock(&lock);
+	put(conn, key, data, bytes, 1);
+	(void)pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+static int copy_out(const praas_connection *conn, const char *key, int is_message,
+		    void **ret_data, size_t *ret_bytes, uint64_t *ret_version)
+{
+	const struct item *item = *find(conn, key, is_message);
+
+	if (!item)
+		return -ENOENT;
+	*ret_data = malloc(item->bytes + 1);
+	memcpy(*ret_data, item->data, item->bytes);
+	*ret_bytes = item->bytes;
+	*ret_version = item->version;
+	return 0;
+}
+
+int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, void **ret_data,
+		   size_t *ret_bytes, praas_pid_t *ret_source)
+{
+	int rc;
+
+	(void)timeout_ns;
+	(void)pthread_mutex_lock(&lock);
+	rc = copy_out(conn, key, 1, ret_data, ret_bytes, ret_source);
+	if (rc == 0)
+		(void)take(conn, key, 1);
+	(void)pthread_mutex_unlock(&lock);
+	return rc ? -EAGAIN : 0;
+}
+
+int praas_state_read(praas_connection *conn, const char *key, void **ret_data, size_t *ret_bytes,
+		     uint64_t *ret_version)
+{
+	int rc;
+
+	(void)pthread_mutex_lock(&lock);
+	rc = copy_out(conn, key, 0, ret_data, ret_bytes, ret_version);
+	(void)pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int praas_state_write(praas_connection *conn, const char *key, const void *data, size_t bytes)
+{
+	(void)pthread_mutex_lock(&lock);
+	(void)take(conn, key, 0);
+	put(conn, key, data, bytes, 0);
+	(void)pthread_mutex_unlock(&lock);
+	return 0;
+}
+
+int praas_state_remove(praas_connection *conn, const char *key)
+{
+	int rc;
+
+	(void)pthread_mutex_lock(&lock);
+	rc = take(conn, key, 0);
+	(void)pthread_mutex_unlock(&lock);
+	return rc;
+}
+
+int praas_state_enumerate(praas_connection *conn, const char *prefix, const char *after,
+			  struct praas_state_info *ret_infos, uint32_t infos_max,
+			  uint32_t *ret_count)
+{
+	uint32_t n = 0;
+
+	(void)pthread_mutex_lock(&lock);
+	for (const struct item *i = items; i && n < infos_max; i = i->next) {
+		if (i->number != conn->number || i->is_message ||
+		    strncmp(i->key, prefix, strlen(prefix)) != 0 || strcmp(i->key, after) <= 0)
+			continue;
+		memset(&ret_infos[n], 0, sizeof(ret_infos[n]));
+		(void)snprintf(ret_infos[n].key, sizeof(ret_infos[n].key), "%s", i->key);
+		ret_infos[n].bytes = i->bytes;
+		ret_infos[n++].version = i->version;
+	}
+	(void)pthread_mutex_unlock(&lock);
+	*ret_count = n;
+	return 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A controller that only speaks docs/control-link.md, well or badly: the process's name says how.
+ *
+ *   refuse…   leaves with code 2          fail…    says why, leaves with code 5
+ *   hang…     never joins                 die…     is gone while joining
+ *   token…    joins with a wrong token    babble…  sends what is not JSON
+ *   fenced…   leaves with code 3 unless its epoch is above 4
+ *   stuck…    swaps out never             full…    cannot swap out, says so
+ *   others    serve until told otherwise
+ *
+ * A pid file next to its log is not needed: every start adds a line to CODE/starts.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+static json_t *config;
+static volatile sig_atomic_t terminated;
+
+static const char *text(const char *name)
+{
+	const char *value = json_string_value(json_object_get(config, name));
+
+	return value ? value : "";
+}
+
+static json_int_t number(const char *name)
+{
+	return json_integer_value(json_object_get(config, name));
+}
+
+static int acts(const char *how)
+{
+	return strncmp(text("process"), how, strlen(how)) == 0;
+}
+
+static void on_term(int signal_number)
+{
+	(void)signal_number;
+	terminated = 1;
+}
+
+static void note_start(void)
+{
+	char path[2048], line[128];
+	int fd;
+
+	(void)snprintf(path, sizeof(path), "%s/starts", text("code"));
+	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return;
+	(void)snprintf(line, sizeof(line), "%s %lld %d\n", text("process"), number("epoch"),
+		       (int)getpid());
+	(void)!write(fd, line, strlen(line));
+	(void)close(fd);
+}
+
+static int connect_link(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s",
+		       text("link") + strlen("unix://"));
+	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr))) {
+		(void)close(fd);
+		return -1;
+	}
+	return fd;
+}
+
+static void say(int fd, json_t *message)
+{
+	char *line = json_dumps(message, JSON_COMPACT);
+
+	if (line && send(fd, line, strlen(line), MSG_NOSIGNAL) > 0)
+		(void)send(fd, "\n", 1, MSG_NOSIGNAL);
+	free(line);
+	json_decref(message);
+}
+
+static void join(int fd)
+{
+	const char *wrong = "00000000000000000000000000000000"
+			    "00000000000000000000000000000000";
+
+	say(fd, json_pack("{s:s,s:s,s:I,s:I,s:s,s:[s,s],s:i,s:s,s:[s],s:s}", "t", "join",
+			  "token", acts("token") ? wrong : text("join_token"), "pid",
+			  number("pid"), "epoch", number("epoch"), "controller",
+			  text("controller_id"), "endpoints", "shm:///nowhere/fake.sock",
+			  "tcp://127.0.0.1:9", "os_pid", (int)getpid(), "executor", "worker",
+			  "sandbox", "none", "state", "ACTIVE"));
+	say(fd, json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "t", "metrics", "seq", 1,
+			  "invocations", 3, "running", 0, "queued", 0, "mailbox_depth", 0,
+			  "state_keys", 2, "state_bytes", 10, "idle_ns", 5, "cpu_ns", 7));
+}
+
+static void swapped(int fd)
+{
+	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"), "slot",
+			  1, "bytes", 0));
+	exit(0);
+}
+
+static void answer(int fd, json_int_t id, int ok)
+{
+	if (ok)
+		say(fd, json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1, "slot",
+				  1));
+	else
+		say(fd, json_pack("{s:s,s:I,s:b,s:s,s:s}", "t", "done", "id", id, "ok", 0,
+				  "code", "ENOSPC", "message", "the store is full"));
+}
+
+static void obey(int fd, const char *line)
+{
+	json_t *message = json_loads(line, 0, NULL);
+	const char *type = json_string_value(json_object_get(message, "t"));
+	json_int_t id = json_integer_value(json_object_get(message, "id"));
+
+	if (!type)
+		return;
+	if (!strcmp(type, "refused"))
+		exit(1);
+	if (!strcmp(type, "swap-out") && acts("full"))
+		answer(fd, id, 0);
+	else if (!strcmp(type, "swap-out") && !acts("stuck"))
+		swapped(fd);
+	else if (!strcmp(type, "checkpoint"))
+		answer(fd, id, !acts("full"));
+	else if (!strcmp(type, "kill"))
+		exit(0);
+	json_decref(message);
+}
+
+/* Until the link breaks. */
+static void serve(int fd)
+{
+	static char in[65536];
+	size_t have = 0;
+
+	for (;;) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		char *end;
+		ssize_t n;
+
+		if (terminated)
+			swapped(fd);
+		if (poll(&p, 1, 100) <= 0)
+			continue;
+		n = recv(fd, in + have, sizeof(in) - have - 1, 0);
+		if (n <= 0)
+			return;
+		have += (size_t)n;
+		in[have] = 0;
+		while ((end = strchr(in, '\n'))) {
+			*end = 0;
+			obey(fd, in);
+			have -= (size_t)(end + 1 - in);
+			memmove(in, end + 1, have + 1);
+		}
+	}
+}
+
+static void misbehave(int fd)
+{
+	if (acts("refuse"))
+		exit(2);
+	if (acts("fenced") && number("epoch") <= 4)
+		exit(3);
+	if (acts("hang"))
+		(void)pause();
+	if (acts("die")) {
+		(void)send(fd, "{\"t\":\"jo", 8, MSG_NOSIGNAL);
+		abort();
+	}
+	if (acts("babble"))
+		(void)send(fd, "this is not JSON\n", 17, MSG_NOSIGNAL);
+	if (acts("fail")) {
+		say(fd, json_pack("{s:s,s:s,s:s,s:s}", "t", "failed", "token",
+				  text("join_token"), "code", "LIBRARY", "message",
+				  "libnothing.so: not found"));
+		exit(5);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	int fd;
+
+	if (argc != 3 || strcmp(argv[1], "--config-fd") != 0)
+		return 2;
+	config = json_loadfd(atoi(argv[2]), JSON_REJECT_DUPLICATES, NULL);
+	if (!config)
+		return 2;
+	(void)signal(SIGTERM, on_term);
+	note_start();
+	for (;;) {
+		fd = connect_link();
+		if (fd >= 0) {
+			misbehave(fd);
+			join(fd);
+			serve(fd);
+			(void)close(fd);
+		}
+		(void)poll(NULL, 0, 50); /* back-off */
+		if (terminated)
+			return 0;
+	}
+}
