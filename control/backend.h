@@ -14,19 +14,19 @@
 
 /* One started controller; the caller's memory, zeroed when there is none. */
 struct praas_instance {
-	uint64_t number;   /* of the process it serves */
+	uint64_t number; /* of the process it serves */
 	uint32_t epoch;
 	uint64_t os_start; /* start time of os_pid, ticks since boot */
 	int32_t os_pid;
-	int pidfd;         /* readable when it has ended; -1 none */
-	bool child;        /* ours to wait for; else adopted after a restart of ours */
+	int pidfd;  /* readable when it has ended; -1 none */
+	bool child; /* ours to wait for; else adopted after a restart of ours */
 };
 
 /* Why an instance ended. */
 struct praas_exit {
-	bool known;  /* else it was adopted and its status went elsewhere */
-	int code;    /* when signal is 0 */
-	int signal;  /* that ended it */
+	bool known; /* else it was adopted and its status went elsewhere */
+	int code;   /* when signal is 0 */
+	int signal; /* that ended it */
 };
 
 struct praas_backend;
@@ -36,11 +36,12 @@ struct praas_backend_ops {
 	/* Starts a controller with config (borrowed; the back end adds `cgroup`). May block for
 	 * the time of a spawn. 0; -EAGAIN no room for processes; -ENOENT no such program;
 	 * -ENOMEM; -EIO. */
-	int (*start)(struct praas_backend *b, json_t *config, uint64_t number, uint32_t epoch,
-		     struct praas_instance *ret_instance);
+	int (*start)(struct praas_backend *b, json_t *config, uint64_t number,
+		     uint32_t epoch, struct praas_instance *ret_instance);
 	/* Finds one that was started before a restart of ours. -ESRCH it is gone. */
 	int (*adopt)(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
-		     uint64_t number, uint32_t epoch, struct praas_instance *ret_instance);
+		     uint64_t number, uint32_t epoch,
+		     struct praas_instance *ret_instance);
 	/* At once, with all that it started. */
 	void (*kill)(struct praas_backend *b, const struct praas_instance *instance);
 	/* After pidfd became readable: says why, and frees what belonged to it. */
@@ -57,9 +58,9 @@ struct praas_backend {
 
 struct praas_backend_local_config {
 	const char *controller; /* program; absolute */
-	const char *log_dir;    /* standard output and error of controllers: NUMBER.log */
-	const char *group;      /* name of our cgroup folder; NULL: none are made */
-	uint32_t prewarm;       /* controllers kept started, without a configuration */
+	const char *log_dir; /* standard output and error of controllers: NUMBER.log */
+	const char *group;   /* name of our cgroup folder; NULL: none are made */
+	uint32_t prewarm;    /* controllers kept started, without a configuration */
 };
 int praas_backend_local_new(const struct praas_backend_local_config *config,
 			    struct praas_backend **ret_backend);

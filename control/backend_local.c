@@ -92,8 +92,8 @@ static int child_files(posix_spawn_file_actions_t *fa, const char *log, int conf
 	int rc = posix_spawn_file_actions_addopen(fa, 0, "/dev/null", O_RDONLY, 0);
 
 	if (rc == 0)
-		rc = posix_spawn_file_actions_addopen(fa, 1, log,
-						      O_WRONLY | O_CREAT | O_APPEND, 0600);
+		rc = posix_spawn_file_actions_addopen(
+			fa, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
 	if (rc == 0)
 		rc = posix_spawn_file_actions_adddup2(fa, 1, 2);
 	if (rc == 0)
@@ -213,7 +213,8 @@ static bool take_waiting(struct local *l, struct waiting *ret_w)
 		siginfo_t info = { 0 };
 
 		*ret_w = l->waiting[--l->waiting_count];
-		if (waitid(P_PID, (id_t)ret_w->os_pid, &info, WEXITED | WNOHANG | WNOWAIT) ||
+		if (waitid(P_PID, (id_t)ret_w->os_pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) ||
 		    info.si_pid != 0)
 			discard(ret_w);
 		else
@@ -238,7 +239,8 @@ static int write_config(int fd, json_t *config)
 	} else {
 		n = write(fd, text, bytes);
 		if (n != (ssize_t)bytes)
-			rc = n < 0 ? -errno : -EIO; /* EPIPE: it died; its pidfd tells */
+			rc = n < 0 ? -errno
+				   : -EIO; /* EPIPE: it died; its pidfd tells */
 	}
 	explicit_bzero(text, bytes);
 	free(text);
@@ -259,13 +261,13 @@ static int make_group(struct local *l, json_t *config, const char *group)
 			return rc;
 	}
 	return json_object_set_new(config, "cgroup",
-				   praas_cgroup_describe(l->cgroup, group)) ?
-		       -ENOMEM :
-		       0;
+				   praas_cgroup_describe(l->cgroup, group))
+		       ? -ENOMEM
+		       : 0;
 }
 
-static int start(struct praas_backend *b, json_t *config, uint64_t number, uint32_t epoch,
-		 struct praas_instance *ret_instance)
+static int start(struct praas_backend *b, json_t *config, uint64_t number,
+		 uint32_t epoch, struct praas_instance *ret_instance)
 {
 	struct local *l = of(b);
 	char group[GROUP_BYTES], log[PATH_BYTES + 32];
@@ -307,8 +309,8 @@ err_group:
 	return rc;
 }
 
-static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start, uint64_t number,
-		 uint32_t epoch, struct praas_instance *ret_instance)
+static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
+		 uint64_t number, uint32_t epoch, struct praas_instance *ret_instance)
 {
 	int fd;
 
@@ -331,7 +333,8 @@ static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start, uin
 	return 0;
 }
 
-static void kill_instance(struct praas_backend *b, const struct praas_instance *instance)
+static void kill_instance(struct praas_backend *b,
+			  const struct praas_instance *instance)
 {
 	struct local *l = of(b);
 	char group[GROUP_BYTES];
@@ -351,7 +354,8 @@ static void reap(struct praas_backend *b, struct praas_instance *instance,
 	siginfo_t info = { 0 };
 
 	*ret_exit = (struct praas_exit){ 0 };
-	if (instance->child && waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED) == 0) {
+	if (instance->child &&
+	    waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED) == 0) {
 		ret_exit->known = true;
 		if (info.si_code == CLD_EXITED)
 			ret_exit->code = info.si_status;
@@ -394,7 +398,8 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 {
 	struct local *l;
 
-	if (strlen(config->controller) >= PATH_BYTES || strlen(config->log_dir) >= PATH_BYTES ||
+	if (strlen(config->controller) >= PATH_BYTES ||
+	    strlen(config->log_dir) >= PATH_BYTES ||
 	    (config->group && strlen(config->group) >= sizeof(l->group)))
 		return -ENAMETOOLONG;
 	if (config->prewarm > PREWARM_MAX)

@@ -87,7 +87,8 @@ enum praas_cgroup_version praas_cgroup_open(const char *parent)
 		return PRAAS_CGROUP_V2;
 	}
 	for (size_t i = 0; i < HIERARCHIES; i++)
-		if (hierarchy_mounted(i) && folder_of(PRAAS_CGROUP_V1, i, parent, path) &&
+		if (hierarchy_mounted(i) &&
+		    folder_of(PRAAS_CGROUP_V1, i, parent, path) &&
 		    make_folder(path) == 0)
 			made++;
 	return made ? PRAAS_CGROUP_V1 : PRAAS_CGROUP_NONE;
@@ -101,7 +102,8 @@ void praas_cgroup_close(enum praas_cgroup_version version, const char *parent)
 		(void)rmdir(path); /* not ours to insist */
 }
 
-static void limit_v1(const char *path, size_t i, const struct praas_cgroup_limits *limits)
+static void limit_v1(const char *path, size_t i,
+		     const struct praas_cgroup_limits *limits)
 {
 	char text[32];
 
@@ -152,7 +154,8 @@ int praas_cgroup_make(enum praas_cgroup_version version, const char *group,
 	return rc;
 }
 
-int praas_cgroup_enter(enum praas_cgroup_version version, const char *group, pid_t os_pid)
+int praas_cgroup_enter(enum praas_cgroup_version version, const char *group,
+		       pid_t os_pid)
 {
 	char path[PATH_BYTES], leaf[PATH_BYTES + 32], text[32];
 	int rc = 0;
@@ -261,9 +264,9 @@ json_t *praas_cgroup_describe(enum praas_cgroup_version version, const char *gro
 
 	switch (version) {
 	case PRAAS_CGROUP_V2:
-		return folder_of(version, 0, group, path) ?
-			       json_pack("{s:i,s:s}", "version", 2, "path", path) :
-			       NULL;
+		return folder_of(version, 0, group, path)
+			       ? json_pack("{s:i,s:s}", "version", 2, "path", path)
+			       : NULL;
 	case PRAAS_CGROUP_V1:
 		return json_pack("{s:i,s:s}", "version", 1, "path", group);
 	case PRAAS_CGROUP_NONE:

@@ -11,7 +11,11 @@
 
 #include <jansson.h>
 
-enum praas_cgroup_version { PRAAS_CGROUP_NONE = 0, PRAAS_CGROUP_V1 = 1, PRAAS_CGROUP_V2 = 2 };
+enum praas_cgroup_version {
+	PRAAS_CGROUP_NONE = 0,
+	PRAAS_CGROUP_V1 = 1,
+	PRAAS_CGROUP_V2 = 2
+};
 
 struct praas_cgroup_limits {
 	uint32_t vcpu_milli; /* of all in the group; 0: none */
@@ -27,7 +31,8 @@ void praas_cgroup_close(enum praas_cgroup_version version, const char *parent);
 int praas_cgroup_make(enum praas_cgroup_version version, const char *group,
 		      const struct praas_cgroup_limits *limits);
 /* Puts a process (a controller) into it. 0; an errno. */
-int praas_cgroup_enter(enum praas_cgroup_version version, const char *group, pid_t os_pid);
+int praas_cgroup_enter(enum praas_cgroup_version version, const char *group,
+		       pid_t os_pid);
 /* Kills all in it, sub-groups too. */
 void praas_cgroup_kill(enum praas_cgroup_version version, const char *group);
 /* Removes it with its sub-groups; those that still hold a process stay. */

@@ -10,9 +10,10 @@
 
 #include "internal/base.h"
 
-#define IDLE_MAX 64u                     /* connections kept, of all processes */
-#define IDLE_NS (60 * 1000000000ull)     /* one is kept for so long without use */
-#define TICKET_TTL_S 86400u /* its end closes the connection; the next call makes another */
+#define IDLE_MAX 64u                 /* connections kept, of all processes */
+#define IDLE_NS (60 * 1000000000ull) /* one is kept for so long without use */
+#define TICKET_TTL_S                                                                   \
+	86400u /* its end closes the connection; the next call makes another */
 #define CONNECT_NS (5 * 1000000000ull)
 
 struct idle {
@@ -52,9 +53,9 @@ void praas_data_free(struct praas_data *data)
 }
 
 /* Takes the newest that fits, and moves those whose time is over to ret_old. */
-static praas_connection *take(struct praas_data *d, const struct praas_process_record *process,
-			      bool fresh, struct idle ret_old[IDLE_MAX],
-			      uint32_t *ret_old_count)
+static praas_connection *take(struct praas_data *d,
+			      const struct praas_process_record *process, bool fresh,
+			      struct idle ret_old[IDLE_MAX], uint32_t *ret_old_count)
 {
 	praas_connection *found = NULL;
 	uint64_t now = praas_now_ns();
@@ -123,7 +124,8 @@ int praas_data_lease(struct praas_data *data, const char *app,
 	return connect_new(data, app, process, ret_conn);
 }
 
-void praas_data_return(struct praas_data *data, const struct praas_process_record *process,
+void praas_data_return(struct praas_data *data,
+		       const struct praas_process_record *process,
 		       praas_connection *conn, bool good)
 {
 	uint64_t now = praas_now_ns();

@@ -23,7 +23,8 @@ int praas_data_lease(struct praas_data *data, const char *app,
 		     const struct praas_process_record *process, bool fresh,
 		     praas_connection **ret_conn);
 /* good: it can be used again. */
-void praas_data_return(struct praas_data *data, const struct praas_process_record *process,
+void praas_data_return(struct praas_data *data,
+		       const struct praas_process_record *process,
 		       praas_connection *conn, bool good);
 
 #endif

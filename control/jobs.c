@@ -9,9 +9,9 @@
 
 #include "internal/base.h"
 
-#define IDLE_S 10                     /* a thread without work for so long ends */
-#define STACK_BYTES (512u * 1024)     /* enough for SQLite, jansson and our own frames */
-#define THREADS_KEPT 2u               /* that do not end when idle */
+#define IDLE_S 10                 /* a thread without work for so long ends */
+#define STACK_BYTES (512u * 1024) /* enough for SQLite, jansson and our own frames */
+#define THREADS_KEPT 2u           /* that do not end when idle */
 
 struct praas_jobs {
 	pthread_mutex_t lock;
@@ -87,7 +87,8 @@ static int grow_locked(struct praas_jobs *j)
 	return 0;
 }
 
-int praas_jobs_new(uint32_t threads_max, uint32_t queue_max, struct praas_jobs **ret_jobs)
+int praas_jobs_new(uint32_t threads_max, uint32_t queue_max,
+		   struct praas_jobs **ret_jobs)
 {
 	struct praas_jobs *j = calloc(1, sizeof(*j));
 	pthread_condattr_t cattr;

@@ -17,7 +17,8 @@ struct praas_job {
 };
 
 /* 0; -ENOMEM; -EAGAIN no thread could be made. */
-int praas_jobs_new(uint32_t threads_max, uint32_t queue_max, struct praas_jobs **ret_jobs);
+int praas_jobs_new(uint32_t threads_max, uint32_t queue_max,
+		   struct praas_jobs **ret_jobs);
 
 /* Any thread, never blocks. 0: run() will be called, once. -EAGAIN the queue is full, -ESHUTDOWN
  * stopping; then the job is still the caller's. */

@@ -19,7 +19,8 @@ static bool depth_fits(const char *text, size_t bytes)
 			i++;
 		else if (c == '"')
 			quoted = !quoted;
-		else if (!quoted && (c == '{' || c == '[') && ++depth > PRAAS_LIMIT_JSON_DEPTH)
+		else if (!quoted && (c == '{' || c == '[') &&
+			 ++depth > PRAAS_LIMIT_JSON_DEPTH)
 			return false;
 		else if (!quoted && (c == '}' || c == ']') && depth > 0)
 			depth--;
@@ -27,7 +28,8 @@ static bool depth_fits(const char *text, size_t bytes)
 	return true;
 }
 
-json_t *praas_json_parse(const char *text, size_t bytes, struct praas_json_error *ret_error)
+json_t *praas_json_parse(const char *text, size_t bytes,
+			 struct praas_json_error *ret_error)
 {
 	json_error_t error;
 	json_t *object;
@@ -96,8 +98,9 @@ bool praas_json_text(const json_t *object, const char *name, size_t bytes_max,
 	return true;
 }
 
-bool praas_json_number(const json_t *object, const char *name, uint64_t min, uint64_t max,
-		       uint64_t *ret_number, struct praas_json_error *ret_error)
+bool praas_json_number(const json_t *object, const char *name, uint64_t min,
+		       uint64_t max, uint64_t *ret_number,
+		       struct praas_json_error *ret_error)
 {
 	const json_t *value = json_object_get(object, name);
 	json_int_t n;
@@ -131,14 +134,16 @@ bool praas_json_bool(const json_t *object, const char *name, bool *ret_bool,
 	return true;
 }
 
-const char *praas_json_text_or(const json_t *object, const char *name, const char *otherwise)
+const char *praas_json_text_or(const json_t *object, const char *name,
+			       const char *otherwise)
 {
 	const char *text = json_string_value(json_object_get(object, name));
 
 	return text ? text : otherwise;
 }
 
-uint64_t praas_json_number_or(const json_t *object, const char *name, uint64_t otherwise)
+uint64_t praas_json_number_or(const json_t *object, const char *name,
+			      uint64_t otherwise)
 {
 	const json_t *value = json_object_get(object, name);
 

@@ -17,7 +17,8 @@ struct praas_json_error {
 };
 
 /* One object of bytes; NULL and words when it is not. */
-json_t *praas_json_parse(const char *text, size_t bytes, struct praas_json_error *ret_error);
+json_t *praas_json_parse(const char *text, size_t bytes,
+			 struct praas_json_error *ret_error);
 
 /* Members of an object. Each checker returns true when the member is absent (ret is untouched) or
  * good; otherwise false, with words. praas_json_known() finds members nobody asked for. */
@@ -25,13 +26,16 @@ bool praas_json_known(json_t *object, const char *const *names,
 		      struct praas_json_error *ret_error);
 bool praas_json_text(const json_t *object, const char *name, size_t bytes_max,
 		     const char **ret_text, struct praas_json_error *ret_error);
-bool praas_json_number(const json_t *object, const char *name, uint64_t min, uint64_t max,
-		       uint64_t *ret_number, struct praas_json_error *ret_error);
+bool praas_json_number(const json_t *object, const char *name, uint64_t min,
+		       uint64_t max, uint64_t *ret_number,
+		       struct praas_json_error *ret_error);
 bool praas_json_bool(const json_t *object, const char *name, bool *ret_bool,
 		     struct praas_json_error *ret_error);
 
 /* Members of messages from a controller, where a wrong type counts as absent. */
-const char *praas_json_text_or(const json_t *object, const char *name, const char *otherwise);
-uint64_t praas_json_number_or(const json_t *object, const char *name, uint64_t otherwise);
+const char *praas_json_text_or(const json_t *object, const char *name,
+			       const char *otherwise);
+uint64_t praas_json_number_or(const json_t *object, const char *name,
+			      uint64_t otherwise);
 
 #endif

@@ -29,12 +29,14 @@ void praas_hash(const void *data, size_t bytes, uint8_t ret_hash[PRAAS_HASH_BYTE
 
 static int fail(char *ret_text, const char *what, const char *file, int rc)
 {
-	(void)snprintf(ret_text, ERROR_TEXT, "%s %.150s: %s", what, file, strerror(-rc));
+	(void)snprintf(ret_text, ERROR_TEXT, "%s %.150s: %s", what, file,
+		       strerror(-rc));
 	return rc;
 }
 
 /* The whole of a small file. Returns its size; -EFBIG. */
-static ssize_t read_small(const char *file, void *ret_data, size_t bytes_max, bool secret)
+static ssize_t read_small(const char *file, void *ret_data, size_t bytes_max,
+			  bool secret)
 {
 	struct stat st;
 	ssize_t n;
@@ -92,18 +94,21 @@ static int open_root(const char *dir, struct praas_keys *keys, char *ret_text)
 	if (n == -EPERM)
 		return fail(ret_text, "others can read", file, (int)n);
 	if (n != PRAAS_KEY_BYTES)
-		return fail(ret_text, "not a root key:", file, n < 0 ? (int)n : -EINVAL);
+		return fail(ret_text, "not a root key:", file,
+			    n < 0 ? (int)n : -EINVAL);
 	memcpy(keys->root, data, sizeof(keys->root));
 	OPENSSL_cleanse(data, sizeof(data));
 	return 0;
 }
 
 /* Takes the token's hash. Blanks at the end (a newline) do not count. */
-static int take_token(struct praas_keys *keys, char *token, const char *from, char *ret_text)
+static int take_token(struct praas_keys *keys, char *token, const char *from,
+		      char *ret_text)
 {
 	size_t n = strlen(token);
 
-	while (n > 0 && (token[n - 1] == '\n' || token[n - 1] == '\r' || token[n - 1] == ' '))
+	while (n > 0 &&
+	       (token[n - 1] == '\n' || token[n - 1] == '\r' || token[n - 1] == ' '))
 		n--;
 	if (n < PRAAS_TOKEN_MIN || n > PRAAS_TOKEN_MAX) {
 		(void)snprintf(ret_text, ERROR_TEXT,
@@ -140,7 +145,8 @@ static int open_token(const char *dir, const char *token_file, struct praas_keys
 
 	if (!token_file && env) {
 		if (snprintf(token, sizeof(token), "%s", env) >= (int)sizeof(token))
-			return fail(ret_text, "too long:", "PRAAS_ADMIN_TOKEN", -EINVAL);
+			return fail(ret_text, "too long:", "PRAAS_ADMIN_TOKEN",
+				    -EINVAL);
 		return take_token(keys, token, "PRAAS_ADMIN_TOKEN", ret_text);
 	}
 	if (snprintf(file, sizeof(file), "%s%s", token_file ? token_file : dir,
@@ -158,8 +164,8 @@ static int open_token(const char *dir, const char *token_file, struct praas_keys
 	return take_token(keys, token, file, ret_text);
 }
 
-int praas_keys_open(const char *dir, const char *token_file, struct praas_keys *ret_keys,
-		    char *ret_text)
+int praas_keys_open(const char *dir, const char *token_file,
+		    struct praas_keys *ret_keys, char *ret_text)
 {
 	static const char label[] = "praas tenant default";
 	uint8_t seed[PRAAS_KEY_BYTES + sizeof(label)], hash[PRAAS_HASH_BYTES];
@@ -198,7 +204,8 @@ int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
 		      const struct praas_process_record *process, json_t *endpoints,
 		      const struct praas_grant *grant, json_t **ret_ticket)
 {
-	uint8_t key[PRAAS_KEY_BYTES], session[PRAAS_KEY_BYTES], wire[PRAAS_TICKET_BYTES];
+	uint8_t key[PRAAS_KEY_BYTES], session[PRAAS_KEY_BYTES],
+		wire[PRAAS_TICKET_BYTES];
 	char wire_hex[2 * PRAAS_TICKET_BYTES + 1], session_hex[2 * PRAAS_KEY_BYTES + 1];
 	uint64_t now_s = (uint64_t)time(NULL);
 	struct praas_ticket t = { .pid = process->number,
@@ -223,12 +230,12 @@ int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
 	if (rc == 0) {
 		praas_hex_encode(wire, sizeof(wire), wire_hex);
 		praas_hex_encode(session, sizeof(session), session_hex);
-		*ret_ticket = json_pack("{s:s,s:s,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app_name,
-					"pid", process->name, "number",
-					(json_int_t)process->number, "epoch",
-					(json_int_t)process->epoch, "endpoints", endpoints,
-					"ticket", wire_hex, "session_key", session_hex,
-					"expires_s", (json_int_t)t.expires_s);
+		*ret_ticket = json_pack(
+			"{s:s,s:s,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app_name, "pid",
+			process->name, "number", (json_int_t)process->number, "epoch",
+			(json_int_t)process->epoch, "endpoints", endpoints, "ticket",
+			wire_hex, "session_key", session_hex, "expires_s",
+			(json_int_t)t.expires_s);
 		rc = *ret_ticket ? 0 : -ENOMEM;
 	}
 	OPENSSL_cleanse(key, sizeof(key));

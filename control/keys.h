@@ -15,20 +15,21 @@
 #include "transport/ticket.h"
 
 #define PRAAS_HASH_BYTES 32u
-#define PRAAS_TOKEN_MIN 16u   /* characters of an administrator's token */
+#define PRAAS_TOKEN_MIN 16u /* characters of an administrator's token */
 #define PRAAS_TOKEN_MAX 1024u
 
 struct praas_keys {
 	uint8_t root[PRAAS_KEY_BYTES];
 	uint8_t tenant[PRAAS_ID_BYTES];
-	uint8_t admin_hash[PRAAS_HASH_BYTES]; /* SHA-256 of the token; the token is not kept */
+	uint8_t admin_hash
+		[PRAAS_HASH_BYTES]; /* SHA-256 of the token; the token is not kept */
 };
 
 /* Reads DIR/root.key, or makes it (mode 0600). The token comes from token_file; NULL: from the
  * environment's PRAAS_ADMIN_TOKEN; else from DIR/admin.token, made on first use. 0 or an errno with
  * words in ret_text (256 bytes). */
-int praas_keys_open(const char *dir, const char *token_file, struct praas_keys *ret_keys,
-		    char *ret_text);
+int praas_keys_open(const char *dir, const char *token_file,
+		    struct praas_keys *ret_keys, char *ret_text);
 /* Wipes. */
 void praas_keys_close(struct praas_keys *keys);
 

@@ -16,7 +16,8 @@
 #define ACQUIRE_NS 100000000ull
 #define NAME_BYTES 6u /* of randomness in a made-up name */
 
-static void tell_now(struct praas_life_wait *wait, int rc, const char *code, const char *text)
+static void tell_now(struct praas_life_wait *wait, int rc, const char *code,
+		     const char *text)
 {
 	wait->outcome = praas_outcome_of(rc, code, text);
 	wait->done(wait);
@@ -161,7 +162,8 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 }
 
 void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
-		       const char *name, struct praas_life_wait *wait, bool *ret_created)
+		       const char *name, struct praas_life_wait *wait,
+		       bool *ret_created)
 {
 	char made_up[PRAAS_NAME_MAX + 1];
 	bool stopping;
@@ -188,7 +190,8 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 		tell_now(wait, rc, "not_found", "no such application");
 		return;
 	case -ENOSPC:
-		tell_now(wait, rc, "limit_processes", "the application has too many processes");
+		tell_now(wait, rc, "limit_processes",
+			 "the application has too many processes");
 		return;
 	default:
 		tell_now(wait, rc, "store_failed", "the record cannot be written");
@@ -198,8 +201,8 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 void praas_life_swap_out(struct praas_life *life, const struct praas_app_record *app,
 			 const char *name, struct praas_life_wait *wait)
 {
-	struct praas_outcome lost =
-		praas_outcome_of(-ESTALE, "not_active", "the process has no state in memory");
+	struct praas_outcome lost = praas_outcome_of(
+		-ESTALE, "not_active", "the process has no state in memory");
 	struct praas_life_waits done = { NULL };
 	struct praas_outcome ok = { 0 };
 	struct praas_life_process *p;
@@ -226,8 +229,9 @@ void praas_life_checkpoint(struct praas_life *life, const struct praas_app_recor
 			   const char *name, struct praas_life_wait *wait)
 {
 	struct praas_outcome idle =
-		praas_outcome_of(-ESTALE, "not_active", "only an active process has something "
-							"to save");
+		praas_outcome_of(-ESTALE, "not_active",
+				 "only an active process has something "
+				 "to save");
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p;
 	int rc = acquire(life, app, name, &p);

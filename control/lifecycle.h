@@ -30,19 +30,19 @@ struct praas_life_config {
 	struct praas_keys *keys;
 	struct praas_backend *backend;
 	struct praas_jobs *jobs;
-	const char *link_path;  /* where controllers connect; copied, as all below */
-	const char *run_dir;    /* for their sockets */
-	const char *store_url;  /* "file:///DIR"; a folder per process below it */
-	const char *data_host;  /* on which data planes listen: "127.0.0.1" */
-	const char *worker;     /* program; may be NULL */
-	uint64_t activate_ns;   /* longest wait for a join */
-	uint64_t rejoin_ns;     /* the same after a restart of ours */
+	const char *link_path; /* where controllers connect; copied, as all below */
+	const char *run_dir;   /* for their sockets */
+	const char *store_url; /* "file:///DIR"; a folder per process below it */
+	const char *data_host; /* on which data planes listen: "127.0.0.1" */
+	const char *worker;    /* program; may be NULL */
+	uint64_t activate_ns;  /* longest wait for a join */
+	uint64_t rejoin_ns;    /* the same after a restart of ours */
 };
 
 /* How an operation ended. */
 struct praas_outcome {
-	int rc;          /* 0 or negative errno */
-	char code[24];   /* "start_failed", …; as REST tells it */
+	int rc;        /* 0 or negative errno */
+	char code[24]; /* "start_failed", …; as REST tells it */
 	char text[256];
 };
 
@@ -61,12 +61,13 @@ struct praas_life_view {
 	struct praas_process_record record;
 	bool connected; /* its controller is on the link */
 	bool metrics;   /* what follows was told */
-	uint64_t invocations, running, queued, mailbox_depth, state_keys, state_bytes, idle_ns,
-		cpu_ns;
+	uint64_t invocations, running, queued, mailbox_depth, state_keys, state_bytes,
+		idle_ns, cpu_ns;
 	uint32_t calls; /* under way through REST */
 };
 
-int praas_life_new(const struct praas_life_config *config, struct praas_life **ret_life);
+int praas_life_new(const struct praas_life_config *config,
+		   struct praas_life **ret_life);
 /* Reads what was before, then lets controllers (those that survived too) connect. */
 int praas_life_start(struct praas_life *life);
 /* Swaps all out, until deadline_ns; ends the rest. Nothing runs afterwards. */
@@ -78,7 +79,8 @@ void praas_life_free(struct praas_life *life);
 /* A new process (name NULL: one is made up) is created and activated, an existing one
  * activated. ret_created says which. */
 void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
-		       const char *name, struct praas_life_wait *wait, bool *ret_created);
+		       const char *name, struct praas_life_wait *wait,
+		       bool *ret_created);
 /* Until it serves. */
 void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
 			 const char *name, struct praas_life_wait *wait);
@@ -104,7 +106,8 @@ void praas_life_call_end(struct praas_life *life, uint64_t number);
 void praas_life_view(struct praas_life *life, struct praas_life_view *view);
 
 struct praas_life_stats {
-	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints, refused_joins;
+	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
+		refused_joins;
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
 };
 void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stats);

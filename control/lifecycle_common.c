@@ -36,7 +36,8 @@ bool praas_life_resting(uint8_t state)
 }
 
 void praas_life_finish(struct praas_life_process *p, struct praas_life_waits *waits,
-		       const struct praas_outcome *outcome, struct praas_life_waits *done)
+		       const struct praas_outcome *outcome,
+		       struct praas_life_waits *done)
 {
 	struct praas_life_wait *w;
 
@@ -118,8 +119,9 @@ static void run_save(struct praas_job *job)
 {
 	struct praas_life_process *p =
 		(struct praas_life_process *)(void *)((char *)job -
-						      offsetof(struct praas_life_process,
-							       save_job));
+						      offsetof(
+							      struct praas_life_process,
+							      save_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
 
@@ -206,7 +208,8 @@ void praas_life_begin_kill(struct praas_life_process *p)
 		p->phase_deadline_ns = praas_now_ns() + PRAAS_LIFE_KILL_NS;
 		praas_life_arm(p);
 	} else if (p->has_instance) {
-		p->life->config.backend->ops->kill(p->life->config.backend, &p->instance);
+		p->life->config.backend->ops->kill(p->life->config.backend,
+						   &p->instance);
 	}
 }
 

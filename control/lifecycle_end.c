@@ -30,8 +30,9 @@ void praas_life_store_url(const struct praas_life *life,
 	char app[2 * PRAAS_RECORD_ID_BYTES + 1];
 
 	praas_hex_encode(record->app, sizeof(record->app), app);
-	(void)snprintf(ret_url, 2 * PRAAS_LIFE_PATH_BYTES, "%s/%s/%llu-%u", life->store_url,
-		       app, (unsigned long long)record->number, record->generation);
+	(void)snprintf(ret_url, 2 * PRAAS_LIFE_PATH_BYTES, "%s/%s/%llu-%u",
+		       life->store_url, app, (unsigned long long)record->number,
+		       record->generation);
 }
 
 /* The folder of a file store; NULL: it is none, or is not there. */
@@ -48,7 +49,8 @@ static const char *folder_of(const char *url)
 static struct praas_slot_id log_id(const struct praas_life *life,
 				   const struct praas_process_record *record)
 {
-	struct praas_slot_id id = { .pid = record->number, .generation = record->generation };
+	struct praas_slot_id id = { .pid = record->number,
+				    .generation = record->generation };
 
 	memcpy(id.tenant, life->config.keys->tenant, sizeof(id.tenant));
 	return id;
@@ -101,7 +103,8 @@ static int put_tomb(struct praas_life *life, const struct praas_process_record *
 		if (rc || log.tomb)
 			break;
 		*entry = (struct praas_slot_entry){ .kind = PRAAS_SLOT_TOMB };
-		entry->epoch = log.epoch_max > record->epoch ? log.epoch_max : record->epoch;
+		entry->epoch =
+			log.epoch_max > record->epoch ? log.epoch_max : record->epoch;
 		entry->epoch++;
 		rc = praas_slot_log_put(&log, entry);
 		if (rc != -ESTALE)
@@ -112,7 +115,8 @@ static int put_tomb(struct praas_life *life, const struct praas_process_record *
 	return rc;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind, struct FTW *ftw)
+static int remove_one(const char *path, const struct stat *st, int kind,
+		      struct FTW *ftw)
 {
 	(void)st;
 	(void)kind;
@@ -120,7 +124,8 @@ static int remove_one(const char *path, const struct stat *st, int kind, struct 
 	return remove(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int erase_store(struct praas_life *life, const struct praas_process_record *record)
+static int erase_store(struct praas_life *life,
+		       const struct praas_process_record *record)
 {
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
 	const char *folder;
@@ -133,19 +138,22 @@ static int erase_store(struct praas_life *life, const struct praas_process_recor
 	rc = put_tomb(life, record, url);
 	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
 		return rc;
-	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO : 0;
+	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO
+										: 0;
 }
 
 static void run_erase(struct praas_job *job)
 {
 	struct praas_life_process *p =
 		(struct praas_life_process *)(void *)((char *)job -
-						      offsetof(struct praas_life_process,
-							       erase_job));
+						      offsetof(
+							      struct praas_life_process,
+							      erase_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
 	struct praas_outcome ok = { 0 };
-	struct praas_outcome gone = praas_outcome_of(-ENOENT, "not_found", "it was deleted");
+	struct praas_outcome gone =
+		praas_outcome_of(-ENOENT, "not_found", "it was deleted");
 	struct praas_life_waits done = { NULL };
 	struct praas_process_record record;
 	int rc;
@@ -170,8 +178,9 @@ static void run_erase(struct praas_job *job)
 		praas_life_forget(p);
 	} else {
 		struct praas_outcome why = praas_outcome_of(
-			rc, "store_failed", "what it stored cannot be removed; it is gone "
-					    "for use and is tried again at the next start");
+			rc, "store_failed",
+			"what it stored cannot be removed; it is gone "
+			"for use and is tried again at the next start");
 
 		praas_life_finish(p, &p->ended, &why, &done);
 	}
@@ -205,7 +214,8 @@ static void settle(struct praas_life_process *p)
 	}
 }
 
-static void recover_one(struct praas_life *life, const struct praas_process_record *record,
+static void recover_one(struct praas_life *life,
+			const struct praas_process_record *record,
 			const struct praas_app_record *app)
 {
 	struct praas_backend *backend = life->config.backend;
@@ -213,8 +223,8 @@ static void recover_one(struct praas_life *life, const struct praas_process_reco
 
 	if (!p)
 		return;
-	if (backend->ops->adopt(backend, record->os_pid, record->os_start, record->number,
-				record->epoch, &p->instance) == 0 &&
+	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
+				record->number, record->epoch, &p->instance) == 0 &&
 	    praas_link_watch(life->link, p->instance.pidfd, p->number) == 0) {
 		p->has_instance = true;
 		life->instances++;
@@ -334,9 +344,11 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 	if (rc == 0)
 		rc = copy_text(life->run_dir, sizeof(life->run_dir), config->run_dir);
 	if (rc == 0)
-		rc = copy_text(life->store_url, sizeof(life->store_url), config->store_url);
+		rc = copy_text(life->store_url, sizeof(life->store_url),
+			       config->store_url);
 	if (rc == 0)
-		rc = copy_text(life->data_host, sizeof(life->data_host), config->data_host);
+		rc = copy_text(life->data_host, sizeof(life->data_host),
+			       config->data_host);
 	if (rc == 0)
 		rc = copy_text(life->worker, sizeof(life->worker), config->worker);
 	if (rc == 0)
@@ -364,7 +376,8 @@ static bool wait_ended(struct praas_life *life, uint64_t deadline_ns)
 				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
 
 	while (life->instances > 0 || life->background > 0)
-		if (pthread_cond_timedwait(&life->changed, &life->lock, &until) == ETIMEDOUT)
+		if (pthread_cond_timedwait(&life->changed, &life->lock, &until) ==
+		    ETIMEDOUT)
 			return false;
 	return true;
 }
@@ -391,7 +404,8 @@ static void kill_all(struct praas_life *life)
 		if (!p->has_instance)
 			continue;
 		(void)fprintf(stderr,
-			      "praas-control: process %llu was not swapped out in time and is "
+			      "praas-control: process %llu was not swapped out in time "
+			      "and is "
 			      "killed\n",
 			      (unsigned long long)p->number);
 		backend->ops->kill(backend, &p->instance);

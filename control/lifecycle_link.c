@@ -27,7 +27,8 @@ static void refuse(struct praas_life *life, uint64_t conn, const char *why)
 	life->stats.refused_joins++;
 	(void)fprintf(stderr, "praas-control: a join was refused: %s\n", why);
 	if (message)
-		(void)praas_link_send(life->link, conn, message); /* closed either way */
+		(void)praas_link_send(life->link, conn,
+				      message); /* closed either way */
 	json_decref(message);
 	praas_link_close(life->link, conn);
 }
@@ -68,9 +69,11 @@ static int endpoints_of(const json_t *message, char ret_text[PRAAS_ENDPOINTS_BYT
 static const char *join_fault(const struct praas_life_process *p, const json_t *message,
 			      pid_t peer)
 {
-	uint8_t token[PRAAS_KEY_BYTES], controller[PRAAS_ID_BYTES], hash[PRAAS_HASH_BYTES];
+	uint8_t token[PRAAS_KEY_BYTES], controller[PRAAS_ID_BYTES],
+		hash[PRAAS_HASH_BYTES];
 
-	if (praas_hex_decode(praas_json_text_or(message, "token", ""), token, sizeof(token)))
+	if (praas_hex_decode(praas_json_text_or(message, "token", ""), token,
+			     sizeof(token)))
 		return "its token is not one";
 	praas_hash(token, sizeof(token), hash);
 	if (!praas_equal_constant(hash, p->record.join_hash, sizeof(hash)))
@@ -81,8 +84,8 @@ static const char *join_fault(const struct praas_life_process *p, const json_t *
 			     sizeof(controller)) ||
 	    memcmp(controller, p->record.controller, sizeof(controller)) != 0)
 		return "its controller id is another";
-	if (praas_life_resting(p->record.state) || p->record.state == PRAAS_LIFE_DELETING ||
-	    p->want_kill)
+	if (praas_life_resting(p->record.state) ||
+	    p->record.state == PRAAS_LIFE_DELETING || p->want_kill)
 		return "the process is not meant to run";
 	if (p->has_instance && p->instance.os_pid != peer)
 		return "it is not the OS process that was started";
@@ -144,7 +147,8 @@ static void on_failed(struct praas_life *life, const json_t *message)
 	uint8_t token[PRAAS_KEY_BYTES], hash[PRAAS_HASH_BYTES];
 	struct praas_life_process *p, *next;
 
-	if (praas_hex_decode(praas_json_text_or(message, "token", ""), token, sizeof(token)))
+	if (praas_hex_decode(praas_json_text_or(message, "token", ""), token,
+			     sizeof(token)))
 		return;
 	praas_hash(token, sizeof(token), hash);
 	HASH_ITER(hh, life->processes, p, next)
@@ -154,9 +158,9 @@ static void on_failed(struct praas_life *life, const json_t *message)
 		if (p->record.state != PRAAS_LIFE_ACTIVATING ||
 		    !praas_equal_constant(hash, p->record.join_hash, sizeof(hash)))
 			continue;
-		p->failure = praas_outcome_of(-EIO,
-					      praas_json_text_or(message, "code", "FAILED"),
-					      praas_json_text_or(message, "message", ""));
+		p->failure = praas_outcome_of(
+			-EIO, praas_json_text_or(message, "code", "FAILED"),
+			praas_json_text_or(message, "message", ""));
 		if (epoch <= EPOCH_MAX && epoch > p->epoch_seen)
 			p->epoch_seen = (uint32_t)epoch;
 		return;
@@ -194,8 +198,9 @@ static void on_swap_answer(struct praas_life_process *p, const json_t *message, 
 		p->record.slot = slot_of(message);
 		return; /* those who wait are told when it has ended */
 	}
-	why = praas_outcome_of(-EIO, "swap_failed",
-			       praas_json_text_or(message, "message", "no reason was told"));
+	why = praas_outcome_of(
+		-EIO, "swap_failed",
+		praas_json_text_or(message, "message", "no reason was told"));
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 	praas_life_finish(p, &p->swapped, &why, done);
 	praas_life_finish(p, &p->serving, &fine, done);
@@ -219,7 +224,8 @@ static void on_done(struct praas_life_process *p, const json_t *message,
 		} else {
 			outcome = praas_outcome_of(
 				-EIO, "checkpoint_failed",
-				praas_json_text_or(message, "message", "no reason was told"));
+				praas_json_text_or(message, "message",
+						   "no reason was told"));
 		}
 		praas_life_finish(p, &p->checkpointed, &outcome, done);
 	}
@@ -299,13 +305,14 @@ static struct praas_outcome describe_exit(const struct praas_life_process *p,
 	char text[400];
 
 	if (p->failure.rc)
-		(void)snprintf(text, sizeof(text), "the controller: %s: %s", p->failure.code,
-			       p->failure.text);
+		(void)snprintf(text, sizeof(text), "the controller: %s: %s",
+			       p->failure.code, p->failure.text);
 	else if (e->signal)
-		(void)snprintf(text, sizeof(text), "the controller was ended by signal %d",
-			       e->signal);
+		(void)snprintf(text, sizeof(text),
+			       "the controller was ended by signal %d", e->signal);
 	else if (e->known && e->code >= EXIT_REFUSED && e->code <= EXIT_START)
-		(void)snprintf(text, sizeof(text), "the controller %s", meaning[e->code]);
+		(void)snprintf(text, sizeof(text), "the controller %s",
+			       meaning[e->code]);
 	else if (e->known)
 		(void)snprintf(text, sizeof(text), "the controller left with code %d",
 			       e->code);
@@ -352,11 +359,12 @@ static void ended_serving(struct praas_life_process *p, const struct praas_exit 
 		praas_life_set_state(p, PRAAS_LIFE_LOST);
 		p->record.lost_epoch = p->record.epoch;
 		life->stats.lost++;
-		(void)fprintf(stderr,
-			      "praas-control: epoch %u of process %llu is lost (code %d, "
-			      "signal %d)\n",
-			      p->record.epoch, (unsigned long long)p->number, e->code,
-			      e->signal);
+		(void)fprintf(
+			stderr,
+			"praas-control: epoch %u of process %llu is lost (code %d, "
+			"signal %d)\n",
+			p->record.epoch, (unsigned long long)p->number, e->code,
+			e->signal);
 	}
 	why = praas_outcome_of(-EIO, p->want_kill ? "killed" : "lost",
 			       "the process ended before that was done");
@@ -440,7 +448,8 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 		p->failure = praas_outcome_of(-ETIMEDOUT, "TIMEOUT",
 					      "it did not join in time");
 	if (p->has_instance)
-		backend->ops->kill(backend, &p->instance); /* the rest follows from its end */
+		backend->ops->kill(backend,
+				   &p->instance); /* the rest follows from its end */
 	else if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->starting)
 		ended_starting(p, &unknown, done);
 	else if (p->record.state == PRAAS_LIFE_ACTIVE ||

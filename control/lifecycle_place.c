@@ -23,7 +23,8 @@ static uint32_t waiting(const struct praas_life_waits *waits)
 	return n;
 }
 
-static void refuse(struct praas_life_wait *wait, int rc, const char *code, const char *text)
+static void refuse(struct praas_life_wait *wait, int rc, const char *code,
+		   const char *text)
 {
 	wait->outcome = praas_outcome_of(rc, code, text);
 	wait->done(wait);
@@ -39,7 +40,8 @@ static uint32_t gather(struct praas_life *life, const struct praas_app_record *a
 	{
 		uint64_t load = p->metrics.running + p->metrics.queued;
 
-		if (n == CANDIDATES_MAX || memcmp(p->record.app, app->id, sizeof(app->id)))
+		if (n == CANDIDATES_MAX ||
+		    memcmp(p->record.app, app->id, sizeof(app->id)))
 			continue;
 		load = praas_max_u64(load, p->calls) + waiting(&p->serving);
 		ret_candidates[n++] = (struct praas_place_candidate){

@@ -17,7 +17,7 @@
 #include "control/link.h"
 
 #define PRAAS_LIFE_PATH_BYTES 4200
-#define PRAAS_LIFE_RETRIES 3u     /* activations that meet a higher epoch in the slot log */
+#define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
 #define PRAAS_LIFE_KILL_NS 2000000000ull /* for an orderly end of one that is killed */
 
 struct praas_life_waits {
@@ -33,27 +33,29 @@ struct praas_life_process {
 	struct praas_process_record record; /* what is to be stored next */
 	struct praas_app_record app;
 	struct praas_instance instance;
-	uint64_t conn;        /* on the link; 0 none */
+	uint64_t conn;         /* on the link; 0 none */
 	uint64_t pending_conn; /* joined while its start was still being recorded */
 	pid_t pending_peer;
 	char pending_endpoints[PRAAS_ENDPOINTS_BYTES];
-	uint8_t token[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
+	uint8_t token
+		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
 	uint64_t phase_deadline_ns; /* of what is under way; 0 none */
 	uint64_t swap_id, check_id; /* of the requests that were sent; 0 none */
-	struct praas_outcome failure; /* last words of a controller that could not start */
-	uint32_t epoch_seen;        /* highest in the slot log, as far as told */
+	struct praas_outcome
+		failure;     /* last words of a controller that could not start */
+	uint32_t epoch_seen; /* highest in the slot log, as far as told */
 	uint32_t retries;
-	uint8_t rest_state;  /* to fall back to when an activation fails */
+	uint8_t rest_state; /* to fall back to when an activation fails */
 	bool has_instance;
-	bool joined;         /* it serves, as far as we know */
-	bool starting;       /* a job commits and spawns */
-	bool fresh;          /* never served: fails without a trace */
-	bool told_swapped;   /* its swap-out is committed */
-	bool want_swap;      /* as soon as it is active */
+	bool joined;       /* it serves, as far as we know */
+	bool starting;     /* a job commits and spawns */
+	bool fresh;        /* never served: fails without a trace */
+	bool told_swapped; /* its swap-out is committed */
+	bool want_swap;    /* as soon as it is active */
 	bool want_kill;
-	bool saving, dirty;  /* a job writes the record; it changed meanwhile */
-	bool timed;          /* in life->timed */
+	bool saving, dirty; /* a job writes the record; it changed meanwhile */
+	bool timed;         /* in life->timed */
 	bool metrics_told;
 	struct praas_life_view metrics;
 	uint32_t calls;
@@ -64,18 +66,20 @@ struct praas_life_process {
 struct praas_life {
 	struct praas_life_config config; /* strings: the copies below */
 	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
-	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64], worker[PRAAS_LIFE_PATH_BYTES];
+	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
+		worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;
-	pthread_mutex_t place_lock; /* choosing a process and creating one are one step */
-	pthread_mutex_t lock;       /* of all below */
-	pthread_cond_t changed;     /* entries, saving, instances */
+	pthread_mutex_t
+		place_lock;     /* choosing a process and creating one are one step */
+	pthread_mutex_t lock;   /* of all below */
+	pthread_cond_t changed; /* entries, saving, instances */
 	struct praas_life_process *processes;
 	struct praas_life_process *by_conn;
 	struct praas_life_process *timed; /* those with a deadline */
 	uint64_t due_ns;                  /* when the link thread will look; 0 never */
 	uint64_t request_last;
-	uint32_t instances;               /* controllers that run */
-	uint32_t background;              /* jobs of ours that are queued or run */
+	uint32_t instances;  /* controllers that run */
+	uint32_t background; /* jobs of ours that are queued or run */
 	bool stopping;
 	struct praas_life_stats stats;
 };
@@ -84,7 +88,8 @@ struct praas_life {
 
 /* Moves all of waits to *done with this outcome and the record as it is now. */
 void praas_life_finish(struct praas_life_process *p, struct praas_life_waits *waits,
-		       const struct praas_outcome *outcome, struct praas_life_waits *done);
+		       const struct praas_outcome *outcome,
+		       struct praas_life_waits *done);
 /* Without the lock: tells those who waited. */
 void praas_life_tell(struct praas_life_waits *done);
 struct praas_outcome praas_outcome_of(int rc, const char *code, const char *text);
@@ -127,10 +132,11 @@ void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
 /* From a job, no lock: the record is committed; spawn. */
 void praas_life_spawn(struct praas_life_process *p);
 /* A join was checked: p serves. Lock held. */
-void praas_life_serving(struct praas_life_process *p, uint64_t conn, const char *endpoints,
-			struct praas_life_waits *done);
+void praas_life_serving(struct praas_life_process *p, uint64_t conn,
+			const char *endpoints, struct praas_life_waits *done);
 /* The activation under way has failed; no instance is left. Lock held. */
-void praas_life_start_failed(struct praas_life_process *p, const struct praas_outcome *why,
+void praas_life_start_failed(struct praas_life_process *p,
+			     const struct praas_outcome *why,
 			     struct praas_life_waits *done);
 
 /* ---- lifecycle_link.c ---- */

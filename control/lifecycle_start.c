@@ -44,8 +44,9 @@ static void run_start(struct praas_job *job)
 {
 	struct praas_life_process *p =
 		(struct praas_life_process *)(void *)((char *)job -
-						      offsetof(struct praas_life_process,
-							       start_job));
+						      offsetof(
+							      struct praas_life_process,
+							      start_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
 	struct praas_life_waits done = { NULL };
@@ -66,7 +67,8 @@ static void run_start(struct praas_job *job)
 	if (rc == 0) {
 		p->record.version = record.version;
 	} else {
-		why = praas_outcome_of(rc, "store_failed", "the record cannot be written");
+		why = praas_outcome_of(rc, "store_failed",
+				       "the record cannot be written");
 		p->starting = false;
 		praas_life_start_failed(p, &why, &done);
 	}
@@ -82,7 +84,8 @@ static void run_start(struct praas_job *job)
 
 void praas_life_begin_activation(struct praas_life_process *p)
 {
-	uint32_t highest = p->record.epoch > p->epoch_seen ? p->record.epoch : p->epoch_seen;
+	uint32_t highest =
+		p->record.epoch > p->epoch_seen ? p->record.epoch : p->epoch_seen;
 
 	if (praas_life_resting(p->record.state))
 		p->rest_state = p->record.state;
@@ -116,10 +119,11 @@ static json_t *listen_of(const struct praas_life *life,
 {
 	bool six = strchr(life->data_host, ':') != NULL;
 
-	return json_pack("[o,o]",
-			 json_sprintf(six ? "tcp://[%s]:0" : "tcp://%s:0", life->data_host),
-			 json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
-				      (unsigned long long)record->number, record->epoch));
+	return json_pack(
+		"[o,o]",
+		json_sprintf(six ? "tcp://[%s]:0" : "tcp://%s:0", life->data_host),
+		json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
+			     (unsigned long long)record->number, record->epoch));
 }
 
 static const char *wait_text(uint8_t wait)
@@ -130,14 +134,16 @@ static const char *wait_text(uint8_t wait)
 }
 
 /* docs/control-link.md. NULL: no memory, or no crypto. */
-static json_t *config_of(struct praas_life *life, const struct praas_process_record *record,
+static json_t *config_of(struct praas_life *life,
+			 const struct praas_process_record *record,
 			 const struct praas_app_record *app, const uint8_t *token)
 {
 	char store[2 * PRAAS_LIFE_PATH_BYTES];
 	uint8_t key[PRAAS_KEY_BYTES];
 	json_t *config;
 
-	if (praas_ticket_controller_key(life->config.keys->root, record->controller, key))
+	if (praas_ticket_controller_key(life->config.keys->root, record->controller,
+					key))
 		return NULL;
 	praas_life_store_url(life, record, store);
 	config = json_pack(
@@ -148,18 +154,21 @@ static json_t *config_of(struct praas_life *life, const struct praas_process_rec
 		record->name, "pid", (json_int_t)record->number, "generation",
 		(json_int_t)record->generation, "epoch", (json_int_t)record->epoch,
 		"controller_key", hex_of(key, sizeof(key)), "join_token",
-		hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store, "code", app->code,
-		"listen", listen_of(life, record));
+		hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store, "code",
+		app->code, "listen", listen_of(life, record));
 	explicit_bzero(key, sizeof(key));
 	if (!config)
 		return NULL;
-	if (json_object_set_new(config, "link", json_sprintf("unix://%s", life->link_path)) ||
-	    json_object_set_new(config, "isolation",
-				json_string(app->isolation_inline ? "inline" : "worker")) ||
+	if (json_object_set_new(config, "link",
+				json_sprintf("unix://%s", life->link_path)) ||
+	    json_object_set_new(
+		    config, "isolation",
+		    json_string(app->isolation_inline ? "inline" : "worker")) ||
 	    json_object_set_new(config, "memory_bytes",
 				json_integer((json_int_t)app->memory_bytes)) ||
 	    json_object_set_new(config, "vcpu_milli", json_integer(app->vcpu_milli)) ||
-	    json_object_set_new(config, "concurrency", json_integer(app->concurrency)) ||
+	    json_object_set_new(config, "concurrency",
+				json_integer(app->concurrency)) ||
 	    json_object_set_new(config, "bytes_max",
 				json_integer((json_int_t)app->bytes_max)) ||
 	    json_object_set_new(config, "wait", json_string(wait_text(app->wait))) ||
@@ -210,7 +219,8 @@ static void started(struct praas_life_process *p, const struct praas_instance *i
 	else if (p->pending_conn && p->pending_peer == instance->os_pid)
 		praas_life_serving(p, p->pending_conn, p->pending_endpoints, done);
 	else if (p->pending_conn)
-		praas_link_close(life->link, p->pending_conn); /* somebody with its token */
+		praas_link_close(life->link,
+				 p->pending_conn); /* somebody with its token */
 	p->pending_conn = 0;
 	if (p->dirty)
 		praas_life_save(p);
@@ -249,18 +259,20 @@ void praas_life_spawn(struct praas_life_process *p)
 	praas_life_tell(&done);
 }
 
-void praas_life_serving(struct praas_life_process *p, uint64_t conn, const char *endpoints,
-			struct praas_life_waits *done)
+void praas_life_serving(struct praas_life_process *p, uint64_t conn,
+			const char *endpoints, struct praas_life_waits *done)
 {
 	struct praas_outcome ok = { 0 };
 	json_t *message = json_pack("{s:s}", "t", "ok");
 
 	praas_life_bind(p, conn);
 	if (message)
-		(void)praas_link_send(p->life->link, conn, message); /* else it is told by
+		(void)praas_link_send(p->life->link, conn,
+				      message); /* else it is told by
 								       * what it is asked */
 	json_decref(message);
-	(void)snprintf(p->record.endpoints, sizeof(p->record.endpoints), "%s", endpoints);
+	(void)snprintf(p->record.endpoints, sizeof(p->record.endpoints), "%s",
+		       endpoints);
 	p->record.os_pid = p->instance.os_pid;
 	p->record.os_start = p->instance.os_start;
 	p->joined = true;
@@ -280,7 +292,8 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn, const char 
 		praas_life_send_pending(p);
 }
 
-void praas_life_start_failed(struct praas_life_process *p, const struct praas_outcome *why,
+void praas_life_start_failed(struct praas_life_process *p,
+			     const struct praas_outcome *why,
 			     struct praas_life_waits *done)
 {
 	struct praas_outcome ok = { 0 };
@@ -302,8 +315,8 @@ void praas_life_start_failed(struct praas_life_process *p, const struct praas_ou
 	praas_life_finish(p, &p->serving, why, done);
 	praas_life_finish(p, &p->swapped, why, done);
 	praas_life_finish(p, &p->checkpointed, why, done);
-	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED :
-					 (enum praas_life_state)p->rest_state);
+	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED
+				       : (enum praas_life_state)p->rest_state);
 	praas_life_finish(p, &p->ended, &ok, done);
 	praas_life_save(p);
 }

@@ -5,27 +5,27 @@
 #ifndef PRAAS_CONTROL_LIMITS_H
 #define PRAAS_CONTROL_LIMITS_H
 
-#define PRAAS_LIMIT_APPS 10000u              /* applications in one store */
-#define PRAAS_LIMIT_PROCESSES 100000u        /* processes of one application */
-#define PRAAS_LIMIT_PAGE 1000u               /* entries of one listing */
-#define PRAAS_LIMIT_JSON_BYTES (64u * 1024)  /* a JSON body */
-#define PRAAS_LIMIT_JSON_DEPTH 8u            /* nesting of a JSON body */
-#define PRAAS_LIMIT_BODY_BYTES (64u << 20)   /* a raw payload through REST */
+#define PRAAS_LIMIT_APPS 10000u               /* applications in one store */
+#define PRAAS_LIMIT_PROCESSES 100000u         /* processes of one application */
+#define PRAAS_LIMIT_PAGE 1000u                /* entries of one listing */
+#define PRAAS_LIMIT_JSON_BYTES (64u * 1024)   /* a JSON body */
+#define PRAAS_LIMIT_JSON_DEPTH 8u             /* nesting of a JSON body */
+#define PRAAS_LIMIT_BODY_BYTES (64u << 20)    /* a raw payload through REST */
 #define PRAAS_LIMIT_BODIES_BYTES (512u << 20) /* all bodies held at once */
-#define PRAAS_LIMIT_PATH_BYTES 1024u         /* a request's path, decoded */
-#define PRAAS_LIMIT_CONNECTIONS 2048u        /* of HTTP */
-#define PRAAS_LIMIT_JOBS 256u                /* threads that may wait for something */
-#define PRAAS_LIMIT_QUEUE 4096u              /* requests that wait for such a thread */
-#define PRAAS_LIMIT_CALLS_PER_PROCESS 64u    /* REST invocations in one process at once */
-#define PRAAS_LIMIT_LINKS 16384u             /* controllers connected */
-#define PRAAS_LIMIT_LINE_BYTES (64u * 1024)  /* a line on the link */
-#define PRAAS_LIMIT_TICKET_TTL_S 86400u      /* lifetime that a ticket may be asked for */
-#define PRAAS_LIMIT_DEADLINE_MS 3600000u     /* Praas-Deadline-Ms */
-#define PRAAS_LIMIT_CODE_BYTES 1024u         /* path of an application's code */
-#define PRAAS_LIMIT_ENDPOINTS 8u             /* of one process */
-#define PRAAS_LIMIT_ENDPOINT_BYTES 256u      /* one of them */
-#define PRAAS_LIMIT_CONCURRENCY 32u          /* workers of a process */
-#define PRAAS_LIMIT_VCPU_MILLI 1024000u      /* of a process */
+#define PRAAS_LIMIT_PATH_BYTES 1024u          /* a request's path, decoded */
+#define PRAAS_LIMIT_CONNECTIONS 2048u         /* of HTTP */
+#define PRAAS_LIMIT_JOBS 256u                 /* threads that may wait for something */
+#define PRAAS_LIMIT_QUEUE 4096u               /* requests that wait for such a thread */
+#define PRAAS_LIMIT_CALLS_PER_PROCESS 64u /* REST invocations in one process at once */
+#define PRAAS_LIMIT_LINKS 16384u          /* controllers connected */
+#define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */
+#define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
+#define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
+#define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */
+#define PRAAS_LIMIT_ENDPOINTS 8u         /* of one process */
+#define PRAAS_LIMIT_ENDPOINT_BYTES 256u  /* one of them */
+#define PRAAS_LIMIT_CONCURRENCY 32u      /* workers of a process */
+#define PRAAS_LIMIT_VCPU_MILLI 1024000u  /* of a process */
 #define PRAAS_LIMIT_MEMORY_BYTES (16ull << 40)
 #define PRAAS_LIMIT_MEMORY_MIN_BYTES (16ull << 20)
 

@@ -36,8 +36,9 @@ struct conn {
 	UT_hash_handle hh;
 	int fd;
 	pid_t peer;
-	_Atomic bool closing; /* by us: nothing more is taken from it; closed() follows */
-	char *in;     /* PRAAS_LIMIT_LINE_BYTES, of the link thread */
+	_Atomic bool
+		closing; /* by us: nothing more is taken from it; closed() follows */
+	char *in;        /* PRAAS_LIMIT_LINE_BYTES, of the link thread */
 	size_t in_bytes;
 	char *out; /* unsent; under the lock */
 	size_t out_bytes;
@@ -127,14 +128,16 @@ static void accept_one(struct praas_link *l, int fd)
 	HASH_ADD(hh, l->conns, id, sizeof(c->id), c);
 	l->conns_count++;
 	(void)pthread_mutex_unlock(&l->lock);
-	if (poll_set(l, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP, tag_of(KIND_CONN, c->id)))
+	if (poll_set(l, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP,
+		     tag_of(KIND_CONN, c->id)))
 		drop(l, c);
 }
 
 static void on_accept(struct praas_link *l)
 {
 	for (int i = 0; i < EVENTS; i++) {
-		int fd = accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd =
+			accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
 			return; /* none, or no descriptors: they wait in the backlog */
@@ -189,10 +192,11 @@ static bool on_readable(struct praas_link *l, struct conn *c)
 			return false;
 		c->in_bytes = closing(c) ? 0 : c->in_bytes + (size_t)n;
 		if (!take_lines(l, c)) {
-			(void)fprintf(stderr,
-				      "praas-control: link: process %d sent what is not "
-				      "a line of JSON\n",
-				      (int)c->peer);
+			(void)fprintf(
+				stderr,
+				"praas-control: link: process %d sent what is not "
+				"a line of JSON\n",
+				(int)c->peer);
 			return false;
 		}
 	}
@@ -248,7 +252,8 @@ static void on_watch(struct praas_link *l, uint64_t tag)
 	(void)pthread_mutex_unlock(&l->lock);
 	if (!w)
 		return;
-	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd, NULL); /* the file lives on */
+	(void)epoll_ctl(l->epoll_fd, EPOLL_CTL_DEL, w->fd,
+			NULL); /* the file lives on */
 	(void)close(w->fd);
 	free(w);
 	l->events->ended(l->user, tag);
@@ -257,9 +262,11 @@ static void on_watch(struct praas_link *l, uint64_t tag)
 static void set_timer(struct praas_link *l, uint64_t at_ns)
 {
 	struct itimerspec t = { .it_value = { .tv_sec = (time_t)(at_ns / 1000000000u),
-					      .tv_nsec = (long)(at_ns % 1000000000u) } };
+					      .tv_nsec =
+						      (long)(at_ns % 1000000000u) } };
 
-	(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &t, NULL); /* zero disarms */
+	(void)timerfd_settime(l->timer_fd, TFD_TIMER_ABSTIME, &t,
+			      NULL); /* zero disarms */
 }
 
 static void on_own(struct praas_link *l, enum own which)
@@ -274,7 +281,8 @@ static void on_own(struct praas_link *l, enum own which)
 }
 
 /* All but the ends of controllers. Returns whether there was anything. */
-static bool dispatch_talk(struct praas_link *l, const struct epoll_event *events, int count)
+static bool dispatch_talk(struct praas_link *l, const struct epoll_event *events,
+			  int count)
 {
 	bool any = false;
 
@@ -292,7 +300,8 @@ static bool dispatch_talk(struct praas_link *l, const struct epoll_event *events
 }
 
 /* The ends, after all that was said before. */
-static void dispatch_ends(struct praas_link *l, const struct epoll_event *events, int count)
+static void dispatch_ends(struct praas_link *l, const struct epoll_event *events,
+			  int count)
 {
 	for (int i = 0; i < count; i++) {
 		if (events[i].data.u64 >> KIND_SHIFT != KIND_WATCH)
@@ -461,7 +470,8 @@ void praas_link_free(struct praas_link *link)
 }
 
 /* Keeps what the socket did not take. */
-static int keep_locked(struct praas_link *l, struct conn *c, const char *data, size_t bytes)
+static int keep_locked(struct praas_link *l, struct conn *c, const char *data,
+		       size_t bytes)
 {
 	char *more;
 
@@ -477,7 +487,8 @@ static int keep_locked(struct praas_link *l, struct conn *c, const char *data, s
 			tag_of(KIND_CONN, c->id));
 }
 
-static int send_locked(struct praas_link *l, struct conn *c, const char *data, size_t bytes)
+static int send_locked(struct praas_link *l, struct conn *c, const char *data,
+		       size_t bytes)
 {
 	ssize_t n = 0;
 

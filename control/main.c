@@ -20,14 +20,16 @@
 #include "internal/base.h"
 
 #define PATH_BYTES 4096 /* realpath() wants PATH_MAX */
-#define SOCKET_ROOM 28u       /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
+#define SOCKET_ROOM                                                                    \
+	28u /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
 #define ACTIVATE_NS (30 * 1000000000ull)
 #define REJOIN_NS (10 * 1000000000ull)
 #define STOP_S_DEFAULT 60u
 #define ERROR_TEXT 256
 
 struct options {
-	const char *data, *listen, *token_file, *controller, *worker, *store, *data_host;
+	const char *data, *listen, *token_file, *controller, *worker, *store,
+		*data_host;
 	const char *run;
 	uint64_t ready_fd, stop_s, prewarm;
 	bool insecure, no_cgroup;
@@ -44,8 +46,10 @@ struct parts {
 static const char usage[] =
 	"usage: praas-control --data DIR [options]\n"
 	"  --data DIR           where records, keys, logs and snapshots live\n"
-	"  --listen HOST:PORT   of REST (127.0.0.1:0: a free port); loopback only, unless\n"
-	"  --insecure-listen    is given: without TLS the token can be read on the way\n"
+	"  --listen HOST:PORT   of REST (127.0.0.1:0: a free port); loopback only, "
+	"unless\n"
+	"  --insecure-listen    is given: without TLS the token can be read on the "
+	"way\n"
 	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
 	"                       DIR/admin.token, made on first start)\n"
 	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
@@ -66,13 +70,30 @@ static int wrong(const char *what, const char *which)
 	return -EINVAL;
 }
 
-static int number_option(const char *name, const char *text, uint64_t max, uint64_t *ret_value)
+static int number_option(const char *name, const char *text, uint64_t max,
+			 uint64_t *ret_value)
 {
-	return praas_number_parse(text, max, ret_value) ? wrong("not a number", name) : 0;
+	return praas_number_parse(text, max, ret_value) ? wrong("not a number", name)
+							: 0;
 }
 
-enum { O_DATA = 1, O_LISTEN, O_TOKEN, O_CONTROLLER, O_WORKER, O_STORE, O_HOST, O_RUN, O_READY,
-       O_STOP, O_PREWARM, O_INSECURE, O_NO_CGROUP, O_FOREGROUND, O_HELP };
+enum {
+	O_DATA = 1,
+	O_LISTEN,
+	O_TOKEN,
+	O_CONTROLLER,
+	O_WORKER,
+	O_STORE,
+	O_HOST,
+	O_RUN,
+	O_READY,
+	O_STOP,
+	O_PREWARM,
+	O_INSECURE,
+	O_NO_CGROUP,
+	O_FOREGROUND,
+	O_HELP
+};
 
 static int parse_options(int argc, char **argv, struct options *o)
 {
@@ -94,10 +115,12 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "help", 0, NULL, O_HELP },
 		{ NULL, 0, NULL, 0 },
 	};
-	const char **texts[] = { [O_DATA] = &o->data,       [O_LISTEN] = &o->listen,
-				 [O_TOKEN] = &o->token_file, [O_CONTROLLER] = &o->controller,
-				 [O_WORKER] = &o->worker,   [O_STORE] = &o->store,
-				 [O_HOST] = &o->data_host,  [O_RUN] = &o->run };
+	const char **texts[] = {
+		[O_DATA] = &o->data,        [O_LISTEN] = &o->listen,
+		[O_TOKEN] = &o->token_file, [O_CONTROLLER] = &o->controller,
+		[O_WORKER] = &o->worker,    [O_STORE] = &o->store,
+		[O_HOST] = &o->data_host,   [O_RUN] = &o->run
+	};
 	int which, rc = 0;
 
 	while (rc == 0 && (which = getopt_long(argc, argv, "", longs, NULL)) != -1) {
@@ -133,8 +156,9 @@ static int complain(const char *what, const char *which, int rc)
 
 static int make_folder(const char *path)
 {
-	return mkdir(path, 0700) && errno != EEXIST ? complain("cannot make", path, -errno) :
-						      0;
+	return mkdir(path, 0700) && errno != EEXIST
+		       ? complain("cannot make", path, -errno)
+		       : 0;
 }
 
 static int sub_folder(const char *folder, const char *name, char ret_path[PATH_BYTES])
@@ -167,8 +191,8 @@ static int open_folders(struct parts *s, const struct options *o)
 		rc = sub_folder(s->data, "run", s->run);
 	}
 	if (rc == 0 && strlen(s->run) + SOCKET_ROOM > 107)
-		rc = complain("too long for sockets (choose a short --run DIR):", s->run,
-			      -ENAMETOOLONG);
+		rc = complain("too long for sockets (choose a short --run DIR):",
+			      s->run, -ENAMETOOLONG);
 	return rc;
 }
 
@@ -195,9 +219,9 @@ static int find_controller(struct parts *s, const struct options *o)
 	char *slash;
 
 	if (o->controller)
-		return realpath(o->controller, s->controller) ?
-			       0 :
-			       complain("controller", o->controller, -errno);
+		return realpath(o->controller, s->controller)
+			       ? 0
+			       : complain("controller", o->controller, -errno);
 	if (readlink("/proc/self/exe", self, sizeof(self) - 1) < 0)
 		return complain("cannot read", "/proc/self/exe", -errno);
 	slash = strrchr(self, '/');
@@ -208,8 +232,9 @@ static int find_controller(struct parts *s, const struct options *o)
 		if (access(path, X_OK) == 0 && realpath(path, s->controller))
 			return 0;
 	}
-	return complain("praas-controller is not next to this program (--controller PATH);",
-			self, -ENOENT);
+	return complain(
+		"praas-controller is not next to this program (--controller PATH);",
+		self, -ENOENT);
 }
 
 static int find_programs(struct parts *s, const struct options *o)
@@ -311,7 +336,8 @@ static int open_parts(struct parts *s, const struct options *o)
 	if (rc == 0)
 		rc = open_records(s, o);
 	if (rc == 0)
-		rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
+		rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE,
+				    &s->service.jobs);
 	if (rc == 0)
 		rc = open_backend(s, o);
 	if (rc == 0)
@@ -330,7 +356,8 @@ static void close_parts(struct parts *s, const struct options *o)
 	if (s->rest)
 		praas_rest_quiesce(s->rest);
 	if (s->service.life)
-		praas_life_stop(s->service.life, praas_now_ns() + o->stop_s * 1000000000u);
+		praas_life_stop(s->service.life,
+				praas_now_ns() + o->stop_s * 1000000000u);
 	praas_rest_free(s->rest);
 	praas_jobs_free(s->service.jobs);
 	praas_data_free(s->service.data);

@@ -10,8 +10,8 @@
 
 static bool name_char(char c)
 {
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       c == '.' || c == '_' || c == '-';
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	       (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
 bool praas_name_valid(const char *name)
@@ -83,7 +83,8 @@ int praas_number_parse(const char *text, uint64_t max, uint64_t *ret_value)
 	return 0;
 }
 
-int praas_percent_decode(const char *text, size_t bytes, char *ret_text, size_t bytes_max)
+int praas_percent_decode(const char *text, size_t bytes, char *ret_text,
+			 size_t bytes_max)
 {
 	size_t out = 0;
 

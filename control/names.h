@@ -22,7 +22,8 @@ int praas_number_parse(const char *text, uint64_t max, uint64_t *ret_value);
 
 /* Percent-decoding of bytes of text into ret_text (bytes_max with the zero). 0; -EINVAL a broken
  * escape or an encoded zero or control character; -EMSGSIZE. */
-int praas_percent_decode(const char *text, size_t bytes, char *ret_text, size_t bytes_max);
+int praas_percent_decode(const char *text, size_t bytes, char *ret_text,
+			 size_t bytes_max);
 
 /* Equal, in a time that does not depend on where they differ. */
 bool praas_equal_constant(const void *a, const void *b, size_t bytes);

@@ -19,7 +19,8 @@ static int rank(const struct praas_place_candidate *c)
 }
 
 /* With room: the fuller one (the others can be swapped out); without: the shorter queue. */
-static bool better(const struct praas_place_candidate *a, const struct praas_place_candidate *b)
+static bool better(const struct praas_place_candidate *a,
+		   const struct praas_place_candidate *b)
 {
 	int ra = rank(a), rb = rank(b);
 
@@ -30,9 +31,9 @@ static bool better(const struct praas_place_candidate *a, const struct praas_pla
 	return a->number < b->number;
 }
 
-enum praas_place_choice praas_place_invoke(const struct praas_place_candidate *candidates,
-					   uint32_t count, uint32_t processes_max,
-					   uint32_t queue_max, uint64_t *ret_number)
+enum praas_place_choice praas_place_invoke(
+	const struct praas_place_candidate *candidates, uint32_t count,
+	uint32_t processes_max, uint32_t queue_max, uint64_t *ret_number)
 {
 	const struct praas_place_candidate *best = NULL;
 	uint32_t usable = 0;

@@ -17,14 +17,14 @@ struct praas_place_candidate {
 enum praas_place_choice {
 	PRAAS_PLACE_USE,    /* ret_number */
 	PRAAS_PLACE_CREATE, /* all that serve are busy: one more */
-	PRAAS_PLACE_FULL    /* all are busy far beyond their queues, and no more may be made */
+	PRAAS_PLACE_FULL /* all are busy far beyond their queues, and no more may be made */
 };
 
 /* Consolidates: the fullest process that still has a free worker; then one that is starting; then a
  * new one while there are fewer than processes_max; then the one with the shortest queue. A
  * swapped process is never chosen: its owner names it. */
-enum praas_place_choice praas_place_invoke(const struct praas_place_candidate *candidates,
-					   uint32_t count, uint32_t processes_max,
-					   uint32_t queue_max, uint64_t *ret_number);
+enum praas_place_choice praas_place_invoke(
+	const struct praas_place_candidate *candidates, uint32_t count,
+	uint32_t processes_max, uint32_t queue_max, uint64_t *ret_number);
 
 #endif

@@ -10,9 +10,12 @@
 const char *praas_life_state_text(enum praas_life_state state)
 {
 	static const char *const texts[] = {
-		[PRAAS_LIFE_SWAPPED] = "SWAPPED",   [PRAAS_LIFE_ACTIVATING] = "ACTIVATING",
-		[PRAAS_LIFE_ACTIVE] = "ACTIVE",     [PRAAS_LIFE_DRAINING] = "DRAINING",
-		[PRAAS_LIFE_LOST] = "LOST",         [PRAAS_LIFE_KILLED] = "KILLED",
+		[PRAAS_LIFE_SWAPPED] = "SWAPPED",
+		[PRAAS_LIFE_ACTIVATING] = "ACTIVATING",
+		[PRAAS_LIFE_ACTIVE] = "ACTIVE",
+		[PRAAS_LIFE_DRAINING] = "DRAINING",
+		[PRAAS_LIFE_LOST] = "LOST",
+		[PRAAS_LIFE_KILLED] = "KILLED",
 		[PRAAS_LIFE_DELETING] = "DELETING",
 	};
 
@@ -21,7 +24,8 @@ const char *praas_life_state_text(enum praas_life_state state)
 	return texts[state];
 }
 
-int praas_records_open(const char *url, struct praas_records **ret_records, char *ret_text)
+int praas_records_open(const char *url, struct praas_records **ret_records,
+		       char *ret_text)
 {
 	static const char sqlite[] = "sqlite://";
 
@@ -31,6 +35,7 @@ int praas_records_open(const char *url, struct praas_records **ret_records, char
 		return praas_records_sqlite_open(url + sizeof(sqlite) - 1, ret_records,
 						 ret_text);
 	(void)snprintf(ret_text, ERROR_TEXT,
-		       "no store of this kind: %.150s (sqlite:///FILE or memory:)", url);
+		       "no store of this kind: %.150s (sqlite:///FILE or memory:)",
+		       url);
 	return -EINVAL;
 }

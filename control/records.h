@@ -22,13 +22,13 @@
 #define PRAAS_ENDPOINTS_BYTES 1024u
 
 struct praas_app_record {
-	uint64_t version; /* 0: not stored yet; set by the store */
+	uint64_t version;    /* 0: not stored yet; set by the store */
 	uint64_t created_ns; /* CLOCK_REALTIME */
 	uint64_t memory_bytes, bytes_max;
 	uint32_t vcpu_milli, concurrency;
-	bool isolation_inline;   /* else worker */
+	bool isolation_inline; /* else worker */
 	bool allow_weak_sandbox;
-	uint8_t wait;            /* 0 adaptive, 1 spin, 2 block */
+	uint8_t wait; /* 0 adaptive, 1 spin, 2 block */
 	uint8_t id[PRAAS_RECORD_ID_BYTES];
 	char name[PRAAS_NAME_MAX + 1];
 	char code[PRAAS_LIMIT_CODE_BYTES];
@@ -40,15 +40,16 @@ enum praas_life_state {
 	PRAAS_LIFE_ACTIVATING = 2, /* a controller was started and has not joined */
 	PRAAS_LIFE_ACTIVE = 3,     /* serves */
 	PRAAS_LIFE_DRAINING = 4,   /* asked to swap out */
-	PRAAS_LIFE_LOST = 5,       /* as SWAPPED; the last epoch ended without a snapshot */
-	PRAAS_LIFE_KILLED = 6,     /* as SWAPPED; ended on request without a snapshot */
-	PRAAS_LIFE_DELETING = 7    /* being erased; final */
+	PRAAS_LIFE_LOST = 5,   /* as SWAPPED; the last epoch ended without a snapshot */
+	PRAAS_LIFE_KILLED = 6, /* as SWAPPED; ended on request without a snapshot */
+	PRAAS_LIFE_DELETING = 7 /* being erased; final */
 };
 const char *praas_life_state_text(enum praas_life_state state);
 
 struct praas_process_record {
 	uint64_t version; /* 0: not stored yet; set by the store */
-	uint64_t number;  /* praas_pid_t; given by the store on creation, never given again */
+	uint64_t
+		number; /* praas_pid_t; given by the store on creation, never given again */
 	uint64_t created_ns, changed_ns;
 	uint64_t os_start; /* start time of os_pid, in ticks: tells a reused id apart */
 	int64_t slot;      /* of the last commit that we were told of; -1 none */
@@ -77,15 +78,18 @@ struct praas_records_ops {
 	int (*app_list)(struct praas_records *r, const char *after, uint32_t max,
 			struct praas_app_record *ret_apps, uint32_t *ret_count);
 	/* -ENOENT, -ENOTEMPTY while it has processes. */
-	int (*app_delete)(struct praas_records *r, const uint8_t id[PRAAS_RECORD_ID_BYTES]);
+	int (*app_delete)(struct praas_records *r,
+			  const uint8_t id[PRAAS_RECORD_ID_BYTES]);
 	/* As app_put; sets number on creation. -ENOENT no such application. */
-	int (*process_put)(struct praas_records *r, struct praas_process_record *process);
+	int (*process_put)(struct praas_records *r,
+			   struct praas_process_record *process);
 	/* name NULL: the process with *ret_process's number. -ENOENT. */
-	int (*process_get)(struct praas_records *r, const uint8_t *app, const char *name,
-			   struct praas_process_record *ret_process);
+	int (*process_get)(struct praas_records *r, const uint8_t *app,
+			   const char *name, struct praas_process_record *ret_process);
 	/* app NULL: of all applications, by number after the number written in `after`. */
-	int (*process_list)(struct praas_records *r, const uint8_t *app, const char *after,
-			    uint32_t max, struct praas_process_record *ret_processes,
+	int (*process_list)(struct praas_records *r, const uint8_t *app,
+			    const char *after, uint32_t max,
+			    struct praas_process_record *ret_processes,
 			    uint32_t *ret_count);
 	int (*process_delete)(struct praas_records *r, uint64_t number); /* -ENOENT */
 	void (*close)(struct praas_records *r);
@@ -97,7 +101,8 @@ struct praas_records {
 
 /* "sqlite:///file" or "memory:". 0; -EINVAL no such kind of store; -EIO; -EPROTO the file has
  * another schema version. ret_text (256 bytes) tells why. */
-int praas_records_open(const char *url, struct praas_records **ret_records, char *ret_text);
+int praas_records_open(const char *url, struct praas_records **ret_records,
+		       char *ret_text);
 int praas_records_sqlite_open(const char *file, struct praas_records **ret_records,
 			      char *ret_text);
 int praas_records_memory_open(struct praas_records **ret_records);

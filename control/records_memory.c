@@ -66,7 +66,8 @@ static struct praas_app_record *app_by_id(const struct memory *m, const uint8_t 
 	return NULL;
 }
 
-static struct praas_process_record *process_by_name(const struct memory *m, const uint8_t *app,
+static struct praas_process_record *process_by_name(const struct memory *m,
+						    const uint8_t *app,
 						    const char *name)
 {
 	for (uint32_t i = 0; i < m->processes_count; i++)
@@ -76,7 +77,8 @@ static struct praas_process_record *process_by_name(const struct memory *m, cons
 	return NULL;
 }
 
-static struct praas_process_record *process_by_number(const struct memory *m, uint64_t number)
+static struct praas_process_record *process_by_number(const struct memory *m,
+						      uint64_t number)
 {
 	for (uint32_t i = 0; i < m->processes_count; i++)
 		if (m->processes[i].number == number)
@@ -123,7 +125,8 @@ static int app_put(struct praas_records *r, struct praas_app_record *app)
 	return rc;
 }
 
-static int app_get(struct praas_records *r, const char *name, struct praas_app_record *ret_app)
+static int app_get(struct praas_records *r, const char *name,
+		   struct praas_app_record *ret_app)
 {
 	struct memory *m = of(r);
 	uint32_t at;
@@ -189,7 +192,8 @@ static int process_create(struct memory *m, struct praas_process_record *p)
 		of_app += same_id(m->processes[i].app, p->app);
 	if (of_app >= PRAAS_LIMIT_PROCESSES)
 		return -ENOSPC;
-	if (grow((void **)&m->processes, m->processes_count, &m->processes_room, sizeof(*p)))
+	if (grow((void **)&m->processes, m->processes_count, &m->processes_room,
+		 sizeof(*p)))
 		return -EIO;
 	p->number = ++m->number_last;
 	p->version = 1;
@@ -226,7 +230,8 @@ static int process_get(struct praas_records *r, const uint8_t *app, const char *
 	const struct praas_process_record *p;
 
 	(void)pthread_mutex_lock(&m->lock);
-	p = name ? process_by_name(m, app, name) : process_by_number(m, ret_process->number);
+	p = name ? process_by_name(m, app, name)
+		 : process_by_number(m, ret_process->number);
 	if (p)
 		*ret_process = *p;
 	(void)pthread_mutex_unlock(&m->lock);
@@ -242,8 +247,9 @@ static int by_name(const void *a, const void *b)
 }
 
 /* The processes of one application in the order of their names. */
-static uint32_t list_of_app(const struct memory *m, const uint8_t *app, const char *after,
-			    uint32_t max, struct praas_process_record *ret_processes)
+static uint32_t list_of_app(const struct memory *m, const uint8_t *app,
+			    const char *after, uint32_t max,
+			    struct praas_process_record *ret_processes)
 {
 	const struct praas_process_record **found;
 	uint32_t n = 0;

@@ -26,7 +26,8 @@
 	"version, created_ns, memory_bytes, bytes_max, vcpu_milli, concurrency, "      \
 	"isolation_inline, allow_weak_sandbox, wait, id, name, code"
 #define PROCESS_COLUMNS                                                                \
-	"version, number, created_ns, changed_ns, os_start, slot, os_pid, generation, " \
+	"version, number, created_ns, changed_ns, os_start, slot, os_pid, "            \
+	"generation, "                                                                 \
 	"epoch, lost_epoch, state, app, controller, join_hash, name, endpoints"
 
 static const char schema[] =
@@ -38,7 +39,8 @@ static const char schema[] =
 	" code TEXT NOT NULL) WITHOUT ROWID;"
 	"CREATE TABLE processes (version INTEGER NOT NULL,"
 	" number INTEGER PRIMARY KEY AUTOINCREMENT, created_ns INTEGER NOT NULL,"
-	" changed_ns INTEGER NOT NULL, os_start INTEGER NOT NULL, slot INTEGER NOT NULL,"
+	" changed_ns INTEGER NOT NULL, os_start INTEGER NOT NULL, slot INTEGER NOT "
+	"NULL,"
 	" os_pid INTEGER NOT NULL, generation INTEGER NOT NULL, epoch INTEGER NOT NULL,"
 	" lost_epoch INTEGER NOT NULL, state INTEGER NOT NULL,"
 	" app BLOB NOT NULL REFERENCES apps(id), controller BLOB NOT NULL,"
@@ -68,27 +70,32 @@ enum statement {
 static const char *const texts[STATEMENTS] = {
 	[APP_INSERT] = "INSERT INTO apps (" APP_COLUMNS
 		       ") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12)",
-	[APP_UPDATE] = "UPDATE apps SET version=?1, created_ns=?2, memory_bytes=?3,"
-		       " bytes_max=?4, vcpu_milli=?5, concurrency=?6, isolation_inline=?7,"
-		       " allow_weak_sandbox=?8, wait=?9, name=?11, code=?12"
-		       " WHERE id=?10 AND version=?1-1",
+	[APP_UPDATE] =
+		"UPDATE apps SET version=?1, created_ns=?2, memory_bytes=?3,"
+		" bytes_max=?4, vcpu_milli=?5, concurrency=?6, isolation_inline=?7,"
+		" allow_weak_sandbox=?8, wait=?9, name=?11, code=?12"
+		" WHERE id=?10 AND version=?1-1",
 	[APP_DELETE] = "DELETE FROM apps WHERE id=?1",
-	[PROCESS_INSERT] = "INSERT INTO processes (" PROCESS_COLUMNS
-			   ") VALUES (?1,NULLIF(?2,0),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
-			   "?14,?15,?16)",
-	[PROCESS_UPDATE] = "UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
-			   " os_start=?5, slot=?6, os_pid=?7, generation=?8, epoch=?9,"
-			   " lost_epoch=?10, state=?11, app=?12, controller=?13,"
-			   " join_hash=?14, name=?15, endpoints=?16"
-			   " WHERE number=?2 AND version=?1-1",
+	[PROCESS_INSERT] =
+		"INSERT INTO processes (" PROCESS_COLUMNS
+		") VALUES (?1,NULLIF(?2,0),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
+		"?14,?15,?16)",
+	[PROCESS_UPDATE] =
+		"UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
+		" os_start=?5, slot=?6, os_pid=?7, generation=?8, epoch=?9,"
+		" lost_epoch=?10, state=?11, app=?12, controller=?13,"
+		" join_hash=?14, name=?15, endpoints=?16"
+		" WHERE number=?2 AND version=?1-1",
 	[PROCESS_DELETE] = "DELETE FROM processes WHERE number=?1",
 	[APP_COUNT] = "SELECT count(*) FROM apps",
 	[APP_GET] = "SELECT " APP_COLUMNS " FROM apps WHERE name=?1",
 	[APP_LIST] = "SELECT " APP_COLUMNS
 		     " FROM apps WHERE ?1 IS NULL OR name>?1 ORDER BY name LIMIT ?2",
 	[PROCESS_COUNT] = "SELECT count(*) FROM processes WHERE app=?1",
-	[PROCESS_GET] = "SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?1 AND name=?2",
-	[PROCESS_BY_NUMBER] = "SELECT " PROCESS_COLUMNS " FROM processes WHERE number=?1",
+	[PROCESS_GET] =
+		"SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?1 AND name=?2",
+	[PROCESS_BY_NUMBER] =
+		"SELECT " PROCESS_COLUMNS " FROM processes WHERE number=?1",
 	[PROCESS_LIST] = "SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?3 AND"
 			 " (?1 IS NULL OR name>?1) ORDER BY name LIMIT ?2",
 	[PROCESS_LIST_ALL] = "SELECT " PROCESS_COLUMNS
@@ -109,21 +116,25 @@ static struct sqlite *of(struct praas_records *r)
 
 static int failed(sqlite3 *db, const char *what)
 {
-	(void)fprintf(stderr, "praas-control: records: %s: %s\n", what, sqlite3_errmsg(db));
+	(void)fprintf(stderr, "praas-control: records: %s: %s\n", what,
+		      sqlite3_errmsg(db));
 	return -EIO;
 }
 
 static sqlite3_stmt *begin(struct sqlite *s, enum statement which)
 {
-	(void)pthread_mutex_lock(which < FIRST_READING ? &s->write_lock : &s->read_lock);
+	(void)pthread_mutex_lock(which < FIRST_READING ? &s->write_lock
+						       : &s->read_lock);
 	return s->statements[which];
 }
 
 static void end(struct sqlite *s, enum statement which)
 {
-	(void)sqlite3_reset(s->statements[which]); /* its error was reported by the step */
+	(void)sqlite3_reset(
+		s->statements[which]); /* its error was reported by the step */
 	(void)sqlite3_clear_bindings(s->statements[which]);
-	(void)pthread_mutex_unlock(which < FIRST_READING ? &s->write_lock : &s->read_lock);
+	(void)pthread_mutex_unlock(which < FIRST_READING ? &s->write_lock
+							 : &s->read_lock);
 }
 
 static void bind_text(sqlite3_stmt *st, int at, const char *text)
@@ -205,8 +216,10 @@ static void bind_process(sqlite3_stmt *st, const struct praas_process_record *p)
 	bind_number(st, 10, p->lost_epoch);
 	bind_number(st, 11, p->state);
 	(void)sqlite3_bind_blob(st, 12, p->app, sizeof(p->app), SQLITE_STATIC);
-	(void)sqlite3_bind_blob(st, 13, p->controller, sizeof(p->controller), SQLITE_STATIC);
-	(void)sqlite3_bind_blob(st, 14, p->join_hash, sizeof(p->join_hash), SQLITE_STATIC);
+	(void)sqlite3_bind_blob(st, 13, p->controller, sizeof(p->controller),
+				SQLITE_STATIC);
+	(void)sqlite3_bind_blob(st, 14, p->join_hash, sizeof(p->join_hash),
+				SQLITE_STATIC);
 	bind_text(st, 15, p->name);
 	bind_text(st, 16, p->endpoints);
 }
@@ -240,7 +253,8 @@ static int count_rows(struct sqlite *s, enum statement which, const uint8_t *app
 	int rc = 0;
 
 	if (app)
-		(void)sqlite3_bind_blob(st, 1, app, PRAAS_RECORD_ID_BYTES, SQLITE_STATIC);
+		(void)sqlite3_bind_blob(st, 1, app, PRAAS_RECORD_ID_BYTES,
+					SQLITE_STATIC);
 	if (sqlite3_step(st) == SQLITE_ROW)
 		*ret_count = number_at(st, 0);
 	else
@@ -294,7 +308,8 @@ static int app_put(struct praas_records *r, struct praas_app_record *app)
 	return rc;
 }
 
-static int app_get(struct praas_records *r, const char *name, struct praas_app_record *ret_app)
+static int app_get(struct praas_records *r, const char *name,
+		   struct praas_app_record *ret_app)
 {
 	struct sqlite *s = of(r);
 	sqlite3_stmt *st = begin(s, APP_GET);
@@ -383,7 +398,8 @@ static int process_get(struct praas_records *r, const uint8_t *app, const char *
 	int rc = 0;
 
 	if (name) {
-		(void)sqlite3_bind_blob(st, 1, app, PRAAS_RECORD_ID_BYTES, SQLITE_STATIC);
+		(void)sqlite3_bind_blob(st, 1, app, PRAAS_RECORD_ID_BYTES,
+					SQLITE_STATIC);
 		bind_text(st, 2, name);
 	} else {
 		bind_number(st, 1, ret_process->number);
@@ -418,7 +434,8 @@ static int process_list(struct praas_records *r, const uint8_t *app, const char 
 	st = begin(s, which);
 	if (app) {
 		bind_text(st, 1, after);
-		(void)sqlite3_bind_blob(st, 3, app, PRAAS_RECORD_ID_BYTES, SQLITE_STATIC);
+		(void)sqlite3_bind_blob(st, 3, app, PRAAS_RECORD_ID_BYTES,
+					SQLITE_STATIC);
 	} else {
 		bind_number(st, 1, number);
 	}
@@ -484,14 +501,16 @@ static int prepare_schema(sqlite3 *db, char *ret_text)
 	int version = user_version(db);
 
 	if (version == 0) {
-		if (exec(db, "BEGIN IMMEDIATE") || exec(db, schema) || exec(db, "COMMIT"))
+		if (exec(db, "BEGIN IMMEDIATE") || exec(db, schema) ||
+		    exec(db, "COMMIT"))
 			return -EIO;
 		return 0;
 	}
 	if (version != SCHEMA_VERSION && version > 0) {
-		(void)snprintf(ret_text, ERROR_TEXT,
-			       "the records have schema version %d, this program knows %d",
-			       version, SCHEMA_VERSION);
+		(void)snprintf(
+			ret_text, ERROR_TEXT,
+			"the records have schema version %d, this program knows %d",
+			version, SCHEMA_VERSION);
 		return -EPROTO;
 	}
 	return version < 0 ? -EIO : 0;
@@ -516,9 +535,9 @@ static int open_both(struct sqlite *s, const char *file, char *ret_text)
 		return -EIO;
 	(void)sqlite3_busy_timeout(s->reader, BUSY_MS);
 	for (int i = 0; i < STATEMENTS; i++)
-		if (sqlite3_prepare_v3(i < FIRST_READING ? s->writer : s->reader, texts[i],
-				       -1, SQLITE_PREPARE_PERSISTENT, &s->statements[i],
-				       NULL))
+		if (sqlite3_prepare_v3(i < FIRST_READING ? s->writer : s->reader,
+				       texts[i], -1, SQLITE_PREPARE_PERSISTENT,
+				       &s->statements[i], NULL))
 			return -EIO;
 	return 0;
 }
@@ -549,8 +568,9 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 	rc = open_both(s, file, ret_text);
 	if (rc) {
 		if (!ret_text[0])
-			(void)snprintf(ret_text, ERROR_TEXT, "%.120s: %.100s", file,
-				       sqlite3_errmsg(s->reader ? s->reader : s->writer));
+			(void)snprintf(
+				ret_text, ERROR_TEXT, "%.120s: %.100s", file,
+				sqlite3_errmsg(s->reader ? s->reader : s->writer));
 		close_sqlite(&s->base);
 		return rc;
 	}

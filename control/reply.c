@@ -100,8 +100,8 @@ void praas_reply_error(struct praas_request *rq, int status, const char *code,
 	(void)vsnprintf(message, sizeof(message), format, args);
 	va_end(args);
 	praas_reply_json(rq, status,
-			 json_pack("{s:{s:s,s:o,s:s}}", "error", "code", code, "message",
-				   safe_text(message), "hint", hint));
+			 json_pack("{s:{s:s,s:o,s:s}}", "error", "code", code,
+				   "message", safe_text(message), "hint", hint));
 }
 
 struct error_row {
@@ -114,14 +114,17 @@ static const struct error_row outcome_rows[] = {
 	{ "not_found", 404, "GET the list to see what there is" },
 	{ "shutting_down", 503, "try again when the service is back" },
 	{ "busy", 409, "try again" },
-	{ "store_failed", 500, "see the log of the control service; is its disk full?" },
+	{ "store_failed", 500,
+	  "see the log of the control service; is its disk full?" },
 	{ "limit_processes", 409, "delete processes that are not needed" },
-	{ "start_failed", 502, "see the controller's log in the data folder; check the "
-			       "application's code and praas.json" },
+	{ "start_failed", 502,
+	  "see the controller's log in the data folder; check the "
+	  "application's code and praas.json" },
 	{ "timeout", 504, "try again; the operation may still end" },
 	{ "deadline", 504, "allow more time with Praas-Deadline-Ms" },
 	{ "not_active", 409, "wake it first: POST …/swap-in" },
-	{ "lost", 409, "what followed the last snapshot is lost; the next call wakes it" },
+	{ "lost", 409,
+	  "what followed the last snapshot is lost; the next call wakes it" },
 	{ "killed", 409, "the next call wakes it with its last snapshot" },
 	{ "overloaded", 503, "try again later, or add processes" },
 	{ "swap_failed", 500, "the process goes on serving; is the store full?" },
@@ -138,8 +141,8 @@ void praas_reply_outcome(struct praas_request *rq, const struct praas_outcome *o
 		row++;
 	if (row->status == 503)
 		praas_reply_header(rq, "Retry-After", "1");
-	praas_reply_error(rq, row->status, copy.code[0] ? copy.code : "internal", row->hint,
-			  "%s", copy.text);
+	praas_reply_error(rq, row->status, copy.code[0] ? copy.code : "internal",
+			  row->hint, "%s", copy.text);
 }
 
 struct errno_row {
@@ -152,14 +155,18 @@ static const struct errno_row errno_rows[] = {
 	{ -EACCES, 403, "denied", "the credential does not allow it" },
 	{ -EINVAL, 400, "invalid", "see docs/rest.md" },
 	{ -EMSGSIZE, 413, "too_large", "the process's bytes_max is the limit" },
-	{ -ENOSPC, 507, "no_memory", "delete state, or give the application more memory" },
-	{ -ENOMEM, 507, "no_memory", "delete state, or give the application more memory" },
+	{ -ENOSPC, 507, "no_memory",
+	  "delete state, or give the application more memory" },
+	{ -ENOMEM, 507, "no_memory",
+	  "delete state, or give the application more memory" },
 	{ -ENOBUFS, 503, "overloaded", "try again later" },
 	{ -EAGAIN, 503, "overloaded", "try again later" },
 	{ -ETIMEDOUT, 504, "deadline", "allow more time" },
-	{ -ENOTCONN, 502, "unreachable", "try again: the process may have been swapped out" },
-	{ -ECONNREFUSED, 502, "unreachable", "try again: the process may have been swapped "
-					     "out" },
+	{ -ENOTCONN, 502, "unreachable",
+	  "try again: the process may have been swapped out" },
+	{ -ECONNREFUSED, 502, "unreachable",
+	  "try again: the process may have been swapped "
+	  "out" },
 	{ -ESTALE, 503, "moved", "try again" },
 	{ -ESHUTDOWN, 503, "draining", "try again" },
 	{ 0, 500, "internal", "see the log of the control service" },
@@ -187,8 +194,8 @@ int praas_request_number(const char *text, uint64_t max, uint64_t otherwise,
 	return praas_number_parse(text, max, ret_number) ? -EINVAL : 0;
 }
 
-int praas_request_query_text(const struct praas_request *rq, const char *name, char *ret_text,
-			     size_t bytes_max)
+int praas_request_query_text(const struct praas_request *rq, const char *name,
+			     char *ret_text, size_t bytes_max)
 {
 	const char *text = praas_request_query(rq, name);
 
@@ -236,6 +243,7 @@ struct praas_life_wait *praas_request_await(struct praas_request *rq,
 					    uint64_t deadline_ns)
 {
 	rq->step = step;
-	rq->wait = (struct praas_life_wait){ .done = on_waited, .deadline_ns = deadline_ns };
+	rq->wait = (struct praas_life_wait){ .done = on_waited,
+					     .deadline_ns = deadline_ns };
 	return &rq->wait;
 }

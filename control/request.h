@@ -21,13 +21,13 @@ struct MHD_Connection;
 
 /* What came of a call over the data plane. */
 struct praas_call_result {
-	int rc;       /* errno of the call itself */
-	int status;   /* of an invocation */
-	void *data;   /* malloc'd; result or value */
+	int rc;     /* errno of the call itself */
+	int status; /* of an invocation */
+	void *data; /* malloc'd; result or value */
 	size_t bytes;
-	json_t *json; /* of a listing */
-	uint64_t version; /* of a state object */
-	praas_pid_t source; /* of a message */
+	json_t *json;                    /* of a listing */
+	uint64_t version;                /* of a state object */
+	praas_pid_t source;              /* of a message */
 	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
 };
 
@@ -72,8 +72,8 @@ struct praas_request {
 const char *praas_request_header(const struct praas_request *rq, const char *name);
 const char *praas_request_query(const struct praas_request *rq, const char *name);
 /* Decoded into ret_text. 0; -ENOENT absent; -EINVAL; -EMSGSIZE. */
-int praas_request_query_text(const struct praas_request *rq, const char *name, char *ret_text,
-			     size_t bytes_max);
+int praas_request_query_text(const struct praas_request *rq, const char *name,
+			     char *ret_text, size_t bytes_max);
 /* A number from the query or a header (text may be NULL: otherwise is taken). 0; -EINVAL. */
 int praas_request_number(const char *text, uint64_t max, uint64_t otherwise,
 			 uint64_t *ret_number);

@@ -25,10 +25,10 @@
 #include "control/request.h"
 #include "internal/base.h"
 
-#define TIMEOUT_S 60u              /* of an idle or stalled connection */
-#define MEMORY_BYTES (32u * 1024)  /* of a connection: request line and headers */
+#define TIMEOUT_S 60u             /* of an idle or stalled connection */
+#define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
 #define THREADS_MAX 4u
-#define DRAIN_TRIES 600            /* of 10 ms, for the last answers to be queued */
+#define DRAIN_TRIES 600 /* of 10 ms, for the last answers to be queued */
 
 struct praas_rest {
 	struct praas_service *service;
@@ -51,7 +51,8 @@ void praas_request_finish(struct praas_request *rq)
 {
 	atomic_fetch_add_explicit(&rq->service->requests, 1, memory_order_relaxed);
 	if (rq->status >= 500)
-		atomic_fetch_add_explicit(&rq->service->failures, 1, memory_order_relaxed);
+		atomic_fetch_add_explicit(&rq->service->failures, 1,
+					  memory_order_relaxed);
 	json_decref(rq->json);
 	rq->json = NULL;
 	rq->answered = true;
@@ -75,8 +76,8 @@ static bool authorised(const struct praas_request *rq)
 	       praas_keys_admin(&rq->service->keys, value);
 }
 
-static enum MHD_Result count_length(void *user, enum MHD_ValueKind kind, const char *key,
-				    const char *value)
+static enum MHD_Result count_length(void *user, enum MHD_ValueKind kind,
+				    const char *key, const char *value)
 {
 	unsigned *count = user;
 
@@ -94,7 +95,8 @@ static bool length_ambiguous(const struct praas_request *rq)
 	(void)MHD_get_connection_values(rq->connection, MHD_HEADER_KIND, count_length,
 					&lengths);
 	return lengths > 1 ||
-	       (lengths == 1 && praas_request_header(rq, MHD_HTTP_HEADER_TRANSFER_ENCODING));
+	       (lengths == 1 &&
+		praas_request_header(rq, MHD_HTTP_HEADER_TRANSFER_ENCODING));
 }
 
 static size_t body_max(const struct praas_request *rq)
@@ -127,7 +129,8 @@ static void refuse_method(struct praas_request *rq)
 }
 
 /* Everything that can be said before the body. */
-static void check_head(struct praas_request *rq, const char *method_text, const char *path)
+static void check_head(struct praas_request *rq, const char *method_text,
+		       const char *path)
 {
 	enum praas_method method = PRAAS_METHODS;
 	const char *length = praas_request_header(rq, MHD_HTTP_HEADER_CONTENT_LENGTH);
@@ -142,19 +145,21 @@ static void check_head(struct praas_request *rq, const char *method_text, const 
 				  "the length of the body is ambiguous");
 	else if ((rc || !rq->match.route->open) && !authorised(rq)) {
 		praas_reply_header(rq, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-		praas_reply_error(rq, 401, "unauthorized",
-				  "send Authorization: Bearer TOKEN (admin.token in the data "
-				  "folder)",
-				  "the token is missing or wrong");
+		praas_reply_error(
+			rq, 401, "unauthorized",
+			"send Authorization: Bearer TOKEN (admin.token in the data "
+			"folder)",
+			"the token is missing or wrong");
 	} else if (rc == -ENOENT)
 		praas_reply_error(rq, 404, "no_route", "see docs/rest.md",
 				  "there is nothing under this path");
 	else if (rc == -EOPNOTSUPP)
 		refuse_method(rq);
 	else if (rc)
-		praas_reply_error(rq, 400, "invalid_name",
-				  "names are [A-Za-z0-9._-]{1,64}, keys have 1 to 255 bytes",
-				  "a name in the path is not one");
+		praas_reply_error(
+			rq, 400, "invalid_name",
+			"names are [A-Za-z0-9._-]{1,64}, keys have 1 to 255 bytes",
+			"a name in the path is not one");
 	else if (length && (praas_number_parse(length, UINT64_MAX, &bytes) ||
 			    bytes > body_max(rq)))
 		refuse_too_large(rq);
@@ -165,7 +170,8 @@ static void check_head(struct praas_request *rq, const char *method_text, const 
 static bool charge(struct praas_request *rq, size_t bytes)
 {
 	_Atomic uint64_t *held = &rq->service->bodies_bytes;
-	uint64_t now = atomic_fetch_add_explicit(held, bytes, memory_order_relaxed) + bytes;
+	uint64_t now =
+		atomic_fetch_add_explicit(held, bytes, memory_order_relaxed) + bytes;
 
 	if (now > PRAAS_LIMIT_BODIES_BYTES) {
 		atomic_fetch_sub_explicit(held, bytes, memory_order_relaxed);
@@ -177,7 +183,8 @@ static bool charge(struct praas_request *rq, size_t bytes)
 
 static void take_body(struct praas_request *rq, const char *data, size_t bytes)
 {
-	size_t wanted = rq->body_bytes + bytes, room = rq->body_room ? rq->body_room : 4096;
+	size_t wanted = rq->body_bytes + bytes,
+	       room = rq->body_room ? rq->body_room : 4096;
 	char *more;
 
 	if (rq->answered)
@@ -189,7 +196,8 @@ static void take_body(struct praas_request *rq, const char *data, size_t bytes)
 	while (room < wanted + 1)
 		room *= 2;
 	if (room > rq->body_room) {
-		more = charge(rq, room - rq->body_room) ? realloc(rq->body, room) : NULL;
+		more = charge(rq, room - rq->body_room) ? realloc(rq->body, room)
+							: NULL;
 		if (!more) {
 			praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
 			praas_reply_error(rq, 503, "overloaded", "try again later",
@@ -214,13 +222,14 @@ static void run_handler(struct praas_job *job)
 	struct praas_json_error error;
 
 	if (!rq->match.route->raw) {
-		rq->json = rq->body_bytes ?
-				   praas_json_parse(rq->body, rq->body_bytes, &error) :
-				   json_object();
+		rq->json = rq->body_bytes
+				   ? praas_json_parse(rq->body, rq->body_bytes, &error)
+				   : json_object();
 		if (!rq->json) {
 			praas_reply_error(rq, 400, "invalid_json",
 					  "the body is one JSON object, or empty", "%s",
-					  rq->body_bytes ? error.text : "out of memory");
+					  rq->body_bytes ? error.text
+							 : "out of memory");
 			return;
 		}
 	}
@@ -264,8 +273,9 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
-				  const char *url, const char *method, const char *version,
-				  const char *data, size_t *data_bytes, void **con_cls)
+				  const char *url, const char *method,
+				  const char *version, const char *data,
+				  size_t *data_bytes, void **con_cls)
 {
 	struct praas_request *rq = *con_cls;
 
@@ -362,7 +372,8 @@ static int parse_listen(const char *text, struct sockaddr_storage *ret_addr,
 static bool is_loopback(const struct sockaddr_storage *addr)
 {
 	if (addr->ss_family == AF_INET) {
-		const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)addr;
+		const struct sockaddr_in *four =
+			(const struct sockaddr_in *)(const void *)addr;
 
 		return ntohl(four->sin_addr.s_addr) >> 24 == 127;
 	}
@@ -400,11 +411,11 @@ static void describe_url(struct praas_rest *rest)
 	char host[64] = "", port[8] = "";
 
 	if (getsockname(rest->listen_fd, (struct sockaddr *)&addr, &bytes) == 0)
-		(void)getnameinfo((struct sockaddr *)&addr, bytes, host, sizeof(host), port,
-				  sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
+		(void)getnameinfo((struct sockaddr *)&addr, bytes, host, sizeof(host),
+				  port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	(void)snprintf(rest->url, sizeof(rest->url),
-		       addr.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s", host,
-		       port);
+		       addr.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s",
+		       host, port);
 }
 
 static unsigned default_threads(void)
@@ -414,7 +425,8 @@ static unsigned default_threads(void)
 	return cores < 1 ? 1 : (unsigned)praas_min_u64((uint64_t)cores, THREADS_MAX);
 }
 
-int praas_rest_start(const struct praas_rest_config *config, struct praas_rest **ret_rest)
+int praas_rest_start(const struct praas_rest_config *config,
+		     struct praas_rest **ret_rest)
 {
 	struct sockaddr_storage addr = { 0 };
 	struct praas_rest *rest;
@@ -442,10 +454,11 @@ int praas_rest_start(const struct praas_rest_config *config, struct praas_rest *
 		MHD_OPTION_THREAD_POOL_SIZE,
 		config->threads ? config->threads : default_threads(),
 		MHD_OPTION_CONNECTION_LIMIT, PRAAS_LIMIT_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-		(size_t)MEMORY_BYTES, MHD_OPTION_STRICT_FOR_CLIENT, 1,
-		MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
+		keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+		MHD_OPTION_END);
 	if (!rest->daemon) {
 		(void)close(rest->listen_fd);
 		free(rest);
@@ -482,7 +495,8 @@ void praas_rest_free(struct praas_rest *rest)
 			break;
 		(void)nanosleep(&pause, NULL);
 	}
-	if (atomic_load_explicit(&rest->service->requests_open, memory_order_relaxed) > 0)
+	if (atomic_load_explicit(&rest->service->requests_open, memory_order_relaxed) >
+	    0)
 		_exit(0); /* calls that hang in a dead data plane; all else is done */
 	MHD_stop_daemon(rest->daemon);
 	free(rest);

@@ -13,14 +13,15 @@
 struct praas_rest;
 
 struct praas_rest_config {
-	const char *listen;   /* "127.0.0.1:0", "[::1]:8080" */
-	bool insecure;        /* other addresses than loopback are allowed */
-	uint32_t threads;     /* 0: one per core, at most 4 */
+	const char *listen; /* "127.0.0.1:0", "[::1]:8080" */
+	bool insecure;      /* other addresses than loopback are allowed */
+	uint32_t threads;   /* 0: one per core, at most 4 */
 	struct praas_service *service;
 };
 
 /* 0; -EINVAL the address; -EACCES it is not loopback; -EADDRINUSE; an errno. */
-int praas_rest_start(const struct praas_rest_config *config, struct praas_rest **ret_rest);
+int praas_rest_start(const struct praas_rest_config *config,
+		     struct praas_rest **ret_rest);
 /* "http://127.0.0.1:41234" */
 const char *praas_rest_url(const struct praas_rest *rest);
 /* No new connections from now on. */

@@ -6,7 +6,8 @@
 
 #include "control/names.h"
 
-static const char *const method_texts[PRAAS_METHODS] = { "GET", "POST", "PUT", "DELETE" };
+static const char *const method_texts[PRAAS_METHODS] = { "GET", "POST", "PUT",
+							 "DELETE" };
 
 const char *praas_method_text(enum praas_method method)
 {
@@ -30,7 +31,8 @@ static size_t segment(const char *text)
 	return strcspn(text, "/");
 }
 
-static char *place_of(struct praas_match *m, const char *name, size_t bytes, size_t *ret_max)
+static char *place_of(struct praas_match *m, const char *name, size_t bytes,
+		      size_t *ret_max)
 {
 	*ret_max = PRAAS_NAME_MAX + 1;
 	if (bytes == 5 && !memcmp(name, "{app}", 5))

@@ -21,16 +21,18 @@ struct praas_request;
 
 struct praas_route {
 	enum praas_method method;
-	const char *pattern; /* "/v1/apps/{app}": {app}, {pid}, {fn} are names, {key} a key */
+	const char *
+		pattern; /* "/v1/apps/{app}": {app}, {pid}, {fn} are names, {key} a key */
 	void (*handle)(struct praas_request *rq);
-	bool open;   /* needs no token */
-	bool raw;    /* its body is a payload, not JSON */
+	bool open; /* needs no token */
+	bool raw;  /* its body is a payload, not JSON */
 	bool bodiless;
 };
 
 struct praas_match {
 	const struct praas_route *route;
-	uint32_t allowed; /* methods of that path, 1 << enum praas_method; set on -EOPNOTSUPP */
+	uint32_t
+		allowed; /* methods of that path, 1 << enum praas_method; set on -EOPNOTSUPP */
 	char app[PRAAS_NAME_MAX + 1], pid[PRAAS_NAME_MAX + 1], fn[PRAAS_NAME_MAX + 1];
 	char key[PRAAS_KEY_MAX + 1];
 };

@@ -28,8 +28,8 @@ static void refuse_json(struct praas_request *rq, const struct praas_json_error 
 static bool take_resources(json_t *object, struct praas_app_record *app,
 			   struct praas_json_error *error)
 {
-	static const char *const known[] = { "memory_bytes", "vcpu_milli", "concurrency",
-					     "bytes_max", NULL };
+	static const char *const known[] = { "memory_bytes", "vcpu_milli",
+					     "concurrency", "bytes_max", NULL };
 	uint64_t concurrency = 1, vcpu = 0;
 
 	if (object && !json_is_object(object)) {
@@ -55,7 +55,8 @@ static bool take_resources(json_t *object, struct praas_app_record *app,
 }
 
 static bool take_choice(const char *name, const char *text, const char *const *choices,
-			unsigned count, unsigned *ret_choice, struct praas_json_error *error)
+			unsigned count, unsigned *ret_choice,
+			struct praas_json_error *error)
 {
 	for (unsigned i = 0; i < count; i++) {
 		if (strcmp(text, choices[i]) != 0)
@@ -63,25 +64,29 @@ static bool take_choice(const char *name, const char *text, const char *const *c
 		*ret_choice = i;
 		return true;
 	}
-	(void)snprintf(error->text, sizeof(error->text), "\"%s\" is none of those known", name);
+	(void)snprintf(error->text, sizeof(error->text),
+		       "\"%s\" is none of those known", name);
 	return false;
 }
 
 static bool take_app(json_t *object, struct praas_app_record *app,
 		     struct praas_json_error *error)
 {
-	static const char *const known[] = { "name", "code", "resources", "isolation", "wait",
-					     "allow_weak_sandbox", NULL };
+	static const char *const known[] = { "name",      "code", "resources",
+					     "isolation", "wait", "allow_weak_sandbox",
+					     NULL };
 	static const char *const isolations[] = { "worker", "inline" };
 	const char *name = "", *code = "", *isolation = "worker", *wait = "adaptive";
 	unsigned inline_code = 0, policy = 0;
 
 	if (!praas_json_known(object, known, error) ||
 	    !praas_json_text(object, "name", 4096, &name, error) ||
-	    !praas_json_text(object, "code", PRAAS_LIMIT_CODE_BYTES - 1, &code, error) ||
+	    !praas_json_text(object, "code", PRAAS_LIMIT_CODE_BYTES - 1, &code,
+			     error) ||
 	    !praas_json_text(object, "isolation", 64, &isolation, error) ||
 	    !praas_json_text(object, "wait", 64, &wait, error) ||
-	    !praas_json_bool(object, "allow_weak_sandbox", &app->allow_weak_sandbox, error) ||
+	    !praas_json_bool(object, "allow_weak_sandbox", &app->allow_weak_sandbox,
+			     error) ||
 	    !take_choice("isolation", isolation, isolations, 2, &inline_code, error) ||
 	    !take_choice("wait", wait, wait_texts, 3, &policy, error) ||
 	    !take_resources(json_object_get(object, "resources"), app, error))
@@ -130,13 +135,14 @@ static json_t *app_json(const struct praas_app_record *app)
 
 	praas_hex_encode(app->id, sizeof(app->id), id);
 	return json_pack("{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I},s:s,s:s,s:b,s:I}", "name",
-			 app->name, "id", id, "code", app->code, "resources", "memory_bytes",
-			 (json_int_t)app->memory_bytes, "vcpu_milli",
+			 app->name, "id", id, "code", app->code, "resources",
+			 "memory_bytes", (json_int_t)app->memory_bytes, "vcpu_milli",
 			 (json_int_t)app->vcpu_milli, "concurrency",
-			 (json_int_t)app->concurrency, "bytes_max", (json_int_t)app->bytes_max,
-			 "isolation", app->isolation_inline ? "inline" : "worker", "wait",
-			 wait_texts[app->wait < 3 ? app->wait : 0], "allow_weak_sandbox",
-			 app->allow_weak_sandbox, "created_s",
+			 (json_int_t)app->concurrency, "bytes_max",
+			 (json_int_t)app->bytes_max, "isolation",
+			 app->isolation_inline ? "inline" : "worker", "wait",
+			 wait_texts[app->wait < 3 ? app->wait : 0],
+			 "allow_weak_sandbox", app->allow_weak_sandbox, "created_s",
 			 (json_int_t)(app->created_ns / 1000000000u));
 }
 
@@ -160,10 +166,11 @@ void praas_route_apps_create(struct praas_request *rq)
 		return;
 	}
 	if (!code_good(app.code, text, sizeof(text))) {
-		praas_reply_error(rq, 400, "invalid_code",
-				  "give the absolute path of a folder with praas.json and its "
-				  "libraries",
-				  "%s", text);
+		praas_reply_error(
+			rq, 400, "invalid_code",
+			"give the absolute path of a folder with praas.json and its "
+			"libraries",
+			"%s", text);
 		return;
 	}
 	praas_random(app.id, sizeof(app.id));
@@ -171,11 +178,13 @@ void praas_route_apps_create(struct praas_request *rq)
 	app.created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 	rc = records->ops->app_put(records, &app);
 	if (rc == -EEXIST)
-		praas_reply_error(rq, 409, "exists", "choose another name, or delete it first",
+		praas_reply_error(rq, 409, "exists",
+				  "choose another name, or delete it first",
 				  "there is an application of that name");
 	else if (rc == -ENOSPC)
-		praas_reply_error(rq, 409, "limit_apps", "delete applications that are not "
-							 "needed",
+		praas_reply_error(rq, 409, "limit_apps",
+				  "delete applications that are not "
+				  "needed",
 				  "there may be %u applications", PRAAS_LIMIT_APPS);
 	else if (rc)
 		praas_reply_errno(rq, rc, "the record cannot be written");
@@ -193,14 +202,17 @@ void praas_route_apps_list(struct praas_request *rq)
 	int rc = praas_request_query_text(rq, "after", after, sizeof(after));
 
 	if (rc == 0 || rc == -ENOENT)
-		rc = apps && list ? records->ops->app_list(records, rc ? NULL : after,
-							   PRAAS_LIMIT_PAGE, apps, &count) :
-				    -ENOMEM;
+		rc = apps && list
+			     ? records->ops->app_list(records, rc ? NULL : after,
+						      PRAAS_LIMIT_PAGE, apps, &count)
+			     : -ENOMEM;
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		(void)json_array_append_new(list, app_json(&apps[i])); /* NULL: left out */
+		(void)json_array_append_new(list,
+					    app_json(&apps[i])); /* NULL: left out */
 	reply = rc ? NULL : json_pack("{s:O}", "apps", list);
 	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next", json_string(apps[count - 1].name));
+		(void)json_object_set_new(reply, "next",
+					  json_string(apps[count - 1].name));
 	free(apps);
 	json_decref(list);
 	if (rc)
@@ -248,26 +260,27 @@ void praas_route_members(struct praas_request *rq)
 	}
 	rc = praas_request_query_text(rq, "after", after, sizeof(after));
 	if (rc == 0 || rc == -ENOENT)
-		rc = page && list ?
-			     records->ops->process_list(records, rq->app.id,
-							rc ? NULL : after, PRAAS_LIMIT_PAGE,
-							page, &count) :
-			     -ENOMEM;
+		rc = page && list ? records->ops->process_list(
+					    records, rq->app.id, rc ? NULL : after,
+					    PRAAS_LIMIT_PAGE, page, &count)
+				  : -ENOMEM;
 	for (uint32_t i = 0; rc == 0 && i < count; i++) {
 		struct praas_life_view view = { .record = page[i] };
 
 		praas_life_view(rq->service->life, &view);
 		(void)json_array_append_new(
 			list,
-			json_pack("{s:s,s:I,s:s,s:I}", "pid", view.record.name, "number",
-				  (json_int_t)view.record.number, "state",
+			json_pack("{s:s,s:I,s:s,s:I}", "pid", view.record.name,
+				  "number", (json_int_t)view.record.number, "state",
 				  praas_life_state_text(
 					  (enum praas_life_state)view.record.state),
 				  "epoch", (json_int_t)view.record.epoch));
 	}
-	reply = rc ? NULL : json_pack("{s:s,s:O}", "app", rq->app.name, "members", list);
+	reply = rc ? NULL
+		   : json_pack("{s:s,s:O}", "app", rq->app.name, "members", list);
 	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next", json_string(page[count - 1].name));
+		(void)json_object_set_new(reply, "next",
+					  json_string(page[count - 1].name));
 	free(page);
 	json_decref(list);
 	if (rc)

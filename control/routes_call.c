@@ -11,7 +11,7 @@
 #include "control/request.h"
 #include "internal/base.h"
 
-#define TRIES_MAX 12u              /* with back-off 1 … 50 ms: a process that is going down */
+#define TRIES_MAX 12u /* with back-off 1 … 50 ms: a process that is going down */
 #define BACKOFF_MAX_NS 50000000u
 
 static void connected_step(struct praas_request *rq);
@@ -47,7 +47,8 @@ static void clear_result(struct praas_call_result *result)
 }
 
 /* Does the work. Returns whether a connection was had. */
-static bool do_work(struct praas_request *rq, const struct praas_process_record *process)
+static bool do_work(struct praas_request *rq,
+		    const struct praas_process_record *process)
 {
 	struct praas_data *data = rq->service->data;
 	praas_connection *conn;
@@ -79,18 +80,20 @@ static void connected_step(struct praas_request *rq)
 	}
 	rc = praas_life_call_begin(rq->service->life, process.number);
 	if (rc == -EAGAIN) {
-		praas_reply_errno(rq, rc, "too many calls through REST in this process");
+		praas_reply_errno(rq, rc,
+				  "too many calls through REST in this process");
 		return;
 	}
 	leased = do_work(rq, &process);
 	if (rc == 0)
 		praas_life_call_end(rq->service->life, process.number);
-	if (again(rq, leased) && rq->tries < TRIES_MAX && praas_now_ns() < rq->deadline_ns) {
+	if (again(rq, leased) && rq->tries < TRIES_MAX &&
+	    praas_now_ns() < rq->deadline_ns) {
 		clear_result(&rq->result);
 		back_off(rq->tries++);
-		praas_life_activate(rq->service->life, &rq->app, process.name,
-				    praas_request_await(rq, connected_step,
-							rq->deadline_ns));
+		praas_life_activate(
+			rq->service->life, &rq->app, process.name,
+			praas_request_await(rq, connected_step, rq->deadline_ns));
 		return;
 	}
 	rq->answer(rq);

@@ -53,7 +53,8 @@ static void get_answer(struct praas_request *rq)
 		praas_reply_errno(rq, r->rc, "state");
 		return;
 	}
-	(void)snprintf(version, sizeof(version), "%llu", (unsigned long long)r->version);
+	(void)snprintf(version, sizeof(version), "%llu",
+		       (unsigned long long)r->version);
 	praas_reply_header(rq, "Praas-Version", version);
 	praas_reply_raw(rq, 200, r->data, r->bytes);
 }
@@ -67,7 +68,8 @@ void praas_route_state_get(struct praas_request *rq)
 static void put_work(struct praas_request *rq, praas_connection *conn,
 		     struct praas_call_result *ret_result)
 {
-	ret_result->rc = praas_state_write(conn, rq->match.key, rq->body, rq->body_bytes);
+	ret_result->rc =
+		praas_state_write(conn, rq->match.key, rq->body, rq->body_bytes);
 }
 
 void praas_route_state_put(struct praas_request *rq)
@@ -99,8 +101,8 @@ static json_t *key_text(const char *key)
 		return text;
 	for (const char *c = key; *c; c++) {
 		if ((unsigned char)*c >= 0x80 || *c == '%')
-			n += (size_t)snprintf(encoded + n, sizeof(encoded) - n, "%%%02X",
-					      (unsigned char)*c);
+			n += (size_t)snprintf(encoded + n, sizeof(encoded) - n,
+					      "%%%02X", (unsigned char)*c);
 		else
 			encoded[n++] = *c;
 	}
@@ -120,15 +122,15 @@ static void list_work(struct praas_request *rq, praas_connection *conn,
 		rc = praas_request_query_text(rq, "after", after, sizeof(after));
 	if (rc == 0 || rc == -ENOENT)
 		rc = infos ? praas_state_enumerate(conn, prefix, after, infos,
-						   PRAAS_LIMIT_PAGE, &count) :
-			     -ENOMEM;
+						   PRAAS_LIMIT_PAGE, &count)
+			   : -ENOMEM;
 	ret_result->rc = rc;
 	ret_result->json = rc ? NULL : json_array();
 	for (uint32_t i = 0; ret_result->json && i < count; i++)
 		(void)json_array_append_new(
 			ret_result->json,
-			json_pack("{s:o,s:I,s:I,s:I}", "key", key_text(infos[i].key), "bytes",
-				  (json_int_t)infos[i].bytes, "version",
+			json_pack("{s:o,s:I,s:I,s:I}", "key", key_text(infos[i].key),
+				  "bytes", (json_int_t)infos[i].bytes, "version",
 				  (json_int_t)infos[i].version, "modified_ns",
 				  (json_int_t)infos[i].modified_ns));
 	if (count == PRAAS_LIMIT_PAGE)
@@ -177,7 +179,8 @@ static void receive_work(struct praas_request *rq, praas_connection *conn,
 	uint64_t ms = 0;
 
 	/* Was checked before. */
-	(void)praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0, &ms);
+	(void)praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0,
+				   &ms);
 	ret_result->rc = praas_msg_recv(conn, rq->match.key, (int64_t)ms * 1000000,
 					&ret_result->data, &ret_result->bytes,
 					&ret_result->source);
@@ -206,9 +209,11 @@ void praas_route_message_receive(struct praas_request *rq)
 {
 	uint64_t ms;
 
-	if (praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0, &ms)) {
+	if (praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0,
+				 &ms)) {
 		praas_reply_error(rq, 400, "invalid", "milliseconds",
-				  "wait_ms is a whole number from 0 to %u", WAIT_MS_MAX);
+				  "wait_ms is a whole number from 0 to %u",
+				  WAIT_MS_MAX);
 		return;
 	}
 	rq->once = true;

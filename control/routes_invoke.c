@@ -26,7 +26,8 @@ static const struct status_row rows[] = {
 	{ PRAAS_CANCELLED, 409, "cancelled", "try again" },
 	{ PRAAS_OVERLOADED, 503, "overloaded", "try again later" },
 	{ PRAAS_NO_FUNCTION, 404, "no_function", "praas.json names the functions" },
-	{ PRAAS_TOO_LARGE, 413, "too_large", "the application's bytes_max is the limit" },
+	{ PRAAS_TOO_LARGE, 413, "too_large",
+	  "the application's bytes_max is the limit" },
 	{ PRAAS_NO_MEMORY, 507, "no_memory", "give the application more memory" },
 	{ PRAAS_DRAINING, 503, "draining", "try again" },
 	{ PRAAS_MOVED, 503, "moved", "try again" },
@@ -66,9 +67,10 @@ static void work(struct praas_request *rq, praas_connection *conn,
 		return;
 	ret_result->status = result.status;
 	if (result.status)
-		(void)snprintf(ret_result->text, sizeof(ret_result->text), "%.*s",
-			       (int)praas_min_u64(result.view.bytes, PRAAS_ERROR_TEXT_MAX),
-			       result.view.data ? (const char *)result.view.data : "");
+		(void)snprintf(
+			ret_result->text, sizeof(ret_result->text), "%.*s",
+			(int)praas_min_u64(result.view.bytes, PRAAS_ERROR_TEXT_MAX),
+			result.view.data ? (const char *)result.view.data : "");
 	else if (result.view.bytes > 0)
 		ret_result->data = malloc(result.view.bytes);
 	if (ret_result->data) {
@@ -99,8 +101,8 @@ static void answer(struct praas_request *rq)
 	}
 	if (r->status > 0) {
 		praas_reply_error(rq, 422, "function_error",
-				  "the function returned the code in Praas-Status", "%s",
-				  r->text);
+				  "the function returned the code in Praas-Status",
+				  "%s", r->text);
 		return;
 	}
 	while (row->status && row->status != r->status)
@@ -127,12 +129,14 @@ void praas_route_invoke(struct praas_request *rq)
 	uint64_t ms;
 
 	if (pid && !praas_name_valid(pid)) {
-		praas_reply_error(rq, 400, "invalid_name", "names are [A-Za-z0-9._-]{1,64}",
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
 				  "Praas-Pid is not a name");
 		return;
 	}
 	if (!take_key(rq)) {
-		praas_reply_error(rq, 400, "invalid_key", "percent-encode what is special",
+		praas_reply_error(rq, 400, "invalid_key",
+				  "percent-encode what is special",
 				  "Praas-Key has 1 to %u bytes, none of them control "
 				  "characters",
 				  PRAAS_KEY_MAX);

@@ -11,13 +11,14 @@
 #include "control/request.h"
 #include "internal/base.h"
 
-#define WAIT_NS (60 * 1000000000ull)   /* for an activation */
-#define SWAP_NS (300 * 1000000000ull)  /* for a swap-out or checkpoint of any size */
+#define WAIT_NS (60 * 1000000000ull)  /* for an activation */
+#define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
 #define TICKET_TTL_S 300u
 
 static json_t *endpoints_of(const struct praas_process_record *record)
 {
-	json_t *list = record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
+	json_t *list =
+		record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
 
 	return list ? list : json_array();
 }
@@ -27,12 +28,13 @@ static int add_metrics(json_t *object, const struct praas_life_view *view)
 	return json_object_set_new(
 		object, "metrics",
 		json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "invocations",
-			  (json_int_t)view->invocations, "running", (json_int_t)view->running,
-			  "queued", (json_int_t)view->queued, "mailbox_depth",
-			  (json_int_t)view->mailbox_depth, "state_keys",
-			  (json_int_t)view->state_keys, "state_bytes",
-			  (json_int_t)view->state_bytes, "idle_ns", (json_int_t)view->idle_ns,
-			  "cpu_ns", (json_int_t)view->cpu_ns));
+			  (json_int_t)view->invocations, "running",
+			  (json_int_t)view->running, "queued", (json_int_t)view->queued,
+			  "mailbox_depth", (json_int_t)view->mailbox_depth,
+			  "state_keys", (json_int_t)view->state_keys, "state_bytes",
+			  (json_int_t)view->state_bytes, "idle_ns",
+			  (json_int_t)view->idle_ns, "cpu_ns",
+			  (json_int_t)view->cpu_ns));
 }
 
 json_t *praas_process_json(struct praas_service *service, const char *app,
@@ -43,16 +45,17 @@ json_t *praas_process_json(struct praas_service *service, const char *app,
 
 	praas_life_view(service->life, &view);
 	record = &view.record;
-	object = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app, "pid",
-			   record->name, "number", (json_int_t)record->number, "epoch",
-			   (json_int_t)record->epoch, "state",
+	object = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app,
+			   "pid", record->name, "number", (json_int_t)record->number,
+			   "epoch", (json_int_t)record->epoch, "state",
 			   praas_life_state_text((enum praas_life_state)record->state),
-			   "endpoints", endpoints_of(record), "connected", view.connected,
-			   "lost_epoch", (json_int_t)record->lost_epoch, "created_s",
-			   (json_int_t)(record->created_ns / 1000000000u), "changed_s",
-			   (json_int_t)(record->changed_ns / 1000000000u));
+			   "endpoints", endpoints_of(record), "connected",
+			   view.connected, "lost_epoch", (json_int_t)record->lost_epoch,
+			   "created_s", (json_int_t)(record->created_ns / 1000000000u),
+			   "changed_s", (json_int_t)(record->changed_ns / 1000000000u));
 	if (object && record->os_pid)
-		(void)json_object_set_new(object, "os_pid", json_integer(record->os_pid));
+		(void)json_object_set_new(object, "os_pid",
+					  json_integer(record->os_pid));
 	if (object && view.metrics && add_metrics(object, &view)) {
 		json_decref(object);
 		return NULL;
@@ -69,8 +72,8 @@ static int make_ticket(struct praas_request *rq, const struct praas_grant *grant
 
 	if (!endpoints)
 		return -ENOMEM;
-	rc = praas_keys_ticket(&rq->service->keys, rq->app.name, &rq->wait.record, endpoints,
-			       grant, ret_ticket);
+	rc = praas_keys_ticket(&rq->service->keys, rq->app.name, &rq->wait.record,
+			       endpoints, grant, ret_ticket);
 	json_decref(endpoints);
 	return rc;
 }
@@ -151,8 +154,9 @@ static void create_unattended(struct praas_request *rq, const char *pid)
 	if (rc)
 		praas_reply_errno(rq, rc, "the process could not be created");
 	else
-		praas_reply_json(rq, 202,
-				 praas_process_json(rq->service, rq->app.name, &record));
+		praas_reply_json(
+			rq, 202,
+			praas_process_json(rq->service, rq->app.name, &record));
 }
 
 void praas_route_processes_create(struct praas_request *rq)
@@ -169,7 +173,8 @@ void praas_route_processes_create(struct praas_request *rq)
 		return;
 	}
 	if (pid && !praas_name_valid(pid)) {
-		praas_reply_error(rq, 400, "invalid_name", "names are [A-Za-z0-9._-]{1,64}",
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
 				  "\"pid\" is not a name");
 		return;
 	}
@@ -188,9 +193,9 @@ void praas_route_swap_in(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
-	praas_life_activate(rq->service->life, &rq->app, rq->match.pid,
-			    praas_request_await(rq, serving_with_ticket,
-						praas_now_ns() + WAIT_NS));
+	praas_life_activate(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, serving_with_ticket, praas_now_ns() + WAIT_NS));
 }
 
 /* ---- tickets ------------------------------------------------------------------------ */
@@ -225,7 +230,8 @@ static bool take_grant(json_t *object, struct praas_grant *grant,
 	uint64_t ttl = TICKET_TTL_S;
 
 	if (!praas_json_known(object, known, error) ||
-	    !praas_json_number(object, "ttl_s", 1, PRAAS_LIMIT_TICKET_TTL_S, &ttl, error) ||
+	    !praas_json_number(object, "ttl_s", 1, PRAAS_LIMIT_TICKET_TTL_S, &ttl,
+			       error) ||
 	    !praas_json_number(object, "bytes_max", 0, PRAAS_LIMIT_MEMORY_BYTES,
 			       &grant->bytes_max, error))
 		return false;
@@ -268,9 +274,9 @@ void praas_route_tickets(struct praas_request *rq)
 	}
 	if (!praas_request_app(rq))
 		return;
-	praas_life_activate(rq->service->life, &rq->app, rq->match.pid,
-			    praas_request_await(rq, ticket_when_serving,
-						praas_now_ns() + WAIT_NS));
+	praas_life_activate(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, ticket_when_serving, praas_now_ns() + WAIT_NS));
 }
 
 /* ---- the rest of life --------------------------------------------------------------- */
@@ -297,25 +303,27 @@ void praas_route_swap_out(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
-	praas_life_swap_out(rq->service->life, &rq->app, rq->match.pid,
-			    praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
+	praas_life_swap_out(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
 }
 
 void praas_route_checkpoint(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
-	praas_life_checkpoint(rq->service->life, &rq->app, rq->match.pid,
-			      praas_request_await(rq, tell_process,
-						  praas_now_ns() + SWAP_NS));
+	praas_life_checkpoint(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
 }
 
 void praas_route_kill(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
-	praas_life_kill(rq->service->life, &rq->app, rq->match.pid,
-			praas_request_await(rq, tell_process, praas_now_ns() + WAIT_NS));
+	praas_life_kill(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + WAIT_NS));
 }
 
 void praas_route_processes_delete(struct praas_request *rq)
@@ -338,8 +346,9 @@ void praas_route_processes_show(struct praas_request *rq)
 	if (rc)
 		praas_reply_errno(rq, rc, "no such process");
 	else
-		praas_reply_json(rq, 200,
-				 praas_process_json(rq->service, rq->app.name, &record));
+		praas_reply_json(
+			rq, 200,
+			praas_process_json(rq->service, rq->app.name, &record));
 }
 
 void praas_route_processes_list(struct praas_request *rq)
@@ -355,18 +364,18 @@ void praas_route_processes_list(struct praas_request *rq)
 		goto out; /* answered */
 	rc = praas_request_query_text(rq, "after", after, sizeof(after));
 	if (rc == 0 || rc == -ENOENT)
-		rc = page && list ?
-			     records->ops->process_list(records, rq->app.id,
-							rc ? NULL : after, PRAAS_LIMIT_PAGE,
-							page, &count) :
-			     -ENOMEM;
+		rc = page && list ? records->ops->process_list(
+					    records, rq->app.id, rc ? NULL : after,
+					    PRAAS_LIMIT_PAGE, page, &count)
+				  : -ENOMEM;
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
 		(void)json_array_append_new(
 			list, praas_process_json(rq->service, rq->app.name, &page[i]));
 	if (rc == 0)
 		reply = json_pack("{s:O}", "processes", list);
 	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next", json_string(page[count - 1].name));
+		(void)json_object_set_new(reply, "next",
+					  json_string(page[count - 1].name));
 	if (rc)
 		praas_reply_errno(rq, rc, "processes");
 	else

@@ -24,22 +24,28 @@ const struct praas_route praas_routes[] = {
 	{ PRAAS_DELETE, APP, praas_route_apps_delete, false, false, true },
 	{ PRAAS_GET, APP "/members", praas_route_members, false, false, true },
 	{ PRAAS_POST, APP "/invoke/{fn}", praas_route_invoke, false, true, false },
-	{ PRAAS_POST, APP "/processes", praas_route_processes_create, false, false, false },
+	{ PRAAS_POST, APP "/processes", praas_route_processes_create, false, false,
+	  false },
 	{ PRAAS_GET, APP "/processes", praas_route_processes_list, false, false, true },
 	{ PRAAS_GET, PROCESS, praas_route_processes_show, false, false, true },
 	{ PRAAS_DELETE, PROCESS, praas_route_processes_delete, false, false, true },
 	{ PRAAS_POST, PROCESS "/swap-out", praas_route_swap_out, false, false, false },
 	{ PRAAS_POST, PROCESS "/swap-in", praas_route_swap_in, false, false, false },
-	{ PRAAS_POST, PROCESS "/checkpoint", praas_route_checkpoint, false, false, false },
+	{ PRAAS_POST, PROCESS "/checkpoint", praas_route_checkpoint, false, false,
+	  false },
 	{ PRAAS_POST, PROCESS "/kill", praas_route_kill, false, false, false },
 	{ PRAAS_POST, PROCESS "/tickets", praas_route_tickets, false, false, false },
 	{ PRAAS_GET, PROCESS "/state", praas_route_state_list, false, false, true },
-	{ PRAAS_GET, PROCESS "/state/{key}", praas_route_state_get, false, false, true },
-	{ PRAAS_PUT, PROCESS "/state/{key}", praas_route_state_put, false, true, false },
-	{ PRAAS_DELETE, PROCESS "/state/{key}", praas_route_state_delete, false, false, true },
-	{ PRAAS_POST, PROCESS "/messages/{key}", praas_route_message_send, false, true, false },
-	{ PRAAS_GET, PROCESS "/messages/{key}", praas_route_message_receive, false, false,
+	{ PRAAS_GET, PROCESS "/state/{key}", praas_route_state_get, false, false,
 	  true },
+	{ PRAAS_PUT, PROCESS "/state/{key}", praas_route_state_put, false, true,
+	  false },
+	{ PRAAS_DELETE, PROCESS "/state/{key}", praas_route_state_delete, false, false,
+	  true },
+	{ PRAAS_POST, PROCESS "/messages/{key}", praas_route_message_send, false, true,
+	  false },
+	{ PRAAS_GET, PROCESS "/messages/{key}", praas_route_message_receive, false,
+	  false, true },
 	{ PRAAS_GET, NULL, NULL, false, false, false },
 };
 
@@ -56,7 +62,8 @@ void praas_route_readyz(struct praas_request *rq)
 	int rc = records->ops->app_list(records, NULL, 1, &rq->app, &count);
 
 	if (rc)
-		praas_reply_error(rq, 503, "not_ready", "see the log of the control service",
+		praas_reply_error(rq, 503, "not_ready",
+				  "see the log of the control service",
 				  "the records cannot be read");
 	else
 		praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ready"));
@@ -72,17 +79,18 @@ static size_t put_metric(char *text, size_t at, const char *name, const char *ki
 			 const char *help, uint64_t value)
 {
 	int n = snprintf(text + at, METRICS_BYTES - at,
-			 "# HELP praas_%s %s\n# TYPE praas_%s %s\npraas_%s %llu\n", name, help,
-			 name, kind, name, (unsigned long long)value);
+			 "# HELP praas_%s %s\n# TYPE praas_%s %s\npraas_%s %llu\n",
+			 name, help, name, kind, name, (unsigned long long)value);
 
 	return n < 0 ? at : praas_min_u64(at + (size_t)n, METRICS_BYTES - 1);
 }
 
 static size_t put_states(char *text, size_t at, const struct praas_life_stats *stats)
 {
-	int n = snprintf(text + at, METRICS_BYTES - at,
-			 "# HELP praas_processes Processes touched since the start, by state\n"
-			 "# TYPE praas_processes gauge\n");
+	int n = snprintf(
+		text + at, METRICS_BYTES - at,
+		"# HELP praas_processes Processes touched since the start, by state\n"
+		"# TYPE praas_processes gauge\n");
 
 	at = n < 0 ? at : praas_min_u64(at + (size_t)n, METRICS_BYTES - 1);
 	for (unsigned s = PRAAS_LIFE_SWAPPED; s <= PRAAS_LIFE_DELETING; s++) {
@@ -114,23 +122,25 @@ void praas_route_metrics(struct praas_request *rq)
 				"Answered with 5xx", load(&s->failures));
 		at = put_metric(text, at, "requests_open", "gauge", "Being worked on",
 				load(&s->requests_open));
-		at = put_metric(text, at, "body_bytes", "gauge", "Held in request bodies",
-				load(&s->bodies_bytes));
-		at = put_metric(text, at, "invocations_total", "counter", "Through REST",
-				load(&s->invocations));
-		at = put_metric(text, at, "job_threads", "gauge", "Threads for waiting work",
-				jobs.threads);
-		at = put_metric(text, at, "jobs_queued", "gauge", "Work without a thread",
-				jobs.queued);
+		at = put_metric(text, at, "body_bytes", "gauge",
+				"Held in request bodies", load(&s->bodies_bytes));
+		at = put_metric(text, at, "invocations_total", "counter",
+				"Through REST", load(&s->invocations));
+		at = put_metric(text, at, "job_threads", "gauge",
+				"Threads for waiting work", jobs.threads);
+		at = put_metric(text, at, "jobs_queued", "gauge",
+				"Work without a thread", jobs.queued);
 		at = put_metric(text, at, "activations_total", "counter",
 				"Processes that began to serve", life.activations);
 		at = put_metric(text, at, "activation_failures_total", "counter",
-				"Controllers that did not join", life.activation_failures);
-		at = put_metric(text, at, "swaps_total", "counter", "Swap-outs committed",
-				life.swaps);
+				"Controllers that did not join",
+				life.activation_failures);
+		at = put_metric(text, at, "swaps_total", "counter",
+				"Swap-outs committed", life.swaps);
 		at = put_metric(text, at, "lost_total", "counter",
 				"Epochs that ended without a snapshot", life.lost);
-		at = put_metric(text, at, "kills_total", "counter", "On request", life.kills);
+		at = put_metric(text, at, "kills_total", "counter", "On request",
+				life.kills);
 		at = put_metric(text, at, "checkpoints_total", "counter", "Committed",
 				life.checkpoints);
 		at = put_metric(text, at, "joins_refused_total", "counter",

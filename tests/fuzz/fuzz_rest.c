@@ -15,7 +15,8 @@ static const struct praas_route routes[] = {
 	{ PRAAS_GET, "/v1/apps", NULL, false, false, true },
 	{ PRAAS_DELETE, "/v1/apps/{app}", NULL, false, false, true },
 	{ PRAAS_POST, "/v1/apps/{app}/invoke/{fn}", NULL, false, true, false },
-	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false, true },
+	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false,
+	  true },
 	{ PRAAS_GET, NULL, NULL, false, false, false },
 };
 

@@ -37,15 +37,16 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct item *items;
 static uint64_t version_last;
 
-static const char *const functions[] = { "echo", "fail", "crash", "slow", "key", "epoch",
-					 "drain" };
+static const char *const functions[] = { "echo", "fail",  "crash", "slow",
+					 "key",  "epoch", "drain" };
 
 const char *praas_status_text(int status)
 {
 	return status == PRAAS_CRASHED ? "the worker died" : "a status";
 }
 
-int praas_connect_ticket(const char *ticket_json, const struct praas_connect_config *config,
+int praas_connect_ticket(const char *ticket_json,
+			 const struct praas_connect_config *config,
 			 praas_connection **ret_conn)
 {
 	json_t *ticket = json_loads(ticket_json, 0, NULL);
@@ -68,7 +69,8 @@ void praas_close(praas_connection *conn)
 	free(conn);
 }
 
-int praas_function_lookup(praas_connection *conn, const char *function, uint32_t *ret_function)
+int praas_function_lookup(praas_connection *conn, const char *function,
+			  uint32_t *ret_function)
 {
 	(void)conn;
 	for (uint32_t i = 0; i < sizeof(functions) / sizeof(functions[0]); i++) {
@@ -80,7 +82,8 @@ int praas_function_lookup(praas_connection *conn, const char *function, uint32_t
 	return -ENOENT;
 }
 
-static void give(struct praas_result *result, int status, const void *data, size_t bytes)
+static void give(struct praas_result *result, int status, const void *data,
+		 size_t bytes)
 {
 	void *copy = malloc(bytes + 1);
 
@@ -102,20 +105,24 @@ int praas_call(praas_connection *conn, const struct praas_call *call,
 	} else if (!strcmp(name, "crash")) {
 		give(ret_result, PRAAS_CRASHED, "", 0);
 	} else if (!strcmp(name, "slow")) {
-		struct timespec t = { .tv_sec = (time_t)(call->timeout_ns / 1000000000u),
-				      .tv_nsec = (long)(call->timeout_ns % 1000000000u) };
+		struct timespec t = { .tv_sec =
+					      (time_t)(call->timeout_ns / 1000000000u),
+				      .tv_nsec =
+					      (long)(call->timeout_ns % 1000000000u) };
 
 		(void)nanosleep(&t, NULL);
 		give(ret_result, PRAAS_DEADLINE, "", 0);
 	} else if (!strcmp(name, "key")) {
-		give(ret_result, 0, call->key ? call->key : "", call->key ? strlen(call->key) : 0);
+		give(ret_result, 0, call->key ? call->key : "",
+		     call->key ? strlen(call->key) : 0);
 	} else if (!strcmp(name, "epoch")) {
 		(void)snprintf(text, sizeof(text), "%lld", conn->epoch);
 		give(ret_result, 0, text, strlen(text));
 	} else {
 		static int drained;
 
-		if (!strcmp(name, "drain") && !__atomic_exchange_n(&drained, 1, __ATOMIC_RELAXED))
+		if (!strcmp(name, "drain") &&
+		    !__atomic_exchange_n(&drained, 1, __ATOMIC_RELAXED))
 			give(ret_result, PRAAS_DRAINING, "", 0);
 		else
 			give(ret_result, 0, call->data, call->bytes);
@@ -134,14 +141,14 @@ static struct item **find(const praas_connection *conn, const char *key, int is_
 {
 	struct item **at = &items;
 
-	while (*at && ((*at)->number != conn->number || (*at)->is_message != is_message ||
-		       strcmp((*at)->key, key) != 0))
+	while (*at && ((*at)->number != conn->number ||
+		       (*at)->is_message != is_message || strcmp((*at)->key, key) != 0))
 		at = &(*at)->next;
 	return at;
 }
 
-static void put(const praas_connection *conn, const char *key, const void *data, size_t bytes,
-		int is_message)
+static void put(const praas_connection *conn, const char *key, const void *data,
+		size_t bytes, int is_message)
 {
 	struct item *item = calloc(1, sizeof(*item)), **at = &items;
 
@@ -170,7 +177,8 @@ static int take(const praas_connection *conn, const char *key, int is_message)
 	return 0;
 }
 
-int praas_msg_send(praas_connection *conn, const char *key, const void *data, size_t bytes)
+int praas_msg_send(praas_connection *conn, const char *key, const void *data,
+		   size_t bytes)
 {
 	(void)pthread_mutex_lock(&lock);
 	put(conn, key, data, bytes, 1);
@@ -192,8 +200,8 @@ static int copy_out(const praas_connection *conn, const char *key, int is_messag
 	return 0;
 }
 
-int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, void **ret_data,
-		   size_t *ret_bytes, praas_pid_t *ret_source)
+int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
+		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
 {
 	int rc;
 
@@ -206,8 +214,8 @@ int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, 
 	return rc ? -EAGAIN : 0;
 }
 
-int praas_state_read(praas_connection *conn, const char *key, void **ret_data, size_t *ret_bytes,
-		     uint64_t *ret_version)
+int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
+		     size_t *ret_bytes, uint64_t *ret_version)
 {
 	int rc;
 
@@ -217,7 +225,8 @@ int praas_state_read(praas_connection *conn, const char *key, void **ret_data, s
 	return rc;
 }
 
-int praas_state_write(praas_connection *conn, const char *key, const void *data, size_t bytes)
+int praas_state_write(praas_connection *conn, const char *key, const void *data,
+		      size_t bytes)
 {
 	(void)pthread_mutex_lock(&lock);
 	(void)take(conn, key, 0);
@@ -245,10 +254,12 @@ int praas_state_enumerate(praas_connection *conn, const char *prefix, const char
 	(void)pthread_mutex_lock(&lock);
 	for (const struct item *i = items; i && n < infos_max; i = i->next) {
 		if (i->number != conn->number || i->is_message ||
-		    strncmp(i->key, prefix, strlen(prefix)) != 0 || strcmp(i->key, after) <= 0)
+		    strncmp(i->key, prefix, strlen(prefix)) != 0 ||
+		    strcmp(i->key, after) <= 0)
 			continue;
 		memset(&ret_infos[n], 0, sizeof(ret_infos[n]));
-		(void)snprintf(ret_infos[n].key, sizeof(ret_infos[n].key), "%s", i->key);
+		(void)snprintf(ret_infos[n].key, sizeof(ret_infos[n].key), "%s",
+			       i->key);
 		ret_infos[n].bytes = i->bytes;
 		ret_infos[n++].version = i->version;
 	}

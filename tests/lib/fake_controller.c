@@ -59,8 +59,8 @@ static void note_start(void)
 	fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return;
-	(void)snprintf(line, sizeof(line), "%s %lld %d\n", text("process"), number("epoch"),
-		       (int)getpid());
+	(void)snprintf(line, sizeof(line), "%s %lld %d\n", text("process"),
+		       number("epoch"), (int)getpid());
 	(void)!write(fd, line, strlen(line));
 	(void)close(fd);
 }
@@ -94,32 +94,34 @@ static void join(int fd)
 	const char *wrong = "00000000000000000000000000000000"
 			    "00000000000000000000000000000000";
 
-	say(fd, json_pack("{s:s,s:s,s:I,s:I,s:s,s:[s,s],s:i,s:s,s:[s],s:s}", "t", "join",
-			  "token", acts("token") ? wrong : text("join_token"), "pid",
-			  number("pid"), "epoch", number("epoch"), "controller",
-			  text("controller_id"), "endpoints", "shm:///nowhere/fake.sock",
-			  "tcp://127.0.0.1:9", "os_pid", (int)getpid(), "executor", "worker",
-			  "sandbox", "none", "state", "ACTIVE"));
-	say(fd, json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "t", "metrics", "seq", 1,
-			  "invocations", 3, "running", 0, "queued", 0, "mailbox_depth", 0,
-			  "state_keys", 2, "state_bytes", 10, "idle_ns", 5, "cpu_ns", 7));
+	say(fd,
+	    json_pack("{s:s,s:s,s:I,s:I,s:s,s:[s,s],s:i,s:s,s:[s],s:s}", "t", "join",
+		      "token", acts("token") ? wrong : text("join_token"), "pid",
+		      number("pid"), "epoch", number("epoch"), "controller",
+		      text("controller_id"), "endpoints", "shm:///nowhere/fake.sock",
+		      "tcp://127.0.0.1:9", "os_pid", (int)getpid(), "executor",
+		      "worker", "sandbox", "none", "state", "ACTIVE"));
+	say(fd, json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "t", "metrics",
+			  "seq", 1, "invocations", 3, "running", 0, "queued", 0,
+			  "mailbox_depth", 0, "state_keys", 2, "state_bytes", 10,
+			  "idle_ns", 5, "cpu_ns", 7));
 }
 
 static void swapped(int fd)
 {
-	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"), "slot",
-			  1, "bytes", 0));
+	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"),
+			  "slot", 1, "bytes", 0));
 	exit(0);
 }
 
 static void answer(int fd, json_int_t id, int ok)
 {
 	if (ok)
-		say(fd, json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1, "slot",
-				  1));
+		say(fd, json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1,
+				  "slot", 1));
 	else
-		say(fd, json_pack("{s:s,s:I,s:b,s:s,s:s}", "t", "done", "id", id, "ok", 0,
-				  "code", "ENOSPC", "message", "the store is full"));
+		say(fd, json_pack("{s:s,s:I,s:b,s:s,s:s}", "t", "done", "id", id, "ok",
+				  0, "code", "ENOSPC", "message", "the store is full"));
 }
 
 static void obey(int fd, const char *line)

@@ -47,8 +47,10 @@ static void test_numbers_whole_and_in_range(void **state)
 	uint64_t v = 0;
 
 	(void)state;
-	assert_int_equal(praas_number_parse("18446744073709551620", UINT64_MAX, &v), -ERANGE);
-	assert_int_equal(praas_number_parse("99999999999999999999999", UINT64_MAX, &v), -ERANGE);
+	assert_int_equal(praas_number_parse("18446744073709551620", UINT64_MAX, &v),
+			 -ERANGE);
+	assert_int_equal(praas_number_parse("99999999999999999999999", UINT64_MAX, &v),
+			 -ERANGE);
 	assert_int_equal(praas_number_parse("65536", 65535, &v), -ERANGE);
 	assert_int_equal(praas_number_parse("65535", 65535, &v), 0);
 	assert_int_equal(v, 65535);
@@ -70,7 +72,8 @@ static void test_escapes_decoded_once(void **state)
 	assert_int_equal(praas_percent_decode("%0a", 3, text, sizeof(text)), -EINVAL);
 	assert_int_equal(praas_percent_decode("%2", 2, text, sizeof(text)), -EINVAL);
 	assert_int_equal(praas_percent_decode("%g0", 3, text, sizeof(text)), -EINVAL);
-	assert_int_equal(praas_percent_decode("12345678", 8, text, sizeof(text)), -EMSGSIZE);
+	assert_int_equal(praas_percent_decode("12345678", 8, text, sizeof(text)),
+			 -EMSGSIZE);
 	assert_int_equal(praas_hex_decode("aB01", id, 2), 0);
 	assert_int_equal(id[0], 0xab);
 	assert_int_equal(praas_hex_decode("aB0", id, 2), -EINVAL);
@@ -97,7 +100,8 @@ static void test_json_strict(void **state)
 static const struct praas_route routes[] = {
 	{ PRAAS_GET, "/v1/apps", NULL, false, false, true },
 	{ PRAAS_POST, "/v1/apps", NULL, false, false, false },
-	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false, true },
+	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false,
+	  true },
 	{ PRAAS_GET, NULL, NULL, false, false, false },
 };
 
@@ -108,9 +112,11 @@ static void test_routes_by_method_and_path(void **state)
 	(void)state;
 	assert_int_equal(praas_route_match(routes, PRAAS_POST, "/v1/apps", &m), 0);
 	assert_ptr_equal(m.route, &routes[1]);
-	assert_int_equal(praas_route_match(routes, PRAAS_PUT, "/v1/apps", &m), -EOPNOTSUPP);
+	assert_int_equal(praas_route_match(routes, PRAAS_PUT, "/v1/apps", &m),
+			 -EOPNOTSUPP);
 	assert_int_equal(m.allowed, 1u << PRAAS_GET | 1u << PRAAS_POST);
-	assert_int_equal(praas_route_match(routes, PRAAS_GET, "/v1/apps/", &m), -ENOENT);
+	assert_int_equal(praas_route_match(routes, PRAAS_GET, "/v1/apps/", &m),
+			 -ENOENT);
 	assert_int_equal(praas_route_match(routes, PRAAS_GET, "v1/apps", &m), -ENOENT);
 	assert_int_equal(praas_route_match(routes, PRAAS_GET, "", &m), -ENOENT);
 	assert_int_equal(praas_route_match(routes, PRAAS_GET,

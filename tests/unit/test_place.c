@@ -12,9 +12,10 @@
 static struct praas_place_candidate of(uint64_t number, enum praas_life_state state,
 				       uint32_t load)
 {
-	return (struct praas_place_candidate){
-		.number = number, .state = (uint8_t)state, .load = load, .concurrency = 2
-	};
+	return (struct praas_place_candidate){ .number = number,
+					       .state = (uint8_t)state,
+					       .load = load,
+					       .concurrency = 2 };
 }
 
 /* Nothing serves: a process is made, swapped ones are not touched. */

@@ -3,6 +3,7 @@
  * The conformance suite of stores for records, run on each of them.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -13,7 +14,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
 #include "control/records.h"
 
@@ -70,7 +70,9 @@ static int teardown(void **state)
 
 static struct praas_app_record app_named(const char *name)
 {
-	struct praas_app_record a = { .memory_bytes = 1ull << 40, .concurrency = 3, .wait = 2 };
+	struct praas_app_record a = { .memory_bytes = 1ull << 40,
+				      .concurrency = 3,
+				      .wait = 2 };
 
 	(void)snprintf(a.name, sizeof(a.name), "%s", name);
 	(void)snprintf(a.code, sizeof(a.code), "/code/%s", name);
@@ -188,7 +190,8 @@ static void test_records_list_pages(void **state)
 	assert_int_equal(f->r->ops->app_list(f->r, "x", 8, apps, &n), 0);
 	assert_int_equal(n, 1);
 	for (unsigned i = 0; i < 5; i++) {
-		struct praas_process_record p = process_named(i < 4 ? &a : &b, names[i]);
+		struct praas_process_record p =
+			process_named(i < 4 ? &a : &b, names[i]);
 
 		assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
 	}
@@ -203,7 +206,8 @@ static void test_records_list_pages(void **state)
 	assert_int_equal(f->r->ops->process_list(f->r, NULL, "4", 8, page, &n), 0);
 	assert_int_equal(n, 1);
 	assert_string_equal(page[0].name, "d");
-	assert_int_equal(f->r->ops->process_list(f->r, NULL, "x", 8, page, &n), -EINVAL);
+	assert_int_equal(f->r->ops->process_list(f->r, NULL, "x", 8, page, &n),
+			 -EINVAL);
 }
 
 /* A file is there after it was closed; another schema version is refused. */
@@ -213,16 +217,21 @@ static void test_records_sqlite_reopens(void **state)
 	struct praas_app_record a = app_named("a"), got;
 	struct praas_records *other;
 	char text[256];
-	sqlite3 *db;
+	static const uint8_t other_version[] = { 0, 0, 0,
+						 99 }; /* user_version, big-endian */
+	int fd;
 
 	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
 	f->r->ops->close(f->r);
 	assert_int_equal(open_store(f), 0);
 	assert_int_equal(f->r->ops->app_get(f->r, "a", &got), 0);
 	assert_memory_equal(&a, &got, sizeof(a));
-	assert_int_equal(sqlite3_open(f->url + strlen("sqlite://"), &db), 0);
-	assert_int_equal(sqlite3_exec(db, "PRAGMA user_version=99", NULL, NULL, NULL), 0);
-	assert_int_equal(sqlite3_close(db), 0);
+	f->r->ops->close(f->r);
+	assert_int_equal(praas_records_memory_open(&f->r), 0); /* for the teardown */
+	fd = open(f->url + strlen("sqlite://"), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, other_version, 4, 60), 4);
+	assert_int_equal(close(fd), 0);
 	assert_int_equal(praas_records_open(f->url, &other, text), -EPROTO);
 	assert_non_null(strstr(text, "99"));
 	assert_int_equal(praas_records_open("mysql://x", &other, text), -EINVAL);
@@ -239,8 +248,8 @@ int main(void)
 		BOTH(test_records_second_writer_loses),
 		BOTH(test_records_delete_is_final),
 		BOTH(test_records_list_pages),
-		cmocka_unit_test_setup_teardown(test_records_sqlite_reopens, setup_sqlite,
-						teardown),
+		cmocka_unit_test_setup_teardown(test_records_sqlite_reopens,
+						setup_sqlite, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
