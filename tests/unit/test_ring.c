@@ -282,6 +282,22 @@ static void test_ring_hostile_tail_is_refused(void **state)
 	}
 }
 
+/* A batch that has to look finds the mistake, though some of it would fit. */
+static void test_ring_hostile_tail_stops_a_batch(void **state)
+{
+	static struct fixture f;
+	struct praas_desc d[SLOTS] = { 0 };
+	unsigned done;
+
+	(void)state;
+	start_at(&f, 0);
+	assert_pushes(&f, 0);
+	atomic_store(&f.tail.read, 2); /* of one */
+	assert_int_equal(praas_ring_push_batch(&f.tx, d, SLOTS, &done), -EPROTO);
+	assert_int_equal(done, 0);
+	assert_int_equal(f.tx.head, 1);
+}
+
 /* Having accepted one position, the producer does not accept a smaller one. */
 static void test_ring_hostile_tail_cannot_go_back(void **state)
 {
@@ -312,6 +328,7 @@ int main(void)
 		cmocka_unit_test(test_ring_hostile_sequence_is_refused),
 		cmocka_unit_test(test_ring_hostile_sequence_ends_a_batch),
 		cmocka_unit_test(test_ring_hostile_tail_is_refused),
+		cmocka_unit_test(test_ring_hostile_tail_stops_a_batch),
 		cmocka_unit_test(test_ring_hostile_tail_cannot_go_back),
 	};
 
