@@ -40,22 +40,25 @@ static unsigned print_verbs(FILE *to, const char *noun)
 	return count;
 }
 
-static int help(const char *noun)
+static int help(FILE *to, const char *noun)
 {
-	if (noun && print_verbs(stdout, noun) == 0)
+	if (noun && print_verbs(to, noun) == 0)
 		return praas_cli_fail(PRAAS_EXIT_USAGE,
 				      "there is no '%s'; try praas help", noun);
 	if (noun)
 		return PRAAS_EXIT_DONE;
-	(void)puts("praas: cloud processes, functions with state and a mailbox\n");
-	(void)print_verbs(stdout, NULL);
-	(void)puts("\nEvery verb has --help, and --json for programs. The control "
-		   "service is named by\n"
-		   "--url and --token, PRAAS_URL and PRAAS_TOKEN, or "
-		   "~/.config/praas/config.\n"
-		   "Exit: 0 done, 1 failed, 2 wrong usage, 3 the function's own error, "
-		   "4 no such\n"
-		   "thing, 5 refused, 6 overloaded or timed out.");
+	(void)fputs("praas: cloud processes, functions with state and a mailbox\n\n",
+		    to);
+	(void)print_verbs(to, NULL);
+	(void)fputs(
+		"\nEvery verb has --help, and --json for programs. The control "
+		"service is named by\n"
+		"--url and --token, PRAAS_URL and PRAAS_TOKEN, or "
+		"~/.config/praas/config.\n"
+		"Exit: 0 done, 1 failed, 2 wrong usage, 3 the function's own error, "
+		"4 no such\n"
+		"thing, 5 refused, 6 overloaded or timed out.\n",
+		to);
 	return PRAAS_EXIT_DONE;
 }
 
@@ -116,11 +119,11 @@ int main(int argc, char **argv)
 	 * silently. */
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
 	if (argc < 2) {
-		(void)help(NULL);
+		(void)help(stderr, NULL);
 		return PRAAS_EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
-		return help(argc > 2 ? argv[2] : NULL);
+		return help(stdout, argc > 2 ? argv[2] : NULL);
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
 		(void)puts("praas " PRAAS_VERSION);
 		return PRAAS_EXIT_DONE;
@@ -129,6 +132,6 @@ int main(int argc, char **argv)
 	if (verb)
 		return run(verb, words, argc, argv);
 	if (argc > 2 && strcmp(argv[2], "--help") == 0)
-		return help(argv[1]);
+		return help(stdout, argv[1]);
 	return unknown(argc, argv);
 }

@@ -43,7 +43,7 @@ stop_dev() {
 	[ $status -eq 0 ] || fail "praas dev exits $status after Ctrl-C: $(cat "$dir/dev.err")"
 	dev=""
 	# Nothing that was started from this folder is left.
-	left=$(grep -lszF "$dir/data" /proc/[0-9]*/cmdline 2>/dev/null | grep -v "/proc/$$/" || true)
+	left=$(pgrep -af -- "$dir/data" || true)
 	[ -z "$left" ] || fail "left running: $left"
 }
 trap '[ -z "$dev" ] || kill -INT $dev; [ -z "$dev" ] || wait $dev; rm -rf "$dir"' EXIT
