@@ -180,8 +180,8 @@ static int spawn_waiting(struct local *l, const char *log, struct waiting *ret_w
 
 static void discard(struct waiting *w)
 {
-	(void)close(w->config_fd); /* end of an empty configuration: it leaves */
 	(void)kill(w->os_pid, SIGKILL);
+	(void)close(w->config_fd); /* (after a crash of ours its end makes them leave) */
 	(void)waitpid(w->os_pid, NULL, 0);
 	(void)close(w->pidfd);
 }

@@ -266,8 +266,8 @@ void praas_life_kill(struct praas_life *life, const struct praas_app_record *app
 	praas_life_add_wait(p, &p->ended, wait);
 	if (praas_life_resting(p->record.state)) {
 		praas_life_set_state(p, PRAAS_LIFE_KILLED);
+		praas_life_finish(p, &p->ended, &ok, &p->settled);
 		praas_life_save(p);
-		praas_life_finish(p, &p->ended, &ok, &done);
 	} else if (!p->want_kill) {
 		praas_life_begin_kill(p);
 	}

@@ -124,6 +124,7 @@ static void run_save(struct praas_job *job)
 							      save_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
+	struct praas_life_waits done;
 
 	(void)pthread_mutex_lock(&life->lock);
 	do {
@@ -142,9 +143,12 @@ static void run_save(struct praas_job *job)
 				      (unsigned long long)p->number, strerror(-rc));
 	} while (p->dirty);
 	p->saving = false;
+	done = p->settled;
+	p->settled.head = NULL;
 	life->background--;
 	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
 	life->config.backend->ops->prepare(life->config.backend);
 }
 

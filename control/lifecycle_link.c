@@ -350,7 +350,7 @@ static void ended_serving(struct praas_life_process *p, const struct praas_exit 
 
 	if (p->told_swapped) {
 		praas_life_set_state(p, PRAAS_LIFE_SWAPPED);
-		praas_life_finish(p, &p->swapped, &ok, done);
+		praas_life_finish(p, &p->swapped, &ok, &p->settled);
 		life->stats.swaps++;
 	} else if (p->want_kill) {
 		praas_life_set_state(p, PRAAS_LIFE_KILLED);
@@ -372,7 +372,7 @@ static void ended_serving(struct praas_life_process *p, const struct praas_exit 
 	p->want_swap = false;
 	praas_life_finish(p, &p->swapped, &why, done);
 	praas_life_finish(p, &p->checkpointed, &why, done);
-	praas_life_finish(p, &p->ended, &ok, done);
+	praas_life_finish(p, &p->ended, &ok, &p->settled);
 	if (p->serving.head && !life->stopping) {
 		praas_life_begin_activation(p); /* somebody asked while it went down */
 		return;

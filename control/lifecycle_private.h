@@ -40,6 +40,7 @@ struct praas_life_process {
 	uint8_t token
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
+	struct praas_life_waits settled; /* finished; told when the record is stored */
 	uint64_t phase_deadline_ns; /* of what is under way; 0 none */
 	uint64_t swap_id, check_id; /* of the requests that were sent; 0 none */
 	struct praas_outcome

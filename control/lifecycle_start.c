@@ -49,7 +49,7 @@ static void run_start(struct praas_job *job)
 							      start_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
-	struct praas_life_waits done = { NULL };
+	struct praas_life_waits done = { NULL }, settled;
 	struct praas_process_record record;
 	struct praas_outcome why;
 	int rc;
@@ -72,7 +72,10 @@ static void run_start(struct praas_job *job)
 		p->starting = false;
 		praas_life_start_failed(p, &why, &done);
 	}
+	settled = p->settled; /* of the epoch before */
+	p->settled.head = NULL;
 	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&settled);
 	praas_life_tell(&done);
 	if (rc == 0)
 		praas_life_spawn(p);
@@ -317,6 +320,6 @@ void praas_life_start_failed(struct praas_life_process *p,
 	praas_life_finish(p, &p->checkpointed, why, done);
 	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED
 				       : (enum praas_life_state)p->rest_state);
-	praas_life_finish(p, &p->ended, &ok, done);
+	praas_life_finish(p, &p->ended, &ok, &p->settled);
 	praas_life_save(p);
 }

@@ -19,3 +19,11 @@ foreach(part rest faults)
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
   set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
+
+# The same with the real programs.
+if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
+  add_test(NAME control.e2e
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/e2e.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
+  set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
