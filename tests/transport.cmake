@@ -5,11 +5,17 @@ praas_unit_test(frame praas_transport)
 # One suite, run for every transport.
 add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c)
 praas_target(conformance_transport)
-target_link_libraries(conformance_transport PRIVATE praas_transport PkgConfig::CMOCKA)
+target_link_libraries(conformance_transport PRIVATE praas_transport PkgConfig::CMOCKA Threads::Threads)
 set_target_properties(conformance_transport PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 foreach(scheme tcp4 tcp6 tcp4-poll shm)
   add_test(NAME conformance.transport.${scheme} COMMAND conformance_transport ${scheme})
   set_tests_properties(conformance.transport.${scheme} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
+# A payload of more than 4 GiB: about 10 GB of memory.
+foreach(scheme tcp4)
+  add_test(NAME conformance.transport.${scheme}.giant COMMAND conformance_transport ${scheme} giant)
+  set_tests_properties(conformance.transport.${scheme}.giant PROPERTIES LABELS slow
+    SKIP_RETURN_CODE 77 TIMEOUT 600)
 endforeach()
 
 add_executable(conformance_tcp conformance/transport/tcp.c conformance/transport/rig.c)

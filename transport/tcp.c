@@ -309,8 +309,10 @@ static void port_free(struct praas_port *base)
 		(void)close(port->listen_fd); /* was not written to */
 	if (port->spare_fd >= 0)
 		(void)close(port->spare_fd); /* of /dev/null */
-	/* The kernel must have let go of our memory before it is freed. */
-	for (unsigned i = 0; i < END_TURNS && port->used > 0 && port->started; i++) {
+	/* The kernel lets go of our memory before it is freed. Another thread cannot see to that;
+	 * there the end of the ring cancels what is left before it touches memory again. */
+	for (unsigned i = 0; i < END_TURNS && port->used > 0 && praas_tcp_ring_is_owner(port);
+	     i++) {
 		praas_tcp_ring_turn(port);
 		while (port->active_first) {
 			port->active_first->active = false;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -99,6 +100,14 @@ void praas_tcp_ring_sleep(struct praas_tcp_port *port)
 {
 	port->event_armed = true;
 	(void)io_uring_cq_eventfd_toggle(&port->ring, true); /* it exists: no error */
+	/* Acquire and release order no store before a later load: either the kernel sees the flag
+	 * when it adds work, or praas_tcp_ring_ready() sees that work. */
+	atomic_thread_fence(memory_order_seq_cst);
+}
+
+bool praas_tcp_ring_is_owner(const struct praas_tcp_port *port)
+{
+	return port->owner == gettid();
 }
 
 void praas_tcp_ring_awake(struct praas_tcp_port *port)
@@ -137,6 +146,7 @@ int praas_tcp_ring_start(struct praas_tcp_port *port)
 	if (rc != 0)
 		return (int)rc;
 	praas_tcp_ring_awake(port);
+	port->owner = gettid();
 	port->started = true;
 	return 0;
 }

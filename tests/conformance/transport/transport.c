@@ -5,6 +5,8 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -489,6 +491,57 @@ static void test_transport_kept_frames(void **state)
 	rig_stop(&rig);
 }
 
+static atomic_bool threads_stop;
+
+/* Polls a few times, then sleeps until there is work, or a little while. */
+static void poll_or_sleep(struct praas_port *port)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	for (unsigned i = 0; i < 20; i++) {
+		if (rig.ops->poll(port, 64) > 0)
+			return;
+	}
+	if (rig.ops->arm(port, &p.fd) == 0)
+		(void)poll(&p, 1, 20); /* what it says is found by the next poll */
+}
+
+static void *serve(void *arg)
+{
+	(void)arg;
+	while (!atomic_load_explicit(&threads_stop, memory_order_relaxed))
+		poll_or_sleep(rig.server_port);
+	return NULL;
+}
+
+/* Each port in a thread of its own, both sleeping when there is nothing to do: no wake-up is
+ * lost. The server's port was opened by another thread than the one that polls it. */
+static void test_transport_two_threads(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	rig_start(&rig, scheme, NULL);
+	rig.server.echo = true;
+	atomic_store(&threads_stop, false);
+	assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
+	rig_connect_begin(&rig, &rig.client, NULL);
+	while (rig.client.opened == 0 && rig.client.closed == 0)
+		poll_or_sleep(rig.client_port);
+	assert_int_equal(rig.client.opened, 1);
+	for (unsigned i = 1; i <= 400; i++) {
+		while (rig_invoke(rig.client.conn, i, i % 10 ? 64 : 70000) != 0)
+			poll_or_sleep(rig.client_port);
+		while (rig.client.frames < i && rig.client.closed == 0)
+			poll_or_sleep(rig.client_port);
+	}
+	assert_int_equal(rig.client.frames, 400);
+	assert_int_equal(rig.client.order_errors, 0);
+	atomic_store(&threads_stop, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	rig_stop(&rig);
+}
+
 /* More than 32 bits of payload, in a run of its own: it takes memory and time. */
 static void test_transport_over_four_gib(void **state)
 {
@@ -526,6 +579,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_transport_ticket_expires),
 		cmocka_unit_test(test_transport_armed_port_wakes),
 		cmocka_unit_test(test_transport_kept_frames),
+		cmocka_unit_test(test_transport_two_threads),
 	};
 	const struct CMUnitTest giant[] = { cmocka_unit_test(test_transport_over_four_gib) };
 
