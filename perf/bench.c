@@ -267,6 +267,10 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 	double r[3];
 	int at;
 
+	if (praas_options.table) {
+		print_row(c, floor);
+		return;
+	}
 	at = snprintf(
 		text, sizeof text,
 		"\"size\":%llu,\"unit\":\"ns\",\"n\":%llu,\"p50\":%.1f,\"p99\":%.1f,"
