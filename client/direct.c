@@ -24,7 +24,7 @@ struct praas_shm_route *praas_route_choose(struct praas_connection *conn, uint32
 		return r;
 	for (uint32_t w = 0; w < conn->shm->routes; w++) {
 		r = conn->shm->route[w];
-		if (!r || r->state != PRAAS_SHM_ROUTE_OPEN)
+		if (!r || r->state != PRAAS_SHM_ROUTE_OPEN || r->stalled)
 			continue;
 		if (!best || r->outstanding < best->outstanding)
 			best = r;
@@ -182,6 +182,7 @@ int praas_direct_result(struct praas_connection *conn, struct praas_shm_route *r
 	if (f.bytes != 0 && locate(conn, r, segment, offset, f.bytes, &view) != 0)
 		return -EPROTO;
 	r->outstanding--;
+	r->stalled = false;
 	result = (struct praas_result){
 		.call = f.id, .status = f.status, .view = view, .run_ns = f.aux
 	};
@@ -300,6 +301,7 @@ unsigned praas_direct_withdraw(struct praas_connection *conn)
 		if (e->state != PRAAS_ENTRY_PENDING || e->via == PRAAS_VIA_CONTROLLER ||
 		    !e->marked || taken(conn->shm->route[e->via], e->position))
 			continue; /* its answer tells whether it saw the mark */
+		conn->shm->route[e->via]->stalled = true;
 		take_back(conn, e);
 		back++;
 	}

@@ -109,6 +109,7 @@ struct praas_shm_route {
 	struct praas_shm_source wake; /* our end of the wake socket */
 	uint32_t worker;
 	uint32_t outstanding; /* calls pushed and not answered; the library counts */
+	bool stalled;         /* it left a call in the ring for too long; until its next answer */
 	uint32_t views;       /* results in reply that the caller holds; the library counts */
 	enum praas_shm_route_state state;
 	struct praas_shm_backlog backlog;
@@ -203,6 +204,8 @@ static inline struct praas_shm_port *praas_shm_port_of(struct praas_port *port)
 }
 
 /* ---- shm_port.c */
+/* praas_doorbell_setup(), once, from whichever thread comes first. */
+void praas_shm_setup(void);
 void praas_shm_conn_fail(struct praas_shm_conn *c, int rc);
 /* Drops what an ended connection holds once no buffer is out. */
 void praas_shm_conn_unref(struct praas_shm_conn *c);

@@ -36,6 +36,9 @@ static const char server_functions[FN_COUNT][PRAAS_NAME_MAX + 1] = {
 };
 static const uint8_t server_flags[FN_COUNT] = { [FN_DIRECT] = PRAAS_FUNCTION_DIRECT };
 
+/* What the server's thread does on behalf of the test's. */
+enum server_order { SERVER_GRANT = 1, SERVER_REVOKE, SERVER_GONE, SERVER_SHARE };
+
 struct server {
 	char dir[64];
 	char shm_addr[96];
@@ -48,16 +51,21 @@ struct server {
 	uint64_t bytes_max;
 	_Atomic bool ready, stop;
 	_Atomic bool drop_all;         /* close every connection */
-	_Atomic int grant;             /* 1: grant worker 0 to the last connection */
-	struct praas_conn *last;       /* opened last */
+	_Atomic int order;             /* enum server_order for the last connection; 0 done */
+	int order_rc;
+	uint32_t order_worker;
+	struct praas_segment big;      /* SERVER_SHARE */
+	_Atomic uint32_t shared_back;  /* shared segments given back */
+	struct praas_conn *_Atomic last; /* opened last */
 	struct praas_conn *late_conn;
 	uint64_t late_id;
 	_Atomic uint32_t cancels, one_ways;
 	_Atomic(const void *) seen;    /* payload of the last echo */
 	_Atomic uint32_t seen_in_segment;
-	struct praas_shm_grant granted; /* valid once grant is 2 */
-	/* The handler runs on the data thread; tests may replace what it does with frames. */
-	void (*work)(struct server *s);
+	struct praas_shm_grant granted; /* of SERVER_GRANT */
+	/* Called for each echo, on the server's thread. */
+	void (*ran)(void *user, const struct praas_frame *head);
+	void *ran_user;
 };
 
 static inline void server_answer(struct praas_conn *conn, const struct praas_frame *to,
@@ -93,6 +101,8 @@ static inline void server_invoke(struct server *s, struct praas_conn *conn, stru
 	case FN_ECHO:
 		atomic_store(&s->seen, buf->data);
 		atomic_store(&s->seen_in_segment, buf->segment);
+		if (s->ran)
+			s->ran(s->ran_user, f);
 		server_answer(conn, f, 0, buf->data, f->bytes);
 		break;
 	case FN_NOOP:
@@ -192,6 +202,45 @@ static const struct praas_conn_events server_events = { .opened = server_opened,
 
 static inline void server_open(struct server *s);
 
+static inline void server_released(void *user, uint32_t segment)
+{
+	struct server *s = user;
+
+	praas_check(segment == s->big.id);
+	atomic_fetch_add(&s->shared_back, 1);
+}
+
+static inline void server_obey(struct server *s)
+{
+	switch (atomic_load(&s->order)) {
+	case SERVER_GRANT:
+		s->order_rc = praas_shm_grant(s->last, s->order_worker, 5, &s->granted);
+		break;
+	case SERVER_REVOKE:
+		s->order_rc = praas_shm_revoke(s->last, s->order_worker);
+		break;
+	case SERVER_GONE:
+		s->order_rc = praas_shm_gone(s->last, s->order_worker);
+		break;
+	case SERVER_SHARE:
+		s->order_rc = praas_shm_share(s->last, &s->big, server_released, s);
+		break;
+	default:
+		return;
+	}
+	atomic_store(&s->order, 0);
+}
+
+/* From the test's thread: have it done, and its return value. */
+static inline int server_order(struct server *s, enum server_order order, uint32_t worker)
+{
+	s->order_worker = worker;
+	atomic_store(&s->order, (int)order);
+	while (atomic_load(&s->order) != 0)
+		(void)sched_yield();
+	return s->order_rc;
+}
+
 /* Ports belong to the thread that opens them. */
 static inline void *server_run(void *user)
 {
@@ -209,12 +258,7 @@ static inline void *server_run(void *user)
 			s->last->ops->close(s->last, true);
 			s->last = NULL;
 		}
-		if (atomic_load(&s->grant) == 1 && s->last) {
-			praas_check(praas_shm_grant(s->last, 0, 0, &s->granted) == 0);
-			atomic_store(&s->grant, 2);
-		}
-		if (s->work)
-			s->work(s);
+		server_obey(s);
 		if (done == 0)
 			(void)sched_yield();
 	}
