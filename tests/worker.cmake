@@ -12,6 +12,10 @@ if(TARGET praas-worker)
   endforeach()
 
   function(praas_worker_test name library)
+    set(memory 67108864)
+    if(PRAAS_SANITIZE)
+      set(memory 268435456)
+    endif()
     praas_unit_test(${name} praas_controller praas_dataplane praas_shm)
     target_include_directories(test_${name} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
     target_compile_definitions(test_${name} PRIVATE
@@ -19,7 +23,7 @@ if(TARGET praas-worker)
       PRAAS_TEST_CODE="${PROJECT_BINARY_DIR}/tests/code"
       PRAAS_TEST_FUNCTIONS="$<TARGET_FILE:praas_${library}>"
       # Sanitizers take memory of their own.
-      PRAAS_TEST_MEMORY=$<IF:$<BOOL:${PRAAS_SANITIZE}>,268435456,67108864>)
+      PRAAS_TEST_MEMORY=${memory})
     add_dependencies(test_${name} praas-worker praas_${library})
     set_tests_properties(unit.${name} PROPERTIES TIMEOUT 120)
   endfunction()
