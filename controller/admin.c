@@ -12,6 +12,7 @@
 
 #include "controller/admin_private.h"
 #include "controller/journal.h"
+#include "controller/spawn.h"
 #include "internal/base.h"
 
 #define FLUSH_NS 1000000000u
@@ -186,7 +187,8 @@ static void loop(struct praas_admin *a)
 			{ .fd = a->signal_fd, .events = POLLIN },
 			{ .fd = a->exchange->admin_event_fd, .events = POLLIN },
 			{ .fd = praas_link_fd(a->link), .events = praas_link_wants(a->link) },
-			{ .fd = -1 },
+			{ .fd = a->spawner ? praas_spawner_fd(a->spawner) : -1,
+			  .events = POLLIN },
 		};
 
 		if (poll(fds, FDS_MAX, wait_ms(a, praas_now_ns())) < 0 && errno != EINTR) {
@@ -194,6 +196,8 @@ static void loop(struct praas_admin *a)
 			break;
 		}
 		praas_link_poll(a->link, praas_now_ns());
+		if (a->spawner)
+			praas_spawner_poll(a->spawner);
 		take_reports(a);
 		if (!a->over)
 			take_signals(a);
@@ -227,6 +231,29 @@ static int open_stores(struct praas_admin *a)
 	return rc;
 }
 
+static int make_spawner(struct praas_admin *a)
+{
+	const struct praas_config *c = a->config;
+	struct praas_spawner_config sc = {
+		.program = c->worker[0] ? c->worker : NULL,
+		.code = c->code,
+		.cgroup_version = c->cgroup_version,
+		.cgroup_path = c->cgroup_version ? c->cgroup_path : NULL,
+		.memory_bytes = c->memory_bytes,
+		.cpu_milli = c->vcpu_milli,
+		.allow_weak = c->allow_weak_sandbox,
+	};
+	int rc;
+
+	if (c->isolation_inline)
+		return 0;
+	rc = praas_spawner_new(&sc, &a->spawner);
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure), "cannot start workers: %s",
+			       strerror(-rc));
+	return rc;
+}
+
 static int begin(struct praas_admin *a)
 {
 	struct praas_data_config dc = { .config = a->config, .manifest = a->manifest };
@@ -236,6 +263,8 @@ static int begin(struct praas_admin *a)
 		rc = praas_exchange_new(&a->exchange);
 	if (rc == 0)
 		rc = open_signals(&a->signal_fd);
+	if (rc == 0)
+		rc = make_spawner(a);
 	dc.exchange = a->exchange;
 	dc.spawner = a->spawner;
 	if (rc == 0)
@@ -261,6 +290,7 @@ static void end(struct praas_admin *a)
 			    msg.kind == PRAAS_REPORT_SERVING)
 				free((void *)(uintptr_t)msg.b);
 	}
+	praas_spawner_free(a->spawner);
 	praas_exchange_free(a->exchange);
 	praas_link_free(a->link);
 	praas_snapshot_release(&a->current);

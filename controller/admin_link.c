@@ -7,6 +7,7 @@
 
 #include "controller/admin_private.h"
 #include "controller/journal.h"
+#include "controller/spawn.h"
 #include "internal/base.h"
 
 #define METRICS_BUSY_NS 1000000000u
@@ -74,13 +75,14 @@ void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
 	(void)praas_link_send(a->link, message); /* lost: control asks anew */
 }
 
-static uint64_t cpu_ns(void)
+static uint64_t cpu_ns(const struct praas_admin *a)
 {
 	struct rusage u;
 
 	if (getrusage(RUSAGE_SELF, &u) != 0)
 		return 0;
-	return (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000u +
+	return (a->spawner ? praas_spawner_cpu_ns(a->spawner) : 0) +
+	       (uint64_t)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) * 1000000000u +
 	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000u;
 }
 
@@ -109,7 +111,7 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 			  (json_int_t)(s.last_activity_ns && now_ns > s.last_activity_ns
 					       ? now_ns - s.last_activity_ns
 					       : 0),
-			  "cpu_ns", (json_int_t)cpu_ns())); /* the next one says more */
+			  "cpu_ns", (json_int_t)cpu_ns(a))); /* the next one says more */
 }
 
 /* ---- what control says ---- */

@@ -73,6 +73,12 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 	report(d, PRAAS_REPORT_LOADED, code_of(rc), 0);
 }
 
+static void gate(struct praas_data *d, bool open)
+{
+	praas_process_gate(d->process, open);
+	praas_data_direct_open(d, open);
+}
+
 static void try_serve(struct praas_data *d)
 {
 	int rc = praas_data_ready(d);
@@ -83,7 +89,7 @@ static void try_serve(struct praas_data *d)
 	if (rc > 0)
 		rc = praas_data_open_ports(d);
 	if (rc == 0)
-		praas_process_gate(d->process, true);
+		gate(d, true);
 	publish(d);
 	report(d, PRAAS_REPORT_SERVING, code_of(rc), rc == 0 ? 0 : words_of(d));
 }
@@ -117,10 +123,10 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_GATE_OPEN:
 		d->quiet_wanted = false;
-		praas_process_gate(d->process, true);
+		gate(d, true);
 		break;
 	case PRAAS_ORDER_GATE_CLOSE:
-		praas_process_gate(d->process, false);
+		gate(d, false);
 		break;
 	case PRAAS_ORDER_WAIT_QUIET:
 		d->quiet_wanted = true;
@@ -177,6 +183,8 @@ static void tick(struct praas_data *d)
 		return;
 	d->tick_ns = now;
 	praas_session_server_tick(d->sessions, now);
+	if (d->direct_wanted)
+		praas_data_direct_poll(d);
 	publish(d);
 }
 
@@ -203,6 +211,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count, int64_t
 	if (praas_ring_ready(&d->config.exchange->orders_rx))
 		idle = false;
 	*ret_wait_ns = d->ports_count > 0 ? SLEEP_MAX_NS : -1;
+	if (d->direct_wanted && d->direct_open)
+		*ret_wait_ns = TICK_NS;
 	if (wake_ns != 0) {
 		now = praas_now_ns();
 		wake_ns = wake_ns > now ? wake_ns - now : 0;
@@ -232,7 +242,7 @@ static PRAAS_COLD void sleep_until_work(struct praas_data *d)
 
 static void look_quiet(struct praas_data *d)
 {
-	if (!praas_process_quiet(d->process))
+	if (!praas_process_quiet(d->process) || !praas_data_direct_quiet(d))
 		return;
 	d->quiet_wanted = false;
 	report(d, PRAAS_REPORT_QUIET, 0, 0);

@@ -5,8 +5,9 @@
 #include <string.h>
 
 #include "controller/data_private.h"
+#include "controller/spawn.h"
 #include "dataplane/executor.h"
-#include "dataplane/worker_proto.h"
+#include "dataplane/worker_executor.h"
 #include "internal/base.h"
 
 /*
@@ -16,8 +17,8 @@
 
 #define MIB (1ull << 20)
 #define POPULATE_BYTES (2 * MIB)
-#define BIG_FIRST PRAAS_SEGMENT_DYNAMIC
-#define BIG_COUNT 0x1000u
+#define ARENA_BYTES_MIN (4 * MIB)
+#define ARENA_BYTES_MAX (64 * MIB)
 #define CONNS_MAX 1024u
 #define INFLIGHT_MAX 1024u
 
@@ -36,19 +37,53 @@ static int build_memory(struct praas_data *d)
 		.bytes_max = c->bytes_max,
 		.big_bytes_max = c->memory_bytes,
 		.pool_segment = PRAAS_SEGMENT_POOL,
-		.big_first = BIG_FIRST,
-		.big_count = BIG_COUNT,
+		.big_first = PRAAS_DATA_BIG_SEGMENTS,
+		.big_count = PRAAS_DATA_BIG_COUNT,
+		.big = d->config.spawner ? praas_data_big_segment : NULL,
+		.user = d,
 	};
 	int rc = praas_pool_memory_new(&mc, &d->memory);
 
 	return rc == 0 ? 0 : failed(d, rc, "cannot make the pool of memory_bytes");
 }
 
+static int build_workers(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+	struct praas_worker_executor_config wc = {
+		.pid = c->pid,
+		.epoch = c->epoch,
+		.workers = c->concurrency,
+		.functions = d->config.manifest->functions,
+		.functions_count = d->config.manifest->count,
+		.pool_segment = praas_pool_memory_segment(d->memory),
+		.memory = praas_pool_memory_table(d->memory),
+		.arena_bytes = c->memory_bytes / 4 / c->concurrency,
+		.bytes_max = c->bytes_max,
+		.wait_mode = c->wait,
+		.host = praas_spawner_host(),
+		.host_user = d->config.spawner,
+	};
+	int rc;
+
+	wc.arena_bytes = praas_max_u64(wc.arena_bytes, ARENA_BYTES_MIN);
+	wc.arena_bytes = praas_min_u64(wc.arena_bytes, ARENA_BYTES_MAX) & ~(MIB - 1);
+	rc = praas_worker_executor_new(&wc, &d->executor);
+	if (rc != 0)
+		return failed(d, rc, "cannot make the executor of the workers");
+	praas_spawner_event_fd_set(d->config.spawner,
+				   praas_worker_executor_event_fd(d->executor));
+	return 0;
+}
+
 static int build_executor(struct praas_data *d)
 {
 	const struct praas_manifest *m = d->config.manifest;
-	int rc = praas_executor_inline_new(m->functions, m->count, &d->executor);
+	int rc;
 
+	if (d->config.spawner)
+		return build_workers(d);
+	rc = praas_executor_inline_new(m->functions, m->count, &d->executor);
 	return rc == 0 ? 0 : failed(d, rc, "cannot load the functions");
 }
 
@@ -89,7 +124,7 @@ static int build_sessions(struct praas_data *d)
 			     .bytes_max = c->bytes_max,
 			     .inflight_max = INFLIGHT_MAX,
 			     .functions_count = m->count },
-		.events = praas_process_conn_events(),
+		.events = praas_data_direct_events(d),
 		.user = d->process,
 	};
 	int rc;
@@ -127,6 +162,7 @@ void praas_data_unbuild(struct praas_data *d)
 	for (unsigned i = 0; i < d->ports_count; i++)
 		d->ports[i]->ops->free(d->ports[i]);
 	d->ports_count = 0;
+	d->direct_open = false;
 	praas_session_server_free(d->sessions);
 	d->sessions = NULL;
 	praas_process_free(d->process); /* and the executor */
@@ -140,8 +176,19 @@ void praas_data_unbuild(struct praas_data *d)
 
 int praas_data_ready(struct praas_data *d)
 {
-	(void)d;
-	return 1;
+	char text[PRAAS_ERROR_TEXT_MAX] = "";
+	int rc;
+
+	if (!d->config.spawner)
+		return 1;
+	rc = praas_worker_executor_ready(d->executor, text);
+	if (rc < 0)
+		(void)snprintf(d->text, sizeof(d->text), "cannot start the workers: %.440s",
+			       text);
+	if (rc > 0)
+		(void)snprintf(d->layers, sizeof(d->layers), "%s",
+			       praas_worker_executor_layers(d->executor)); /* may be cut */
+	return rc;
 }
 
 static int open_port(struct praas_data *d, const char *listen)
@@ -162,9 +209,12 @@ static int open_port(struct praas_data *d, const char *listen)
 			       strerror(-rc));
 		return rc;
 	}
-	rc = ops->address(port, d->endpoints[d->ports_count]);
+	if (strcmp(ops->scheme, "shm") == 0)
+		rc = praas_data_direct_configure(d, port);
+	if (rc == 0)
+		rc = ops->address(port, d->endpoints[d->ports_count]);
 	d->ports[d->ports_count++] = port;
-	return rc == 0 ? 0 : failed(d, rc, "address of a port");
+	return rc == 0 ? 0 : failed(d, rc, "settings of a port");
 }
 
 int praas_data_open_ports(struct praas_data *d)

@@ -12,6 +12,16 @@
 #include "transport/session.h"
 
 #define PRAAS_DATA_TEXT_MAX 512u
+#define PRAAS_DATA_BIG_SEGMENTS 0x1000u    /* ids of payloads larger than the pool has */
+#define PRAAS_DATA_BIG_COUNT 0x1000u
+#define PRAAS_DATA_CLIENT_SEGMENTS 0x2000u /* ids from here on: the shm transport's */
+#define PRAAS_DIRECT_CLIENTS 64u
+
+/* A client of the shm transport with a number for the direct path. */
+struct praas_direct_client {
+	struct praas_conn *conn; /* NULL: gone */
+	uint64_t attached;       /* workers that have it mapped */
+};
 
 struct praas_data {
 	struct praas_data_config config;
@@ -30,9 +40,13 @@ struct praas_data {
 	bool built;         /* BUILT has been reported */
 	bool serve_wanted;  /* SERVE came before the workers were ready */
 	bool quiet_wanted;
+	bool direct_open;   /* the direct path may be granted */
+	bool direct_wanted; /* somebody has not what he could have */
 	bool stop;
 	uint64_t tick_ns; /* last time that sessions were looked after */
 	char text[PRAAS_DATA_TEXT_MAX]; /* why building failed */
+	struct praas_conn_events direct_events;
+	struct praas_direct_client direct[PRAAS_DIRECT_CLIENTS];
 };
 
 /* Memory, executor, process; and back. text says why not. */
@@ -41,5 +55,18 @@ void praas_data_unbuild(struct praas_data *d);
 /* 1: all workers are ready; 0 not yet; or why not, with text. */
 int praas_data_ready(struct praas_data *d);
 int praas_data_open_ports(struct praas_data *d);
+
+
+/* ---- data_direct.c ---- */
+
+/* Events for authenticated connections: the process's, and ours of those that come and go. */
+const struct praas_conn_events *praas_data_direct_events(struct praas_data *d);
+int praas_data_direct_configure(struct praas_data *d, struct praas_port *port);
+int praas_data_big_segment(void *user, const struct praas_segment *segment, bool added);
+/* Whether direct calls may be made. Closing takes time: until quiet. */
+void praas_data_direct_open(struct praas_data *d, bool open);
+bool praas_data_direct_quiet(const struct praas_data *d);
+/* Grant what is wanted. */
+void praas_data_direct_poll(struct praas_data *d);
 
 #endif
