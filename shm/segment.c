@@ -206,8 +206,9 @@ int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
 		return -EPROTO;
 	if (fstat(fd, &st) != 0 || (uint64_t)st.st_size != bytes)
 		return -EPROTO;
-	/* A hole: an access might raise SIGBUS. */
-	if ((uint64_t)st.st_blocks * 512u < bytes)
+	/* A hole: a write might raise SIGBUS. Who only reads may get a segment that its creator
+	 * fills bit by bit (PRAAS_SEGMENT_LAZY). */
+	if (writable && (uint64_t)st.st_blocks * 512u < bytes)
 		return -EPROTO;
 	s.huge = st.st_blksize == (blksize_t)PRAAS_SEGMENT_HUGE_BYTES;
 	rc = map(fd, bytes, writable, &s.base);

@@ -358,6 +358,34 @@ static void test_controller_config_is_strict(void **state)
 	assert_true(controller_logged(&f->c, "/nonexistent/praas.json"));
 }
 
+/* A client on this host calls the workers directly; a drain takes that back, and what was called
+ * directly is in the snapshot. */
+static void test_controller_direct_path_is_granted_and_revoked(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_conn_stats stats = { 0 };
+	praas_connection *conn;
+	long value = 0;
+
+	controller_start(&f->c, &f->o);
+	conn = connect_to(f, "shm");
+	for (unsigned i = 0; i < 20000 && stats.direct == 0; i++) {
+		value = add(conn, "n", "1");
+		praas_stats(conn, &stats);
+		if (strcmp(base.isolation, "inline") == 0 && i == 100)
+			break;
+	}
+	if (strcmp(base.isolation, "worker") == 0)
+		assert_true(stats.direct > 0);
+	for (unsigned i = 0; i < 100; i++)
+		assert_int_equal(add(conn, "n", "1"), ++value);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+	praas_close(conn);
+	f->o.epoch = 2;
+	controller_start(&f->c, &f->o);
+	assert_int_equal(add_over(f, "shm", "n", "1"), value + 1);
+}
+
 /* A ticket of another epoch does not open the door. */
 static void test_controller_ticket_of_other_epoch_is_refused(void **state)
 {
@@ -391,6 +419,7 @@ int main(int argc, char **argv)
 		TEST(test_controller_link_is_joined_again),
 		TEST(test_controller_kill_writes_nothing),
 		TEST(test_controller_config_is_strict),
+		TEST(test_controller_direct_path_is_granted_and_revoked),
 		TEST(test_controller_ticket_of_other_epoch_is_refused),
 	};
 

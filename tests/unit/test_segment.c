@@ -198,7 +198,7 @@ static void test_segment_attach_refuses_others(void **state)
 	fd = memfd_create("with a hole", MFD_ALLOW_SEALING);
 	assert_int_equal(ftruncate(fd, BYTES), 0);
 	assert_int_equal(fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK), 0);
-	assert_int_equal(praas_segment_attach(fd, BYTES, 1, false, &other), -EPROTO);
+	assert_int_equal(praas_segment_attach(fd, BYTES, 1, true, &other), -EPROTO);
 	(void)close(fd);
 }
 
