@@ -130,10 +130,19 @@ static int build_sessions(struct praas_data *d)
 	int rc;
 
 	d->names = calloc(m->count, sizeof(*d->names));
-	if (!d->names)
+	d->function_flags = calloc(m->count, 1);
+	if (!d->names || !d->function_flags)
 		return failed(d, -ENOMEM, "names of the functions");
-	for (uint32_t i = 0; i < m->count; i++)
-		memcpy(d->names[i], m->functions[i].name, sizeof(d->names[i]));
+	for (uint32_t i = 0; i < m->count; i++) {
+		const struct praas_function *f = &m->functions[i];
+
+		memcpy(d->names[i], f->name, sizeof(d->names[i]));
+		/* What may run anywhere at any time needs nobody to decide. */
+		if (d->config.spawner && f->trigger == PRAAS_TRIGGER_STANDARD &&
+		    f->concurrency == PRAAS_PARALLEL)
+			d->function_flags[i] = PRAAS_FUNCTION_DIRECT;
+	}
+	sc.welcome.function_flags = d->function_flags;
 	sc.welcome.functions = (const char(*)[PRAAS_NAME_MAX + 1]) d->names;
 	memcpy(sc.controller_key, c->controller_key, sizeof(sc.controller_key));
 	memcpy(sc.expect.tenant, c->tenant, sizeof(sc.expect.tenant));
@@ -171,7 +180,9 @@ void praas_data_unbuild(struct praas_data *d)
 	praas_pool_memory_free(d->memory);
 	d->memory = NULL;
 	free(d->names);
+	free(d->function_flags);
 	d->names = NULL;
+	d->function_flags = NULL;
 }
 
 int praas_data_ready(struct praas_data *d)

@@ -31,6 +31,7 @@ struct praas_data {
 	struct praas_process *process;
 	struct praas_session_server *sessions;
 	char (*names)[PRAAS_NAME_MAX + 1];
+	uint8_t *function_flags; /* PRAAS_FUNCTION_… by number */
 	struct praas_port *ports[PRAAS_CONFIG_LISTEN_MAX];
 	unsigned ports_count;
 	char endpoints[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
