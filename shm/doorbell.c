@@ -151,8 +151,9 @@ int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds,
 	int rc;
 
 	praas_check(fds_count <= PRAAS_DOORBELL_FDS_MAX);
-	praas_check(atomic_load_explicit(&bell->shared->sleeping,
-					 memory_order_relaxed) != 0);
+	/* Not announced, nobody rings: only a limit ends it. */
+	praas_check(timeout_ns >= 0 || atomic_load_explicit(&bell->shared->sleeping,
+							    memory_order_relaxed) != 0);
 	/* We cannot fence the others, and a process that was allowed membarrier does
 	 * not fence itself: never trust a ring alone, look now and then. */
 	if (praas_doorbell_fences && (timeout_ns < 0 || timeout_ns > FENCED_SLEEP_NS)) {

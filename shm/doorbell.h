@@ -36,7 +36,7 @@ enum praas_wait_mode {
 	PRAAS_WAIT_MODE_BLOCK         /* sleeps at once */
 };
 
-#define PRAAS_DOORBELL_FDS_MAX 64u /* that one sleep can watch beside the doorbell */
+#define PRAAS_DOORBELL_FDS_MAX 80u /* that one sleep can watch beside the doorbell */
 
 /* Once per process image, before the first doorbell is used and before other threads:
  * registers for membarrier and counts the cores. Always 0: without membarrier producers

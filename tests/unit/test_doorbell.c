@@ -4,12 +4,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -95,6 +97,49 @@ static void test_doorbell_sleep_ends_by_ring_or_time(void **state)
 	assert_int_equal(praas_doorbell_sleep(&f->bell, NULL, 0, MS / 2), -ETIMEDOUT);
 	assert_true(praas_now_ns() - before >= MS / 2);
 	praas_doorbell_awake(&f->bell);
+}
+
+/* Without an announcement a sleep has a limit, or it is a mistake that ends the program. */
+static void test_doorbell_sleep_unannounced_needs_a_limit(void **state)
+{
+	struct fixture *f = *state;
+	int status;
+	pid_t pid;
+
+	assert_int_equal(praas_doorbell_sleep(&f->bell, NULL, 0, MS / 10), -ETIMEDOUT);
+	pid = fork();
+	if (pid == 0) {
+		(void)signal(SIGABRT, SIG_DFL);
+		(void)close(STDERR_FILENO);
+		(void)praas_doorbell_sleep(&f->bell, NULL, 0, -1);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFSIGNALED(status));
+	assert_int_equal(WTERMSIG(status), SIGABRT);
+}
+
+/* As many descriptors as one sleep can watch. */
+static void test_doorbell_sleep_watches_its_maximum(void **state)
+{
+	struct fixture *f = *state;
+	int fds[PRAAS_DOORBELL_FDS_MAX];
+	uint64_t one = 1;
+
+	for (unsigned i = 0; i < PRAAS_DOORBELL_FDS_MAX; i++)
+		fds[i] = eventfd(0, EFD_NONBLOCK);
+	praas_doorbell_prepare(&f->bell);
+	assert_int_equal(
+		praas_doorbell_sleep(&f->bell, fds, PRAAS_DOORBELL_FDS_MAX, MS),
+		-ETIMEDOUT);
+	assert_int_equal(write(fds[PRAAS_DOORBELL_FDS_MAX - 1], &one, sizeof(one)),
+			 sizeof(one));
+	assert_int_equal(
+		praas_doorbell_sleep(&f->bell, fds, PRAAS_DOORBELL_FDS_MAX, 1000 * MS),
+		0);
+	praas_doorbell_awake(&f->bell);
+	for (unsigned i = 0; i < PRAAS_DOORBELL_FDS_MAX; i++)
+		(void)close(fds[i]);
 }
 
 /* Other descriptors end the sleep too and are left alone; negative ones are skipped. */
@@ -304,6 +349,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_doorbell_rings_once_a_sleep),
 		TEST(test_doorbell_sleep_ends_by_ring_or_time),
+		TEST(test_doorbell_sleep_unannounced_needs_a_limit),
+		TEST(test_doorbell_sleep_watches_its_maximum),
 		TEST(test_doorbell_sleep_watches_descriptors),
 		TEST(test_doorbell_sleep_is_short_without_membarrier),
 		TEST(test_doorbell_drain_never_waits),
