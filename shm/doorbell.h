@@ -150,7 +150,7 @@ static inline enum praas_wait_step praas_waiter_idle(struct praas_waiter *w)
 /* Sleep until the doorbell rings (it is drained), one of fds is readable or timeout_ns
  * passed (negative: none). fds_count is at most PRAAS_DOORBELL_FDS_MAX; negative fds
  * are skipped. Returns 0, perhaps for nothing: look again; -ETIMEDOUT; -EINTR. Between
- * prepare and awake. */
+ * prepare and awake, or with a timeout: then only that and fds end it. */
 int praas_doorbell_sleep(struct praas_doorbell *bell, const int *fds,
 			 unsigned fds_count, int64_t timeout_ns);
 
