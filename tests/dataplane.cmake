@@ -28,3 +28,6 @@ add_dependencies(executor_conformance praas_test_functions)
 set_target_properties(executor_conformance PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
 add_test(NAME conformance.executor.inline COMMAND executor_conformance inline)
 set_tests_properties(conformance.executor.inline PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+
+praas_unit_test(process praas_dataplane)
+target_include_directories(test_process PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
