@@ -20,11 +20,10 @@ static void conn_done(void *user, struct praas_invocation *inv, int32_t status,
 				    .id = inv->id,
 				    .aux = run_ns };
 
-	if (praas_unlikely(inv->one_way)) {
+	if (praas_unlikely(inv->one_way))
 		praas_buf_release(result);
-		return;
-	}
-	praas_reply_send(conn->user, conn, &head, result);
+	else
+		praas_reply_send(conn->user, conn, &head, result);
 }
 
 static int conn_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)

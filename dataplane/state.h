@@ -17,7 +17,7 @@
 #include "shm/pool.h"
 
 #define PRAAS_LEASES_MAX 1024u
-#define PRAAS_RETIRED_MAX 4096u /* values that wait for readers; more than one commit's */
+#define PRAAS_RETIRED_MAX 65536u /* values that wait for readers; far more than one commit's */
 #define PRAAS_KEY_CHUNK 4096u   /* bytes of published keys taken from the pool at once */
 
 struct praas_object {

@@ -387,10 +387,10 @@ static int step(struct script *s, char *line, int *ret_code)
 	else if (strcmp(line, "member") == 0)
 		do_member(s, key);
 	else if (strcmp(line, "fail") == 0)
-		return *ret_code = 7, 0;
+		*ret_code = 7;
 	else
 		say(s, -999, line, strlen(line));
-	return 1;
+	return *ret_code == 0;
 }
 
 PRAAS_FUNCTION int script(struct praas_ctx *ctx)
