@@ -182,8 +182,15 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 void wx_calls_end(struct wx_worker *w);
 /* Loans given back early. 0; -EPROTO. */
 int wx_take_returns(struct wx_worker *w);
+/* value (moved) or buf (given) becomes the worker's to read. 0; -ENOBUFS: it is the caller's. */
+int wx_loan_add(struct wx_worker *w, struct praas_value *value, struct praas_buf *buf);
 void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	     uint64_t offset);
+
+/* ---- worker_invoke.c ---- */
+
+int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+		 uint64_t offset, const char *key);
 
 /* ---- worker_attach.c ---- */
 

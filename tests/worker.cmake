@@ -29,4 +29,14 @@ if(TARGET praas-worker)
   endfunction()
 
   praas_worker_test(worker testfns)
+
+  # The escape suite: as root, and as an ordinary user.
+  target_compile_definitions(praas_hostile PRIVATE
+    PRAAS_HOSTILE_CODE="${PROJECT_BINARY_DIR}/tests/code")
+  praas_worker_test(sandbox hostile)
+  if(PRAAS_SANITIZE)
+    target_compile_definitions(test_sandbox PRIVATE PRAAS_SANITIZED=1)
+  endif()
+  add_test(NAME unit.sandbox-user COMMAND test_sandbox user)
+  set_tests_properties(unit.sandbox-user PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
