@@ -20,6 +20,10 @@
 
 #define STACK_BYTES (256u * 1024u)
 
+/* The child's frames never return: sanitizers must not keep books of them, which would be found
+ * when the next child gets the same stack. */
+#define IN_CHILD __attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
+
 /* What the child needs; all made before the clone: it must not allocate. */
 struct plan {
 	const struct praas_spawn_child *config;
@@ -56,7 +60,7 @@ static void plan_arguments(struct plan *p)
 	p->argv[n] = NULL;
 }
 
-static int put(const char *path, const char *text)
+IN_CHILD static int put(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 	ssize_t n;
@@ -69,7 +73,7 @@ static int put(const char *path, const char *text)
 }
 
 /* In the new user namespace we are root and nobody else exists. */
-static int map_ids(uint32_t uid, uint32_t gid)
+IN_CHILD static int map_ids(uint32_t uid, uint32_t gid)
 {
 	char map[64];
 	int rc = put("/proc/self/setgroups", "deny");
@@ -80,7 +84,7 @@ static int map_ids(uint32_t uid, uint32_t gid)
 	return rc ? rc : put("/proc/self/gid_map", map);
 }
 
-static int child_descriptors(int socket)
+IN_CHILD static int child_descriptors(int socket)
 {
 	int null_fd = open("/dev/null", O_RDWR);
 
@@ -102,7 +106,7 @@ static int child_descriptors(int socket)
 										     : 0;
 }
 
-static int child_prepare(const struct plan *p, uint32_t uid, uint32_t gid)
+IN_CHILD static int child_prepare(const struct plan *p, uint32_t uid, uint32_t gid)
 {
 	const struct praas_spawn_child *c = p->config;
 	sigset_t none;
@@ -128,7 +132,7 @@ struct child {
 };
 
 /* Runs on our memory but its own stack, while our thread waits. */
-static int child_main(void *arg)
+IN_CHILD static int child_main(void *arg)
 {
 	static char *const environment[] = { NULL };
 	const struct child *c = arg;

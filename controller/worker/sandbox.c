@@ -16,6 +16,15 @@
 
 #include "dataplane/worker_proto.h"
 
+/* Sanitizers make calls and take memory of their own at any time: said openly. */
+#ifdef PRAAS_SANITIZED
+#define SECCOMP "seccomp-relaxed"
+#define LIMIT_DATA "limit-data-relaxed"
+#else
+#define SECCOMP "seccomp"
+#define LIMIT_DATA "limit-data"
+#endif
+
 /* The layers are independent: one that the kernel refuses is noted and the next is tried, so that a
  * user sees all that is missing at once. The caller decides what that means. */
 
@@ -75,7 +84,7 @@ static void control_groups(struct praas_sandbox *s)
 		if (s->cgroups && strstr(s->cgroups, parts[i]))
 			note(s, layer, 0);
 		else if (i == 0 && s->data_bytes)
-			note(s, "limit-data", 0);
+			note(s, LIMIT_DATA, 0);
 		else if (i == 0)
 			note(s, layer, -EOPNOTSUPP);
 	}
@@ -96,8 +105,10 @@ static int resource_limits(const struct praas_sandbox *s)
 	rc = rc ? rc : set_limit(RLIMIT_MEMLOCK, 0);
 	rc = rc ? rc : set_limit(RLIMIT_FSIZE, s->tmp_bytes);
 	rc = rc ? rc : set_limit(RLIMIT_MSGQUEUE, 0);
+#ifndef PRAAS_SANITIZED
 	if (s->data_bytes)
 		rc = rc ? rc : set_limit(RLIMIT_DATA, s->data_bytes);
+#endif
 	return rc;
 }
 
@@ -180,13 +191,6 @@ int praas_sandbox_enter(struct praas_sandbox *s)
 
 int praas_sandbox_close(struct praas_sandbox *s)
 {
-#ifdef PRAAS_SANITIZED
-	/* Sanitizers make calls of their own at any time: said openly, refused outside of tests. */
-	const char *name = "seccomp-relaxed";
-#else
-	const char *name = "seccomp";
-#endif
-
-	note(s, name, praas_sandbox_seccomp(false));
+	note(s, SECCOMP, praas_sandbox_seccomp(false));
 	return verdict(s);
 }
