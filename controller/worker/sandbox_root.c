@@ -136,6 +136,8 @@ int praas_sandbox_root(struct praas_sandbox *s)
 
 	if (!src)
 		return -ENOMEM;
+	/* Whatever the controller's is: folders are for a uid that does not own them. */
+	(void)umask(022);
 	/* Nothing of ours may show in the host's namespace. */
 	rc = mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ? -errno : 0;
 	for (; rc == 0 && count < SYSTEM_DIRS; count++)

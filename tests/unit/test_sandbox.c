@@ -7,6 +7,7 @@
 
 #include <grp.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* Held back with an error; the function goes on. */
@@ -133,6 +134,7 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "cannot become an ordinary user\n");
 		return 77;
 	}
+	(void)umask(077); /* as a careful controller */
 	/* Who changed its user is not dumpable, and then cannot write its own maps. */
 	if (as_user)
 		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
