@@ -11,16 +11,17 @@
 /* Kinds that may come from a peer; a set bit is a known number. */
 #define KIND(k) (UINT64_C(1) << (k))
 static const uint64_t kinds =
-	KIND(PRAAS_FRAME_HELLO) | KIND(PRAAS_FRAME_CHALLENGE) | KIND(PRAAS_FRAME_PROOF) |
-	KIND(PRAAS_FRAME_WELCOME) | KIND(PRAAS_FRAME_INVOKE) | KIND(PRAAS_FRAME_RESULT) |
-	KIND(PRAAS_FRAME_CANCEL) | KIND(PRAAS_FRAME_SEND) | KIND(PRAAS_FRAME_RECV) |
-	KIND(PRAAS_FRAME_PEEK) | KIND(PRAAS_FRAME_LIST) | KIND(PRAAS_FRAME_REPLY) |
-	KIND(PRAAS_FRAME_STATE_GET) | KIND(PRAAS_FRAME_STATE_PUT) |
-	KIND(PRAAS_FRAME_STATE_DELETE) | KIND(PRAAS_FRAME_STATE_LIST) |
-	KIND(PRAAS_FRAME_EVENT) | KIND(PRAAS_FRAME_PING) | KIND(PRAAS_FRAME_PONG) |
-	KIND(PRAAS_FRAME_CLOSE);
+	KIND(PRAAS_FRAME_HELLO) | KIND(PRAAS_FRAME_CHALLENGE) |
+	KIND(PRAAS_FRAME_PROOF) | KIND(PRAAS_FRAME_WELCOME) | KIND(PRAAS_FRAME_INVOKE) |
+	KIND(PRAAS_FRAME_RESULT) | KIND(PRAAS_FRAME_CANCEL) | KIND(PRAAS_FRAME_SEND) |
+	KIND(PRAAS_FRAME_RECV) | KIND(PRAAS_FRAME_PEEK) | KIND(PRAAS_FRAME_LIST) |
+	KIND(PRAAS_FRAME_REPLY) | KIND(PRAAS_FRAME_STATE_GET) |
+	KIND(PRAAS_FRAME_STATE_PUT) | KIND(PRAAS_FRAME_STATE_DELETE) |
+	KIND(PRAAS_FRAME_STATE_LIST) | KIND(PRAAS_FRAME_EVENT) |
+	KIND(PRAAS_FRAME_PING) | KIND(PRAAS_FRAME_PONG) | KIND(PRAAS_FRAME_CLOSE);
 
-void praas_frame_encode(const struct praas_frame *f, uint8_t ret_wire[PRAAS_FRAME_BYTES])
+void praas_frame_encode(const struct praas_frame *f,
+			uint8_t ret_wire[PRAAS_FRAME_BYTES])
 {
 	ret_wire[0] = (uint8_t)(PRAAS_FRAME_MAGIC & 0xff);
 	ret_wire[1] = (uint8_t)(PRAAS_FRAME_MAGIC >> 8);
@@ -76,8 +77,8 @@ int praas_frame_meta_decode(const struct praas_frame *f, const uint8_t *meta,
 	const uint8_t *key = meta;
 
 	if (f->flags & PRAAS_FRAME_TRACE) {
-		for (unsigned i = PRAAS_TRACE_BYTES - PRAAS_TRACE_RESERVED; i < PRAAS_TRACE_BYTES;
-		     i++) {
+		for (unsigned i = PRAAS_TRACE_BYTES - PRAAS_TRACE_RESERVED;
+		     i < PRAAS_TRACE_BYTES; i++) {
 			if (meta[i] != 0)
 				return -EPROTO;
 		}
@@ -92,8 +93,8 @@ int praas_frame_meta_decode(const struct praas_frame *f, const uint8_t *meta,
 }
 
 uint64_t praas_frame_meta_encode(const struct praas_frame *f,
-				 const uint8_t trace[PRAAS_TRACE_BYTES], const char *key,
-				 uint8_t *ret_meta)
+				 const uint8_t trace[PRAAS_TRACE_BYTES],
+				 const char *key, uint8_t *ret_meta)
 {
 	uint64_t bytes = praas_frame_meta_bytes(f), at = 0;
 

@@ -29,22 +29,26 @@ enum praas_frame_kind {
 	PRAAS_FRAME_CHALLENGE = 2, /* s→c: nonce and the server's proof */
 	PRAAS_FRAME_PROOF = 3,     /* c→s: the client's proof */
 	PRAAS_FRAME_WELCOME = 4,   /* s→c: limits, functions; ends the handshake */
-	PRAAS_FRAME_INVOKE = 8,    /* run a function: id, function, key, deadline, payload */
-	PRAAS_FRAME_RESULT = 9,    /* its outcome: id, status, payload or error text */
-	PRAAS_FRAME_CANCEL = 10,   /* give invocation id up */
-	PRAAS_FRAME_SEND = 16,     /* a message for the mailbox: key, payload; id for its ack */
-	PRAAS_FRAME_RECV = 17,     /* take a message: key, aux = source, deadline */
+	PRAAS_FRAME_INVOKE =
+		8, /* run a function: id, function, key, deadline, payload */
+	PRAAS_FRAME_RESULT = 9,  /* its outcome: id, status, payload or error text */
+	PRAAS_FRAME_CANCEL = 10, /* give invocation id up */
+	PRAAS_FRAME_SEND =
+		16, /* a message for the mailbox: key, payload; id for its ack */
+	PRAAS_FRAME_RECV = 17, /* take a message: key, aux = source, deadline */
 	PRAAS_FRAME_PEEK = 18,
-	PRAAS_FRAME_LIST = 19,     /* what waits in the mailbox */
-	PRAAS_FRAME_REPLY = 20,    /* outcome of SEND … STATE_LIST: id, status, aux, payload */
+	PRAAS_FRAME_LIST = 19, /* what waits in the mailbox */
+	PRAAS_FRAME_REPLY =
+		20, /* outcome of SEND … STATE_LIST: id, status, aux, payload */
 	PRAAS_FRAME_STATE_GET = 24, /* key */
-	PRAAS_FRAME_STATE_PUT = 25, /* key, payload; aux = expected version + 1, 0: any */
+	PRAAS_FRAME_STATE_PUT =
+		25, /* key, payload; aux = expected version + 1, 0: any */
 	PRAAS_FRAME_STATE_DELETE = 26,
 	PRAAS_FRAME_STATE_LIST = 27, /* key = prefix; payload = "after" key */
-	PRAAS_FRAME_EVENT = 32,    /* s→c: aux = enum praas_event_kind */
-	PRAAS_FRAME_PING = 33,     /* answered with PONG, same id */
+	PRAAS_FRAME_EVENT = 32,      /* s→c: aux = enum praas_event_kind */
+	PRAAS_FRAME_PING = 33,       /* answered with PONG, same id */
 	PRAAS_FRAME_PONG = 34,
-	PRAAS_FRAME_CLOSE = 35,    /* last frame of this direction; status says why */
+	PRAAS_FRAME_CLOSE = 35, /* last frame of this direction; status says why */
 	PRAAS_FRAME_KIND_MAX = 63
 };
 
@@ -54,26 +58,29 @@ enum praas_frame_kind {
 
 /* A decoded header. */
 struct praas_frame {
-	uint8_t kind;         /* enum praas_frame_kind */
-	uint8_t flags;        /* PRAAS_FRAME_… */
-	uint8_t key_bytes;    /* of the key in the meta block */
-	uint16_t function;    /* INVOKE: its number, as WELCOME told */
-	uint32_t epoch;       /* of the process addressed; 0 in HELLO */
-	int32_t status;       /* RESULT, REPLY, CLOSE: enum praas_status or the function's code */
-	uint64_t source;      /* sender, stamped by the receiving side from the credential; 0 on the wire */
-	uint64_t sequence;    /* per connection and direction, from 1 */
-	uint64_t id;          /* of the invocation or request, chosen by who asks; never 0 there */
+	uint8_t kind;      /* enum praas_frame_kind */
+	uint8_t flags;     /* PRAAS_FRAME_… */
+	uint8_t key_bytes; /* of the key in the meta block */
+	uint16_t function; /* INVOKE: its number, as WELCOME told */
+	uint32_t epoch;    /* of the process addressed; 0 in HELLO */
+	int32_t status; /* RESULT, REPLY, CLOSE: enum praas_status or the function's code */
+	uint64_t
+		source; /* sender, stamped by the receiving side from the credential; 0 on the wire */
+	uint64_t sequence; /* per connection and direction, from 1 */
+	uint64_t
+		id; /* of the invocation or request, chosen by who asks; never 0 there */
 	/* INVOKE, RECV; 0 none. CLOCK_MONOTONIC everywhere in memory (praas_buf, descriptor);
 	 * on the wire of tcp the nanoseconds left, converted by the transport. */
 	uint64_t deadline_ns;
-	uint64_t bytes;       /* of the payload */
-	uint64_t aux;         /* by kind: version, source, event, run time in ns (RESULT) */
+	uint64_t bytes; /* of the payload */
+	uint64_t aux;   /* by kind: version, source, event, run time in ns (RESULT) */
 };
 
 /* Bytes of the meta block (trace and key, padded to 64) between header and payload. */
 static inline uint64_t praas_frame_meta_bytes(const struct praas_frame *f)
 {
-	uint64_t n = ((f->flags & PRAAS_FRAME_TRACE) ? PRAAS_TRACE_BYTES : 0u) + f->key_bytes;
+	uint64_t n = ((f->flags & PRAAS_FRAME_TRACE) ? PRAAS_TRACE_BYTES : 0u) +
+		     f->key_bytes;
 
 	return praas_align_up(n, PRAAS_FRAME_ALIGN);
 }
@@ -84,7 +91,8 @@ static inline uint64_t praas_frame_body_bytes(const struct praas_frame *f)
 	return praas_frame_meta_bytes(f) + praas_align_up(f->bytes, PRAAS_FRAME_ALIGN);
 }
 
-void praas_frame_encode(const struct praas_frame *f, uint8_t ret_wire[PRAAS_FRAME_BYTES]);
+void praas_frame_encode(const struct praas_frame *f,
+			uint8_t ret_wire[PRAAS_FRAME_BYTES]);
 
 /* 0; -EPROTO magic, version, kind, flags or reserved bits; -EMSGSIZE payload above bytes_max. */
 int praas_frame_decode(const uint8_t wire[PRAAS_FRAME_BYTES], uint64_t bytes_max,
@@ -97,8 +105,8 @@ int praas_frame_meta_decode(const struct praas_frame *f, const uint8_t *meta,
 			    char ret_key[PRAAS_KEY_MAX + 1]);
 /* The reverse, padded; returns praas_frame_meta_bytes(f). */
 uint64_t praas_frame_meta_encode(const struct praas_frame *f,
-				 const uint8_t trace[PRAAS_TRACE_BYTES], const char *key,
-				 uint8_t *ret_meta);
+				 const uint8_t trace[PRAAS_TRACE_BYTES],
+				 const char *key, uint8_t *ret_meta);
 
 /* A frame as a ring descriptor. segment and offset say where the payload lies (its meta block
  * right before it). source, sequence and epoch are the channel's and do not travel;
@@ -119,13 +127,15 @@ static inline void praas_frame_to_desc(const struct praas_frame *f, uint16_t seg
 
 /* The reverse; the caller checks segment, offset and bytes against what it has mapped.
  * 0; -EPROTO kind, flags or reserved bits. */
-static inline int praas_frame_from_desc(const struct praas_desc *d, struct praas_frame *ret_f,
+static inline int praas_frame_from_desc(const struct praas_desc *d,
+					struct praas_frame *ret_f,
 					uint16_t *ret_segment, uint64_t *ret_offset)
 {
 	uint64_t w = d->word[0];
 
-	if ((uint8_t)w > PRAAS_FRAME_KIND_MAX || (uint8_t)(w >> 8) & ~PRAAS_FRAME_FLAGS ||
-	    (uint8_t)(w >> 24) != 0 || d->word[1] >> 32 != 0)
+	if ((uint8_t)w > PRAAS_FRAME_KIND_MAX ||
+	    (uint8_t)(w >> 8) & ~PRAAS_FRAME_FLAGS || (uint8_t)(w >> 24) != 0 ||
+	    d->word[1] >> 32 != 0)
 		return -EPROTO;
 	*ret_f = (struct praas_frame){ .kind = (uint8_t)w,
 				       .flags = (uint8_t)(w >> 8),

@@ -11,7 +11,8 @@
 static const char server_label[] = "praas server proof 1";
 static const char client_label[] = "praas client proof 1";
 
-_Static_assert(sizeof(server_label) == sizeof(client_label), "one length, as documented");
+_Static_assert(sizeof(server_label) == sizeof(client_label),
+	       "one length, as documented");
 
 enum praas_close_reason praas_close_reason_of(int rc)
 {
@@ -60,10 +61,14 @@ int32_t praas_close_status(enum praas_close_reason reason)
 int praas_close_errno(uint64_t reason)
 {
 	static const int errnos[] = {
-		[PRAAS_CLOSE_NONE] = -ECONNRESET,  [PRAAS_CLOSE_DENIED] = -EACCES,
-		[PRAAS_CLOSE_EPOCH] = -ESTALE,	   [PRAAS_CLOSE_EXPIRED] = -EKEYEXPIRED,
-		[PRAAS_CLOSE_PROTOCOL] = -EPROTO,  [PRAAS_CLOSE_LIMIT] = -EBUSY,
-		[PRAAS_CLOSE_TIMEOUT] = -ETIMEDOUT, [PRAAS_CLOSE_INTERNAL] = -EIO,
+		[PRAAS_CLOSE_NONE] = -ECONNRESET,
+		[PRAAS_CLOSE_DENIED] = -EACCES,
+		[PRAAS_CLOSE_EPOCH] = -ESTALE,
+		[PRAAS_CLOSE_EXPIRED] = -EKEYEXPIRED,
+		[PRAAS_CLOSE_PROTOCOL] = -EPROTO,
+		[PRAAS_CLOSE_LIMIT] = -EBUSY,
+		[PRAAS_CLOSE_TIMEOUT] = -ETIMEDOUT,
+		[PRAAS_CLOSE_INTERNAL] = -EIO,
 	};
 
 	return reason < sizeof(errnos) / sizeof(errnos[0]) ? errnos[reason] : -EPROTO;
@@ -72,7 +77,8 @@ int praas_close_errno(uint64_t reason)
 int praas_handshake_nonce(uint8_t ret_nonce[PRAAS_NONCE_BYTES])
 {
 	/* Requests of up to 256 bytes are not interrupted once the kernel's pool is ready. */
-	return getrandom(ret_nonce, PRAAS_NONCE_BYTES, 0) == PRAAS_NONCE_BYTES ? 0 : -EIO;
+	return getrandom(ret_nonce, PRAAS_NONCE_BYTES, 0) == PRAAS_NONCE_BYTES ? 0
+									       : -EIO;
 }
 
 int praas_handshake_proof(const struct praas_handshake *h, bool server,
@@ -99,13 +105,15 @@ int praas_handshake_check(const struct praas_handshake *h, bool server,
 	return praas_mac_equal(want, proof) ? 0 : -EACCES;
 }
 
-void praas_hello_encode(const struct praas_handshake *h, uint8_t ret_data[PRAAS_HELLO_BYTES])
+void praas_hello_encode(const struct praas_handshake *h,
+			uint8_t ret_data[PRAAS_HELLO_BYTES])
 {
 	memcpy(ret_data, h->ticket, PRAAS_TICKET_BYTES);
 	memcpy(ret_data + PRAAS_TICKET_BYTES, h->client_nonce, PRAAS_NONCE_BYTES);
 }
 
-int praas_hello_decode(const uint8_t *data, uint64_t bytes, struct praas_handshake *ret_h)
+int praas_hello_decode(const uint8_t *data, uint64_t bytes,
+		       struct praas_handshake *ret_h)
 {
 	if (bytes != PRAAS_HELLO_BYTES)
 		return -EPROTO;
@@ -139,10 +147,10 @@ void praas_welcome_encode(const struct praas_welcome *w, uint8_t *ret_data)
 	for (uint32_t i = 0; i < w->functions_count; i++) {
 		size_t bytes = strlen(w->functions[i]);
 
-		*at++ = (uint8_t)(bytes | (w->function_flags &&
-						  (w->function_flags[i] & PRAAS_FUNCTION_DIRECT)
-						  ? FUNCTION_DIRECT
-						  : 0));
+		*at++ = (uint8_t)(bytes | (w->function_flags && (w->function_flags[i] &
+								 PRAAS_FUNCTION_DIRECT)
+						   ? FUNCTION_DIRECT
+						   : 0));
 		memcpy(at, w->functions[i], bytes);
 		at += bytes;
 	}
@@ -180,7 +188,7 @@ int praas_welcome_decode(const uint8_t *data, uint64_t bytes,
 		.inflight_max = praas_get_u32(data + 12),
 		.bytes_max = praas_get_u64(data + 16),
 		.functions_count = count,
-		.functions = (const char(*)[PRAAS_NAME_MAX + 1])functions,
+		.functions = (const char(*)[PRAAS_NAME_MAX + 1]) functions,
 		.function_flags = flags,
 	};
 	return 0;

@@ -14,7 +14,7 @@
 #define PRAAS_CHALLENGE_BYTES (PRAAS_NONCE_BYTES + PRAAS_KEY_BYTES)
 #define PRAAS_PROOF_BYTES PRAAS_KEY_BYTES
 #define PRAAS_WELCOME_HEAD_BYTES 32u
-#define PRAAS_WELCOME_MAX \
+#define PRAAS_WELCOME_MAX                                                              \
 	(PRAAS_WELCOME_HEAD_BYTES + PRAAS_FUNCTIONS_MAX * (PRAAS_NAME_MAX + 1u))
 
 /* aux of CLOSE; on the wire. */
@@ -51,9 +51,11 @@ int praas_handshake_proof(const struct praas_handshake *h, bool server,
 int praas_handshake_check(const struct praas_handshake *h, bool server,
 			  const uint8_t proof[PRAAS_KEY_BYTES]);
 
-void praas_hello_encode(const struct praas_handshake *h, uint8_t ret_data[PRAAS_HELLO_BYTES]);
+void praas_hello_encode(const struct praas_handshake *h,
+			uint8_t ret_data[PRAAS_HELLO_BYTES]);
 /* Fills ticket and client_nonce. 0; -EPROTO size. */
-int praas_hello_decode(const uint8_t *data, uint64_t bytes, struct praas_handshake *ret_h);
+int praas_hello_decode(const uint8_t *data, uint64_t bytes,
+		       struct praas_handshake *ret_h);
 
 uint64_t praas_welcome_bytes(const struct praas_welcome *w);
 void praas_welcome_encode(const struct praas_welcome *w, uint8_t *ret_data);

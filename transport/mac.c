@@ -34,7 +34,8 @@ int praas_mac_new(const uint8_t key[PRAAS_MAC_BYTES], struct praas_mac **ret_mac
 	algorithm = EVP_MAC_fetch(NULL, "HMAC", NULL);
 	mac->ctx = EVP_MAC_CTX_new(algorithm);
 	EVP_MAC_free(algorithm); /* the context holds its own reference */
-	if (mac->ctx == NULL || EVP_MAC_init(mac->ctx, key, PRAAS_MAC_BYTES, params) != 1) {
+	if (mac->ctx == NULL ||
+	    EVP_MAC_init(mac->ctx, key, PRAAS_MAC_BYTES, params) != 1) {
 		praas_mac_free(mac);
 		return -EIO;
 	}
@@ -50,8 +51,8 @@ void praas_mac_free(struct praas_mac *mac)
 	free(mac);
 }
 
-int praas_mac_sign(struct praas_mac *mac, const struct praas_mac_part *parts, unsigned count,
-		   uint8_t ret_mac[PRAAS_MAC_BYTES])
+int praas_mac_sign(struct praas_mac *mac, const struct praas_mac_part *parts,
+		   unsigned count, uint8_t ret_mac[PRAAS_MAC_BYTES])
 {
 	size_t bytes = 0;
 
@@ -67,8 +68,9 @@ int praas_mac_sign(struct praas_mac *mac, const struct praas_mac_part *parts, un
 	return bytes == PRAAS_MAC_BYTES ? 0 : -EIO;
 }
 
-int praas_mac_once(const uint8_t key[PRAAS_MAC_BYTES], const struct praas_mac_part *parts,
-		   unsigned count, uint8_t ret_mac[PRAAS_MAC_BYTES])
+int praas_mac_once(const uint8_t key[PRAAS_MAC_BYTES],
+		   const struct praas_mac_part *parts, unsigned count,
+		   uint8_t ret_mac[PRAAS_MAC_BYTES])
 {
 	struct praas_mac *mac;
 	int rc = praas_mac_new(key, &mac);
@@ -80,15 +82,17 @@ int praas_mac_once(const uint8_t key[PRAAS_MAC_BYTES], const struct praas_mac_pa
 	return rc;
 }
 
-int praas_mac_derive(const uint8_t key[PRAAS_MAC_BYTES], const void *info, size_t info_bytes,
-		     uint8_t ret_key[PRAAS_MAC_BYTES])
+int praas_mac_derive(const uint8_t key[PRAAS_MAC_BYTES], const void *info,
+		     size_t info_bytes, uint8_t ret_key[PRAAS_MAC_BYTES])
 {
 	char digest[] = "SHA256";
 	uint8_t secret[PRAAS_MAC_BYTES], text[128];
 	OSSL_PARAM params[] = {
 		OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret, sizeof(secret)),
-		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, text, info_bytes),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_KEY, secret,
+						  sizeof(secret)),
+		OSSL_PARAM_construct_octet_string(OSSL_KDF_PARAM_INFO, text,
+						  info_bytes),
 		OSSL_PARAM_construct_end(),
 	};
 	EVP_KDF *algorithm;
@@ -104,8 +108,9 @@ int praas_mac_derive(const uint8_t key[PRAAS_MAC_BYTES], const void *info, size_
 		text[i] = ((const uint8_t *)info)[i];
 	algorithm = EVP_KDF_fetch(NULL, "HKDF", NULL);
 	ctx = EVP_KDF_CTX_new(algorithm);
-	rc = ctx != NULL && EVP_KDF_derive(ctx, ret_key, PRAAS_MAC_BYTES, params) == 1 ? 0
-										     : -EIO;
+	rc = ctx != NULL && EVP_KDF_derive(ctx, ret_key, PRAAS_MAC_BYTES, params) == 1
+		     ? 0
+		     : -EIO;
 	EVP_KDF_CTX_free(ctx);
 	EVP_KDF_free(algorithm);
 	praas_mac_wipe(secret, sizeof(secret));

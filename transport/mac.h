@@ -26,18 +26,20 @@ int praas_mac_new(const uint8_t key[PRAAS_MAC_BYTES], struct praas_mac **ret_mac
 void praas_mac_free(struct praas_mac *mac);
 
 /* MAC of the parts one after the other. 0; -EIO. */
-int praas_mac_sign(struct praas_mac *mac, const struct praas_mac_part *parts, unsigned count,
-		   uint8_t ret_mac[PRAAS_MAC_BYTES]);
-/* The same with a key used once. */
-int praas_mac_once(const uint8_t key[PRAAS_MAC_BYTES], const struct praas_mac_part *parts,
+int praas_mac_sign(struct praas_mac *mac, const struct praas_mac_part *parts,
 		   unsigned count, uint8_t ret_mac[PRAAS_MAC_BYTES]);
+/* The same with a key used once. */
+int praas_mac_once(const uint8_t key[PRAAS_MAC_BYTES],
+		   const struct praas_mac_part *parts, unsigned count,
+		   uint8_t ret_mac[PRAAS_MAC_BYTES]);
 
 /* HKDF-SHA-256 (RFC 5869) with an empty salt, 32 bytes out. 0; -EIO. */
-int praas_mac_derive(const uint8_t key[PRAAS_MAC_BYTES], const void *info, size_t info_bytes,
-		     uint8_t ret_key[PRAAS_MAC_BYTES]);
+int praas_mac_derive(const uint8_t key[PRAAS_MAC_BYTES], const void *info,
+		     size_t info_bytes, uint8_t ret_key[PRAAS_MAC_BYTES]);
 
 /* Constant time. */
-bool praas_mac_equal(const uint8_t a[PRAAS_MAC_BYTES], const uint8_t b[PRAAS_MAC_BYTES]);
+bool praas_mac_equal(const uint8_t a[PRAAS_MAC_BYTES],
+		     const uint8_t b[PRAAS_MAC_BYTES]);
 /* Zeroes key material in a way that is not optimised away. */
 void praas_mac_wipe(void *data, size_t bytes);
 

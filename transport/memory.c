@@ -60,7 +60,8 @@ static int take(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	uint64_t capacity;
 	unsigned class;
 
-	if (bytes > (heap->config.buffer_max ? heap->config.buffer_max : UINT64_C(1) << 46))
+	if (bytes >
+	    (heap->config.buffer_max ? heap->config.buffer_max : UINT64_C(1) << 46))
 		return -EMSGSIZE;
 	class = class_of(bytes);
 	capacity = UINT64_C(1) << (class + CLASS_MIN_SHIFT);

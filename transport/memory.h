@@ -14,7 +14,7 @@
 struct praas_heap;
 
 struct praas_heap_config {
-	uint64_t bytes_max;  /* of all buffers handed out; more: -ENOBUFS. 0: no limit */
+	uint64_t bytes_max; /* of all buffers handed out; more: -ENOBUFS. 0: no limit */
 	uint64_t buffer_max; /* of one buffer; larger: -EMSGSIZE. 0: no limit */
 	uint64_t kept_max;   /* bytes of free buffers kept. 0: 16 MiB */
 };
@@ -26,11 +26,13 @@ struct praas_heap_stats {
 };
 
 /* config may be NULL. 0; -ENOMEM. */
-int praas_heap_new(const struct praas_heap_config *config, struct praas_heap **ret_heap);
+int praas_heap_new(const struct praas_heap_config *config,
+		   struct praas_heap **ret_heap);
 /* All buffers have been released before. NULL is allowed. */
 void praas_heap_free(struct praas_heap *heap);
 /* For praas_port_config.memory; lives as long as the heap. */
 const struct praas_memory *praas_heap_memory(struct praas_heap *heap);
-void praas_heap_stats(const struct praas_heap *heap, struct praas_heap_stats *ret_stats);
+void praas_heap_stats(const struct praas_heap *heap,
+		      struct praas_heap_stats *ret_stats);
 
 #endif

@@ -37,7 +37,7 @@ struct session {
 	struct praas_conn *conn;
 	struct session *prev, *next;
 	enum session_state state;
-	uint64_t due_ns;               /* handshake must be done; ticket ends; grace ends */
+	uint64_t due_ns; /* handshake must be done; ticket ends; grace ends */
 	struct praas_ticket ticket;    /* verified, from PROOF on */
 	struct praas_handshake secret; /* wiped when LIVE */
 };
@@ -109,7 +109,8 @@ static int on_hello(struct session *s, const struct praas_buf *buf)
 	struct praas_session_server *server = s->server;
 	struct praas_ticket_expect expect = server->config.expect;
 	uint8_t challenge[PRAAS_CHALLENGE_BYTES];
-	struct praas_frame head = { .kind = PRAAS_FRAME_CHALLENGE, .bytes = sizeof(challenge) };
+	struct praas_frame head = { .kind = PRAAS_FRAME_CHALLENGE,
+				    .bytes = sizeof(challenge) };
 	struct timespec now;
 	int rc = praas_hello_decode(buf->data, buf->head.bytes, &s->secret);
 
@@ -117,8 +118,9 @@ static int on_hello(struct session *s, const struct praas_buf *buf)
 		return rc;
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
 	expect.now_s = (uint64_t)now.tv_sec;
-	rc = praas_ticket_verify_keyed(server->mac, s->secret.ticket, PRAAS_TICKET_BYTES,
-				       &expect, &s->ticket, s->secret.session_key);
+	rc = praas_ticket_verify_keyed(server->mac, s->secret.ticket,
+				       PRAAS_TICKET_BYTES, &expect, &s->ticket,
+				       s->secret.session_key);
 	if (rc != 0)
 		return rc;
 	rc = praas_handshake_nonce(s->secret.server_nonce);
@@ -310,7 +312,8 @@ static PRAAS_COLD void expire(struct session *s)
 
 static void on_due(struct session *s, uint64_t now_ns)
 {
-	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT, .aux = PRAAS_EVENT_REAUTH };
+	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,
+				    .aux = PRAAS_EVENT_REAUTH };
 
 	switch (s->state) {
 	case STATE_HELLO:
@@ -318,7 +321,8 @@ static void on_due(struct session *s, uint64_t now_ns)
 		refuse(s, -ETIMEDOUT);
 		break;
 	case STATE_LIVE:
-		(void)reply(s, &head, NULL); /* only a warning; the end comes all the same */
+		(void)reply(s, &head,
+			    NULL); /* only a warning; the end comes all the same */
 		s->state = STATE_GRACE;
 		schedule(s, now_ns + GRACE_NS);
 		break;
@@ -340,7 +344,8 @@ void praas_session_server_tick(struct praas_session_server *server, uint64_t now
 		if (s->due_ns <= now_ns)
 			on_due(s, now_ns);
 		else
-			server->next_due_ns = praas_min_u64(server->next_due_ns, s->due_ns);
+			server->next_due_ns =
+				praas_min_u64(server->next_due_ns, s->due_ns);
 	}
 }
 

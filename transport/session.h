@@ -22,22 +22,23 @@
 struct praas_welcome {
 	uint64_t pid;
 	uint32_t epoch;
-	uint64_t bytes_max;       /* largest payload either way */
-	uint32_t inflight_max;    /* invocations this connection may have under way */
+	uint64_t bytes_max;    /* largest payload either way */
+	uint32_t inflight_max; /* invocations this connection may have under way */
 	uint32_t functions_count;
 	const char (*functions)[PRAAS_NAME_MAX + 1]; /* names by number; borrowed */
 	/* By number: PRAAS_FUNCTION_…, one byte a function, travels with the name. Borrowed;
 	 * NULL: all 0. */
 	const uint8_t *function_flags;
 };
-#define PRAAS_FUNCTION_DIRECT 0x01u /* may be called past the controller (transport/shm.h) */
+#define PRAAS_FUNCTION_DIRECT                                                          \
+	0x01u /* may be called past the controller (transport/shm.h) */
 
 struct praas_session_server; /* accepts for one process */
 struct praas_session_server_config {
 	uint8_t controller_key[PRAAS_KEY_BYTES];
 	struct praas_ticket_expect expect; /* now_s is filled in by the session */
 	struct praas_welcome welcome;
-	uint64_t handshake_timeout_ns;     /* 0: 5 s */
+	uint64_t handshake_timeout_ns; /* 0: 5 s */
 	/* Of authenticated connections. opened() is called after WELCOME was handed to the
 	 * transport; conn->peer_source, peer_rights, bytes_max are set. When the ticket has
 	 * ended, closed(-EKEYEXPIRED) is the last call: sent() is not told for what is queued

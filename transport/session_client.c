@@ -31,7 +31,8 @@ static void client_free(void *watcher)
 	free(c);
 }
 
-static int say(struct praas_conn *conn, uint8_t kind, const uint8_t *data, uint64_t bytes)
+static int say(struct praas_conn *conn, uint8_t kind, const uint8_t *data,
+	       uint64_t bytes)
 {
 	struct praas_buf *buf;
 	int rc = conn->ops->alloc(conn, bytes, &buf);
@@ -66,7 +67,8 @@ static void on_opened(void *user, struct praas_conn *conn)
 		fail(c, conn, rc);
 }
 
-static int on_challenge(struct client *c, struct praas_conn *conn, const struct praas_buf *buf)
+static int on_challenge(struct client *c, struct praas_conn *conn,
+			const struct praas_buf *buf)
 {
 	uint8_t proof[PRAAS_KEY_BYTES];
 	int rc;
@@ -84,12 +86,13 @@ static int on_challenge(struct client *c, struct praas_conn *conn, const struct 
 	return say(conn, PRAAS_FRAME_PROOF, proof, sizeof(proof));
 }
 
-static int on_welcome(struct client *c, struct praas_conn *conn, const struct praas_buf *buf)
+static int on_welcome(struct client *c, struct praas_conn *conn,
+		      const struct praas_buf *buf)
 {
 	struct praas_session_client_config config = c->config;
 	struct praas_welcome welcome;
-	int rc = praas_welcome_decode(buf->data, buf->head.bytes, c->functions, c->flags,
-				      &welcome);
+	int rc = praas_welcome_decode(buf->data, buf->head.bytes, c->functions,
+				      c->flags, &welcome);
 
 	if (rc != 0)
 		return rc;

@@ -22,17 +22,18 @@
 #define STALL_DEFAULT_NS UINT64_C(10000000000)
 #define CHUNKS_SMALL 8u
 #define CHUNKS_LARGE 64u
-#define CLOCK_TURNS 64u                   /* looks at the clock every so many */
-#define STARVED_NS UINT64_C(1000000)      /* sleeps no longer when memory is wanted */
+#define CLOCK_TURNS 64u              /* looks at the clock every so many */
+#define STARVED_NS UINT64_C(1000000) /* sleeps no longer when memory is wanted */
 #define TIMER_MAX_NS UINT64_C(500000000)
-#define END_TURNS 1000u                   /* of free(), for operations to end */
+#define END_TURNS 1000u /* of free(), for operations to end */
 
 static struct praas_tcp_port *port_of(struct praas_port *base)
 {
 	return (struct praas_tcp_port *)(void *)base;
 }
 
-static void set_config(struct praas_tcp_port *port, const struct praas_port_config *config)
+static void set_config(struct praas_tcp_port *port,
+		       const struct praas_port_config *config)
 {
 	struct praas_port_config *c = &port->config;
 
@@ -72,7 +73,8 @@ static void free_memory(struct praas_tcp_port *port)
 	free(port);
 }
 
-static int port_open(const struct praas_port_config *config, struct praas_port **ret_port)
+static int port_open(const struct praas_port_config *config,
+		     struct praas_port **ret_port)
 {
 	struct praas_tcp_port *port;
 	bool large;
@@ -92,10 +94,12 @@ static int port_open(const struct praas_port_config *config, struct praas_port *
 	if (rc != 0)
 		goto err_memory;
 	rc = praas_tcp_chunks_init(&port->chunks, port->config.memory,
-				   large ? CHUNKS_LARGE : CHUNKS_SMALL, large ? 4096 : 1024);
+				   large ? CHUNKS_LARGE : CHUNKS_SMALL,
+				   large ? 4096 : 1024);
 	if (rc != 0)
 		goto err_memory;
-	port->hot_max = (uint32_t)praas_min_u64(PRAAS_TCP_HOT_ALL, port->chunks.count / 4);
+	port->hot_max =
+		(uint32_t)praas_min_u64(PRAAS_TCP_HOT_ALL, port->chunks.count / 4);
 	port->chunks.freed = true; /* the first poll provides some */
 	rc = praas_tcp_ring_init(port);
 	if (rc != 0)
@@ -120,7 +124,8 @@ err_memory:
 
 static int port_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_MAX])
 {
-	const struct praas_tcp_port *port = (const struct praas_tcp_port *)(const void *)base;
+	const struct praas_tcp_port *port =
+		(const struct praas_tcp_port *)(const void *)base;
 	union praas_tcp_addr addr;
 	socklen_t bytes = sizeof(addr);
 
@@ -242,7 +247,8 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 /* Connections that only wait for memory do not keep us awake. */
 static bool has_work(const struct praas_tcp_port *port)
 {
-	for (const struct praas_tcp_conn *c = port->active_first; c; c = c->active_next) {
+	for (const struct praas_tcp_conn *c = port->active_first; c;
+	     c = c->active_next) {
 		if (!c->starved)
 			return true;
 	}
@@ -286,7 +292,8 @@ static void on_chunks_idle(struct praas_tcp_chunks *chunks)
 {
 	struct praas_tcp_port *port =
 		(struct praas_tcp_port *)(void *)((uint8_t *)chunks -
-						  offsetof(struct praas_tcp_port, chunks));
+						  offsetof(struct praas_tcp_port,
+							   chunks));
 
 	if (praas_tcp_chunks_release(chunks))
 		free_memory(port);
@@ -299,7 +306,8 @@ static void port_free(struct praas_port *base)
 	for (uint32_t i = 0; i < port->slots; i++) {
 		struct praas_tcp_conn *conn = &port->conn[i];
 
-		if (conn->state == PRAAS_TCP_OPEN || conn->state == PRAAS_TCP_CONNECTING)
+		if (conn->state == PRAAS_TCP_OPEN ||
+		    conn->state == PRAAS_TCP_CONNECTING)
 			praas_tcp_close(&conn->base, false);
 		else if (conn->state == PRAAS_TCP_FLUSHING ||
 			 conn->state == PRAAS_TCP_LINGERING)
@@ -311,8 +319,8 @@ static void port_free(struct praas_port *base)
 		(void)close(port->spare_fd); /* of /dev/null */
 	/* The kernel lets go of our memory before it is freed. Another thread cannot see to that;
 	 * there the end of the ring cancels what is left before it touches memory again. */
-	for (unsigned i = 0; i < END_TURNS && port->used > 0 && praas_tcp_ring_is_owner(port);
-	     i++) {
+	for (unsigned i = 0;
+	     i < END_TURNS && port->used > 0 && praas_tcp_ring_is_owner(port); i++) {
 		praas_tcp_ring_turn(port);
 		while (port->active_first) {
 			port->active_first->active = false;

@@ -27,7 +27,8 @@ static int parse_port(const char *text, in_port_t *ret_port)
 	return 0;
 }
 
-int praas_tcp_addr_parse(const char *text, union praas_tcp_addr *ret_addr, socklen_t *ret_bytes)
+int praas_tcp_addr_parse(const char *text, union praas_tcp_addr *ret_addr,
+			 socklen_t *ret_bytes)
 {
 	char host[INET6_ADDRSTRLEN];
 	union praas_tcp_addr addr;
@@ -68,16 +69,19 @@ int praas_tcp_addr_parse(const char *text, union praas_tcp_addr *ret_addr, sockl
 	return 0;
 }
 
-void praas_tcp_addr_format(const union praas_tcp_addr *addr, char ret_text[PRAAS_ADDR_MAX])
+void praas_tcp_addr_format(const union praas_tcp_addr *addr,
+			   char ret_text[PRAAS_ADDR_MAX])
 {
 	char host[INET6_ADDRSTRLEN] = "";
 
 	if (addr->any.sa_family == AF_INET6) {
-		(void)inet_ntop(AF_INET6, &addr->v6.sin6_addr, host, sizeof(host)); /* fits */
+		(void)inet_ntop(AF_INET6, &addr->v6.sin6_addr, host,
+				sizeof(host)); /* fits */
 		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "tcp://[%s]:%u", host,
 			       ntohs(addr->v6.sin6_port));
 	} else {
-		(void)inet_ntop(AF_INET, &addr->v4.sin_addr, host, sizeof(host)); /* fits */
+		(void)inet_ntop(AF_INET, &addr->v4.sin_addr, host,
+				sizeof(host)); /* fits */
 		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "tcp://%s:%u", host,
 			       ntohs(addr->v4.sin_port));
 	}
@@ -90,7 +94,8 @@ static int set_option(int fd, int level, int option, int value)
 
 int praas_tcp_socket(int family, int *ret_fd)
 {
-	int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	int fd =
+		socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
 	int rc;
 
 	if (fd < 0)

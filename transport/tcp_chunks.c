@@ -126,7 +126,8 @@ static struct praas_tcp_slice *slice_take(struct praas_tcp_chunks *c)
 }
 
 struct praas_tcp_slice *praas_tcp_slice_of_chunk(struct praas_tcp_chunks *c,
-						 struct praas_tcp_chunk *chunk, uint8_t *data)
+						 struct praas_tcp_chunk *chunk,
+						 uint8_t *data)
 {
 	struct praas_tcp_slice *s = slice_take(c);
 
@@ -145,7 +146,8 @@ struct praas_tcp_slice *praas_tcp_slice_of_chunk(struct praas_tcp_chunks *c,
 int praas_tcp_slice_alloc(struct praas_tcp_chunks *c, uint64_t bytes, bool headroom,
 			  struct praas_tcp_slice **ret_slice)
 {
-	uint64_t room = headroom && bytes <= PRAAS_TCP_HEADROOM_MAX ? PRAAS_TCP_HEADROOM : 0;
+	uint64_t room =
+		headroom && bytes <= PRAAS_TCP_HEADROOM_MAX ? PRAAS_TCP_HEADROOM : 0;
 	uint64_t padded = praas_align_up(bytes, PRAAS_FRAME_ALIGN);
 	struct praas_tcp_slice *s;
 	int rc;

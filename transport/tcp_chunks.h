@@ -45,7 +45,8 @@ struct praas_tcp_chunks {
 	uint32_t slices, slices_free;
 	uint64_t copies; /* payloads copied */
 	bool freed;      /* a chunk or a slice came back since this was last cleared */
-	void (*idle)(struct praas_tcp_chunks *c); /* when set: called when the last is back */
+	void (*idle)(struct praas_tcp_chunks
+			     *c); /* when set: called when the last is back */
 };
 
 /* count chunks, at least 4, or as many as there is memory for. 0; -ENOMEM; -ENOBUFS. */
@@ -60,7 +61,8 @@ void praas_tcp_chunk_unref(struct praas_tcp_chunks *c, struct praas_tcp_chunk *c
 
 /* A handle for bytes that lie at data in chunk (which gets a reference), or NULL. */
 struct praas_tcp_slice *praas_tcp_slice_of_chunk(struct praas_tcp_chunks *c,
-						 struct praas_tcp_chunk *chunk, uint8_t *data);
+						 struct praas_tcp_chunk *chunk,
+						 uint8_t *data);
 /* A handle with memory of its own for a payload of bytes, its padding included; headroom when
  * asked for and the payload is small. 0; -ENOBUFS; -EMSGSIZE. */
 int praas_tcp_slice_alloc(struct praas_tcp_chunks *c, uint64_t bytes, bool headroom,

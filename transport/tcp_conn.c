@@ -19,7 +19,8 @@
  */
 
 #define LINGER_NS UINT64_C(1000000000)
-#define PROGRESS_BYTES 65536u /* of a frame within the stall timeout, or it has stalled */
+#define PROGRESS_BYTES                                                                 \
+	65536u /* of a frame within the stall timeout, or it has stalled */
 #define DISCARDS_MAX 16u
 
 void praas_tcp_activate(struct praas_tcp_conn *conn)
@@ -134,7 +135,8 @@ int praas_tcp_connect(struct praas_port *base, const char *addr,
 	if (rc == 0)
 		conn->opened_due = true;
 	else if (rc == -EINPROGRESS)
-		(void)praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_OUT); /* else asked again */
+		(void)praas_tcp_ring_poll(conn,
+					  PRAAS_TCP_OP_POLL_OUT); /* else asked again */
 	else
 		conn->end_rc = rc;
 	praas_tcp_watch(conn);
@@ -166,9 +168,10 @@ static PRAAS_COLD void refuse(int fd)
 	uint8_t wire[PRAAS_FRAME_BYTES];
 
 	praas_frame_encode(&f, wire);
-	(void)send(fd, wire, sizeof(wire), MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy */
-	(void)shutdown(fd, SHUT_WR);                                      /* as above */
-	(void)close(fd);                                                  /* as above */
+	(void)send(fd, wire, sizeof(wire),
+		   MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy */
+	(void)shutdown(fd, SHUT_WR);             /* as above */
+	(void)close(fd);                         /* as above */
 }
 
 /* No descriptors left: the one kept for this takes the connection, to end it. */
@@ -192,8 +195,9 @@ void praas_tcp_on_accept(struct praas_tcp_port *port, int res)
 		refuse_without_fd(port);
 	if (res < 0)
 		return; /* a connection that was gone again, or a cancelled accept */
-	conn = port->unauthenticated < port->config.unauthenticated_max ? slot_take(port, res)
-									 : NULL;
+	conn = port->unauthenticated < port->config.unauthenticated_max
+		       ? slot_take(port, res)
+		       : NULL;
 	if (conn == NULL) {
 		refuse(res);
 		return;
@@ -288,7 +292,8 @@ static void linger(struct praas_tcp_conn *conn)
 	if (conn->recv_armed)
 		return; /* being cancelled; comes back then */
 	for (unsigned i = 0; i < DISCARDS_MAX && !conn->eof; i++) {
-		int64_t n = praas_tcp_io_recv(conn, port->scratch, PRAAS_TCP_SCRATCH_BYTES);
+		int64_t n =
+			praas_tcp_io_recv(conn, port->scratch, PRAAS_TCP_SCRATCH_BYTES);
 
 		if (n == -EAGAIN) {
 			if (!conn->poll_in_armed &&
@@ -316,7 +321,8 @@ void praas_tcp_flush_out(struct praas_tcp_conn *conn)
 		}
 		if (conn->tx_first != NULL)
 			return; /* until it is writable */
-		(void)shutdown(conn->fd, SHUT_WR); /* fails when the peer is gone: seen below */
+		(void)shutdown(conn->fd,
+			       SHUT_WR); /* fails when the peer is gone: seen below */
 		conn->state = PRAAS_TCP_LINGERING;
 		conn->stall_since_ns = 0;
 	}
@@ -360,7 +366,8 @@ void praas_tcp_check_stalls(struct praas_tcp_port *port)
 		}
 		if (!stalled(conn, port->now_ns, port->config.stall_timeout_ns))
 			continue;
-		if (conn->state == PRAAS_TCP_OPEN || conn->state == PRAAS_TCP_CONNECTING) {
+		if (conn->state == PRAAS_TCP_OPEN ||
+		    conn->state == PRAAS_TCP_CONNECTING) {
 			praas_tcp_end(conn, -ETIMEDOUT);
 			next = port->watch; /* handlers may have ended others */
 		} else {

@@ -36,9 +36,9 @@ enum praas_tcp_state {
 	PRAAS_TCP_FREE = 0,
 	PRAAS_TCP_CONNECTING, /* no upcall yet */
 	PRAAS_TCP_OPEN,
-	PRAAS_TCP_FLUSHING,   /* closed by us; what is queued is still sent */
-	PRAAS_TCP_LINGERING,  /* all sent and shut down; until the peer has seen it */
-	PRAAS_TCP_DEAD        /* socket closed; operations may be outstanding */
+	PRAAS_TCP_FLUSHING,  /* closed by us; what is queued is still sent */
+	PRAAS_TCP_LINGERING, /* all sent and shut down; until the peer has seen it */
+	PRAAS_TCP_DEAD       /* socket closed; operations may be outstanding */
 };
 
 /* What an io_uring operation is; with the connection's index it is the user_data. */
@@ -47,47 +47,48 @@ enum praas_tcp_op {
 	PRAAS_TCP_OP_POLL_IN,  /* one-shot readiness */
 	PRAAS_TCP_OP_POLL_OUT,
 	PRAAS_TCP_OP_CANCEL,
-	PRAAS_TCP_OP_ACCEPT,   /* of the port */
-	PRAAS_TCP_OP_TIMER     /* of the port */
+	PRAAS_TCP_OP_ACCEPT, /* of the port */
+	PRAAS_TCP_OP_TIMER   /* of the port */
 };
 
 struct praas_tcp_conn {
 	struct praas_conn base;
 	int fd;
 	uint32_t index;
-	uint8_t state;           /* enum praas_tcp_state */
-	uint8_t ops;             /* io_uring operations outstanding */
+	uint8_t state; /* enum praas_tcp_state */
+	uint8_t ops;   /* io_uring operations outstanding */
 	bool recv_armed, recv_cancelling, poll_in_armed, poll_out_armed;
-	bool hot;                /* read by plain recv every poll */
-	bool active;             /* in the port's active list */
-	bool watched;            /* in the port's watch list */
-	bool corked;             /* more frames to hand up: answers wait */
-	bool accepted;           /* by us, not connected */
-	bool authenticated;      /* WELCOME was sent */
-	bool eof;                /* the peer will send no more */
-	bool readable;           /* polled to be so; not hot */
-	bool starved;            /* waits for memory of ours */
-	bool quiet;              /* the layer above hears nothing more */
-	bool opened_due;         /* opened() has not been told yet */
+	bool hot;           /* read by plain recv every poll */
+	bool active;        /* in the port's active list */
+	bool watched;       /* in the port's watch list */
+	bool corked;        /* more frames to hand up: answers wait */
+	bool accepted;      /* by us, not connected */
+	bool authenticated; /* WELCOME was sent */
+	bool eof;           /* the peer will send no more */
+	bool readable;      /* polled to be so; not hot */
+	bool starved;       /* waits for memory of ours */
+	bool quiet;         /* the layer above hears nothing more */
+	bool opened_due;    /* opened() has not been told yet */
 	int end_rc; /* why it will be ended when its frames are handed up, or PRAAS_TCP_GOING */
-	uint32_t cold;           /* empty polls while hot */
-	uint64_t sent_turn;      /* port turn of the last send() */
-	uint32_t turn_sends;     /* sends in that turn */
-	bool burst;              /* there were several in the one before: wait for more */
+	uint32_t cold;       /* empty polls while hot */
+	uint64_t sent_turn;  /* port turn of the last send() */
+	uint32_t turn_sends; /* sends in that turn */
+	bool burst;          /* there were several in the one before: wait for more */
 
 	struct praas_tcp_stream stream;
-	struct praas_tcp_chunk *rx_first, *rx_last; /* received by io_uring, not parsed yet */
+	struct praas_tcp_chunk *rx_first,
+		*rx_last; /* received by io_uring, not parsed yet */
 
 	struct praas_buf *tx_first, *tx_last;     /* to send */
 	uint64_t tx_bytes;                        /* of these, on the wire */
 	uint64_t tx_done;                         /* of the first, already sent */
 	struct praas_buf *sent_first, *sent_last; /* sent, sent() not told yet */
 
-	uint32_t streak;      /* receives by io_uring since it was last hot */
+	uint32_t streak; /* receives by io_uring since it was last hot */
 	uint64_t received, received_then; /* bytes ever, and when stall_since was set */
 	uint64_t sent, sent_then;
-	uint64_t frames, frames_then;     /* handed up */
-	uint64_t stall_since_ns;          /* 0: not yet looked at */
+	uint64_t frames, frames_then; /* handed up */
+	uint64_t stall_since_ns;      /* 0: not yet looked at */
 	struct praas_tcp_conn *watch_prev, *watch_next;
 	struct praas_tcp_conn *active_next;
 	struct praas_tcp_conn *free_next; /* free slots, or zombies */
@@ -107,18 +108,18 @@ struct praas_tcp_port {
 	int event_fd;     /* what the kernel tells while we sleep */
 	bool event_armed; /* it shall tell */
 	int owner;        /* thread that polls; 0 before */
-	bool started;       /* enabled, by the thread that polls */
-	bool task_flag;     /* the kernel tells by a flag when it has work for us */
-	bool multishot;     /* provided buffers work */
+	bool started;     /* enabled, by the thread that polls */
+	bool task_flag;   /* the kernel tells by a flag when it has work for us */
+	bool multishot;   /* provided buffers work */
 	bool timer_armed;
 	struct __kernel_timespec timer;
 	struct io_uring_buf_ring *provided;
-	uint32_t provided_entries; /* power of two */
-	uint32_t provided_count;   /* chunks in it */
+	uint32_t provided_entries;               /* power of two */
+	uint32_t provided_count;                 /* chunks in it */
 	struct praas_tcp_chunk **provided_chunk; /* by buffer id */
 
 	int listen_fd;
-	int spare_fd;       /* given up to refuse a connection when descriptors run out */
+	int spare_fd; /* given up to refuse a connection when descriptors run out */
 	bool accept_armed;
 
 	struct praas_tcp_conn *conn; /* slots */
@@ -129,12 +130,14 @@ struct praas_tcp_port {
 	struct praas_tcp_conn *hot[PRAAS_TCP_HOT_ALL];
 	uint32_t hot_count, hot_max;
 
-	uint64_t turn;      /* polls */
-	uint64_t now_ns;    /* when it was last looked at */
-	uint8_t *scratch;   /* headers and small payloads on their way out; bytes to discard */
+	uint64_t turn;   /* polls */
+	uint64_t now_ns; /* when it was last looked at */
+	uint8_t *
+		scratch; /* headers and small payloads on their way out; bytes to discard */
 };
 
-static inline struct praas_tcp_port *praas_tcp_port_of(const struct praas_tcp_conn *conn)
+static inline struct praas_tcp_port *praas_tcp_port_of(
+	const struct praas_tcp_conn *conn)
 {
 	return (struct praas_tcp_port *)(void *)conn->base.port;
 }
@@ -207,8 +210,10 @@ void praas_tcp_stop_receiving(struct praas_tcp_conn *conn);
 
 /* ---- tcp_send.c ---- */
 /* As recv. */
-int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov, unsigned count);
-int praas_tcp_alloc(struct praas_conn *conn, uint64_t bytes, struct praas_buf **ret_buf);
+int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
+			  unsigned count);
+int praas_tcp_alloc(struct praas_conn *conn, uint64_t bytes,
+		    struct praas_buf **ret_buf);
 int praas_tcp_send(struct praas_conn *conn, struct praas_buf *buf);
 /* Sends what is queued as far as the socket takes it. 0; errno: the connection is to be ended. */
 int praas_tcp_flush(struct praas_tcp_conn *conn);

@@ -10,10 +10,10 @@
  * state is looked at again; slots are not reused before the next poll.
  */
 
-#define READS_MAX 16u       /* system calls per hot connection and poll */
-#define COLD_POLLS 4096u    /* empty ones until a hot connection cools down */
-#define STREAK_FREE 2u      /* receives until a connection takes a free hot place */
-#define STREAK_REPLACE 16u  /* … until it takes the place of one that is quiet */
+#define READS_MAX 16u      /* system calls per hot connection and poll */
+#define COLD_POLLS 4096u   /* empty ones until a hot connection cools down */
+#define STREAK_FREE 2u     /* receives until a connection takes a free hot place */
+#define STREAK_REPLACE 16u /* … until it takes the place of one that is quiet */
 #define QUIET_POLLS 256u
 
 int64_t praas_tcp_io_recv(struct praas_tcp_conn *conn, void *data, uint64_t bytes)
@@ -85,7 +85,8 @@ void praas_tcp_make_hot(struct praas_tcp_conn *conn)
 	if (conn->recv_armed) {
 		/* Goes on in praas_tcp_on_recv_end(). */
 		if (!conn->recv_cancelling)
-			conn->recv_cancelling = praas_tcp_ring_cancel(conn, PRAAS_TCP_OP_RECV);
+			conn->recv_cancelling =
+				praas_tcp_ring_cancel(conn, PRAAS_TCP_OP_RECV);
 		return;
 	}
 	conn->readable = true;
@@ -191,7 +192,8 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 
 	while (done < budget) {
 		struct praas_buf *buf;
-		int rc = praas_tcp_stream_next(&conn->stream, conn->base.bytes_max, &buf);
+		int rc = praas_tcp_stream_next(&conn->stream, conn->base.bytes_max,
+					       &buf);
 
 		if (rc == -EAGAIN) {
 			rc = refill(conn);
@@ -209,7 +211,8 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 			break;
 		}
 		complete(conn, buf);
-		conn->corked = praas_tcp_stream_more(&conn->stream) || conn->rx_first != NULL;
+		conn->corked =
+			praas_tcp_stream_more(&conn->stream) || conn->rx_first != NULL;
 		done++;
 		conn->base.events->frame(conn->base.user, &conn->base, buf);
 		if (praas_unlikely(conn->state != PRAAS_TCP_OPEN))
@@ -218,7 +221,8 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 	conn->corked = false;
 	if (praas_unlikely(!praas_tcp_stream_idle(&conn->stream)))
 		praas_tcp_watch(conn);
-	if (!conn->hot && done < budget && !conn->starved && conn->end_rc == PRAAS_TCP_GOING)
+	if (!conn->hot && done < budget && !conn->starved &&
+	    conn->end_rc == PRAAS_TCP_GOING)
 		praas_tcp_stream_park(&conn->stream); /* the idle hold no chunk */
 	if (done == budget || conn->starved)
 		praas_tcp_activate(conn);
@@ -306,10 +310,12 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 		return done;
 	}
 	if (conn->eof && !conn->active && conn->rx_first == NULL) {
-		praas_tcp_end(conn, praas_tcp_stream_idle(&conn->stream) ? 0 : -ECONNRESET);
+		praas_tcp_end(conn,
+			      praas_tcp_stream_idle(&conn->stream) ? 0 : -ECONNRESET);
 		return done;
 	}
-	if (conn->hot || conn->eof || conn->recv_armed || conn->end_rc != PRAAS_TCP_GOING)
+	if (conn->hot || conn->eof || conn->recv_armed ||
+	    conn->end_rc != PRAAS_TCP_GOING)
 		return done;
 	if (conn->readable && done < budget && !conn->active) {
 		conn->readable = false;
@@ -321,7 +327,8 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 	if (port->multishot && conn->stream.big == NULL)
 		armed = port->provided_count > 0 && praas_tcp_ring_recv(conn);
 	else
-		armed = conn->poll_in_armed || praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_IN);
+		armed = conn->poll_in_armed ||
+			praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_IN);
 	conn->starved = !armed;
 	if (!armed)
 		praas_tcp_activate(conn);

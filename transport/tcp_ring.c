@@ -28,7 +28,7 @@ static int setup(struct praas_tcp_port *port)
 {
 	static const unsigned flags[] = {
 		IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
-			IORING_SETUP_TASKRUN_FLAG,                  /* Linux 6.1 */
+			IORING_SETUP_TASKRUN_FLAG,                     /* Linux 6.1 */
 		IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG, /* 5.19 */
 		0,
 	};
@@ -36,12 +36,14 @@ static int setup(struct praas_tcp_port *port)
 
 	for (unsigned i = 0; i < 3 && rc == -EINVAL; i++) {
 		struct io_uring_params p = {
-			.flags = flags[i] | IORING_SETUP_R_DISABLED | IORING_SETUP_CQSIZE,
+			.flags = flags[i] | IORING_SETUP_R_DISABLED |
+				 IORING_SETUP_CQSIZE,
 			.cq_entries = CQ_ENTRIES,
 		};
 
 		rc = io_uring_queue_init_params(SQ_ENTRIES, &port->ring, &p);
-		port->task_flag = rc == 0 && (flags[i] & IORING_SETUP_TASKRUN_FLAG) != 0;
+		port->task_flag =
+			rc == 0 && (flags[i] & IORING_SETUP_TASKRUN_FLAG) != 0;
 		if (rc == 0 && (p.features & IORING_FEAT_NODROP) == 0) {
 			io_uring_queue_exit(&port->ring);
 			rc = -EOPNOTSUPP;
@@ -157,7 +159,8 @@ static struct io_uring_sqe *get_sqe(struct praas_tcp_port *port, uint32_t index,
 	struct io_uring_sqe *sqe = io_uring_get_sqe(&port->ring);
 
 	if (sqe == NULL && port->started) {
-		(void)io_uring_submit(&port->ring); /* makes room, or the caller tries again */
+		(void)io_uring_submit(
+			&port->ring); /* makes room, or the caller tries again */
 		sqe = io_uring_get_sqe(&port->ring);
 	}
 	if (sqe)
@@ -178,8 +181,8 @@ void praas_tcp_ring_provide(struct praas_tcp_port *port)
 		if (chunk == NULL)
 			break;
 		port->provided_chunk[chunk->index] = chunk;
-		io_uring_buf_ring_add(port->provided, chunk->data, PRAAS_TCP_CHUNK_BYTES,
-				      chunk->index, mask, added);
+		io_uring_buf_ring_add(port->provided, chunk->data,
+				      PRAAS_TCP_CHUNK_BYTES, chunk->index, mask, added);
 		added++;
 		port->provided_count++;
 	}
@@ -282,7 +285,8 @@ void praas_tcp_ring_cancel_all(struct praas_tcp_conn *conn)
 }
 
 /* A chunk that the kernel has filled leaves the provided ring. */
-static struct praas_tcp_chunk *take_provided(struct praas_tcp_port *port, uint32_t flags)
+static struct praas_tcp_chunk *take_provided(struct praas_tcp_port *port,
+					     uint32_t flags)
 {
 	uint32_t id = flags >> IORING_CQE_BUFFER_SHIFT;
 	struct praas_tcp_chunk *chunk;
@@ -387,7 +391,8 @@ void praas_tcp_ring_turn(struct praas_tcp_port *port)
 		(void)io_uring_get_events(&port->ring); /* found again next turn */
 	else
 		return;
-	io_uring_for_each_cqe(&port->ring, head, cqe) {
+	io_uring_for_each_cqe(&port->ring, head, cqe)
+	{
 		on_cqe(port, cqe);
 		count++;
 	}

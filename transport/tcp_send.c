@@ -13,9 +13,9 @@
  */
 
 #define IOVS_MAX 128u
-#define COPY_MAX 1024u          /* a foreign payload up to this is copied next to its header */
-#define JOIN_MAX 256u           /* one of ours, when it leaves with others */
-#define FLUSH_BYTES 32768u      /* queued: do not wait for the poll */
+#define COPY_MAX 1024u /* a foreign payload up to this is copied next to its header */
+#define JOIN_MAX 256u  /* one of ours, when it leaves with others */
+#define FLUSH_BYTES 32768u /* queued: do not wait for the poll */
 
 static const uint8_t zeros[PRAAS_FRAME_ALIGN];
 
@@ -26,12 +26,14 @@ struct gather {
 	uint64_t scratch; /* used of the port's */
 };
 
-int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov, unsigned count)
+int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
+			  unsigned count)
 {
 	ssize_t n;
 
 	if (count == 1) {
-		n = send(conn->fd, iov->iov_base, iov->iov_len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		n = send(conn->fd, iov->iov_base, iov->iov_len,
+			 MSG_DONTWAIT | MSG_NOSIGNAL);
 	} else {
 		struct msghdr msg = { .msg_iovlen = count };
 
@@ -42,7 +44,8 @@ int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov, 
 		conn->sent += (uint64_t)n;
 		return n;
 	}
-	return errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS ? -EAGAIN : -errno;
+	return errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS ? -EAGAIN
+									  : -errno;
 }
 
 static uint64_t wire_bytes(const struct praas_buf *buf)
@@ -84,11 +87,12 @@ static bool has_room(const struct gather *g)
 
 /* lone: no other frame leaves with it. Of several, small ones are copied together: a piece more
  * costs the kernel more than it costs us to copy some bytes. */
-static void add_frame(struct praas_tcp_port *port, struct gather *g, const struct praas_buf *buf,
-		      bool lone)
+static void add_frame(struct praas_tcp_port *port, struct gather *g,
+		      const struct praas_buf *buf, bool lone)
 {
 	uint8_t *at = port->scratch + g->scratch, *end;
-	uint64_t padding = praas_align_up(buf->head.bytes, PRAAS_FRAME_ALIGN) - buf->head.bytes;
+	uint64_t padding =
+		praas_align_up(buf->head.bytes, PRAAS_FRAME_ALIGN) - buf->head.bytes;
 
 	if (praas_tcp_slice_has_headroom(buf) && (lone || buf->head.bytes > JOIN_MAX)) {
 		uint64_t bytes = wire_bytes(buf);
@@ -162,7 +166,8 @@ static PRAAS_COLD void wait_writable(struct praas_tcp_conn *conn)
 {
 	praas_tcp_watch(conn);
 	if (!conn->poll_out_armed && !praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_OUT))
-		praas_tcp_activate(conn); /* no place in the ring: tries again next turn */
+		praas_tcp_activate(
+			conn); /* no place in the ring: tries again next turn */
 }
 
 int praas_tcp_flush(struct praas_tcp_conn *conn)
@@ -197,8 +202,9 @@ int praas_tcp_flush(struct praas_tcp_conn *conn)
 int praas_tcp_alloc(struct praas_conn *base, uint64_t bytes, struct praas_buf **ret_buf)
 {
 	struct praas_tcp_slice *slice;
-	int rc = praas_tcp_slice_alloc(&praas_tcp_port_of(praas_tcp_conn_of(base))->chunks, bytes,
-				       true, &slice);
+	int rc = praas_tcp_slice_alloc(
+		&praas_tcp_port_of(praas_tcp_conn_of(base))->chunks, bytes, true,
+		&slice);
 
 	if (rc != 0)
 		return rc;
@@ -230,7 +236,8 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 	uint64_t bytes = wire_bytes(buf);
 	int rc;
 
-	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN || conn->end_rc != PRAAS_TCP_GOING))
+	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN ||
+			   conn->end_rc != PRAAS_TCP_GOING))
 		return -ENOTCONN;
 	if (praas_unlikely(conn->tx_first != NULL &&
 			   (bytes > port->config.send_queue_max ||
@@ -242,10 +249,12 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 		uint64_t now_ns = praas_now_ns();
 
 		/* Passed already: the least that is not "none". */
-		buf->head.deadline_ns =
-			buf->head.deadline_ns > now_ns ? buf->head.deadline_ns - now_ns : 1;
+		buf->head.deadline_ns = buf->head.deadline_ns > now_ns
+						? buf->head.deadline_ns - now_ns
+						: 1;
 	}
-	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted && !conn->authenticated) {
+	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted &&
+	    !conn->authenticated) {
 		conn->authenticated = true;
 		port->unauthenticated--;
 	}

@@ -81,7 +81,8 @@ static PRAAS_COLD void unpark(struct praas_tcp_stream *s)
 	s->parked = NULL;
 }
 
-int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data, uint64_t *ret_bytes)
+int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data,
+			   uint64_t *ret_bytes)
 {
 	uint64_t room;
 

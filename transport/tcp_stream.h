@@ -21,11 +21,12 @@ struct praas_tcp_stream {
 	struct praas_tcp_chunk *chunk; /* being filled and read; may be NULL */
 	uint32_t at, fill;             /* in chunk: first unread byte, first free one */
 	struct praas_tcp_slice *big;   /* frame being received to its own memory */
-	uint64_t big_at, big_end;      /* bytes of its padded payload received, in all */
-	struct praas_tcp_slice *parked; /* beginning of a frame, moved out of its chunk */
+	uint64_t big_at, big_end; /* bytes of its padded payload received, in all */
+	struct praas_tcp_slice
+		*parked; /* beginning of a frame, moved out of its chunk */
 	uint32_t parked_bytes;
-	uint64_t sequence;             /* of the last frame */
-	bool header_first;             /* large frames are likely: read headers alone */
+	uint64_t sequence; /* of the last frame */
+	bool header_first; /* large frames are likely: read headers alone */
 };
 
 void praas_tcp_stream_init(struct praas_tcp_stream *s, struct praas_tcp_chunks *chunks);
@@ -33,7 +34,8 @@ void praas_tcp_stream_release(struct praas_tcp_stream *s);
 
 /* Where the next bytes of the stream belong, and how many may be put there, at least one.
  * 0; -EAGAIN whole frames must be taken with next() first; -ENOBUFS no memory now. */
-int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data, uint64_t *ret_bytes);
+int praas_tcp_stream_space(struct praas_tcp_stream *s, uint8_t **ret_data,
+			   uint64_t *ret_bytes);
 void praas_tcp_stream_filled(struct praas_tcp_stream *s, uint64_t bytes);
 
 /* At a frame boundary, with nothing unread? Then adopt() may be called: chunk (its reference is

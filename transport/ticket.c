@@ -13,25 +13,26 @@
  */
 
 enum { /* offsets on the wire */
-	AT_VERSION = 0,
-	AT_KID = 1,
-	AT_ZERO = 2,
-	AT_EPOCH = 4,
-	AT_TENANT = 8,
-	AT_APP = 24,
-	AT_CONTROLLER = 40,
-	AT_PID = 56,
-	AT_SOURCE = 64,
-	AT_RIGHTS = 72,
-	AT_ZERO_2 = 76,
-	AT_BYTES_MAX = 80,
-	AT_NOT_BEFORE = 88,
-	AT_EXPIRES = 96,
-	AT_JTI = 104,
-	AT_MAC = 120
+       AT_VERSION = 0,
+       AT_KID = 1,
+       AT_ZERO = 2,
+       AT_EPOCH = 4,
+       AT_TENANT = 8,
+       AT_APP = 24,
+       AT_CONTROLLER = 40,
+       AT_PID = 56,
+       AT_SOURCE = 64,
+       AT_RIGHTS = 72,
+       AT_ZERO_2 = 76,
+       AT_BYTES_MAX = 80,
+       AT_NOT_BEFORE = 88,
+       AT_EXPIRES = 96,
+       AT_JTI = 104,
+       AT_MAC = 120
 };
 
-_Static_assert(AT_MAC + PRAAS_KEY_BYTES == PRAAS_TICKET_BYTES, "the MAC ends the ticket");
+_Static_assert(AT_MAC + PRAAS_KEY_BYTES == PRAAS_TICKET_BYTES,
+	       "the MAC ends the ticket");
 _Static_assert(PRAAS_KEY_BYTES == PRAAS_MAC_BYTES, "keys and MACs have one size");
 
 static const char controller_info[] = "praas controller";
@@ -96,7 +97,8 @@ static int check(const uint8_t *wire, const struct praas_ticket *t,
 {
 	if (praas_get_u16(wire + AT_ZERO) != 0 || praas_get_u32(wire + AT_ZERO_2) != 0)
 		return -EPROTO;
-	if ((t->rights & ~(uint32_t)PRAAS_RIGHT_ALL) != 0 || t->expires_s < t->not_before_s)
+	if ((t->rights & ~(uint32_t)PRAAS_RIGHT_ALL) != 0 ||
+	    t->expires_s < t->not_before_s)
 		return -EPROTO;
 	if (memcmp(t->tenant, expect->tenant, PRAAS_ID_BYTES) != 0 ||
 	    memcmp(t->app, expect->app, PRAAS_ID_BYTES) != 0 ||
@@ -109,7 +111,8 @@ static int check(const uint8_t *wire, const struct praas_ticket *t,
 	if (t->not_before_s > expect->now_s &&
 	    t->not_before_s - expect->now_s > PRAAS_TICKET_SKEW_S)
 		return -EKEYEXPIRED;
-	if (expect->now_s > t->expires_s && expect->now_s - t->expires_s > PRAAS_TICKET_SKEW_S)
+	if (expect->now_s > t->expires_s &&
+	    expect->now_s - t->expires_s > PRAAS_TICKET_SKEW_S)
 		return -EKEYEXPIRED;
 	return 0;
 }
@@ -126,7 +129,8 @@ int praas_ticket_controller_key(const uint8_t root[PRAAS_KEY_BYTES],
 }
 
 int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
-		       const struct praas_ticket *ticket, uint8_t ret_wire[PRAAS_TICKET_BYTES],
+		       const struct praas_ticket *ticket,
+		       uint8_t ret_wire[PRAAS_TICKET_BYTES],
 		       uint8_t ret_session_key[PRAAS_KEY_BYTES])
 {
 	struct praas_mac *mac;
@@ -143,7 +147,8 @@ int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
 }
 
 int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
-			      size_t wire_bytes, const struct praas_ticket_expect *expect,
+			      size_t wire_bytes,
+			      const struct praas_ticket_expect *expect,
 			      struct praas_ticket *ret_ticket,
 			      uint8_t ret_session_key[PRAAS_KEY_BYTES])
 {
@@ -151,7 +156,8 @@ int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *w
 	struct praas_ticket ticket;
 	int rc;
 
-	if (wire_bytes != PRAAS_TICKET_BYTES || wire[AT_VERSION] != PRAAS_TICKET_VERSION)
+	if (wire_bytes != PRAAS_TICKET_BYTES ||
+	    wire[AT_VERSION] != PRAAS_TICKET_VERSION)
 		return -EPROTO;
 	rc = ticket_mac(controller_mac, wire, mac);
 	if (rc != 0)
@@ -169,8 +175,9 @@ int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *w
 	return 0;
 }
 
-int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES], const uint8_t *wire,
-			size_t wire_bytes, const struct praas_ticket_expect *expect,
+int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES],
+			const uint8_t *wire, size_t wire_bytes,
+			const struct praas_ticket_expect *expect,
 			struct praas_ticket *ret_ticket,
 			uint8_t ret_session_key[PRAAS_KEY_BYTES])
 {

@@ -14,11 +14,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PRAAS_KEY_BYTES 32u  /* root key, controller key, session key, MACs */
-#define PRAAS_ID_BYTES 16u   /* random 128-bit ids */
+#define PRAAS_KEY_BYTES 32u /* root key, controller key, session key, MACs */
+#define PRAAS_ID_BYTES 16u  /* random 128-bit ids */
 #define PRAAS_TICKET_VERSION 1u
 #define PRAAS_TICKET_BYTES 152u /* encoded, MAC included */
-#define PRAAS_TICKET_SKEW_S 30u /* clock difference allowed on both ends of the validity */
+#define PRAAS_TICKET_SKEW_S                                                            \
+	30u /* clock difference allowed on both ends of the validity */
 
 enum praas_right {
 	PRAAS_RIGHT_INVOKE = 1u << 0,
@@ -30,18 +31,18 @@ enum praas_right {
 };
 
 struct praas_ticket {
-	uint8_t kid;                         /* which root key */
+	uint8_t kid; /* which root key */
 	uint8_t tenant[PRAAS_ID_BYTES];
 	uint8_t app[PRAAS_ID_BYTES];
-	uint8_t controller[PRAAS_ID_BYTES];  /* the only one that can check it */
-	uint64_t pid;                        /* destination process */
-	uint32_t epoch;                      /* of the destination; another one refuses it */
-	uint64_t source;                     /* who will speak: PRAAS_CLIENT | random, or a pid */
-	uint32_t rights;                     /* enum praas_right bits */
-	uint64_t bytes_max;                  /* largest payload, 0: the process's limit */
-	uint64_t not_before_s;               /* CLOCK_REALTIME seconds */
+	uint8_t controller[PRAAS_ID_BYTES]; /* the only one that can check it */
+	uint64_t pid;                       /* destination process */
+	uint32_t epoch;        /* of the destination; another one refuses it */
+	uint64_t source;       /* who will speak: PRAAS_CLIENT | random, or a pid */
+	uint32_t rights;       /* enum praas_right bits */
+	uint64_t bytes_max;    /* largest payload, 0: the process's limit */
+	uint64_t not_before_s; /* CLOCK_REALTIME seconds */
 	uint64_t expires_s;
-	uint8_t jti[PRAAS_ID_BYTES];         /* random, for logs */
+	uint8_t jti[PRAAS_ID_BYTES]; /* random, for logs */
 };
 
 struct praas_mac;
@@ -65,13 +66,15 @@ struct praas_ticket_expect {
 
 /* Checks MAC (constant time) before all else. 0; -EPROTO malformed; -EACCES forged or foreign;
  * -ESTALE another epoch; -EKEYEXPIRED expired or not yet valid. */
-int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES], const uint8_t *wire,
-			size_t wire_bytes, const struct praas_ticket_expect *expect,
+int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES],
+			const uint8_t *wire, size_t wire_bytes,
+			const struct praas_ticket_expect *expect,
 			struct praas_ticket *ret_ticket,
 			uint8_t ret_session_key[PRAAS_KEY_BYTES]);
 /* The same with a context keyed once with the controller's key (transport/mac.h): who checks many. */
 int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
-			      size_t wire_bytes, const struct praas_ticket_expect *expect,
+			      size_t wire_bytes,
+			      const struct praas_ticket_expect *expect,
 			      struct praas_ticket *ret_ticket,
 			      uint8_t ret_session_key[PRAAS_KEY_BYTES]);
 

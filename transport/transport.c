@@ -20,7 +20,8 @@ const struct praas_transport_ops *praas_transport_find(const char *addr_or_schem
 	for (size_t i = 0; i < sizeof(transports) / sizeof(transports[0]); i++) {
 		const char *scheme = transports[i]->scheme;
 
-		if (strlen(scheme) == bytes && memcmp(scheme, addr_or_scheme, bytes) == 0)
+		if (strlen(scheme) == bytes &&
+		    memcmp(scheme, addr_or_scheme, bytes) == 0)
 			return transports[i];
 	}
 	return NULL;

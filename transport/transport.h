@@ -25,14 +25,15 @@ struct praas_buf;
 /* A frame and the memory of its payload. Handles come from fixed arrays; one owner at a time. */
 struct praas_buf {
 	struct praas_frame head;
-	uint8_t *data;     /* payload, 64-byte aligned; may be NULL when head.bytes is 0 */
+	uint8_t *data; /* payload, 64-byte aligned; may be NULL when head.bytes is 0 */
 	uint64_t capacity; /* bytes that may be written at data (sending side) */
 	/* Where the payload lies, for who passes it on by reference; segment 0: private memory. */
 	uint32_t segment;
 	uint64_t offset;
 	/* Copied before it is looked at, so that nobody changes it under us. */
 	uint8_t trace[PRAAS_TRACE_BYTES]; /* valid when head.flags has TRACE */
-	char key[PRAAS_KEY_MAX + 1];      /* head.key_bytes long, NUL-terminated; no NUL inside */
+	char key[PRAAS_KEY_MAX +
+		 1]; /* head.key_bytes long, NUL-terminated; no NUL inside */
 	/* Gives the memory and the handle back; set by whoever made the buffer. */
 	void (*release)(struct praas_buf *buf);
 	void *owner;            /* of release() */
@@ -56,7 +57,8 @@ struct praas_conn_events {
 	 * into again once buf is released, whatever references a pool may count. */
 	void (*frame)(void *user, struct praas_conn *conn, struct praas_buf *buf);
 	/* A buf given to send() is done: rc 0 sent, or why not. buf is released after return. */
-	void (*sent)(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc);
+	void (*sent)(void *user, struct praas_conn *conn, struct praas_buf *buf,
+		     int rc);
 	/* rc: 0 the peer closed in order; -ECONNRESET, -EPROTO, -ETIMEDOUT, … The conn is gone
 	 * after return. */
 	void (*closed)(void *user, struct praas_conn *conn, int rc);
@@ -75,7 +77,7 @@ struct praas_conn {
 	/* One observer of the connection's end, whoever ends it (NULL: none); it must not use
 	 * the connection. Set by transport/session.c, called by praas_conn_end(). */
 	void (*ended)(void *watcher);
-	void *watcher;        /* of ended */
+	void *watcher; /* of ended */
 };
 
 /* Every transport calls it once per connection: after closed() returned, or in close(). */
@@ -89,7 +91,8 @@ static inline void praas_conn_end(struct praas_conn *conn)
 }
 
 static inline void praas_conn_set_events(struct praas_conn *conn,
-					 const struct praas_conn_events *events, void *user)
+					 const struct praas_conn_events *events,
+					 void *user)
 {
 	conn->events = events;
 	conn->user = user;
@@ -103,15 +106,17 @@ struct praas_memory {
 };
 
 struct praas_port_config {
-	const char *listen;            /* address, NULL: connects only */
+	const char *listen; /* address, NULL: connects only */
 	const struct praas_memory *memory;
 	const struct praas_conn_events *accept_events; /* of accepted connections */
 	void *accept_user;
-	uint32_t conns_max;            /* more are refused; 0: 1024 */
-	uint32_t unauthenticated_max;  /* of those without handshake; 0: 64 */
-	uint64_t handshake_bytes_max;  /* payload limit before authentication; 0: 4096 */
-	uint64_t send_queue_max;       /* bytes queued per connection before -EAGAIN; 0: 1 MiB */
-	uint64_t stall_timeout_ns;     /* a partial frame or a full send queue may last; 0: 10 s */
+	uint32_t conns_max;           /* more are refused; 0: 1024 */
+	uint32_t unauthenticated_max; /* of those without handshake; 0: 64 */
+	uint64_t handshake_bytes_max; /* payload limit before authentication; 0: 4096 */
+	uint64_t
+		send_queue_max; /* bytes queued per connection before -EAGAIN; 0: 1 MiB */
+	uint64_t
+		stall_timeout_ns; /* a partial frame or a full send queue may last; 0: 10 s */
 };
 
 #define PRAAS_ADDR_MAX 128u
@@ -122,7 +127,8 @@ struct praas_transport_ops {
 	/* Open a port; config is copied, what it points to is kept until free. Addresses:
 	 * "tcp://127.0.0.1:0", "tcp://[::1]:7000", "shm:///run/praas/x.sock".
 	 * Returns 0; -EINVAL address; -EADDRINUSE; … Nothing is left on failure. */
-	int (*open)(const struct praas_port_config *config, struct praas_port **ret_port);
+	int (*open)(const struct praas_port_config *config,
+		    struct praas_port **ret_port);
 	/* Where it listens, with the port number the kernel chose. 0; -ENOTCONN. */
 	int (*address)(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX]);
 	/* Start connecting; the outcome is opened or closed, exactly once, unless close() is
@@ -131,7 +137,8 @@ struct praas_transport_ops {
 		       const struct praas_conn_events *events, void *user,
 		       struct praas_conn **ret_conn);
 	/* A buffer that this connection sends without copying. 0; -ENOBUFS (now), -EMSGSIZE. */
-	int (*alloc)(struct praas_conn *conn, uint64_t bytes, struct praas_buf **ret_buf);
+	int (*alloc)(struct praas_conn *conn, uint64_t bytes,
+		     struct praas_buf **ret_buf);
 	/* 0: buf is given, until sent() (exactly once, from poll) after which the transport
 	 * releases it; head.sequence and head.deadline_ns are changed here. It may wait for the
 	 * next poll() to leave. -EAGAIN the queue is full: it is still the caller's.
@@ -160,7 +167,8 @@ struct praas_port {
 const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme);
 
 /* Sends buf or releases it: for replies that nobody can retry. */
-static inline int praas_conn_send_or_release(struct praas_conn *conn, struct praas_buf *buf)
+static inline int praas_conn_send_or_release(struct praas_conn *conn,
+					     struct praas_buf *buf)
 {
 	int rc = conn->ops->send(conn, buf);
 

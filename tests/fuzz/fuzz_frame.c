@@ -19,13 +19,15 @@ static void try_meta(const struct praas_frame *f, const uint8_t *data, size_t by
 	uint8_t meta[PRAAS_META_MAX] = { 0 }, again[PRAAS_META_MAX];
 	uint8_t trace[PRAAS_TRACE_BYTES] = { 0 };
 	char key[PRAAS_KEY_MAX + 1];
-	uint64_t used = (f->flags & PRAAS_FRAME_TRACE ? PRAAS_TRACE_BYTES : 0u) + f->key_bytes;
+	uint64_t used =
+		(f->flags & PRAAS_FRAME_TRACE ? PRAAS_TRACE_BYTES : 0u) + f->key_bytes;
 
 	memcpy(meta, data, bytes < sizeof(meta) ? bytes : sizeof(meta));
 	if (praas_frame_meta_decode(f, meta, trace, key) != 0)
 		return;
 	require(strlen(key) == f->key_bytes);
-	require(praas_frame_meta_encode(f, trace, key, again) == praas_frame_meta_bytes(f));
+	require(praas_frame_meta_encode(f, trace, key, again) ==
+		praas_frame_meta_bytes(f));
 	require(memcmp(meta, again, used) == 0);
 }
 

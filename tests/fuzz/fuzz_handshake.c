@@ -116,7 +116,8 @@ static void on_closed(void *user, struct praas_conn *c, int rc)
 	end_of(c)->closed_rc = rc;
 }
 
-static const struct praas_conn_events upper = { on_opened, on_frame, on_sent, on_closed };
+static const struct praas_conn_events upper = { on_opened, on_frame, on_sent,
+						on_closed };
 
 static void drop_queue(struct end *e)
 {
@@ -220,7 +221,8 @@ static void try_client(const uint8_t *data, size_t bytes)
 }
 
 /* The frames of one end go to the other; the one that spoil names has a byte changed. */
-static void pass(struct end *from, struct end *to, unsigned *number, const uint8_t *spoil)
+static void pass(struct end *from, struct end *to, unsigned *number,
+		 const uint8_t *spoil)
 {
 	struct praas_buf *queue[QUEUE_MAX];
 	unsigned count = from->queued;
@@ -278,7 +280,8 @@ static void try_both(const uint8_t *spoil, bool ends)
 	}
 	if (spoil[0] >= 4 || spoil[2] == 0) {
 		require(client.opened == 1 && server_end.opened == 1);
-		require(client.conn.bytes_max == 500 && server_end.conn.bytes_max == 500);
+		require(client.conn.bytes_max == 500 &&
+			server_end.conn.bytes_max == 500);
 		require(server_end.conn.peer_source == (PRAAS_CLIENT | 1));
 	} else if (spoil[0] < 3) { /* the last is no proof of anything */
 		require(client.opened == 0 && server_end.opened == 0);

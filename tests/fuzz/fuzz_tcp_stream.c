@@ -61,8 +61,8 @@ static size_t build(const uint8_t *data, size_t bytes, bool honest)
 }
 
 /* The oracle: the frame at *at of the whole stream. */
-static int expect_next(size_t *at, size_t bytes, uint64_t *sequence, struct praas_frame *ret_f,
-		       const uint8_t **ret_data)
+static int expect_next(size_t *at, size_t bytes, uint64_t *sequence,
+		       struct praas_frame *ret_f, const uint8_t **ret_data)
 {
 	uint8_t trace[PRAAS_TRACE_BYTES];
 	char key[PRAAS_KEY_MAX + 1];
@@ -77,7 +77,8 @@ static int expect_next(size_t *at, size_t bytes, uint64_t *sequence, struct praa
 		return -EPROTO;
 	if (bytes - *at - PRAAS_FRAME_BYTES < praas_frame_body_bytes(ret_f))
 		return -EAGAIN;
-	if (praas_frame_meta_decode(ret_f, stream + *at + PRAAS_FRAME_BYTES, trace, key) != 0)
+	if (praas_frame_meta_decode(ret_f, stream + *at + PRAAS_FRAME_BYTES, trace,
+				    key) != 0)
 		return -EPROTO;
 	*ret_data = stream + *at + PRAAS_FRAME_BYTES + praas_frame_meta_bytes(ret_f);
 	*at += PRAAS_FRAME_BYTES + praas_frame_body_bytes(ret_f);
@@ -136,7 +137,8 @@ static bool take(struct run *r)
 		if (rc == -EAGAIN)
 			return true;
 		if (rc != 0) {
-			int want = expect_next(&r->at, r->bytes, &r->sequence, &f, &data);
+			int want =
+				expect_next(&r->at, r->bytes, &r->sequence, &f, &data);
 
 			/* A meta block may be refused before the payload is there. */
 			require(want == rc || want == -EAGAIN);
@@ -200,10 +202,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	cut_max = UINT64_C(1) << ((data[0] >> 2 & 7) * 2 + 3);
 	r.bytes = build(data + 2, bytes - 2, data[0] >> 7);
 	require(praas_heap_new(&config, &r.heap) == 0);
-	require(praas_tcp_chunks_init(&r.chunks, praas_heap_memory(r.heap), 6, 48) == 0);
+	require(praas_tcp_chunks_init(&r.chunks, praas_heap_memory(r.heap), 6, 48) ==
+		0);
 	praas_tcp_stream_init(&r.s, &r.chunks);
 	while (at < r.bytes) {
-		at += receive(&r, stream + at, praas_min_u64(1 + draw(&r) % cut_max, r.bytes - at));
+		at += receive(&r, stream + at,
+			      praas_min_u64(1 + draw(&r) % cut_max, r.bytes - at));
 		if (!take(&r))
 			break;
 	}

@@ -21,8 +21,8 @@ static void require(bool ok)
 /* The input with a right MAC: gets beyond the first check. */
 static void try_signed(const uint8_t *data, const struct praas_ticket_expect *expect)
 {
-	uint8_t wire[PRAAS_TICKET_BYTES], again[PRAAS_TICKET_BYTES], sk[PRAAS_KEY_BYTES],
-		sk2[PRAAS_KEY_BYTES];
+	uint8_t wire[PRAAS_TICKET_BYTES], again[PRAAS_TICKET_BYTES],
+		sk[PRAAS_KEY_BYTES], sk2[PRAAS_KEY_BYTES];
 	struct praas_mac_part part = { wire, PRAAS_TICKET_BYTES - PRAAS_KEY_BYTES };
 	struct praas_ticket t;
 	int rc;
@@ -38,7 +38,8 @@ static void try_signed(const uint8_t *data, const struct praas_ticket_expect *ex
 		memcmp(t.tenant, expect->tenant, PRAAS_ID_BYTES) == 0 &&
 		(t.rights & ~(uint32_t)PRAAS_RIGHT_ALL) == 0);
 	require(praas_ticket_issue(key, &t, again, sk2) == 0);
-	require(memcmp(again, wire, sizeof(wire)) == 0 && memcmp(sk, sk2, sizeof(sk)) == 0);
+	require(memcmp(again, wire, sizeof(wire)) == 0 &&
+		memcmp(sk, sk2, sizeof(sk)) == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
@@ -50,7 +51,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	require(praas_ticket_verify(key, data, bytes, &expect, &t, sk) != 0);
 	if (bytes < PRAAS_TICKET_BYTES)
 		return 0;
-	require(praas_ticket_controller_key(data, data + PRAAS_KEY_BYTES, controller_key) == 0);
+	require(praas_ticket_controller_key(data, data + PRAAS_KEY_BYTES,
+					    controller_key) == 0);
 	try_signed(data, &expect);
 	/* What the ticket itself names, so that the later checks are reached. */
 	memcpy(expect.tenant, data + 8, PRAAS_ID_BYTES);

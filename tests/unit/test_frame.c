@@ -56,8 +56,9 @@ static void test_frame_bytes_as_documented(void **state)
 {
 	struct praas_frame f = frame_full();
 	uint8_t wire[PRAAS_FRAME_BYTES];
-	static const uint8_t want[] = { 'P', 'R', 1, 8, 3, 255, 0x34, 0x12, 0xef, 0xbe,
-					0xad, 0xde, 0x07, 0xfc, 0xff, 0xff, 0x08, 0x07 };
+	static const uint8_t want[] = { 'P',  'R',  1,    8,    3,    255,
+					0x34, 0x12, 0xef, 0xbe, 0xad, 0xde,
+					0x07, 0xfc, 0xff, 0xff, 0x08, 0x07 };
 
 	(void)state;
 	praas_frame_encode(&f, wire);
@@ -73,8 +74,8 @@ static void test_frame_bytes_as_documented(void **state)
 /* Magic, version, every unknown kind and flag, and sizes over the limit are refused. */
 static void test_frame_decode_refuses(void **state)
 {
-	static const uint8_t known[] = { 1, 2, 3, 4, 8, 9, 10, 16, 17, 18, 19, 20, 24, 25, 26, 27,
-					 32, 33, 34, 35 };
+	static const uint8_t known[] = { 1,  2,  3,  4,  8,  9,  10, 16, 17, 18,
+					 19, 20, 24, 25, 26, 27, 32, 33, 34, 35 };
 	struct praas_frame f = frame_full(), g;
 	uint8_t wire[PRAAS_FRAME_BYTES];
 
@@ -122,7 +123,8 @@ static void test_frame_meta_round_trip(void **state)
 	(void)state;
 	memset(key, 'k', sizeof(key));
 	for (unsigned n = 0; n <= PRAAS_KEY_MAX; n++) {
-		for (unsigned flags = 0; flags <= PRAAS_FRAME_TRACE; flags += PRAAS_FRAME_TRACE) {
+		for (unsigned flags = 0; flags <= PRAAS_FRAME_TRACE;
+		     flags += PRAAS_FRAME_TRACE) {
 			struct praas_frame f = { .kind = PRAAS_FRAME_SEND,
 						 .flags = (uint8_t)flags,
 						 .key_bytes = (uint8_t)n };
@@ -133,22 +135,23 @@ static void test_frame_meta_round_trip(void **state)
 			assert_true(bytes <= PRAAS_META_MAX);
 			assert_int_equal(bytes % 64, 0);
 			assert_int_equal(bytes, praas_frame_meta_bytes(&f));
-			assert_int_equal(praas_frame_meta_decode(&f, meta, got_trace, got_key),
-					 0);
+			assert_int_equal(
+				praas_frame_meta_decode(&f, meta, got_trace, got_key),
+				0);
 			assert_int_equal(strlen(got_key), n);
 			if (flags)
 				assert_memory_equal(got_trace, trace, sizeof(trace));
 			if (n > 0) {
 				meta[(flags ? PRAAS_TRACE_BYTES : 0) + n / 2] = 0;
-				assert_int_equal(praas_frame_meta_decode(&f, meta, got_trace,
-									 got_key),
+				assert_int_equal(praas_frame_meta_decode(
+							 &f, meta, got_trace, got_key),
 						 -EPROTO);
 			}
 			if (flags) {
 				bytes = praas_frame_meta_encode(&f, trace, key, meta);
 				meta[PRAAS_TRACE_BYTES - 1] = 1;
-				assert_int_equal(praas_frame_meta_decode(&f, meta, got_trace,
-									 got_key),
+				assert_int_equal(praas_frame_meta_decode(
+							 &f, meta, got_trace, got_key),
 						 -EPROTO);
 			}
 		}

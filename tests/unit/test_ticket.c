@@ -138,12 +138,14 @@ static void test_ticket_malformed_refused(void **state)
 	assert_int_equal(praas_ticket_issue(key, &t, wire, sk), 0);
 	for (size_t n = 0; n <= sizeof(wire); n++) {
 		if (n != PRAAS_TICKET_BYTES)
-			assert_int_equal(praas_ticket_verify(key, wire, n, &e, &got, sk),
-					 -EPROTO);
+			assert_int_equal(
+				praas_ticket_verify(key, wire, n, &e, &got, sk),
+				-EPROTO);
 	}
 	wire[0]++;
-	assert_int_equal(praas_ticket_verify(key, wire, PRAAS_TICKET_BYTES, &e, &got, sk),
-			 -EPROTO);
+	assert_int_equal(
+		praas_ticket_verify(key, wire, PRAAS_TICKET_BYTES, &e, &got, sk),
+		-EPROTO);
 }
 
 /* 100,000 forgeries: every bit flipped, then random changes of one to eight bytes. None passes
@@ -182,7 +184,8 @@ static void test_ticket_forged_refused(void **state)
 	assert_int_equal(accepted, 0);
 	for (size_t i = 0; i < sizeof(got); i++)
 		assert_int_equal(((uint8_t *)&got)[i], 0xee);
-	assert_int_equal(praas_ticket_verify_keyed(mac, wire, sizeof(wire), &e, &got, sk), 0);
+	assert_int_equal(
+		praas_ticket_verify_keyed(mac, wire, sizeof(wire), &e, &got, sk), 0);
 	praas_mac_free(mac);
 }
 
@@ -202,7 +205,8 @@ static void test_ticket_controller_keys_differ(void **state)
 	assert_memory_not_equal(a, b, sizeof(a));
 	assert_int_equal(praas_ticket_issue(a, &t, wire, sk), 0);
 	assert_int_equal(praas_ticket_verify(a, wire, sizeof(wire), &e, &got, sk), 0);
-	assert_int_equal(praas_ticket_verify(b, wire, sizeof(wire), &e, &got, sk), -EACCES);
+	assert_int_equal(praas_ticket_verify(b, wire, sizeof(wire), &e, &got, sk),
+			 -EACCES);
 }
 
 /* RFC 4231, test case 1 shortened to our key size by its zero padding. */

@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -35,14 +36,16 @@ bool rig_pattern_is(const struct praas_buf *buf)
 	uint64_t x = buf->head.id * 0x9e3779b97f4a7c15u;
 
 	for (uint64_t i = 0; i < buf->head.bytes; i += 8) {
-		if (memcmp(buf->data + i, &x, praas_min_u64(8, buf->head.bytes - i)) != 0)
+		if (memcmp(buf->data + i, &x, praas_min_u64(8, buf->head.bytes - i)) !=
+		    0)
 			return false;
 		x += 0x9e3779b97f4a7c15u;
 	}
 	return true;
 }
 
-static void echo(struct side *side, struct praas_conn *conn, const struct praas_buf *buf)
+static void echo(struct side *side, struct praas_conn *conn,
+		 const struct praas_buf *buf)
 {
 	struct praas_buf *out;
 
@@ -72,7 +75,8 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 {
 	struct side *side = user;
 
-	if (buf->head.kind == PRAAS_FRAME_EVENT || buf->head.kind == PRAAS_FRAME_CLOSE) {
+	if (buf->head.kind == PRAAS_FRAME_EVENT ||
+	    buf->head.kind == PRAAS_FRAME_CLOSE) {
 		side->events += buf->head.kind == PRAAS_FRAME_EVENT;
 		side->closes += buf->head.kind == PRAAS_FRAME_CLOSE;
 		side->last_aux = buf->head.aux;
@@ -100,8 +104,8 @@ static void on_sent(void *user, struct praas_conn *conn, struct praas_buf *buf, 
 	struct side *side = user;
 
 	(void)conn;
-	if (buf->head.kind < PRAAS_FRAME_INVOKE || buf->head.kind == PRAAS_FRAME_EVENT ||
-	    buf->head.kind == PRAAS_FRAME_CLOSE)
+	if (buf->head.kind < PRAAS_FRAME_INVOKE ||
+	    buf->head.kind == PRAAS_FRAME_EVENT || buf->head.kind == PRAAS_FRAME_CLOSE)
 		return; /* the session's */
 	if (rc == 0)
 		side->sent++;
@@ -162,8 +166,8 @@ void rig_address(const char *text, const char *folder, char ret_addr[PRAAS_ADDR_
 	const char *mark = strchr(text, '%');
 
 	if (mark)
-		(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "%.*s%s%s", (int)(mark - text), text,
-			       folder, mark + 1);
+		(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "%.*s%s%s", (int)(mark - text),
+			       text, folder, mark + 1);
 	else
 		(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "%s", text);
 }
@@ -174,7 +178,8 @@ static void start_session(struct rig *rig, const struct rig_config *config)
 		.expect = { .pid = 5, .epoch = 3 },
 		.welcome = { .pid = 5,
 			     .epoch = 3,
-			     .bytes_max = config->bytes_max ? config->bytes_max : RIG_BYTES_MAX,
+			     .bytes_max = config->bytes_max ? config->bytes_max
+							    : RIG_BYTES_MAX,
 			     .inflight_max = 64,
 			     .functions_count = 2,
 			     .functions = functions },
@@ -191,10 +196,12 @@ static void start_session(struct rig *rig, const struct rig_config *config)
 	assert_int_equal(praas_session_server_new(&s, &rig->session), 0);
 }
 
-void rig_start(struct rig *rig, const struct scheme *scheme, const struct rig_config *config)
+void rig_start(struct rig *rig, const struct scheme *scheme,
+	       const struct rig_config *config)
 {
 	static const struct rig_config ordinary;
-	struct praas_heap_config heap = { .bytes_max = config ? config->server_memory : 0 };
+	struct praas_heap_config heap = { .bytes_max =
+						  config ? config->server_memory : 0 };
 	struct praas_port_config p = { 0 };
 	char listen[PRAAS_ADDR_MAX];
 	const char *tmp = getenv("TMPDIR");
@@ -250,7 +257,8 @@ void rig_stop(struct rig *rig)
 	praas_heap_free(rig->server_heap);
 	dir = opendir(rig->folder);
 	while (dir && (entry = readdir(dir)) != NULL) {
-		(void)snprintf(path, sizeof(path), "%s/%.60s", rig->folder, entry->d_name);
+		(void)snprintf(path, sizeof(path), "%s/%.60s", rig->folder,
+			       entry->d_name);
 		(void)unlink(path); /* "." and ".." stay */
 	}
 	if (dir)
@@ -258,7 +266,8 @@ void rig_stop(struct rig *rig)
 	assert_int_equal(rmdir(rig->folder), 0);
 }
 
-void rig_connect_begin(struct rig *rig, struct side *side, const struct praas_ticket *ticket)
+void rig_connect_begin(struct rig *rig, struct side *side,
+		       const struct praas_ticket *ticket)
 {
 	struct praas_session_client_config c = { .events = &rig_side_events,
 						 .user = side,
@@ -267,8 +276,11 @@ void rig_connect_begin(struct rig *rig, struct side *side, const struct praas_ti
 	struct praas_conn *conn;
 
 	side->rig = rig;
-	assert_int_equal(praas_ticket_issue(rig->controller_key, &t, c.ticket, c.session_key), 0);
-	assert_int_equal(praas_session_connect(rig->client_port, rig->addr, &c, &conn), 0);
+	assert_int_equal(
+		praas_ticket_issue(rig->controller_key, &t, c.ticket, c.session_key),
+		0);
+	assert_int_equal(praas_session_connect(rig->client_port, rig->addr, &c, &conn),
+			 0);
 }
 
 void rig_connect(struct rig *rig, struct side *side)
@@ -323,8 +335,9 @@ int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes)
 	if (rc != 0)
 		return rc;
 	/* The memory of an INVOKE may stay with its frame until the RESULT is there. */
-	buf->head = (struct praas_frame){ .kind = side->rig->server.echo ? PRAAS_FRAME_INVOKE
-									 : PRAAS_FRAME_SEND,
+	buf->head = (struct praas_frame){ .kind = side->rig->server.echo
+							  ? PRAAS_FRAME_INVOKE
+							  : PRAAS_FRAME_SEND,
 					  .id = id,
 					  .bytes = bytes };
 	if (bytes > 0)
@@ -335,7 +348,8 @@ int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes)
 	return rc;
 }
 
-void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id, uint64_t bytes)
+void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
+		     uint64_t bytes)
 {
 	uint64_t end_ns = praas_now_ns() + PATIENCE_NS;
 	int rc;
@@ -350,4 +364,16 @@ void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id, uint
 		rig_turn(rig);
 		sched_yield();
 	}
+}
+
+void rig_poll_or_sleep(struct rig *rig, struct praas_port *port)
+{
+	struct pollfd p = { .events = POLLIN };
+
+	for (unsigned i = 0; i < 20; i++) {
+		if (rig->ops->poll(port, 64) > 0)
+			return;
+	}
+	if (rig->ops->arm(port, &p.fd) == 0)
+		(void)poll(&p, 1, 20); /* what it says is found by the next poll */
 }

@@ -34,21 +34,21 @@ struct scheme {
 /* One end of a connection, or all of them at the server. */
 struct side {
 	struct rig *rig;
-	struct praas_conn *conn;  /* the last that opened */
+	struct praas_conn *conn; /* the last that opened */
 	unsigned opened, closed;
-	int closed_rc;            /* of the last */
-	unsigned frames;          /* received */
+	int closed_rc;   /* of the last */
+	unsigned frames; /* received */
 	uint64_t bytes;
-	unsigned sent, sent_bad;  /* sent(0), sent(other) */
-	uint64_t order_errors;    /* ids that did not come in order */
+	unsigned sent, sent_bad; /* sent(0), sent(other) */
+	uint64_t order_errors;   /* ids that did not come in order */
 	uint64_t next_id;
-	unsigned events, closes;  /* EVENT and CLOSE frames */
+	unsigned events, closes; /* EVENT and CLOSE frames */
 	uint64_t last_aux;
-	bool echo;                /* send every INVOKE back as a RESULT */
-	bool keep;                /* keep the last frame for the test */
-	bool close_at_frame;      /* close in the upcall */
+	bool echo;           /* send every INVOKE back as a RESULT */
+	bool keep;           /* keep the last frame for the test */
+	bool close_at_frame; /* close in the upcall */
 	struct praas_buf *kept;
-	unsigned refused_echoes;  /* that the queue had no room for */
+	unsigned refused_echoes; /* that the queue had no room for */
 	struct praas_welcome welcome;
 	char function[PRAAS_NAME_MAX + 1];
 };
@@ -62,7 +62,7 @@ struct rig {
 	char folder[64], addr[PRAAS_ADDR_MAX];
 	uint8_t controller_key[PRAAS_KEY_BYTES];
 	struct side server, client;
-	bool server_paused; /* its port is not polled */
+	bool server_paused;     /* its port is not polled */
 	unsigned server_budget; /* 0: 64 */
 };
 
@@ -73,14 +73,16 @@ struct rig_config {
 	uint64_t handshake_timeout_ns, bytes_max;
 };
 
-void rig_start(struct rig *rig, const struct scheme *scheme, const struct rig_config *config);
+void rig_start(struct rig *rig, const struct scheme *scheme,
+	       const struct rig_config *config);
 void rig_stop(struct rig *rig);
 
 /* text with % replaced by folder. */
 void rig_address(const char *text, const char *folder, char ret_addr[PRAAS_ADDR_MAX]);
 struct praas_ticket rig_ticket(void);
 /* Begins a connection whose events go to side. */
-void rig_connect_begin(struct rig *rig, struct side *side, const struct praas_ticket *ticket);
+void rig_connect_begin(struct rig *rig, struct side *side,
+		       const struct praas_ticket *ticket);
 /* … and waits until it is open on both sides. */
 void rig_connect(struct rig *rig, struct side *side);
 
@@ -88,6 +90,8 @@ void rig_connect(struct rig *rig, struct side *side);
 void rig_turn(struct rig *rig);
 /* Turns until the counter is at least (or is) value; fails the test after ten seconds. */
 void rig_until(struct rig *rig, const unsigned *counter, unsigned value);
+/* Polls a port a few times, then sleeps until there is work, or a little while. */
+void rig_poll_or_sleep(struct rig *rig, struct praas_port *port);
 /* Turns for so long. */
 void rig_run_ms(struct rig *rig, unsigned ms);
 
@@ -95,7 +99,8 @@ void rig_run_ms(struct rig *rig, unsigned ms);
  * decides. 0, or what alloc() or send() said. */
 int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes);
 /* The same, patiently: turns until there is room. */
-void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id, uint64_t bytes);
+void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
+		     uint64_t bytes);
 bool rig_pattern_is(const struct praas_buf *buf);
 void side_drop_kept(struct side *side);
 

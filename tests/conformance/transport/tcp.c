@@ -15,7 +15,8 @@
 #include "transport/tcp.h"
 #include "transport/tcp_addr.h"
 
-static const struct scheme tcp4 = { "tcp4", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1", true };
+static const struct scheme tcp4 = { "tcp4", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1",
+				    true };
 static struct rig rig;
 
 static int raw_connect(void)
@@ -84,31 +85,33 @@ static void raw_handshake(int fd)
 				 .bytes = PRAAS_HELLO_BYTES };
 	uint8_t hello[PRAAS_HELLO_BYTES], wire[192], proof[PRAAS_KEY_BYTES];
 
-	assert_int_equal(praas_ticket_issue(rig.controller_key, &t, h.ticket, h.session_key), 0);
+	assert_int_equal(
+		praas_ticket_issue(rig.controller_key, &t, h.ticket, h.session_key), 0);
 	memset(h.client_nonce, 7, sizeof(h.client_nonce));
 	praas_hello_encode(&h, hello);
 	raw_frame(fd, &f, hello);
 	assert_true(raw_recv(fd, wire, PRAAS_FRAME_BYTES + PRAAS_CHALLENGE_BYTES));
 	assert_int_equal(wire[3], PRAAS_FRAME_CHALLENGE);
 	memcpy(h.server_nonce, wire + PRAAS_FRAME_BYTES, PRAAS_NONCE_BYTES);
-	assert_int_equal(praas_handshake_check(&h, true,
-					       wire + PRAAS_FRAME_BYTES + PRAAS_NONCE_BYTES),
-			 0);
+	assert_int_equal(
+		praas_handshake_check(&h, true,
+				      wire + PRAAS_FRAME_BYTES + PRAAS_NONCE_BYTES),
+		0);
 	assert_int_equal(praas_handshake_proof(&h, false, proof), 0);
 	f = (struct praas_frame){ .kind = PRAAS_FRAME_PROOF,
 				  .sequence = 2,
 				  .bytes = PRAAS_PROOF_BYTES };
 	raw_frame(fd, &f, proof);
-	assert_true(raw_recv(fd, wire, PRAAS_FRAME_BYTES + 64)); /* WELCOME of two functions */
+	assert_true(raw_recv(fd, wire,
+			     PRAAS_FRAME_BYTES + 64)); /* WELCOME of two functions */
 	assert_int_equal(wire[3], PRAAS_FRAME_WELCOME);
 }
 
 static struct praas_frame good_frame(void)
 {
-	return (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
-				     .sequence = 3,
-				     .id = 1,
-				     .bytes = 8 };
+	return (struct praas_frame){
+		.kind = PRAAS_FRAME_INVOKE, .sequence = 3, .id = 1, .bytes = 8
+	};
 }
 
 /* One byte of a header changed: the frame is refused and the connection ended, or, where any value
@@ -140,7 +143,8 @@ static void test_tcp_every_header_byte_mutated(void **state)
 		if (any)
 			assert_int_equal(rig.server.closed_rc, 0);
 		else if (i == 48)
-			assert_true(rig.server.closed_rc == -ETIMEDOUT); /* 172 bytes announced */
+			assert_true(rig.server.closed_rc ==
+				    -ETIMEDOUT); /* 172 bytes announced */
 		else if (i > 48)
 			assert_int_equal(rig.server.closed_rc, -EMSGSIZE);
 		else
@@ -162,10 +166,10 @@ static void test_tcp_handshake_out_of_order(void **state)
 	static const struct {
 		uint8_t kind;
 		uint64_t bytes;
-	} bad[] = { { PRAAS_FRAME_INVOKE, 8 },	  { PRAAS_FRAME_PROOF, 32 },
-		    { PRAAS_FRAME_WELCOME, 32 },  { PRAAS_FRAME_CHALLENGE, 64 },
-		    { PRAAS_FRAME_HELLO, 0 },	  { PRAAS_FRAME_HELLO, 183 },
-		    { PRAAS_FRAME_HELLO, 185 },	  { PRAAS_FRAME_CLOSE, 0 },
+	} bad[] = { { PRAAS_FRAME_INVOKE, 8 },   { PRAAS_FRAME_PROOF, 32 },
+		    { PRAAS_FRAME_WELCOME, 32 }, { PRAAS_FRAME_CHALLENGE, 64 },
+		    { PRAAS_FRAME_HELLO, 0 },    { PRAAS_FRAME_HELLO, 183 },
+		    { PRAAS_FRAME_HELLO, 185 },  { PRAAS_FRAME_CLOSE, 0 },
 		    { PRAAS_FRAME_HELLO, 184 } };
 	uint8_t data[4096] = { 1 };
 
@@ -181,7 +185,8 @@ static void test_tcp_handshake_out_of_order(void **state)
 		raw_frame(fd, &f, data);
 		assert_true(raw_recv(fd, wire, sizeof(wire)));
 		assert_int_equal(wire[3], PRAAS_FRAME_CLOSE);
-		assert_true(wire[56] == PRAAS_CLOSE_PROTOCOL || wire[56] == PRAAS_CLOSE_DENIED);
+		assert_true(wire[56] == PRAAS_CLOSE_PROTOCOL ||
+			    wire[56] == PRAAS_CLOSE_DENIED);
 		raw_until_closed(fd);
 		(void)close(fd);
 	}
@@ -206,14 +211,18 @@ static void test_tcp_byte_by_byte(void **state)
 
 		f.sequence = 2 + round;
 		f.id = round;
-		f.bytes = round % 4 ? round * 3 : 6401; /* also those that get their own memory */
+		f.bytes = round % 4 ? round * 3
+				    : 6401; /* also those that get their own memory */
 		praas_frame_encode(&f, wire);
-		for (uint64_t i = 0; i < f.bytes; i += 8, x += UINT64_C(0x9e3779b97f4a7c15))
-			memcpy(wire + PRAAS_FRAME_BYTES + i, &x, praas_min_u64(8, f.bytes - i));
-		for (size_t at = 0; at < PRAAS_FRAME_BYTES + praas_align_up(f.bytes, 64);) {
-			size_t n = praas_min_u64(1 + (at * 7 + round) % (round % 3 ? 23 : 997),
-						 PRAAS_FRAME_BYTES +
-							 praas_align_up(f.bytes, 64) - at);
+		for (uint64_t i = 0; i < f.bytes;
+		     i += 8, x += UINT64_C(0x9e3779b97f4a7c15))
+			memcpy(wire + PRAAS_FRAME_BYTES + i, &x,
+			       praas_min_u64(8, f.bytes - i));
+		for (size_t at = 0;
+		     at < PRAAS_FRAME_BYTES + praas_align_up(f.bytes, 64);) {
+			size_t n = praas_min_u64(
+				1 + (at * 7 + round) % (round % 3 ? 23 : 997),
+				PRAAS_FRAME_BYTES + praas_align_up(f.bytes, 64) - at);
 
 			raw_send(fd, wire + at, n);
 			at += n;
@@ -300,7 +309,8 @@ static void test_tcp_partial_frame_stalls(void **state)
 	raw_send(fd, wire, sizeof(wire));
 	end_ns = praas_now_ns() + UINT64_C(5000000000);
 	while (rig.server.closed == 0 && praas_now_ns() < end_ns) {
-		(void)send(fd, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT); /* may be cut already */
+		(void)send(fd, "x", 1,
+			   MSG_NOSIGNAL | MSG_DONTWAIT); /* may be cut already */
 		rig_run_ms(&rig, 10);
 	}
 	assert_int_equal(rig.server.closed, 1);
@@ -325,7 +335,8 @@ static void test_tcp_reader_stalls(void **state)
 
 		rc = rig.ops->alloc(rig.server.conn, 65536, &buf);
 		assert_int_equal(rc, 0);
-		buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_RESULT, .bytes = 65536 };
+		buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_RESULT,
+						  .bytes = 65536 };
 		memset(buf->data, 0, 65536);
 		if (praas_conn_send_or_release(rig.server.conn, buf) != 0)
 			break;
@@ -379,7 +390,9 @@ static void test_tcp_partial_frames_hold_little(void **state)
 {
 	enum { COUNT = 200 };
 	struct rig_config config = { .unauthenticated_max = COUNT + 8 };
-	struct praas_frame f = { .kind = PRAAS_FRAME_HELLO, .sequence = 1, .bytes = 184 };
+	struct praas_frame f = { .kind = PRAAS_FRAME_HELLO,
+				 .sequence = 1,
+				 .bytes = 184 };
 	uint8_t wire[PRAAS_FRAME_BYTES];
 	int fds[COUNT];
 
@@ -431,11 +444,20 @@ static void test_tcp_copies_nothing(void **state)
 /* Addresses that are none are refused before anything is opened. */
 static void test_tcp_addresses(void **state)
 {
-	static const char *const bad[] = { "tcp://", "tcp://1.2.3.4", "tcp://1.2.3.4:", "tcp://1.2.3.4:x",
-					   "tcp://1.2.3.4:65536", "tcp://1.2.3.4:123456",
-					   "tcp://[::1]", "tcp://[::1]7", "tcp://[::1:7",
-					   "tcp://localhost:7", "tcp://1.2.3:7", "tcp://[1.2.3.4]:7",
-					   "udp://1.2.3.4:5", "tcp://1.2.3.4:7 " };
+	static const char *const bad[] = { "tcp://",
+					   "tcp://1.2.3.4",
+					   "tcp://1.2.3.4:",
+					   "tcp://1.2.3.4:x",
+					   "tcp://1.2.3.4:65536",
+					   "tcp://1.2.3.4:123456",
+					   "tcp://[::1]",
+					   "tcp://[::1]7",
+					   "tcp://[::1:7",
+					   "tcp://localhost:7",
+					   "tcp://1.2.3:7",
+					   "tcp://[1.2.3.4]:7",
+					   "udp://1.2.3.4:5",
+					   "tcp://1.2.3.4:7 " };
 	union praas_tcp_addr addr;
 	char text[PRAAS_ADDR_MAX];
 	socklen_t bytes;
@@ -443,7 +465,8 @@ static void test_tcp_addresses(void **state)
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_int_equal(praas_tcp_addr_parse(bad[i], &addr, &bytes), -EINVAL);
-	assert_int_equal(praas_tcp_addr_parse("tcp://[fe80::1]:65535", &addr, &bytes), 0);
+	assert_int_equal(praas_tcp_addr_parse("tcp://[fe80::1]:65535", &addr, &bytes),
+			 0);
 	praas_tcp_addr_format(&addr, text);
 	assert_string_equal(text, "tcp://[fe80::1]:65535");
 	assert_int_equal(praas_tcp_addr_parse("tcp://127.0.0.1:0", &addr, &bytes), 0);

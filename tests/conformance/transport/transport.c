@@ -35,7 +35,8 @@ static void test_transport_connects(void **state)
 	rig_until(&rig, &rig.client.opened, 1);
 	rig_until(&rig, &rig.server.opened, 1);
 	assert_int_equal(rig.server.conn->peer_source, RIG_SOURCE);
-	assert_int_equal(rig.server.conn->peer_rights, PRAAS_RIGHT_INVOKE | PRAAS_RIGHT_SEND);
+	assert_int_equal(rig.server.conn->peer_rights,
+			 PRAAS_RIGHT_INVOKE | PRAAS_RIGHT_SEND);
 	assert_int_equal(rig.server.conn->bytes_max, 1u << 20);
 	assert_int_equal(rig.client.conn->bytes_max, 1u << 20);
 	assert_int_equal(rig.client.conn->peer_source, 5);
@@ -56,7 +57,8 @@ static void test_transport_refused(void **state)
 	(void)state;
 	rig_start(&rig, scheme, NULL);
 	rig_address(scheme->nowhere, rig.folder, addr);
-	rc = rig.ops->connect(rig.client_port, addr, &rig_side_events, &rig.client, &conn);
+	rc = rig.ops->connect(rig.client_port, addr, &rig_side_events, &rig.client,
+			      &conn);
 	if (rc == 0) {
 		rig_until(&rig, &rig.client.closed, 1);
 		rc = rig.client.closed_rc;
@@ -79,8 +81,8 @@ static void test_transport_cancelled_while_connecting(void **state)
 	(void)state;
 	rig_start(&rig, scheme, NULL);
 	for (unsigned i = 0; i < 8; i++) {
-		assert_int_equal(rig.ops->connect(rig.client_port, rig.addr, &rig_side_events,
-						  &rig.client, &conn),
+		assert_int_equal(rig.ops->connect(rig.client_port, rig.addr,
+						  &rig_side_events, &rig.client, &conn),
 				 0);
 		if (i % 2)
 			(void)rig.ops->poll(rig.server_port, 64);
@@ -95,9 +97,10 @@ static void test_transport_cancelled_while_connecting(void **state)
 /* Payloads of every size class come back as they were, aligned, with key and trace. */
 static void test_transport_echoes_all_sizes(void **state)
 {
-	static const uint64_t sizes[] = { 0,	1,     63,    64,    65,    255,   256,    1024,
-					  1025, 3711,  3712,  3713,  4095,  4096,  4097,   16384,
-					  65471, 65472, 65473, 65535, 65536, 65537, 200000, 1048577 };
+	static const uint64_t sizes[] = { 0,     1,     63,    64,    65,     255,
+					  256,   1024,  1025,  3711,  3712,   3713,
+					  4095,  4096,  4097,  16384, 65471,  65472,
+					  65473, 65535, 65536, 65537, 200000, 1048577 };
 
 	(void)state;
 	rig_start(&rig, scheme, NULL);
@@ -128,16 +131,17 @@ static void test_transport_carries_all_fields(void **state)
 	rig_connect(&rig, &rig.client);
 	rig.server.keep = true;
 	assert_int_equal(rig.ops->alloc(rig.client.conn, 100, &buf), 0);
-	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
-					  .flags = PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY,
-					  .key_bytes = PRAAS_KEY_MAX,
-					  .function = 1,
-					  .epoch = 3,
-					  .source = 0xbad,
-					  .id = 1,
-					  .deadline_ns = deadline_ns,
-					  .bytes = 100,
-					  .aux = 0x123456789abcdef0 };
+	buf->head =
+		(struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
+				      .flags = PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY,
+				      .key_bytes = PRAAS_KEY_MAX,
+				      .function = 1,
+				      .epoch = 3,
+				      .source = 0xbad,
+				      .id = 1,
+				      .deadline_ns = deadline_ns,
+				      .bytes = 100,
+				      .aux = 0x123456789abcdef0 };
 	memset(buf->key, 'k', PRAAS_KEY_MAX);
 	buf->key[PRAAS_KEY_MAX] = '\0';
 	memset(buf->trace, 9, 24);
@@ -390,9 +394,11 @@ static void test_transport_bad_session_key(void **state)
 
 	(void)state;
 	rig_start(&rig, scheme, NULL);
-	assert_int_equal(praas_ticket_issue(rig.controller_key, &t, c.ticket, c.session_key), 0);
+	assert_int_equal(
+		praas_ticket_issue(rig.controller_key, &t, c.ticket, c.session_key), 0);
 	c.session_key[31] ^= 1;
-	assert_int_equal(praas_session_connect(rig.client_port, rig.addr, &c, &conn), 0);
+	assert_int_equal(praas_session_connect(rig.client_port, rig.addr, &c, &conn),
+			 0);
 	rig_until(&rig, &rig.client.closed, 1);
 	assert_int_equal(rig.client.closed_rc, -EACCES);
 	rig_run_ms(&rig, 5);
@@ -468,7 +474,8 @@ static void test_transport_armed_port_wakes(void **state)
 		assert_true(p.fd >= 0);
 		if (round % 8 == 0)
 			assert_int_equal(poll(&p, 1, 5), 0);
-		assert_int_equal(rig_invoke(rig.client.conn, round, round % 2 ? 64 : 100000), 0);
+		assert_int_equal(
+			rig_invoke(rig.client.conn, round, round % 2 ? 64 : 100000), 0);
 		(void)rig.ops->poll(rig.client_port, 64);
 		assert_int_equal(poll(&p, 1, 5000), 1);
 		rig_until(&rig, &rig.server.frames, round);
@@ -493,24 +500,11 @@ static void test_transport_kept_frames(void **state)
 
 static atomic_bool threads_stop;
 
-/* Polls a few times, then sleeps until there is work, or a little while. */
-static void poll_or_sleep(struct praas_port *port)
-{
-	struct pollfd p = { .events = POLLIN };
-
-	for (unsigned i = 0; i < 20; i++) {
-		if (rig.ops->poll(port, 64) > 0)
-			return;
-	}
-	if (rig.ops->arm(port, &p.fd) == 0)
-		(void)poll(&p, 1, 20); /* what it says is found by the next poll */
-}
-
 static void *serve(void *arg)
 {
 	(void)arg;
 	while (!atomic_load_explicit(&threads_stop, memory_order_relaxed))
-		poll_or_sleep(rig.server_port);
+		rig_poll_or_sleep(&rig, rig.server_port);
 	return NULL;
 }
 
@@ -527,13 +521,13 @@ static void test_transport_two_threads(void **state)
 	assert_int_equal(pthread_create(&thread, NULL, serve, NULL), 0);
 	rig_connect_begin(&rig, &rig.client, NULL);
 	while (rig.client.opened == 0 && rig.client.closed == 0)
-		poll_or_sleep(rig.client_port);
+		rig_poll_or_sleep(&rig, rig.client_port);
 	assert_int_equal(rig.client.opened, 1);
 	for (unsigned i = 1; i <= 400; i++) {
 		while (rig_invoke(rig.client.conn, i, i % 10 ? 64 : 70000) != 0)
-			poll_or_sleep(rig.client_port);
+			rig_poll_or_sleep(&rig, rig.client_port);
 		while (rig.client.frames < i && rig.client.closed == 0)
-			poll_or_sleep(rig.client_port);
+			rig_poll_or_sleep(&rig, rig.client_port);
 	}
 	assert_int_equal(rig.client.frames, 400);
 	assert_int_equal(rig.client.order_errors, 0);
@@ -581,7 +575,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_transport_kept_frames),
 		cmocka_unit_test(test_transport_two_threads),
 	};
-	const struct CMUnitTest giant[] = { cmocka_unit_test(test_transport_over_four_gib) };
+	const struct CMUnitTest giant[] = { cmocka_unit_test(
+		test_transport_over_four_gib) };
 
 	if (argc < 2) {
 		(void)fprintf(stderr, "usage: %s SCHEME [giant]\n", argv[0]);
