@@ -101,6 +101,7 @@ static int stage(const struct praas_sandbox *s)
 {
 	char options[96];
 
+	(void)umask(022); /* whoever started us may want more privacy than a root folder has */
 	if (mount("praas-root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV,
 		  "size=64k,nr_inodes=128,mode=0755") != 0 ||
 	    chdir(STAGE) != 0 || mkdir("tmp", 0755) != 0)
