@@ -2,11 +2,13 @@
 #include "controller/data.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "controller/data_private.h"
 #include "internal/base.h"
+#include "shm/log_ring.h"
 
 /*
  * The loop: ports, process, orders; and when all of them have had nothing for long enough, sleep.
@@ -16,6 +18,7 @@
 #define TURNS_PER_TICK 256u         /* how often a busy loop looks at the clock */
 #define TICK_NS 10000000u           /* how often sessions are looked after */
 #define SLEEP_MAX_NS 1000000000     /* with connections: their tickets expire */
+#define LOG_ROOM_MIN 32u            /* reports that logs leave room for */
 #define STOP_GRACE_NS 200000000u    /* for the last frames on their way */
 
 /* ---- reports ---- */
@@ -37,6 +40,29 @@ static void report(struct praas_data *d, enum praas_exchange_report kind, uint64
 	int rc = praas_exchange_report(d->config.exchange, kind, a, b);
 
 	praas_check(rc == 0);
+}
+
+/* A function's own words. Never waits: what nobody reads in time is dropped. */
+static void on_function_log(void *user, const char *function, int level, const char *text)
+{
+	static const enum praas_log_level levels[8] = {
+		PRAAS_LOG_ERROR,   PRAAS_LOG_ERROR, PRAAS_LOG_ERROR, PRAAS_LOG_ERROR,
+		PRAAS_LOG_WARNING, PRAAS_LOG_INFO,  PRAAS_LOG_INFO,  PRAAS_LOG_DEBUG,
+	}; /* by the numbers of syslog(3) */
+	struct praas_data *d = user;
+	struct praas_ring_tx *tx = &d->config.exchange->reports_tx;
+	struct praas_log_note *note;
+
+	if (praas_ring_tx_room(tx) < LOG_ROOM_MIN && praas_ring_tx_refresh(tx) != 0)
+		return;
+	if (praas_ring_tx_room(tx) < LOG_ROOM_MIN)
+		return; /* the rest is for reports that count */
+	note = calloc(1, sizeof(*note));
+	if (!note)
+		return;
+	(void)snprintf(note->function, sizeof(note->function), "%s", function ? function : "");
+	(void)snprintf(note->text, sizeof(note->text), "%s", text); /* may be cut */
+	report(d, PRAAS_REPORT_LOG, levels[level & 7], (uint64_t)(uintptr_t)note);
 }
 
 static void publish(struct praas_data *d)
@@ -65,6 +91,8 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 		/* Another snapshot slipped in before our ACT: begin again. */
 		praas_data_unbuild(d);
 		rc = praas_data_build(d);
+		if (rc == 0)
+			praas_process_log_set(d->process, on_function_log, d);
 	}
 	d->loaded = true;
 	if (rc == 0)
@@ -290,6 +318,7 @@ static void *run(void *user)
 
 	report(d, PRAAS_REPORT_BUILT, code_of(rc), rc == 0 ? 0 : words_of(d));
 	if (rc == 0) {
+		praas_process_log_set(d->process, on_function_log, d);
 		serve(d);
 		flush(d);
 	}
