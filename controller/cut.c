@@ -67,7 +67,7 @@ static int add(void *user, const struct praas_export_record *record)
 	int rc = 0;
 
 	if (r.bytes > 0) {
-		rc = hold(c, &r);
+		rc = c->final ? hold(c, &r) : -ENOENT;
 		if (rc == -ENOENT)
 			rc = copy(c, &r);
 	}
@@ -75,7 +75,8 @@ static int add(void *user, const struct praas_export_record *record)
 }
 
 int praas_cut_take(struct praas_process *p, struct praas_pool *pool,
-		   const struct praas_segment *segment, struct praas_cut **ret_cut)
+		   const struct praas_segment *segment, bool final,
+		   struct praas_cut **ret_cut)
 {
 	struct praas_cut *c = calloc(1, sizeof(*c));
 	int rc;
@@ -84,6 +85,7 @@ int praas_cut_take(struct praas_process *p, struct praas_pool *pool,
 		return -ENOMEM;
 	c->pool = pool;
 	c->segment = segment;
+	c->final = final;
 	rc = praas_process_export(p, add, c);
 	if (rc != 0) {
 		praas_cut_drop(c);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A cut: what a process is at one moment, collected by the data thread between two turns and
- * written by the admin thread while the data thread goes on. State objects and messages are
- * immutable, so a value in the pool needs only a reference that keeps its memory; what lies
- * elsewhere is copied.
+ * written by the admin thread. The last cut of a process that has been drained refers to values
+ * in the pool, whose memory it keeps: nothing changes any more. While functions run, an update in
+ * place may change an object under the writer, so a checkpoint's cut copies (0.1 ms per MiB).
  */
 #ifndef PRAAS_CONTROLLER_CUT_H
 #define PRAAS_CONTROLLER_CUT_H
@@ -23,11 +23,13 @@ struct praas_cut {
 	uint8_t **copies;
 	uint64_t copies_count, copies_room;
 	uint64_t copied_bytes;
+	bool final;
 };
 
-/* Data thread. 0; -ENOMEM; -E2BIG. */
+/* Data thread. final: nothing runs and nothing will. 0; -ENOMEM; -E2BIG. */
 int praas_cut_take(struct praas_process *p, struct praas_pool *pool,
-		   const struct praas_segment *segment, struct praas_cut **ret_cut);
+		   const struct praas_segment *segment, bool final,
+		   struct praas_cut **ret_cut);
 /* Data thread. NULL is allowed. */
 void praas_cut_drop(struct praas_cut *cut);
 

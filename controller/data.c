@@ -122,11 +122,11 @@ static void try_serve(struct praas_data *d)
 	report(d, PRAAS_REPORT_SERVING, code_of(rc), rc == 0 ? 0 : words_of(d));
 }
 
-static void on_cut(struct praas_data *d)
+static void on_cut(struct praas_data *d, bool final)
 {
 	struct praas_cut *cut = NULL;
 	int rc = praas_cut_take(d->process, praas_pool_memory_pool(d->memory),
-				praas_pool_memory_segment(d->memory), &cut);
+				praas_pool_memory_segment(d->memory), final, &cut);
 
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }
@@ -163,7 +163,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		d->executor->ops->stop(d->executor, praas_now_ns());
 		break;
 	case PRAAS_ORDER_CUT:
-		on_cut(d);
+		on_cut(d, msg->a != 0);
 		break;
 	case PRAAS_ORDER_CUT_DROP:
 		praas_cut_drop(pointer);
