@@ -5,3 +5,6 @@ praas_unit_test(client praas_client_static)
 praas_unit_test(shm_direct praas_client_static)
 set_tests_properties(unit.shm_direct PROPERTIES LABELS tsan)
 praas_unit_test(shm_hostile praas_transport)
+praas_unit_test(client_steady praas_client_static)
+target_link_options(test_client_steady PRIVATE
+  LINKER:--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=aligned_alloc)

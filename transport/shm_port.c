@@ -552,6 +552,8 @@ static bool sockets_due(struct praas_shm_port *p, unsigned done)
 		return p->listen.fd < 0 || p->turns >= TURNS_SHAKING;
 	if (p->listen.fd >= 0 && done == 0)
 		return p->turns >= TURNS_IDLE;
+	if (p->listen.fd < 0 && done != 0)
+		p->turns = 0; /* its ring tells when the socket has something */
 	return p->turns >= TURNS_BUSY;
 }
 
