@@ -133,13 +133,12 @@ static int output_alloc(struct ctx *ctx, uint64_t bytes, struct output *ret_out)
 		return 0;
 	}
 	if (ctx->direct) {
+		/* The client sees nothing else of ours: what does not fit there is an error. */
 		rc = praas_direct_alloc(ctx->direct, bytes, &out.buffer.offset, &data);
 		out.direct = rc == 0;
 		out.buffer.data = data;
 		out.buffer.capacity = praas_align_up(bytes, 64);
-	}
-	/* Too large for the reply area: a segment of its own, shown to the client at the end. */
-	if (!out.direct) {
+	} else {
 		rc = praas_worker_end_alloc(&ctx->worker->end, bytes, &out.buffer);
 		out.segment = out.buffer.segment;
 	}
