@@ -33,6 +33,7 @@ extern char **environ;
 struct waiting {
 	int32_t os_pid;
 	int pidfd, config_fd;
+	bool grouped; /* has a control group */
 };
 
 struct local {
@@ -79,11 +80,10 @@ static int pidfd_of(int32_t os_pid)
 	return fd < 0 ? -errno : fd;
 }
 
-static void group_of(const struct local *l, uint64_t number, uint32_t epoch,
-		     char ret_group[GROUP_BYTES])
+/* Named by the OS process, so that one found after a restart of ours has it too. */
+static void group_of(const struct local *l, int32_t os_pid, char ret_group[GROUP_BYTES])
 {
-	(void)snprintf(ret_group, GROUP_BYTES, "%s/%llu-%u", l->group,
-		       (unsigned long long)number, epoch);
+	(void)snprintf(ret_group, GROUP_BYTES, "%s/%d", l->group, os_pid);
 }
 
 /* Descriptors of the child: nothing, the log twice, the configuration. All else is close-on-exec. */
@@ -178,12 +178,44 @@ static int spawn_waiting(struct local *l, const char *log, struct waiting *ret_w
 	return rc;
 }
 
-static void discard(struct waiting *w)
+static void remove_group(const struct local *l, int32_t os_pid)
+{
+	char group[GROUP_BYTES];
+
+	if (l->cgroup == PRAAS_CGROUP_NONE)
+		return;
+	group_of(l, os_pid, group);
+	praas_cgroup_kill(l->cgroup, group);
+	praas_cgroup_remove(l->cgroup, group);
+}
+
+static void discard(const struct local *l, struct waiting *w)
 {
 	(void)kill(w->os_pid, SIGKILL);
-	(void)close(w->config_fd); /* (after a crash of ours its end makes them leave) */
+	(void)close(
+		w->config_fd); /* (after a crash of ours its end makes them leave) */
 	(void)waitpid(w->os_pid, NULL, 0);
 	(void)close(w->pidfd);
+	if (w->grouped)
+		remove_group(l, w->os_pid);
+}
+
+/* Making a group costs as much as starting a program: done ahead where that is possible. */
+static int make_group(const struct local *l, struct waiting *w, uint32_t vcpu_milli)
+{
+	struct praas_cgroup_limits limits = { .tasks_max = TASKS_MAX,
+					      .vcpu_milli = vcpu_milli };
+	char group[GROUP_BYTES];
+	int rc;
+
+	group_of(l, w->os_pid, group);
+	rc = praas_cgroup_make(l->cgroup, group, &limits);
+	w->grouped = w->grouped || rc == 0;
+	/* Moving a process takes milliseconds (it waits for all cores): only for a limit on
+	 * the controller too. Workers begin their life in the group. */
+	if (rc == 0 && vcpu_milli > 0)
+		rc = praas_cgroup_enter(l->cgroup, group, w->os_pid);
+	return rc == -ESRCH ? 0 : rc; /* it has ended already: its pidfd tells */
 }
 
 static void prepare(struct praas_backend *b)
@@ -198,6 +230,8 @@ static void prepare(struct praas_backend *b)
 
 		if (spawn_waiting(l, log, &w))
 			break; /* the next start spawns its own and reports */
+		if (l->cgroup != PRAAS_CGROUP_NONE)
+			(void)make_group(l, &w, 0); /* else it is made at the start */
 		l->waiting[l->waiting_count++] = w;
 	}
 	(void)pthread_mutex_unlock(&l->lock);
@@ -216,7 +250,7 @@ static bool take_waiting(struct local *l, struct waiting *ret_w)
 		if (waitid(P_PID, (id_t)ret_w->os_pid, &info,
 			   WEXITED | WNOHANG | WNOWAIT) ||
 		    info.si_pid != 0)
-			discard(ret_w);
+			discard(l, ret_w);
 		else
 			found = true;
 	}
@@ -247,52 +281,46 @@ static int write_config(int fd, json_t *config)
 	return rc;
 }
 
-static int make_group(struct local *l, json_t *config, const char *group)
+/* Adds the member `cgroup`. */
+static int give_group(const struct local *l, json_t *config, struct waiting *w)
 {
-	struct praas_cgroup_limits limits = { .tasks_max = TASKS_MAX };
-	json_t *vcpu = json_object_get(config, "vcpu_milli");
+	const char *isolation = json_string_value(json_object_get(config, "isolation"));
+	json_int_t vcpu = json_integer_value(json_object_get(config, "vcpu_milli"));
+	bool wanted = vcpu > 0 || (isolation && strcmp(isolation, "inline") != 0);
+	enum praas_cgroup_version version = wanted ? l->cgroup : PRAAS_CGROUP_NONE;
+	char group[GROUP_BYTES];
+	int rc = 0;
 
-	if (json_is_integer(vcpu))
-		limits.vcpu_milli = (uint32_t)json_integer_value(vcpu);
-	if (l->cgroup != PRAAS_CGROUP_NONE) {
-		int rc = praas_cgroup_make(l->cgroup, group, &limits);
-
-		if (rc)
-			return rc;
-	}
-	return json_object_set_new(config, "cgroup",
-				   praas_cgroup_describe(l->cgroup, group))
-		       ? -ENOMEM
-		       : 0;
+	group_of(l, w->os_pid, group);
+	if (version != PRAAS_CGROUP_NONE && (!w->grouped || vcpu > 0))
+		rc = make_group(l, w, (uint32_t)vcpu);
+	if (rc == 0 && json_object_set_new(config, "cgroup",
+					   praas_cgroup_describe(version, group)))
+		rc = -ENOMEM;
+	return rc;
 }
 
 static int start(struct praas_backend *b, json_t *config, uint64_t number,
 		 uint32_t epoch, struct praas_instance *ret_instance)
 {
 	struct local *l = of(b);
-	char group[GROUP_BYTES], log[PATH_BYTES + 32];
+	char log[PATH_BYTES + 32];
 	struct waiting w = { .pidfd = -1 };
-	int rc;
+	int rc = 0;
 
-	group_of(l, number, epoch, group);
-	rc = make_group(l, config, group);
-	if (rc)
-		return rc;
 	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
 		       (unsigned long long)number);
-	if (!take_waiting(l, &w)) {
+	if (!take_waiting(l, &w))
 		rc = spawn_waiting(l, log, &w);
-		if (rc)
-			goto err_group;
+	if (rc)
+		return rc;
+	rc = give_group(l, config, &w); /* while it is loaded */
+	if (rc == 0)
+		rc = write_config(w.config_fd, config);
+	if (rc && rc != -EPIPE) {
+		discard(l, &w);
+		return rc;
 	}
-	if (l->cgroup != PRAAS_CGROUP_NONE) {
-		rc = praas_cgroup_enter(l->cgroup, group, w.os_pid);
-		if (rc && rc != -ESRCH)
-			goto err_spawned;
-	}
-	rc = write_config(w.config_fd, config);
-	if (rc && rc != -EPIPE)
-		goto err_spawned;
 	(void)close(w.config_fd);
 	*ret_instance = (struct praas_instance){ .number = number,
 						 .epoch = epoch,
@@ -301,12 +329,6 @@ static int start(struct praas_backend *b, json_t *config, uint64_t number,
 						 .pidfd = w.pidfd,
 						 .child = true };
 	return 0;
-
-err_spawned:
-	discard(&w);
-err_group:
-	praas_cgroup_remove(l->cgroup, group);
-	return rc;
 }
 
 static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
@@ -341,7 +363,7 @@ static void kill_instance(struct praas_backend *b,
 
 	(void)syscall(SYS_pidfd_send_signal, instance->pidfd, SIGKILL, NULL, 0);
 	if (l->cgroup != PRAAS_CGROUP_NONE) {
-		group_of(l, instance->number, instance->epoch, group);
+		group_of(l, instance->os_pid, group);
 		praas_cgroup_kill(l->cgroup, group);
 	}
 }
@@ -349,8 +371,6 @@ static void kill_instance(struct praas_backend *b,
 static void reap(struct praas_backend *b, struct praas_instance *instance,
 		 struct praas_exit *ret_exit)
 {
-	struct local *l = of(b);
-	char group[GROUP_BYTES];
 	siginfo_t info = { 0 };
 
 	*ret_exit = (struct praas_exit){ 0 };
@@ -363,11 +383,7 @@ static void reap(struct praas_backend *b, struct praas_instance *instance,
 			ret_exit->signal = info.si_status;
 	}
 	(void)close(instance->pidfd);
-	if (l->cgroup != PRAAS_CGROUP_NONE) { /* workers that outlived it go too */
-		group_of(l, instance->number, instance->epoch, group);
-		praas_cgroup_kill(l->cgroup, group);
-		praas_cgroup_remove(l->cgroup, group);
-	}
+	remove_group(of(b), instance->os_pid); /* workers that outlived it go too */
 	*instance = (struct praas_instance){ .pidfd = -1 };
 }
 
@@ -376,7 +392,7 @@ static void free_local(struct praas_backend *b)
 	struct local *l = of(b);
 
 	while (l->waiting_count > 0)
-		discard(&l->waiting[--l->waiting_count]);
+		discard(l, &l->waiting[--l->waiting_count]);
 	if (l->cgroup != PRAAS_CGROUP_NONE)
 		praas_cgroup_close(l->cgroup, l->group);
 	(void)pthread_mutex_destroy(&l->lock);
@@ -414,6 +430,8 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	l->prewarm = config->prewarm;
 	if (config->group) {
 		strcpy(l->group, config->group);
+		l->cgroup = praas_cgroup_open(l->group);
+		praas_cgroup_remove(l->cgroup, l->group); /* what a crash left */
 		l->cgroup = praas_cgroup_open(l->group);
 	}
 	prepare(&l->base);

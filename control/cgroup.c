@@ -96,10 +96,7 @@ enum praas_cgroup_version praas_cgroup_open(const char *parent)
 
 void praas_cgroup_close(enum praas_cgroup_version version, const char *parent)
 {
-	char path[PATH_BYTES];
-
-	for (size_t i = 0; folder_of(version, i, parent, path); i++)
-		(void)rmdir(path); /* not ours to insist */
+	praas_cgroup_remove(version, parent); /* what holds a process stays */
 }
 
 static void limit_v1(const char *path, size_t i,

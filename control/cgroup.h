@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Control groups of one controller and its workers: version 2, or version 1 where the machine has
- * that, or none (docs/deploy.md). A group is named PARENT/NUMBER-EPOCH below each hierarchy.
+ * that, or none (docs/deploy.md). A group is named PARENT/OS-PID below each hierarchy.
  */
 #ifndef PRAAS_CONTROL_CGROUP_H
 #define PRAAS_CONTROL_CGROUP_H
@@ -24,10 +24,10 @@ struct praas_cgroup_limits {
 
 /* Makes the parent group. What cannot be had is left out: NONE when nothing can be. */
 enum praas_cgroup_version praas_cgroup_open(const char *parent);
-/* Removes it, if it is empty. */
+/* Removes it and what is in it, where no process is left. */
 void praas_cgroup_close(enum praas_cgroup_version version, const char *parent);
 
-/* 0; an errno. group is PARENT/NUMBER-EPOCH. */
+/* 0; an errno. group is PARENT/OS-PID. */
 int praas_cgroup_make(enum praas_cgroup_version version, const char *group,
 		      const struct praas_cgroup_limits *limits);
 /* Puts a process (a controller) into it. 0; an errno. */
