@@ -42,6 +42,8 @@ void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head
 		ret_head->deadline_ns = praas_now_ns() + call->timeout_ns;
 }
 
+#define PATIENCE_NS 5000000000ull /* for memory and room that the peer must give */
+
 /* ---- payload ----------------------------------------------------------------------------- */
 
 static struct praas_registered *find_registered(struct praas_connection *conn, const void *data)
@@ -52,12 +54,24 @@ static struct praas_registered *find_registered(struct praas_connection *conn, c
 	return NULL;
 }
 
+/* Lets the peer get on; false: it had PATIENCE_NS for it. */
+static bool patient(struct praas_connection *conn, uint64_t *until_ns)
+{
+	if (*until_ns == 0)
+		*until_ns = praas_now_ns() + PATIENCE_NS;
+	else if (praas_now_ns() >= *until_ns)
+		return false;
+	if (praas_turn(conn) == 0)
+		praas_idle(conn, *until_ns);
+	return true;
+}
+
 /* A buffer with the caller's payload in it: theirs when it is registered, else a copy. */
 static int payload(struct praas_connection *conn, const void *data, size_t bytes,
 		   struct praas_buf **ret_buf)
 {
 	struct praas_registered *r;
-	uint64_t ref;
+	uint64_t ref, until = 0;
 	int rc;
 
 	if (bytes != 0 && conn->shm && praas_shm_find(conn->shm, data, &ref) == 0) {
@@ -70,13 +84,14 @@ static int payload(struct praas_connection *conn, const void *data, size_t bytes
 		*ret_buf = &r->shadow;
 		return 0;
 	}
-	/* A big segment is made by the peer: ask, and look again. */
-	for (unsigned i = 0;; i++) {
+	/* A big segment is made by the peer, other memory comes back with results: look again. */
+	for (;;) {
 		rc = conn->ops->alloc(conn->link, bytes, ret_buf);
-		if (rc != -ENOBUFS || bytes < PRAAS_POOL_CLASS_MIN || i > 1000)
+		if (praas_likely(rc != -ENOBUFS))
 			break;
-		if (praas_turn(conn) == 0)
-			praas_idle(conn, praas_now_ns() + 1000000);
+		if ((conn->under_way < 2 && !(conn->shm && conn->shm->want_pending)) ||
+		    !patient(conn, &until))
+			break;
 		if (!conn->link)
 			return -ENOTCONN;
 	}
@@ -102,14 +117,13 @@ static void meta(struct praas_buf *buf, const char *key, const uint8_t *trace)
 /* Sends; waits a little when the queue is full. */
 static int push(struct praas_connection *conn, struct praas_buf *buf)
 {
+	uint64_t until = 0;
 	int rc = -ENOTCONN;
 
-	for (unsigned i = 0; conn->link && i < 1000; i++) {
+	while (conn->link) {
 		rc = conn->ops->send(conn->link, buf);
-		if (praas_likely(rc != -EAGAIN))
+		if (praas_likely(rc != -EAGAIN) || !patient(conn, &until))
 			break;
-		if (praas_turn(conn) == 0)
-			praas_idle(conn, praas_now_ns() + 1000000);
 	}
 	if (praas_unlikely(rc != 0))
 		praas_buf_release(buf);
