@@ -28,6 +28,12 @@ __attribute__((visibility("default"))) const char *__asan_default_options(void)
 {
 	return "detect_leaks=0:handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0";
 }
+
+const char *__tsan_default_options(void);
+__attribute__((visibility("default"))) const char *__tsan_default_options(void)
+{
+	return "handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0";
+}
 #endif
 
 static int parse(int argc, char **argv, struct praas_sandbox *ret_sandbox)
