@@ -47,6 +47,7 @@ stop_dev() {
 	[ -z "$left" ] || fail "left running: $left"
 }
 trap '[ -z "$dev" ] || kill -INT $dev; [ -z "$dev" ] || wait $dev; rm -rf "$dir"' EXIT
+trap 'exit 143' INT TERM
 
 # Without a service
 expect 1 '' praas app ls
@@ -109,7 +110,7 @@ expect 6 '' praas msg recv counter c1 mail -t 50ms
 
 # The other examples
 expect 0 'DDO REVEN' praas invoke pipeline chain -p l1 -d 'never odd'
-expect 0 'ABC cba' praas invoke pipeline fork -p l1 -d abc
+expect 0 'ABC cba' praas invoke pipeline fork -p l1 -d abc --deadline 5s
 for text in /usr/share/common-licenses/GPL-3 /usr/share/common-licenses/Apache-2.0; do
 	expect 0 '*' praas invoke word-count count -p w1 -k "$(basename $text)" -d "@$text"
 done
