@@ -14,6 +14,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
 
 #include "controller/cgroup.h"
 #include "dataplane/worker_proto.h"
@@ -187,6 +190,10 @@ int praas_spawn_child(const struct praas_spawn_child *config, pid_t *ret_pid, in
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
 	if (stack == MAP_FAILED)
 		return -errno;
+#ifdef __SANITIZE_ADDRESS__
+	/* Fresh memory, but what lay at these addresses before may have left its marks. */
+	__asan_unpoison_memory_region(stack, STACK_BYTES);
+#endif
 	(void)sigfillset(&all);
 	/* No handler of ours may run in the child. */
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
