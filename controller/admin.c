@@ -121,6 +121,7 @@ static void take_reports(struct praas_admin *a)
 
 	if (read(a->exchange->admin_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		praas_journal(PRAAS_LOG_ERROR, "eventfd: %s", strerror(errno));
+	praas_admin_metrics_wake(a);
 	while (praas_exchange_take_report(a->exchange, &msg) == 0)
 		on_report(a, &msg);
 }

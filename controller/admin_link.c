@@ -92,12 +92,19 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 	bool same;
 
 	a->metrics_due_ns = now_ns + METRICS_BUSY_NS;
+	a->metrics_rest = false;
 	if (!a->serving || !praas_link_connected(a->link))
 		return;
 	praas_exchange_stats(a->exchange, &s);
 	same = memcmp(&s, &a->metrics_last, sizeof(s)) == 0;
-	if (same && now_ns - a->metrics_ns < METRICS_IDLE_NS)
+	if (same && now_ns - a->metrics_ns < METRICS_IDLE_NS) {
+		praas_exchange_stats_wake(a->exchange);
+		praas_exchange_stats(a->exchange, &s);
+		a->metrics_rest = memcmp(&s, &a->metrics_last, sizeof(s)) == 0;
+		if (a->metrics_rest)
+			a->metrics_due_ns = a->metrics_ns + METRICS_IDLE_NS;
 		return;
+	}
 	a->metrics_last = s;
 	a->metrics_ns = now_ns;
 	(void)praas_link_send(
@@ -112,6 +119,14 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 					       ? now_ns - s.last_activity_ns
 					       : 0),
 			  "cpu_ns", (json_int_t)cpu_ns(a))); /* the next one says more */
+}
+
+void praas_admin_metrics_wake(struct praas_admin *a)
+{
+	if (!a->metrics_rest)
+		return;
+	a->metrics_rest = false;
+	a->metrics_due_ns = a->metrics_ns + METRICS_BUSY_NS;
 }
 
 /* ---- what control says ---- */

@@ -33,6 +33,7 @@ struct praas_admin {
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
 	bool serving, settled, refused;
+	bool metrics_rest; /* nothing has changed: the data thread wakes us */
 	bool over; /* leave the loop with exit_code */
 	int exit_code;
 	int signal_fd;
@@ -62,5 +63,7 @@ extern const struct praas_link_events praas_admin_link_events;
 void praas_admin_join(struct praas_admin *a);
 void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc);
 void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns);
+/* The data thread has something to tell: perhaps other numbers. */
+void praas_admin_metrics_wake(struct praas_admin *a);
 
 #endif

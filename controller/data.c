@@ -238,7 +238,9 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count, int64_t
 		fds[count++] = fd;
 	if (praas_ring_ready(&d->config.exchange->orders_rx))
 		idle = false;
-	*ret_wait_ns = d->ports_count > 0 ? SLEEP_MAX_NS : -1;
+	*ret_wait_ns = -1;
+	if (d->sessions && praas_session_server_due_ns(d->sessions) != UINT64_MAX)
+		*ret_wait_ns = SLEEP_MAX_NS;
 	if (d->direct_wanted && d->direct_open)
 		*ret_wait_ns = TICK_NS;
 	if (wake_ns != 0) {

@@ -16,7 +16,7 @@
  */
 
 #define MIB (1ull << 20)
-#define POPULATE_BYTES (2 * MIB)
+#define POPULATE_BYTES (MIB / 4) /* what the first calls need; the rest when it is used */
 #define ARENA_BYTES_MIN (4 * MIB)
 #define ARENA_BYTES_MAX (64 * MIB)
 #define CONNS_MAX 1024u

@@ -2,6 +2,7 @@
 #include "controller/exchange.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -83,14 +84,21 @@ int praas_exchange_take_report(struct praas_exchange *x, struct praas_exchange_m
 	return pop(&x->reports_rx, ret_msg);
 }
 
+static void wake_admin(struct praas_exchange *x)
+{
+	uint64_t one = 1;
+
+	if (write(x->admin_event_fd, &one, sizeof(one)) < 0)
+		praas_check(errno == EAGAIN); /* it is readable already */
+}
+
 int praas_exchange_report(struct praas_exchange *x, enum praas_exchange_report kind,
 			  uint64_t a, uint64_t b)
 {
-	uint64_t one = 1;
 	int rc = push(&x->reports_tx, kind, a, b);
 
-	if (rc == 0 && write(x->admin_event_fd, &one, sizeof(one)) < 0)
-		praas_check(errno == EAGAIN); /* it is readable already */
+	if (rc == 0)
+		wake_admin(x);
 	return rc;
 }
 
@@ -102,10 +110,27 @@ int praas_exchange_take_order(struct praas_exchange *x, struct praas_exchange_ms
 void praas_exchange_publish(struct praas_exchange *x, const struct praas_process_stats *stats)
 {
 	uint64_t words[PRAAS_STATS_WORDS];
+	bool changed = false;
 
 	memcpy(words, stats, sizeof(words));
-	for (unsigned i = 0; i < PRAAS_STATS_WORDS; i++)
+	for (unsigned i = 0; i < PRAAS_STATS_WORDS; i++) {
+		if (atomic_load_explicit(&x->stats[i], memory_order_relaxed) == words[i])
+			continue;
 		atomic_store_explicit(&x->stats[i], words[i], memory_order_relaxed);
+		changed = true;
+	}
+	/* exchange.R0, pairs with exchange.A0: of the two exchanges one comes first. Ours: admin
+	 * sees the new words. Admin's: we see that it wants to be woken. */
+	if (changed &&
+	    atomic_exchange_explicit(&x->stats_wanted, 0, memory_order_acq_rel) != 0)
+		wake_admin(x);
+}
+
+void praas_exchange_stats_wake(struct praas_exchange *x)
+{
+	/* exchange.A0, pairs with exchange.R0: the words stored before it are visible. */
+	(void)atomic_exchange_explicit(&x->stats_wanted, 1,
+				       memory_order_acq_rel); /* only the order matters */
 }
 
 void praas_exchange_stats(const struct praas_exchange *x,

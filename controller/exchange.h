@@ -59,6 +59,7 @@ struct praas_exchange {
 	struct praas_ring_tail reports_tail;                  /* written by admin */
 	struct praas_doorbell_shared data_sleeps;             /* written by data */
 	_Atomic uint64_t stats[PRAAS_STATS_WORDS];            /* written by data, now and then */
+	_Atomic uint32_t stats_wanted; /* admin sleeps until they change; cleared by data */
 	/* The admin thread's ends. */
 	struct praas_ring_tx orders_tx;
 	struct praas_ring_rx reports_rx;
@@ -88,5 +89,7 @@ int praas_exchange_take_order(struct praas_exchange *x, struct praas_exchange_ms
 void praas_exchange_publish(struct praas_exchange *x, const struct praas_process_stats *stats);
 void praas_exchange_stats(const struct praas_exchange *x,
 			  struct praas_process_stats *ret_stats);
+/* Admin thread: the next change is to wake it, once. Look at the stats after this. */
+void praas_exchange_stats_wake(struct praas_exchange *x);
 
 #endif

@@ -23,9 +23,9 @@
 #define PRAAS_SNAPSHOT_INLINE_MAX 256u            /* values up to here in the manifest */
 #define PRAAS_SNAPSHOT_ALIGN 64u                  /* of values in chunks */
 #define PRAAS_SNAPSHOT_CHUNK_BYTES (256ull << 20) /* a chunk is closed above this */
-#define PRAAS_SNAPSHOT_MANIFEST_MAX (256ull << 20)
+#define PRAAS_SNAPSHOT_MANIFEST_MAX (1ull << 30)
 #define PRAAS_SNAPSHOT_CHUNKS_MAX 65536u
-#define PRAAS_SNAPSHOT_RECORDS_MAX (1u << 20)
+#define PRAAS_SNAPSHOT_RECORDS_MAX (1u << 22)
 #define PRAAS_SNAPSHOT_VALUE_MAX (1ull << 46)
 #define PRAAS_SNAPSHOT_INLINE ((uint32_t)~0u) /* chunk number of a value inside */
 

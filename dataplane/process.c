@@ -13,11 +13,39 @@
 #define DEFAULT_INVOCATIONS 1024u
 #define DEFAULT_REMEMBERED 4096u
 #define DEFAULT_MESSAGES 65536u
-#define STATE_KEYS_MAX 49152u /* by default: an index of 65536 entries, 4 MiB */
-#define STATE_POOL_SHARE 8u   /* the index takes no more than this part of the pool */
+#define MESSAGES_MAX (1u << 21)
+#define MESSAGE_POOL_SHARE 2048u /* bytes of pool for each that is allowed beyond the default */
+#define STATE_KEYS 49152u        /* by default: an index of 65536 entries, 4 MiB */
+#define STATE_KEYS_MAX 1572864u  /* an index of 2^21 entries, 128 MiB */
+#define STATE_POOL_SHARE 8u      /* the index takes no more than this part of the pool, … */
+#define STATE_LARGE_SHARE 32u    /* … and a larger one no more than this */
 #define DEFAULT_DEDUP_BYTES (1u << 20)
 #define DEFAULT_RECEIVERS 1024u
 #define POLLS_PER_CLOCK 64u /* the activity stamp is that coarse, in turns of the loop */
+
+static uint64_t index_bytes(uint64_t keys)
+{
+	return keys / 3 * 4 * sizeof(struct praas_state_entry);
+}
+
+/* By the size of the pool. The tables are touched only as far as they are used. */
+static uint32_t default_keys(uint64_t pool_bytes)
+{
+	uint32_t keys = STATE_KEYS;
+
+	while (keys > 48 && index_bytes(keys) > pool_bytes / STATE_POOL_SHARE)
+		keys /= 2;
+	while (keys < STATE_KEYS_MAX && index_bytes(2ull * keys) <= pool_bytes / STATE_LARGE_SHARE)
+		keys *= 2;
+	return keys;
+}
+
+static uint32_t default_messages(uint64_t pool_bytes)
+{
+	uint64_t messages = praas_min_u64(pool_bytes / MESSAGE_POOL_SHARE, MESSAGES_MAX);
+
+	return (uint32_t)praas_max_u64(messages, DEFAULT_MESSAGES);
+}
 
 static void set_defaults(struct praas_process_config *c)
 {
@@ -26,16 +54,11 @@ static void set_defaults(struct praas_process_config *c)
 	praas_pool_stats(c->pool, &pool);
 	c->invocations_max = c->invocations_max ? c->invocations_max : DEFAULT_INVOCATIONS;
 	c->dedup_entries = c->dedup_entries ? c->dedup_entries : DEFAULT_REMEMBERED;
-	c->messages_max = c->messages_max ? c->messages_max : DEFAULT_MESSAGES;
+	c->messages_max = c->messages_max ? c->messages_max :
+							  default_messages(pool.bytes_total);
 	c->mailbox_bytes_max = c->mailbox_bytes_max ? c->mailbox_bytes_max : pool.bytes_total / 2;
-	if (c->state_keys_max == 0) {
-		uint32_t keys = STATE_KEYS_MAX;
-
-		while (keys > 48 && (uint64_t)keys / 3 * 4 * sizeof(struct praas_state_entry) >
-					    pool.bytes_total / STATE_POOL_SHARE)
-			keys /= 2;
-		c->state_keys_max = keys;
-	}
+	if (c->state_keys_max == 0)
+		c->state_keys_max = default_keys(pool.bytes_total);
 	c->state_bytes_max = c->state_bytes_max ? c->state_bytes_max : pool.bytes_total;
 	c->dedup_bytes_max = c->dedup_bytes_max ? c->dedup_bytes_max : DEFAULT_DEDUP_BYTES;
 	c->receivers_max = c->receivers_max ? c->receivers_max : DEFAULT_RECEIVERS;

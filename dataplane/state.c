@@ -402,7 +402,7 @@ static int init_index(struct praas_state *s, uint64_t slots)
 		return -ENOSPC;
 	s->entries = (struct praas_state_entry *)(void *)(s->segment->base + s->entries_offset);
 	memset(s->header, 0, sizeof(*s->header));
-	memset(s->entries, 0, slots * sizeof(*s->entries));
+	praas_segment_zero(s->segment, s->entries_offset, slots * sizeof(*s->entries));
 	s->header->slots = slots;
 	s->header->hash_seed = s->seed;
 	s->header->entries = s->entries_offset;

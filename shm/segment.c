@@ -234,6 +234,39 @@ void praas_segment_populate(const struct praas_segment *segment)
 		(void)page[i];
 }
 
+/* Where the next page that was ever written begins; bytes of the segment: nowhere. */
+static uint64_t next_data(const struct praas_segment *segment, uint64_t offset)
+{
+	off_t at = segment->fd >= 0 ? lseek(segment->fd, (off_t)offset, SEEK_DATA) : -1;
+
+	if (at >= 0)
+		return (uint64_t)at;
+	return segment->fd >= 0 && errno == ENXIO ? segment->bytes : offset;
+}
+
+static uint64_t data_end(const struct praas_segment *segment, uint64_t offset)
+{
+	off_t at = segment->fd >= 0 ? lseek(segment->fd, (off_t)offset, SEEK_HOLE) : -1;
+
+	return at > (off_t)offset ? (uint64_t)at : segment->bytes;
+}
+
+void praas_segment_zero(const struct praas_segment *segment, uint64_t offset,
+			uint64_t bytes)
+{
+	uint64_t end = offset + bytes;
+
+	praas_check(segment->writable);
+	praas_check(praas_segment_holds(segment, offset, bytes));
+	/* Each turn passes at least one page. */
+	while ((offset = next_data(segment, offset)) < end) {
+		uint64_t to = praas_min_u64(data_end(segment, offset), end);
+
+		memset(segment->base + offset, 0, (size_t)(to - offset));
+		offset = to;
+	}
+}
+
 int praas_segment_read_only_fd(const struct praas_segment *segment, int *ret_fd)
 {
 	char path[32];

@@ -57,6 +57,11 @@ int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
  * MiB. */
 void praas_segment_populate(const struct praas_segment *segment);
 
+/* Make a part of it zero. Pages that nobody has written yet are left untouched, so that
+ * an area of a lazy segment costs no memory (as long as the descriptor is open). */
+void praas_segment_zero(const struct praas_segment *segment, uint64_t offset,
+			uint64_t bytes);
+
 /* A new descriptor of the same segment that cannot be mapped writable; the caller
  * closes it. Needs /proc. 0; -EMFILE, … as open(2) says. */
 int praas_segment_read_only_fd(const struct praas_segment *segment, int *ret_fd);

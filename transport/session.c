@@ -349,6 +349,11 @@ void praas_session_server_tick(struct praas_session_server *server, uint64_t now
 	}
 }
 
+uint64_t praas_session_server_due_ns(const struct praas_session_server *server)
+{
+	return server->first != NULL ? server->next_due_ns : NEVER;
+}
+
 void praas_session_server_free(struct praas_session_server *server)
 {
 	if (server == NULL)

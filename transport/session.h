@@ -52,6 +52,8 @@ int praas_session_server_new(const struct praas_session_server_config *config,
 const struct praas_conn_events *praas_session_server_events(void);
 /* Timeouts and expiry; call now and then (every 10 ms is plenty). */
 void praas_session_server_tick(struct praas_session_server *server, uint64_t now_ns);
+/* When tick() has something to do next, CLOCK_MONOTONIC; UINT64_MAX: never. */
+uint64_t praas_session_server_due_ns(const struct praas_session_server *server);
 void praas_session_server_free(struct praas_session_server *server);
 
 struct praas_session_client_config {

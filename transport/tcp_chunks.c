@@ -7,6 +7,7 @@
 #include "internal/base.h"
 
 #define CHUNKS_MIN 4u
+#define CHUNKS_TOUCHED 8u /* faulted in at open, their first page; the others when used */
 
 static void slice_give_back(struct praas_buf *buf)
 {
@@ -40,9 +41,9 @@ static int take_chunks(struct praas_tcp_chunks *c, uint32_t count)
 		chunk->next = c->free;
 		c->free = chunk;
 		c->free_count++;
-		/* Fault it in now rather than under the first frames. */
-		for (uint32_t at = 0; at < PRAAS_TCP_CHUNK_BYTES; at += 4096)
-			chunk->data[at] = 0;
+		/* What the first frames need; all of them would be most of an idle process. */
+		if (c->count < CHUNKS_TOUCHED)
+			chunk->data[0] = 0;
 	}
 	return 0;
 }
