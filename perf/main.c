@@ -155,6 +155,19 @@ static bool wanted(const char *name)
 	return praas_options.only == NULL;
 }
 
+/* The service wants absolute paths. NULL: there is no such folder. */
+static const char *absolute(const char *path, const char *option)
+{
+	const char *p = path ? realpath(path, NULL) : NULL; /* kept to the end */
+
+	if (!p)
+		(void)fprintf(stderr,
+			      "praas-perf: %s %s: %s; perf/run knows the folders\n",
+			      option, path ? path : "",
+			      path ? strerror(errno) : "is missing");
+	return p;
+}
+
 static void choose_cpus(void)
 {
 	cpu_set_t set;
@@ -183,6 +196,10 @@ int main(int argc, char **argv)
 		return write(STDOUT_FILENO, "", 1) == 1 ? 0 : 1;
 	praas_options = (struct praas_bench_options){ .rounds = 7, .size_only = ~0ull };
 	if (argp_parse(&argp, argc, argv, 0, NULL, NULL) != 0 || check_only() != 0)
+		return 2;
+	praas_options.bin = absolute(praas_options.bin, "--bin");
+	praas_options.functions = absolute(praas_options.functions, "--functions");
+	if (!praas_options.bin || !praas_options.functions)
 		return 2;
 	if (!praas_options.work)
 		praas_options.work = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
