@@ -25,7 +25,7 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 {
 	struct praas_target *t;
 	praas_connection *conn;
-	int rc = praas_target_start(&t);
+	int rc = praas_target_start(false, &t);
 
 	if (rc == 0)
 		rc = praas_target_process(t, call->app, call->process);

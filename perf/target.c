@@ -20,7 +20,8 @@
 
 extern char **environ;
 
-static struct praas_target target;
+/* A plain one, and one that keeps controllers ready. */
+static struct praas_target targets[2];
 
 /* Removes the folder of the run; what it may hold is ours alone. */
 static void remove_dir(const char *dir)
@@ -36,15 +37,22 @@ static void remove_dir(const char *dir)
 		(void)waitpid(pid, NULL, 0);
 }
 
-static void stop(void)
+static void stop(struct praas_target *t)
 {
-	if (target.pid <= 0 || target.control == NULL)
+	if (t->pid <= 0)
 		return;
-	praas_control_close(target.control);
-	target.control = NULL;
-	(void)kill(target.pid, SIGTERM);
-	(void)waitpid(target.pid, NULL, 0);
-	remove_dir(target.dir);
+	praas_control_close(t->control);
+	t->control = NULL;
+	(void)kill(t->pid, SIGTERM);
+	(void)waitpid(t->pid, NULL, 0);
+	t->pid = 0;
+	remove_dir(t->dir);
+}
+
+static void stop_all(void)
+{
+	stop(&targets[0]);
+	stop(&targets[1]);
 }
 
 /* Reads the one line that praas-control prints when it is ready: {"url":…}. */
@@ -69,7 +77,7 @@ static int read_ready(int fd, char *url, size_t url_bytes)
 	return rc;
 }
 
-static int spawn_control(const char *token_file)
+static int spawn_control(struct praas_target *t, const char *token_file, bool prewarm)
 {
 	char exe[600], ctl[600], wrk[600], dir[160];
 	char *argv[] = { exe,
@@ -92,25 +100,27 @@ static int spawn_control(const char *token_file)
 	(void)snprintf(exe, sizeof exe, "%s/praas-control", praas_options.bin);
 	(void)snprintf(ctl, sizeof ctl, "%s/praas-controller", praas_options.bin);
 	(void)snprintf(wrk, sizeof wrk, "%s/praas-worker", praas_options.bin);
-	(void)snprintf(dir, sizeof dir, "%s/data", target.dir);
+	(void)snprintf(dir, sizeof dir, "%s/data", t->dir);
 	(void)snprintf(tokens, sizeof tokens, "%s", token_file);
 	argv[6] = tokens;
 	if (pipe2(out, O_CLOEXEC) != 0)
 		return -errno;
+	if (prewarm)
+		argv[12][0] = '8';
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
 	rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);
 	(void)posix_spawn_file_actions_destroy(&fa);
 	(void)close(out[1]);
 	if (rc == 0) {
-		target.pid = pid;
-		rc = read_ready(out[0], target.url, sizeof target.url);
+		t->pid = pid;
+		rc = read_ready(out[0], t->url, sizeof t->url);
 	}
 	(void)close(out[0]);
 	return rc;
 }
 
-static int create_app(const char *name, const char *isolation)
+static int create_app(struct praas_target *t, const char *name, const char *isolation)
 {
 	char body[1024], *answer = NULL;
 	int status = 0, rc;
@@ -120,9 +130,8 @@ static int create_app(const char *name, const char *isolation)
 		"{\"name\":\"%s\",\"code\":\"%s\",\"isolation\":\"%s\",\"resources\":"
 		"{\"memory_bytes\":4294967296,\"concurrency\":1}}",
 		name, praas_options.functions, isolation);
-	rc = praas_control_request(target.control, "POST", "/v1/apps",
-				   "application/json", body, strlen(body), &status,
-				   &answer, NULL);
+	rc = praas_control_request(t->control, "POST", "/v1/apps", "application/json",
+				   body, strlen(body), &status, &answer, NULL);
 	if (rc == 0 && status / 100 != 2) {
 		(void)fprintf(stderr, "praas-perf: application %s: %d %s\n", name,
 			      status, answer ? answer : "");
@@ -132,56 +141,59 @@ static int create_app(const char *name, const char *isolation)
 	return rc;
 }
 
-static int prepare_dir(char token_file[200])
+static int prepare_dir(struct praas_target *t, char token_file[200])
 {
 	FILE *f;
 
-	(void)snprintf(target.dir, sizeof target.dir, "%.90s/praas-perf-XXXXXX",
+	(void)snprintf(t->dir, sizeof t->dir, "%.90s/praas-perf-XXXXXX",
 		       praas_options.work);
-	if (!mkdtemp(target.dir))
+	if (!mkdtemp(t->dir))
 		return -errno;
-	(void)chmod(target.dir, 0755);
-	(void)snprintf(token_file, 200, "%s/token", target.dir);
-	(void)snprintf(target.token, sizeof target.token, "perf-%d-%llx", (int)getpid(),
+	(void)chmod(t->dir, 0755);
+	(void)snprintf(token_file, 200, "%s/token", t->dir);
+	(void)snprintf(t->token, sizeof t->token, "perf-%d-%llx", (int)getpid(),
 		       (unsigned long long)praas_now_ns());
 	f = fopen(token_file, "we");
 	if (!f)
 		return -errno;
 	(void)fchmod(fileno(f), 0600);
-	(void)fprintf(f, "%s\n", target.token);
+	(void)fprintf(f, "%s\n", t->token);
 	return fclose(f) ? -errno : 0;
 }
 
-int praas_target_start(struct praas_target **ret_target)
+int praas_target_start(bool prewarm, struct praas_target **ret_target)
 {
+	struct praas_target *t = &targets[prewarm];
+	static bool stops;
 	char token_file[200];
 	int rc;
 
-	if (target.control) {
-		*ret_target = &target;
+	if (t->control) {
+		*ret_target = t;
 		return 0;
 	}
-	if (target.pid < 0)
+	if (t->pid < 0)
 		return -ENOTCONN; /* failed before; said then */
-	rc = prepare_dir(token_file);
+	if (!stops)
+		(void)atexit(stop_all);
+	stops = true;
+	rc = prepare_dir(t, token_file);
 	if (rc == 0)
-		rc = spawn_control(token_file);
+		rc = spawn_control(t, token_file, prewarm);
 	if (rc == 0)
-		rc = praas_control_open(target.url, target.token, &target.control);
-	if (rc == 0) {
-		(void)atexit(stop);
-		rc = create_app("inline", "inline");
-	}
+		rc = praas_control_open(t->url, t->token, &t->control);
 	if (rc == 0)
-		rc = create_app("worker", "worker");
+		rc = create_app(t, "inline", "inline");
+	if (rc == 0)
+		rc = create_app(t, "worker", "worker");
 	if (rc != 0) {
 		(void)fprintf(stderr, "praas-perf: the service does not start: %s\n",
 			      strerror(-rc));
-		stop();
-		target.pid = -1;
+		stop(t);
+		t->pid = -1;
 		return rc;
 	}
-	*ret_target = &target;
+	*ret_target = t;
 	return 0;
 }
 

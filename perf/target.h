@@ -20,8 +20,8 @@ struct praas_target {
 
 /* Starts praas-control and makes the applications "inline" and "worker" from the
  * benchmark functions. 0 or negative errno (said on stderr). Started once, stopped at
- * exit. */
-int praas_target_start(struct praas_target **ret_target);
+ * exit. prewarm: another service, which keeps controllers ready. */
+int praas_target_start(bool prewarm, struct praas_target **ret_target);
 
 /* A new process of that application, named; memory limit and workers as given. */
 int praas_target_process(struct praas_target *t, const char *app, const char *name);
