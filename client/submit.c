@@ -22,7 +22,7 @@ int praas_call_check(struct praas_connection *conn, const struct praas_call *cal
 	if (praas_unlikely(call->key && strlen(call->key) > PRAAS_KEY_MAX))
 		return praas_fail_with(-EINVAL, "the key is longer than %u bytes",
 				       PRAAS_KEY_MAX);
-	if (praas_unlikely((call->flags & ~PRAAS_CALL_ONE_WAY) != 0))
+	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE)) != 0))
 		return praas_fail_with(-EINVAL, "unknown flags");
 	return 0;
 }
@@ -42,6 +42,7 @@ void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head
 		ret_head->deadline_ns = praas_now_ns() + call->timeout_ns;
 }
 
+#define HELD_MAX 32u /* calls that wait for more before they leave */
 #define PATIENCE_NS 5000000000ull /* for memory and room that the peer must give */
 
 /* ---- payload ----------------------------------------------------------------------------- */
@@ -191,6 +192,13 @@ int praas_entry_send(struct praas_connection *conn, const struct praas_call *cal
 	return send_invoke(conn, call, &e->head);
 }
 
+/* Over a socket a call leaves before praas_submit() returns, since nobody knows when the caller
+ * comes back: a turn, two system calls. Who says that more follow pays once for HELD_MAX. */
+static bool may_wait(struct praas_connection *conn, const struct praas_call *call)
+{
+	return (call->flags & PRAAS_CALL_MORE) && ++conn->held % HELD_MAX != 0;
+}
+
 int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t *ret_call)
 {
 	struct praas_entry *e;
@@ -225,7 +233,7 @@ int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t
 	}
 	if (ret_call)
 		*ret_call = e->head.id;
-	if (!conn->shm)
+	if (!conn->shm && !may_wait(conn, call))
 		(void)praas_turn(conn); /* it goes while the caller does other things */
 	return 0;
 }

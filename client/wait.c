@@ -128,7 +128,8 @@ int praas_call(praas_connection *conn, const struct praas_call *call,
 	int rc;
 
 	if (praas_likely(conn->shm && conn->under_way == 0 && conn->link && !call->key &&
-			 !call->trace && call->timeout_ns == 0 && call->flags == 0 &&
+			 !call->trace && call->timeout_ns == 0 &&
+			 (call->flags & ~PRAAS_CALL_MORE) == 0 &&
 			 call->id == 0 && call->function < conn->functions_count &&
 			 call->bytes <= conn->bytes_max)) {
 		rc = praas_fast_call(conn, call, ret_result);

@@ -159,7 +159,9 @@ static int round_pipeline(struct praas_contender *c, uint64_t n, struct praas_hi
 		int done;
 
 		while (sent < n && sent - got < p->inflight) {
+			bool last = sent + 1 == n || sent + 1 - got == p->inflight;
 			struct praas_call call = { .function = k->function,
+						   .flags = last ? 0 : PRAAS_CALL_MORE,
 						   .data = k->buf,
 						   .bytes = k->size };
 			int rc = praas_submit(k->conn, &call, &id);

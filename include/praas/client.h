@@ -131,6 +131,8 @@ struct praas_call {
 	const uint8_t *trace; /* NULL, or 24 bytes: W3C trace id and parent span id */
 };
 #define PRAAS_CALL_ONE_WAY 0x1u /* no result; the submit returns 0 once it is handed over */
+#define PRAAS_CALL_MORE 0x2u /* others follow at once: over a socket it may leave with them, at the latest
+				when the connection is looked at (praas_poll(), any wait) */
 
 struct praas_result {
 	uint64_t call;          /* as praas_submit() returned it */

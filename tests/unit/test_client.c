@@ -211,6 +211,32 @@ static void test_client_out_of_order(void **state)
 	praas_result_release(f->conn, &result);
 }
 
+/* Calls that say that more follow all arrive, whoever is waited for, and as soon as we look. */
+static void test_client_more_follow(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_call call = { .function = FN_ECHO, .flags = PRAAS_CALL_MORE, .bytes = 3,
+				   .data = "abc" };
+	struct praas_result result;
+	uint64_t ids[40];
+
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(praas_submit(f->conn, &call, &ids[i]), 0);
+	for (unsigned i = 40; i-- > 0;) {
+		assert_int_equal(praas_wait_call(f->conn, ids[i], -1, &result), 0);
+		assert_int_equal(result.status, 0);
+		assert_int_equal(result.view.bytes, 3);
+		praas_result_release(f->conn, &result);
+	}
+	assert_int_equal(praas_call(f->conn, &call, &result), 0);
+	praas_result_release(f->conn, &result);
+	call.flags |= PRAAS_CALL_ONE_WAY; /* handed over when submit returns */
+	assert_int_equal(praas_submit(f->conn, &call, NULL), 0);
+	for (unsigned i = 0; i < 100000 && atomic_load(&f->server.one_ways) < 1; i++)
+		(void)sched_yield();
+	assert_int_equal(atomic_load(&f->server.one_ways), 1);
+}
+
 /* A deadline ends a call that nobody answers; a cancel does too. */
 static void test_client_deadline_and_cancel(void **state)
 {
@@ -430,6 +456,7 @@ int main(void)
 		BOTH(test_client_error_of_the_function),
 		BOTH(test_client_key_id_and_one_way),
 		BOTH(test_client_out_of_order),
+		BOTH(test_client_more_follow),
 		BOTH(test_client_deadline_and_cancel),
 		BOTH(test_client_large_payloads),
 		BOTH(test_client_messages_and_state),
