@@ -384,7 +384,7 @@ static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
 						     e->state != PRAAS_ENTRY_ABANDONED))
 			continue;
 		if (taken(r, e->position))
-			praas_entry_end(conn, e, PRAAS_CRASHED);
+			praas_entry_end(conn, e, r->gone_status < 0 ? r->gone_status : PRAAS_CRASHED);
 		else
 			take_back(conn, e);
 	}

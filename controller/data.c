@@ -72,6 +72,7 @@ static void publish(struct praas_data *d)
 	if (!d->process)
 		return;
 	praas_process_stats(d->process, &stats);
+	praas_data_direct_count(d, &stats);
 	praas_exchange_publish(d->config.exchange, &stats);
 }
 

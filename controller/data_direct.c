@@ -45,7 +45,7 @@ static void grant(struct praas_data *d, uint32_t client, uint32_t worker)
 	for (unsigned i = 0; i < PRAAS_DIRECT_FDS; i++)
 		(void)close(g.fds[i]); /* the worker has its own */
 	if (rc != 0) {
-		(void)praas_shm_gone(c->conn, worker); /* it was granted just now */
+		(void)praas_shm_gone(c->conn, worker, PRAAS_OK); /* it was granted just now */
 		want(d);
 		return;
 	}
@@ -83,7 +83,7 @@ static void revoke_all(struct praas_data *d)
 				continue;
 			if (c->conn)
 				(void)praas_shm_revoke(c->conn, worker); /* known, or gone */
-			(void)praas_worker_executor_detach(d->executor, worker, i);
+			(void)praas_worker_executor_detach(d->executor, worker, i, false);
 		}
 	}
 }
@@ -105,6 +105,23 @@ bool praas_data_direct_quiet(const struct praas_data *d)
 		if (d->direct[i].attached != 0)
 			return false;
 	return true;
+}
+
+void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *stats)
+{
+	struct praas_worker_executor_stats s;
+
+	if (!d->config.spawner)
+		return;
+	praas_worker_executor_stats(d->executor, &s);
+	/* A process that is called directly only is not idle. */
+	if (s.direct_calls != d->direct_calls || s.direct_busy != 0)
+		d->direct_last_ns = praas_now_ns();
+	d->direct_calls = s.direct_calls;
+	stats->invocations += s.direct_calls;
+	stats->failures += s.direct_failures;
+	stats->running += s.direct_busy;
+	stats->last_activity_ns = praas_max_u64(stats->last_activity_ns, d->direct_last_ns);
 }
 
 /* ---- events ---- */
@@ -138,21 +155,33 @@ static void on_closed(void *user, struct praas_conn *conn, int rc)
 		c->conn = NULL;
 		for (uint32_t worker = 0; worker < PRAAS_WORKERS_MAX; worker++)
 			if (c->attached & bit(worker))
-				(void)praas_worker_executor_detach(d->executor, worker, i);
+				(void)praas_worker_executor_detach(d->executor, worker, i, true);
 	}
 	praas_process_conn_events()->closed(user, conn, rc);
 }
 
-static void on_detached(void *user, uint32_t worker, uint32_t client, bool crashed)
+static void on_detached(void *user, uint32_t worker, uint32_t client, int32_t status)
 {
 	struct praas_data *d = user;
 	struct praas_direct_client *c = &d->direct[client];
 
-	(void)crashed; /* the client learns it from the calls that are not answered */
 	c->attached &= ~bit(worker);
 	if (c->conn)
-		(void)praas_shm_gone(c->conn, worker); /* granted, so it is known */
+		(void)praas_shm_gone(c->conn, worker, status); /* granted, so it is known */
 	want(d);
+}
+
+static void on_released(void *user, uint32_t segment)
+{
+	praas_worker_executor_unshare(((struct praas_data *)user)->executor, segment);
+}
+
+static int on_share(void *user, uint32_t client, const struct praas_segment *segment)
+{
+	struct praas_data *d = user;
+	struct praas_conn *conn = d->direct[client].conn;
+
+	return conn ? praas_shm_share(conn, segment, on_released, d) : -ENOTCONN;
 }
 
 static void on_segment(void *user, const struct praas_segment *segment, bool added)
@@ -190,6 +219,9 @@ int praas_data_direct_configure(struct praas_data *d, struct praas_port *port)
 	return praas_shm_configure(port, &sc);
 }
 
+static const struct praas_worker_direct_ops direct_ops = { .detached = on_detached,
+							   .share = on_share };
+
 const struct praas_conn_events *praas_data_direct_events(struct praas_data *d)
 {
 	if (!d->config.spawner)
@@ -199,6 +231,6 @@ const struct praas_conn_events *praas_data_direct_events(struct praas_data *d)
 	d->direct_events = *praas_process_conn_events(); /* frames go straight to the process */
 	d->direct_events.opened = on_opened;
 	d->direct_events.closed = on_closed;
-	praas_worker_executor_on_detached(d->executor, on_detached, d);
+	praas_worker_executor_direct_set(d->executor, &direct_ops, d);
 	return &d->direct_events;
 }

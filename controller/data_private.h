@@ -48,6 +48,8 @@ struct praas_data {
 	char text[PRAAS_DATA_TEXT_MAX]; /* why building failed */
 	struct praas_conn_events direct_events;
 	struct praas_direct_client direct[PRAAS_DIRECT_CLIENTS];
+	uint64_t direct_calls;   /* that the workers told last */
+	uint64_t direct_last_ns; /* when these were seen to become more */
 };
 
 /* Memory, executor, process; and back. text says why not. */
@@ -67,6 +69,8 @@ int praas_data_big_segment(void *user, const struct praas_segment *segment, bool
 /* Whether direct calls may be made. Closing takes time: until quiet. */
 void praas_data_direct_open(struct praas_data *d, bool open);
 bool praas_data_direct_quiet(const struct praas_data *d);
+/* Add the direct calls, which the process does not see. */
+void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *stats);
 /* Grant what is wanted. */
 void praas_data_direct_poll(struct praas_data *d);
 

@@ -42,6 +42,9 @@ struct praas_executor_ops {
 	unsigned (*capacity)(const struct praas_executor *ex);
 	/* Ask that inv end early; it still completes. */
 	void (*cancel)(struct praas_executor *ex, struct praas_invocation *inv);
+	/* The same for a call that the process does not know: of the direct path, if any. NULL: the
+	 * executor has none. */
+	void (*cancel_direct)(struct praas_executor *ex, uint64_t source, uint64_t id);
 	/* Results, calls of functions, deadlines, deaths. Returns work done. */
 	unsigned (*poll)(struct praas_executor *ex, unsigned budget);
 	/* About to sleep: -EAGAIN there is work; else what to wait for, as in transport.h. */

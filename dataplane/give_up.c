@@ -93,6 +93,8 @@ void praas_invoke_cancel_frame(struct praas_process *p, struct praas_conn *conn,
 	praas_buf_release(buf);
 	if (praas_requests_cancel(p, conn, id))
 		return;
+	if (!memo && p->executor->ops->cancel_direct)
+		p->executor->ops->cancel_direct(p->executor, conn->peer_source, id);
 	if (!memo || memo->slot == 0)
 		return; /* unknown or finished: its result is on its way */
 	inv = &p->invocations.slots[memo->slot - 1];

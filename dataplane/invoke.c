@@ -221,6 +221,15 @@ void praas_process_complete(struct praas_process *p, struct praas_invocation *in
 		praas_invoke_pump(p);
 }
 
+void praas_process_requeue(struct praas_process *p, struct praas_invocation *inv)
+{
+	praas_check_hot(inv->state == PRAAS_INVOCATION_RUNNING);
+	inv->state = PRAAS_INVOCATION_QUEUED;
+	p->running--;
+	p->queued++;
+	ready_prepend(p, inv);
+}
+
 /* ---- the beginning ---- */
 
 /* Gives inv to the executor. 0: it runs or has ended; -EAGAIN: it could not be taken. */

@@ -77,6 +77,9 @@ void praas_process_unhold(struct praas_process *p);
 void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,
 			    int32_t status, struct praas_buf *result, uint64_t run_ns);
 
+/* Instead of that: it did not begin after all, and is to be started again. */
+void praas_process_requeue(struct praas_process *p, struct praas_invocation *inv);
+
 struct praas_process_stats {
 	uint64_t invocations, failures, overloaded, deadlines, duplicates;
 	uint64_t messages_in, messages_out, mailbox_depth, mailbox_bytes;

@@ -90,60 +90,6 @@ void praas_worker_executor_segment_remove(struct praas_executor *base, uint32_t 
 	}
 }
 
-int praas_worker_executor_attach(struct praas_executor *base, uint32_t worker,
-				 const struct praas_direct_attach *attach,
-				 const int fds[PRAAS_DIRECT_FDS])
-{
-	struct wx *ex = wx_of(base);
-	struct wx_worker *w = &ex->workers[worker];
-	int rc;
-
-	if (worker >= ex->config.workers || attach->client >= 64)
-		return -EINVAL;
-	if (w->state != WX_IDLE && w->state != WX_BUSY)
-		return -EAGAIN;
-	if (w->clients & 1ull << attach->client)
-		return -EBUSY;
-	rc = wx_socket_send(w, PRAAS_WORKER_MSG_ATTACH, attach, sizeof(*attach), fds,
-			    PRAAS_DIRECT_FDS);
-	if (rc != 0)
-		return -EAGAIN;
-	w->clients |= 1ull << attach->client;
-	wx_socket_ring(w);
-	return 0;
-}
-
-int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker,
-				 uint32_t client)
-{
-	struct wx *ex = wx_of(base);
-	const struct praas_worker_detach detach = { .client = client };
-	struct wx_worker *w;
-
-	if (worker >= ex->config.workers || client >= 64)
-		return -ENOENT;
-	w = &ex->workers[worker];
-	if (!(w->clients & 1ull << client))
-		return -ENOENT;
-	/* It does not read: it is of no use to anybody. */
-	if (wx_socket_send(w, PRAAS_WORKER_MSG_DETACH, &detach, sizeof(detach), NULL, 0) != 0)
-		wx_violation(w);
-	else
-		wx_socket_ring(w);
-	return 0;
-}
-
-void praas_worker_executor_on_detached(struct praas_executor *base,
-				       void (*fn)(void *user, uint32_t worker,
-						  uint32_t client, bool crashed),
-				       void *user)
-{
-	struct wx *ex = wx_of(base);
-
-	ex->detached = fn;
-	ex->detached_user = user;
-}
-
 void wx_read_log(struct wx_worker *w)
 {
 	static const int levels[] = { 7, 6, 4, 3 }; /* of syslog(3) */
@@ -165,7 +111,7 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 	struct praas_worker_executor_stats s = ex->stats;
 
 	s.workers = ex->config.workers;
-	s.ready = s.busy = 0;
+	s.ready = s.busy = s.direct_busy = 0;
 	s.degraded = ex->degraded;
 	for (uint32_t i = 0; i < ex->config.workers; i++) {
 		const struct wx_worker *w = &ex->workers[i];
@@ -174,6 +120,7 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 		s.busy += w->state == WX_BUSY;
 		s.calls += w->calls_before;
 		s.direct_calls += w->direct_before;
+		s.direct_failures += w->failures_before;
 		s.nested_calls += w->nested_before;
 		s.busy_ns += w->busy_before;
 		if (!w->line)
@@ -182,6 +129,10 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 		s.calls += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
 		s.direct_calls +=
 			atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
+		s.direct_failures +=
+			atomic_load_explicit(&w->line->direct_failures, memory_order_relaxed);
+		s.direct_busy += atomic_load_explicit(&w->line->direct_call,
+						      memory_order_relaxed) != 0;
 		s.nested_calls +=
 			atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
 		s.busy_ns += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);

@@ -23,7 +23,7 @@ void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 		wx_violation(w);
 }
 
-static void reply(struct wx_worker *w, uint64_t id, int rc, uint64_t aux)
+void wx_reply(struct wx_worker *w, uint64_t id, int rc, uint64_t aux)
 {
 	const struct praas_frame f = {
 		.kind = PRAAS_FRAME_REPLY, .id = id, .status = rc, .aux = aux
@@ -123,7 +123,7 @@ static void reply_value(struct wx_worker *w, struct praas_frame *f, struct praas
 		rc = wx_loan_add(w, value, NULL);
 	if (rc != 0) {
 		praas_value_release(value);
-		reply(w, f->id, -ENOSPC, 0);
+		wx_reply(w, f->id, -ENOSPC, 0);
 		return;
 	}
 	wx_push(w, f, segment, offset);
@@ -150,7 +150,7 @@ static void reply_grant(struct wx_worker *w, uint64_t id, const struct praas_upd
 
 	/* Where it cannot look it could not update: never so for what was published. */
 	if (g->segment != 0 && g->bytes != 0 && wx_show(w, g->segment) != 0) {
-		reply(w, id, -ENOSPC, 0);
+		wx_reply(w, id, -ENOSPC, 0);
 		return;
 	}
 	wx_push(w, &f, g->segment, g->offset);
@@ -162,7 +162,7 @@ static void on_waited(struct praas_fn_wait *wait, int rc)
 
 	w->waiting = false;
 	if (rc != 0)
-		reply(w, w->wait_id, rc, 0);
+		wx_reply(w, w->wait_id, rc, 0);
 	else if (w->wait_kind == PRAAS_FRAME_RECV)
 		reply_message(w, w->wait_id, &wait->message);
 	else
@@ -191,10 +191,25 @@ static void wait_begun(struct wx_worker *w, int rc)
 /* Given up before it began to wait: nobody would tell it again. */
 static bool given_up(struct wx_worker *w, const struct praas_frame *f)
 {
-	if (!w->inv || !w->inv->cancelled || f->deadline_ns == 1)
+	struct wx_direct_run run;
+	bool up;
+
+	if (f->deadline_ns == 1)
 		return false;
-	reply(w, f->id, -ECANCELED, 0);
-	return true;
+	w->wait_direct = wx_direct_running(w, &run);
+	up = w->wait_direct ? atomic_load_explicit(&w->order->direct_cancel,
+						   memory_order_relaxed) >= run.number
+			    : w->inv && w->inv->cancelled;
+	if (up)
+		wx_reply(w, f->id, -ECANCELED, 0);
+	return up;
+}
+
+void wx_wait_give_up(struct wx_worker *w)
+{
+	praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
+	w->waiting = false;
+	wx_reply(w, w->wait_id, -ECANCELED, 0);
 }
 
 static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char *key)
@@ -244,7 +259,7 @@ static int on_update_commit(struct wx_worker *w, const struct praas_frame *f,
 	if (rc != 0)
 		praas_value_release(&moved);
 	if (!(f->flags & PRAAS_FRAME_ONE_WAY))
-		reply(w, f->id, rc, version << 1 | (kept ? 1 : 0));
+		wx_reply(w, f->id, rc, version << 1 | (kept ? 1 : 0));
 	return 0;
 }
 
@@ -269,7 +284,7 @@ static int on_peek(struct wx_worker *w, const struct praas_frame *f, const char 
 			memcpy(room, data, bytes);
 	}
 	if (rc != 0)
-		reply(w, f->id, rc, 0);
+		wx_reply(w, f->id, rc, 0);
 	else
 		reply_message(w, f->id, &copy);
 	return 0;
@@ -290,7 +305,7 @@ static int on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 		if (rc != 0)
 			praas_value_release(&value);
 	}
-	reply(w, f->id, rc, sequence);
+	wx_reply(w, f->id, rc, sequence);
 	return 0;
 }
 
@@ -347,7 +362,7 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	if (f->flags & PRAAS_FRAME_ONE_WAY)
 		w->commit_rc = rc;
 	else
-		reply(w, f->id, rc, version);
+		wx_reply(w, f->id, rc, version);
 	return 0;
 }
 
@@ -383,7 +398,7 @@ static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 		return 0;
 	}
 	praas_value_release(&value);
-	reply(w, f->id, rc, 0);
+	wx_reply(w, f->id, rc, 0);
 	return 0;
 }
 
@@ -398,7 +413,7 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 	int rc;
 
 	if (f->aux == 0 || f->aux > ex->config.bytes_max) {
-		reply(w, f->id, -EMSGSIZE, 0);
+		wx_reply(w, f->id, -EMSGSIZE, 0);
 		return 0;
 	}
 	/* Its arena is full of small things: they move to the pool. */
@@ -418,22 +433,7 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 			wx_region_free(r);
 		}
 	}
-	reply(w, f->id, rc ? -ENOSPC : 0, rc ? 0 : seg.id);
-	return 0;
-}
-
-static int on_detached(struct wx_worker *w, const struct praas_frame *f)
-{
-	struct wx *ex = w->ex;
-
-	if (f->aux >= 64)
-		return -EPROTO;
-	/* Perhaps it let go by itself, because that client broke the protocol. */
-	if (!(w->clients & 1ull << f->aux))
-		return 0;
-	w->clients &= ~(1ull << f->aux);
-	if (ex->detached)
-		ex->detached(ex->detached_user, w->index, (uint32_t)f->aux, false);
+	wx_reply(w, f->id, rc ? -ENOSPC : 0, rc ? 0 : seg.id);
 	return 0;
 }
 
@@ -462,12 +462,14 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 		return on_update_commit(w, f, segment, offset, key);
 	case PRAAS_WORKER_MEMBER:
 		rc = praas_process_fn_member(w->ex->base.process, key, f->key_bytes, &pid);
-		reply(w, f->id, rc, pid);
+		wx_reply(w, f->id, rc, pid);
 		return 0;
 	case PRAAS_WORKER_SEGMENT:
 		return on_segment(w, f);
 	case PRAAS_WORKER_DETACHED:
-		return on_detached(w, f);
+		return wx_on_detached(w, f);
+	case PRAAS_WORKER_SHARE:
+		return wx_on_share(w, f);
 	default:
 		return -EPROTO;
 	}

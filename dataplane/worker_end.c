@@ -41,8 +41,8 @@ int praas_worker_end_view(struct praas_worker_end *end, uint32_t segment, uint64
 
 /* ---- buffers ---- */
 
-static int alloc_big(struct praas_worker_end *end, uint64_t bytes,
-		     struct praas_worker_buffer *ret_buffer)
+int praas_worker_end_alloc_big(struct praas_worker_end *end, uint64_t bytes,
+			       struct praas_worker_buffer *ret_buffer)
 {
 	struct praas_frame f = { .kind = PRAAS_WORKER_SEGMENT, .aux = bytes };
 	const struct praas_segment *s;
@@ -78,7 +78,7 @@ int praas_worker_end_alloc(struct praas_worker_end *end, uint64_t bytes,
 		rc = praas_pool_alloc(end->pool, bytes, &offset);
 	}
 	if (praas_unlikely(rc != 0))
-		return alloc_big(end, bytes, ret_buffer);
+		return praas_worker_end_alloc_big(end, bytes, ret_buffer);
 	*ret_buffer = (struct praas_worker_buffer){ .data = end->arena.base + offset,
 						    .offset = offset,
 						    .capacity = praas_pool_capacity(

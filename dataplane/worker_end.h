@@ -84,6 +84,9 @@ struct praas_worker_buffer {
 };
 int praas_worker_end_alloc(struct praas_worker_end *end, uint64_t bytes,
 			   struct praas_worker_buffer *ret_buffer);
+/* Always a segment of its own. Errors as above. */
+int praas_worker_end_alloc_big(struct praas_worker_end *end, uint64_t bytes,
+			       struct praas_worker_buffer *ret_buffer);
 /* Give an unlent buffer back. */
 void praas_worker_end_drop(struct praas_worker_end *end, const struct praas_worker_buffer *b);
 

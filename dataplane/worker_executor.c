@@ -19,6 +19,7 @@
 #define RING_SLOTS 256u
 #define GRACE_NS 50000000u
 #define START_TIMEOUT_NS 10000000000u
+#define DETACH_TIMEOUT_NS 5000000000u
 #define BUDGET 64u
 #define TIMER_POLLS 64u /* polls between two looks at the clock */
 #define KEY_OTHER 1000u /* in the epoll set: not a worker's wake socket */
@@ -148,17 +149,10 @@ static void ops_cancel(struct praas_executor *base, struct praas_invocation *inv
 		if (w->inv != inv || w->state != WX_BUSY)
 			continue;
 		atomic_store_explicit(&w->order->cancel, w->dispatches, memory_order_relaxed);
-		if (w->waiting) {
-			const struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
-						       .id = w->wait_id,
-						       .status = -ECANCELED };
-
-			praas_process_fn_wait_cancel(base->process, &w->wait);
-			w->waiting = false;
-			wx_push(w, &f, 0, 0);
-		} else {
+		if (w->waiting && !w->wait_direct)
+			wx_wait_give_up(w);
+		else
 			wx_socket_ring(w); /* it may sleep, waiting for a function */
-		}
 	}
 }
 
@@ -213,6 +207,9 @@ static int on_result(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 		result = wx_text(w->ex, "the writes of the function could not be committed");
 	}
 	w->commit_rc = 0;
+	/* It was not asked for by the caller: all are, when the executor stops. */
+	if (praas_unlikely(status == PRAAS_CANCELLED && w->ex->stopping && !w->inv->cancelled))
+		status = PRAAS_INTERRUPTED;
 	wx_complete(w, status, result, f->aux);
 	return 0;
 }
@@ -438,6 +435,7 @@ static const struct praas_executor_ops worker_ops = {
 	.start = ops_start,
 	.capacity = ops_capacity,
 	.cancel = ops_cancel,
+	.cancel_direct = wx_direct_cancel,
 	.poll = ops_poll,
 	.arm = ops_arm,
 	.stop = ops_stop,
@@ -454,6 +452,7 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 	c->bytes_max = c->bytes_max ? c->bytes_max : c->arena_bytes / 2;
 	c->deadline_grace_ns = c->deadline_grace_ns ? c->deadline_grace_ns : GRACE_NS;
 	c->start_timeout_ns = c->start_timeout_ns ? c->start_timeout_ns : START_TIMEOUT_NS;
+	c->detach_timeout_ns = c->detach_timeout_ns ? c->detach_timeout_ns : DETACH_TIMEOUT_NS;
 	c->budget = c->budget ? c->budget : BUDGET;
 	if (c->workers == 0 || c->workers > PRAAS_WORKERS_MAX || !c->host || !c->memory ||
 	    !c->pool_segment || c->pool_segment->bytes == 0)

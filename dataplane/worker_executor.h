@@ -59,6 +59,7 @@ struct praas_worker_executor_config {
 	enum praas_wait_mode wait_mode;        /* of the workers */
 	uint64_t deadline_grace_ns;            /* from deadline to kill; 0: 50 ms */
 	uint64_t start_timeout_ns;             /* from spawn to READY; 0: 10 s */
+	uint64_t detach_timeout_ns;            /* to let a direct client go; 0: 5 s */
 	uint32_t budget;                       /* descriptors per worker and turn; 0: 64 */
 	const struct praas_worker_host_ops *host;
 	void *host_user;
@@ -95,18 +96,31 @@ void praas_worker_executor_segment_remove(struct praas_executor *ex, uint32_t id
 int praas_worker_executor_attach(struct praas_executor *ex, uint32_t worker,
 				 const struct praas_direct_attach *attach,
 				 const int fds[PRAAS_DIRECT_FDS]);
-/* Take it back. detached() is called when the worker has confirmed, or died. 0; -ENOENT. */
-int praas_worker_executor_detach(struct praas_executor *ex, uint32_t worker, uint32_t client);
-/* Who is told that a direct client's memory is out of use by that worker. crashed: it died. */
-void praas_worker_executor_on_detached(struct praas_executor *ex,
-				       void (*fn)(void *user, uint32_t worker,
-						  uint32_t client, bool crashed),
-				       void *user);
+/* Take it back. detached() is called when the worker has confirmed, or died. gone: nobody waits for
+ * that client's call any more: it is given up, and the worker is ended when that does not help.
+ * 0; -ENOENT. */
+int praas_worker_executor_detach(struct praas_executor *ex, uint32_t worker, uint32_t client,
+				 bool gone);
+
+/* What the owner of the direct clients does. */
+struct praas_worker_direct_ops {
+	/* That client's memory is out of use by that worker. status: 0, or what a call that the worker
+	 * took and did not answer comes to, because it died. */
+	void (*detached)(void *user, uint32_t worker, uint32_t client, int32_t status);
+	/* Show the client a segment with one result; praas_worker_executor_unshare() when it is done
+	 * with it. 0; negative errno. */
+	int (*share)(void *user, uint32_t client, const struct praas_segment *segment);
+};
+void praas_worker_executor_direct_set(struct praas_executor *ex,
+				      const struct praas_worker_direct_ops *ops, void *user);
+void praas_worker_executor_unshare(struct praas_executor *ex, uint32_t segment);
+
 struct praas_worker_executor_stats {
 	uint64_t started, deaths, crashes, ooms, hangs, violations; /* workers */
-	uint64_t calls, direct_calls, nested_calls, busy_ns; /* as the workers tell */
+	/* As the workers tell. */
+	uint64_t calls, direct_calls, direct_failures, nested_calls, busy_ns;
 	uint64_t copies;   /* payloads that we copied for a worker */
-	uint32_t workers, ready, busy, retired_arenas;
+	uint32_t workers, ready, busy, direct_busy, retired_arenas;
 	bool degraded;
 };
 void praas_worker_executor_stats(const struct praas_executor *ex,

@@ -283,6 +283,19 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 	praas_process_complete(ex->base.process, inv, status, result, run_ns);
 }
 
+/* A call that waits in the worker behind a direct one has not begun: another worker runs it. */
+static bool requeue(struct wx_worker *w)
+{
+	struct praas_invocation *inv = w->inv;
+	struct wx_direct_run run;
+
+	if (w->ex->stopping || inv->cancelled || inv->answered || !wx_direct_running(w, &run))
+		return false;
+	w->inv = NULL;
+	praas_process_requeue(w->ex->base.process, inv);
+	return true;
+}
+
 void wx_kill(struct wx_worker *w, int32_t status, const char *text)
 {
 	struct wx *ex = w->ex;
@@ -297,7 +310,7 @@ void wx_kill(struct wx_worker *w, int32_t status, const char *text)
 	w->end_text = text;
 	ex->config.host->kill(ex->config.host_user, w->index);
 	/* It is not listened to any more, so its call can end now. */
-	if (w->inv)
+	if (w->inv && !requeue(w))
 		wx_complete(w, status, wx_text(ex, text), 0);
 }
 
@@ -394,16 +407,6 @@ static void tell_process(struct wx_worker *w)
 	(void)praas_process_evacuate(p, w->arena->segment.id);
 }
 
-static void drop_clients(struct wx_worker *w)
-{
-	uint64_t clients = w->clients;
-
-	w->clients = 0;
-	for (uint32_t i = 0; clients != 0; i++, clients >>= 1)
-		if ((clients & 1) && w->ex->detached)
-			w->ex->detached(w->ex->detached_user, w->index, i, true);
-}
-
 static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 {
 	struct wx *ex = w->ex;
@@ -424,17 +427,21 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 		ex->idle--;
 	w->state = WX_DYING;
 	count_death(ex, w, d, was);
-	if (w->inv)
+	if (w->inv && !requeue(w))
 		wx_complete(w, d->out_of_memory ? PRAAS_NO_MEMORY : PRAAS_CRASHED,
 			    wx_text(ex, ex->last_death), 0);
 	wx_calls_end(w);
 	w->calls_before += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
 	w->direct_before += atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
+	w->failures_before +=
+		atomic_load_explicit(&w->line->direct_failures, memory_order_relaxed);
 	w->nested_before += atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
 	w->busy_before += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);
 	wx_read_log(w);
 	tell_process(w);
-	drop_clients(w);
+	if (w->end_status == 0)
+		w->end_status = d->out_of_memory ? PRAAS_NO_MEMORY : PRAAS_CRASHED;
+	wx_drop_clients(w, w->end_status);
 	clean(w);
 	w->state = WX_ABSENT;
 	if (!ex->stopping)
@@ -470,11 +477,17 @@ static void on_timer(struct wx_worker *w, uint64_t now)
 		wx_kill(w, PRAAS_INTERNAL, "not ready in time");
 	} else if (w->state == WX_BUSY) {
 		uint64_t kill_ns = w->deadline_ns + ex->config.deadline_grace_ns;
+		struct wx_direct_run run;
 
 		/* First it is asked: praas_cancelled() says so. */
 		atomic_store_explicit(&w->order->cancel, w->dispatches, memory_order_relaxed);
 		if (now < kill_ns)
 			return;
+		/* It has not begun: a direct call is before it, and it will not run after that. */
+		if (wx_direct_running(w, &run)) {
+			w->deadline_ns = now;
+			return;
+		}
 		ex->stats.hangs++;
 		wx_kill(w, PRAAS_DEADLINE,
 			"the deadline passed; the function did not return and its worker "
@@ -492,6 +505,8 @@ void wx_timers(struct wx *ex)
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		if (ex->workers[i].deadline_ns != 0 && now >= ex->workers[i].deadline_ns)
 			on_timer(&ex->workers[i], now);
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		wx_direct_watch(&ex->workers[i], now);
 	if (ex->degraded && recent_crashes(ex, now) < WX_CRASHES)
 		ex->degraded = false;
 	if (!ex->stopping || now < ex->stop_ns)
@@ -509,13 +524,15 @@ uint64_t wx_next_timer(const struct wx *ex)
 		const struct wx_worker *w = &ex->workers[i];
 		uint64_t at = w->deadline_ns;
 
+		next = praas_min_u64(next, wx_direct_next(w, now));
 		if (at == 0)
 			continue;
 		if (w->state == WX_BUSY && at <= now)
 			at += ex->config.deadline_grace_ns;
 		next = praas_min_u64(next, at);
 	}
-	if (ex->stopping && ex->stats.busy != 0)
-		next = praas_min_u64(next, ex->stop_ns);
+	for (uint32_t i = 0; ex->stopping && i < ex->config.workers; i++)
+		if (ex->workers[i].state != WX_ABSENT && ex->workers[i].state != WX_DYING)
+			next = praas_min_u64(next, ex->stop_ns);
 	return next == UINT64_MAX ? 0 : next;
 }

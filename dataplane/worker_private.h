@@ -19,6 +19,8 @@
 #define WX_LOG_BYTES 65536u
 #define WX_COPY_MAX 4096u      /* smaller values are copied to the pool: arenas stay empty */
 #define WX_LAYERS_MAX 512u
+#define WX_CANCELS_MAX 8u      /* direct calls to be cancelled that nobody is seen to run yet */
+#define PRAAS_WORKER_CLIENTS_MAX 64u
 
 struct wx;
 struct wx_worker;
@@ -93,8 +95,24 @@ struct wx_worker {
 	struct wx_loan loans[WX_LOANS_MAX];
 	uint32_t loans_count;
 	uint64_t clients;         /* direct ones, a bit each */
+	uint64_t detaching, gone; /* of them: asked to be let go; whose call nobody waits for */
+	uint64_t detach_ns;       /* since when it could have let them go */
+	uint64_t sources[PRAAS_WORKER_CLIENTS_MAX]; /* identities of direct clients */
+	bool wait_direct;         /* the question that waits is a direct call's */
 	uint32_t segments;        /* that it has mapped of foreign ones */
-	uint64_t calls_before, direct_before, nested_before, busy_before; /* of former lives */
+	/* Of former lives. */
+	uint64_t calls_before, direct_before, failures_before, nested_before, busy_before;
+};
+
+/* A cancel of a direct call that was faster than the call. */
+struct wx_cancel {
+	uint64_t source, id, until_ns;
+};
+
+/* The direct call that a worker says it runs. */
+struct wx_direct_run {
+	uint64_t number, id, deadline_ns;
+	uint32_t client;
 };
 
 struct wx {
@@ -120,8 +138,10 @@ struct wx {
 	char layers[WX_LAYERS_MAX];
 	char failure[PRAAS_ERROR_TEXT_MAX]; /* why the last start failed; "" */
 	char last_death[PRAAS_ERROR_TEXT_MAX];
-	void (*detached)(void *user, uint32_t worker, uint32_t client, bool crashed);
-	void *detached_user;
+	const struct praas_worker_direct_ops *direct; /* NULL: nobody has direct clients */
+	void *direct_user;
+	struct wx_cancel cancels[WX_CANCELS_MAX];
+	uint32_t cancels_count;
 	struct praas_worker_executor_stats stats;
 };
 
@@ -186,11 +206,28 @@ int wx_take_returns(struct wx_worker *w);
 int wx_loan_add(struct wx_worker *w, struct praas_value *value, struct praas_buf *buf);
 void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	     uint64_t offset);
+void wx_reply(struct wx_worker *w, uint64_t id, int rc, uint64_t aux);
+/* The question that waits is answered: given up. */
+void wx_wait_give_up(struct wx_worker *w);
 
 /* ---- worker_invoke.c ---- */
 
 int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 		 uint64_t offset, const char *key);
+
+/* ---- worker_direct.c ---- */
+
+bool wx_direct_running(const struct wx_worker *w, struct wx_direct_run *ret_run);
+/* Deadlines of direct calls, clients that are not let go, cancels that came early. */
+void wx_direct_watch(struct wx_worker *w, uint64_t now);
+/* When to look next; UINT64_MAX: no need. */
+uint64_t wx_direct_next(const struct wx_worker *w, uint64_t now);
+void wx_direct_cancel(struct praas_executor *base, uint64_t source, uint64_t id);
+/* Frames. 0; -EPROTO. */
+int wx_on_detached(struct wx_worker *w, const struct praas_frame *f);
+int wx_on_share(struct wx_worker *w, const struct praas_frame *f);
+/* The worker is dead: status is what its direct call comes to. */
+void wx_drop_clients(struct wx_worker *w, int32_t status);
 
 /* ---- worker_attach.c ---- */
 

@@ -65,7 +65,10 @@ enum praas_worker_kind {
 	PRAAS_WORKER_READY = 45,        /* library loaded, sandbox closed, rings polled; payload: the
 					 * active layers of the sandbox, words parted by blanks */
 	PRAAS_WORKER_DETACHED = 46,     /* aux = client: nothing of it is touched any more */
-	PRAAS_WORKER_SOCKET = 47        /* c→w: a message waits on the socket */
+	PRAAS_WORKER_SOCKET = 47,       /* c→w: a message waits on the socket */
+	/* aux = a big segment of ours, status = number of a direct client: show it to that client, for
+	 * one result. Reply when the client has been told; the segment goes when it is done with it. */
+	PRAAS_WORKER_SHARE = 48
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
@@ -99,7 +102,8 @@ _Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES, "thr
 struct praas_worker_order {
 	alignas(64) _Atomic uint64_t cancel; /* dispatches up to this one are given up */
 	_Atomic uint64_t recalls;            /* leases wanted back, ever */
-	uint64_t pad[6];
+	_Atomic uint64_t direct_cancel;      /* direct calls up to this one are given up */
+	uint64_t pad[5];
 };
 _Static_assert(sizeof(struct praas_worker_order) == 64, "shared layout");
 
@@ -114,8 +118,14 @@ struct praas_worker_line {
 	_Atomic uint64_t copies;       /* payloads that had to be copied */
 	_Atomic uint64_t log_dropped;
 	_Atomic uint64_t sleeps;
+	/* The direct call that runs: the controller watches its deadline and hears of its cancel. The
+	 * first is 0 while none does, and while the others change. */
+	alignas(64) _Atomic uint64_t direct_call; /* number, from 1, << 8 | client + 1 */
+	_Atomic uint64_t direct_id, direct_deadline_ns;
+	_Atomic uint64_t direct_failures; /* direct calls whose status was not 0 */
+	uint64_t pad[4];
 };
-_Static_assert(sizeof(struct praas_worker_line) == 128, "shared layout");
+_Static_assert(sizeof(struct praas_worker_line) == 192, "shared layout");
 #define PRAAS_WORKER_LINE_OFFSET 128u
 
 /* One write of a commit; in the worker's arena, read once and copied before it is checked. */

@@ -30,6 +30,24 @@ if(TARGET praas-worker)
 
   praas_worker_test(worker testfns)
 
+  # The direct path, with the real controller and the real library.
+  if(TARGET praas-controller AND TARGET praas_client_static)
+    configure_file(lib/testfns.json ${PROJECT_BINARY_DIR}/tests/code/praas.json COPYONLY)
+    add_executable(e2e_direct e2e/test_direct.c)
+    praas_target(e2e_direct)
+    target_link_libraries(e2e_direct PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON
+      praas_client_static praas_ticket)
+    target_include_directories(e2e_direct PRIVATE ${PROJECT_SOURCE_DIR})
+    set_target_properties(e2e_direct PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+    add_dependencies(e2e_direct praas-controller praas-worker praas_testfns)
+    foreach(speed fast slow)
+      add_test(NAME e2e.direct.${speed} COMMAND e2e_direct $<TARGET_FILE:praas-controller>
+        $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/code ${speed})
+      set_tests_properties(e2e.direct.${speed} PROPERTIES TIMEOUT 120)
+    endforeach()
+    set_tests_properties(e2e.direct.slow PROPERTIES LABELS slow)
+  endif()
+
   # The escape suite: as root, and as an ordinary user.
   target_compile_definitions(praas_hostile PRIVATE
     PRAAS_HOSTILE_CODE="${PROJECT_BINARY_DIR}/tests/code")

@@ -69,8 +69,8 @@ int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
 int praas_shm_revoke(struct praas_conn *conn, uint32_t worker);
 
 /* Last step: the worker is detached, or dead. The client takes the answers that are there; what was
- * taken and has none ends PRAAS_CRASHED. 0; -ENOENT. */
-int praas_shm_gone(struct praas_conn *conn, uint32_t worker);
+ * taken and has none ends with status (0: PRAAS_CRASHED). 0; -ENOENT. */
+int praas_shm_gone(struct praas_conn *conn, uint32_t worker, int32_t status);
 
 /* Plain copy of the worker's counters. 0; -ENOENT no such grant. */
 struct praas_shm_direct_counts {

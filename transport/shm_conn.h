@@ -110,6 +110,7 @@ struct praas_shm_route {
 	uint32_t worker;
 	uint32_t outstanding; /* calls pushed and not answered; the library counts */
 	bool stalled;         /* it left a call in the ring for too long; until its next answer */
+	int32_t gone_status;  /* GONE: what calls that it took and did not answer come to; 0: crashed */
 	uint32_t views;       /* results in reply that the caller holds; the library counts */
 	enum praas_shm_route_state state;
 	struct praas_shm_backlog backlog;

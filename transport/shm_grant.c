@@ -167,10 +167,10 @@ int praas_shm_revoke(struct praas_conn *conn, uint32_t worker)
 	return praas_shm_tell(c, &msg, NULL, 0) == -EAGAIN ? -EAGAIN : 0;
 }
 
-int praas_shm_gone(struct praas_conn *conn, uint32_t worker)
+int praas_shm_gone(struct praas_conn *conn, uint32_t worker, int32_t status)
 {
 	struct praas_shm_conn *c = praas_shm_conn_of(conn);
-	struct praas_shm_msg msg = { .kind = PRAAS_SHM_GONE, .worker = worker };
+	struct praas_shm_msg msg = { .kind = PRAAS_SHM_GONE, .worker = worker, .status = status };
 
 	if (worker >= PRAAS_SHM_WORKERS_MAX || !c->granted[worker].reply.base)
 		return -ENOENT;
@@ -321,6 +321,8 @@ int praas_shm_on_grant(struct praas_shm_conn *c, const struct praas_shm_msg *msg
 		return rc;
 	}
 	r->worker = w;
+	r->stalled = false; /* that was the one before */
+	r->gone_status = 0;
 	r->state = PRAAS_SHM_ROUTE_OPEN;
 	c->routes = c->routes > w + 1 ? c->routes : w + 1;
 	c->routes_changed++;
@@ -336,6 +338,7 @@ int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *ms
 	r = c->route[msg->worker];
 	if (r->state == PRAAS_SHM_ROUTE_OPEN || (gone && r->state == PRAAS_SHM_ROUTE_REVOKED)) {
 		r->state = gone ? PRAAS_SHM_ROUTE_GONE : PRAAS_SHM_ROUTE_REVOKED;
+		r->gone_status = msg->status;
 		c->routes_changed++;
 	}
 	return 0;

@@ -29,7 +29,8 @@ enum praas_shm_msg_kind {
 	PRAAS_SHM_DROP,       /* both: segment is not used any more by who says so */
 	PRAAS_SHM_GRANT,      /* s→c: worker, reply geometry, segment; fds: reply (ro), wake socket */
 	PRAAS_SHM_REVOKE,     /* s→c: worker: send it no more */
-	PRAAS_SHM_GONE,       /* s→c: worker: it answers no more */
+	PRAAS_SHM_GONE,       /* s→c: worker: it answers no more; status: what its calls come to,
+			       * an enum praas_status */
 	PRAAS_SHM_FREED,      /* c→s: worker: its block is cleared and may be granted again */
 	PRAAS_SHM_BYE         /* both: closing in order */
 };

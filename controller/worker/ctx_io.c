@@ -108,7 +108,7 @@ static int ops_input(struct praas_ctx *head, uint32_t index, struct praas_msg *r
 
 /* ---- output ---- */
 
-static void output_drop(struct ctx *ctx)
+void ctx_output_drop(struct ctx *ctx)
 {
 	struct output *out = &ctx->out;
 
@@ -133,11 +133,13 @@ static int output_alloc(struct ctx *ctx, uint64_t bytes, struct output *ret_out)
 		return 0;
 	}
 	if (ctx->direct) {
-		/* The client sees nothing else of ours: what does not fit there is an error. */
 		rc = praas_direct_alloc(ctx->direct, bytes, &out.buffer.offset, &data);
 		out.direct = rc == 0;
 		out.buffer.data = data;
 		out.buffer.capacity = praas_align_up(bytes, 64);
+		/* A segment of its own, which the client is shown with the result. */
+		if (rc != 0)
+			rc = praas_worker_end_alloc_big(&ctx->worker->end, bytes, &out.buffer);
 	} else {
 		rc = praas_worker_end_alloc(&ctx->worker->end, bytes, &out.buffer);
 		out.segment = out.buffer.segment;
@@ -156,7 +158,7 @@ static int ops_output(struct praas_ctx *head, size_t bytes, void **ret_data)
 
 	if (rc != 0)
 		return rc;
-	output_drop(ctx);
+	ctx_output_drop(ctx);
 	ctx->out = out;
 	*ret_data = out.buffer.data;
 	return 0;
@@ -180,7 +182,7 @@ static int ops_output_resize(struct praas_ctx *head, size_t bytes, void **ret_da
 		memcpy(out.buffer.data, ctx->out.buffer.data, ctx->out.bytes);
 		ctx->worker->copies++;
 	}
-	output_drop(ctx);
+	ctx_output_drop(ctx);
 	ctx->out = out;
 	*ret_data = out.buffer.data;
 	return 0;
@@ -196,7 +198,7 @@ static int ops_output_view(struct praas_ctx *head, const struct praas_view *view
 	/* The input of a call by the controller: it has it, and sends it back as it is. */
 	if (!ctx->direct && ctx->depth == 0 && !ctx->inputs && view->bytes != 0 &&
 	    data >= ctx->data && data + view->bytes <= ctx->data + ctx->input.bytes) {
-		output_drop(ctx);
+		ctx_output_drop(ctx);
 		ctx->out.bytes = view->bytes;
 		ctx->out.segment = ctx->input.segment;
 		ctx->out.offset = ctx->input.offset + (uint64_t)(data - ctx->data);
@@ -248,8 +250,12 @@ bool ctx_cancelled(struct praas_ctx *head)
 	    atomic_load_explicit(&ctx->worker->end.order->cancel, memory_order_relaxed) >=
 		    ctx->dispatch)
 		return true;
-	/* Nobody watches the deadline of a direct call for us. */
-	return ctx->direct && deadline != 0 && praas_now_ns() >= deadline;
+	if (ctx->direct_number == 0)
+		return false;
+	/* The controller comes to know a deadline of a direct call late. */
+	return atomic_load_explicit(&ctx->worker->end.order->direct_cancel,
+				    memory_order_relaxed) >= ctx->direct_number ||
+	       (deadline != 0 && praas_now_ns() >= deadline);
 }
 
 static void ops_log(struct praas_ctx *head, int level, const char *text)

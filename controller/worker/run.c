@@ -3,6 +3,7 @@
  * One invocation from its descriptor to its result, and the loop around.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,9 +52,26 @@ static void tell_counters(struct worker *w)
 
 	atomic_store_explicit(&line->calls, w->runs, memory_order_relaxed);
 	atomic_store_explicit(&line->direct_calls, w->direct_runs, memory_order_relaxed);
+	atomic_store_explicit(&line->direct_failures, w->direct_failures, memory_order_relaxed);
 	atomic_store_explicit(&line->nested_calls, w->nested_runs, memory_order_relaxed);
 	atomic_store_explicit(&line->busy_ns, w->busy_ns, memory_order_relaxed);
 	atomic_store_explicit(&line->copies, w->copies, memory_order_relaxed);
+}
+
+/* What the controller shall see of a direct call: it ends one that hangs. */
+static void tell_direct(struct worker *w, const struct ctx *ctx)
+{
+	struct praas_worker_line *line = w->end.line;
+
+	uint64_t number = ctx->direct_number << 8 | (ctx->direct->attach.client + 1);
+	const struct praas_call_info *info = &ctx->head.info;
+
+	/* run.R0, pairs with run.A0: who sees these knows that the number of the call before is
+	 * gone. */
+	atomic_store_explicit(&line->direct_id, info->id, memory_order_release);
+	atomic_store_explicit(&line->direct_deadline_ns, info->deadline_ns, memory_order_release);
+	/* run.R1, pairs with run.A1: who sees the number sees its id and deadline. */
+	atomic_store_explicit(&line->direct_call, number, memory_order_release);
 }
 
 static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
@@ -63,6 +81,7 @@ static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 	ctx->direct = NULL;
 	ctx->out = (struct output){ 0 };
 	ctx->dispatch = 0;
+	ctx->direct_number = 0;
 	ctx->inputs = NULL;
 	ctx->writes = w->writes[depth];
 	ctx->writes_count = 0;
@@ -190,7 +209,14 @@ static void run_frame(struct worker *w, const struct praas_worker_frame *frame)
 				       &ctx.data) != 0)
 		worker_fatal(w, "an input lies nowhere");
 	praas_state_reader_enter(&w->reader);
-	status = ctx_run(&ctx, f->function, true, &run_ns);
+	/* Given up while it waited behind a direct call: it does not run. */
+	if (praas_unlikely(atomic_load_explicit(&w->end.order->cancel, memory_order_relaxed) >=
+			   ctx.dispatch))
+		status = f->deadline_ns != 0 && praas_now_ns() >= f->deadline_ns
+				 ? PRAAS_DEADLINE
+				 : PRAAS_CANCELLED;
+	else
+		status = ctx_run(&ctx, f->function, true, &run_ns);
 	push_result(&ctx, status, run_ns);
 	ctx_drop_owned(&ctx);
 	praas_state_reader_leave(&w->reader);
@@ -208,6 +234,7 @@ void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *
 
 	ctx_begin(w, ctx, parent->depth + 1);
 	ctx->dispatch = parent->dispatch;
+	ctx->direct_number = parent->direct_number;
 	ctx->head.info.id = call->id;
 	ctx->head.info.source = parent->head.info.pid;
 	ctx->head.info.deadline_ns = parent->head.info.deadline_ns;
@@ -266,29 +293,56 @@ void worker_return(struct worker *w, uint64_t token)
 				token & ((1ull << 48) - 1));
 }
 
-static void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns)
+/* Lets the client see the segment with the result. 0; -ENOSPC. */
+static int share_output(struct ctx *ctx)
+{
+	struct praas_frame f = { .kind = PRAAS_WORKER_SHARE,
+				 .status = (int32_t)ctx->direct->attach.client,
+				 .aux = ctx->out.buffer.segment };
+	struct praas_worker_frame reply;
+
+	return ctx_request(ctx, &f, NULL, 0, 0, &reply);
+}
+
+static int32_t direct_output(struct ctx *ctx, struct praas_direct_reply *r)
 {
 	struct output *out = &ctx->out;
+
+	if (praas_unlikely(out->bytes && !out->direct && share_output(ctx) != 0)) {
+		(void)snprintf(ctx->text, sizeof(ctx->text),
+			       "the client cannot be shown a result of this size");
+		return PRAAS_NO_MEMORY;
+	}
+	if (out->bytes) {
+		r->segment = out->direct ? 0 : out->buffer.segment;
+		r->offset = out->offset;
+		r->bytes = out->bytes;
+		out->buffer.segment = 0; /* given */
+		out->direct = false;
+	}
+	return PRAAS_OK;
+}
+
+static void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns)
+{
+	struct worker *w = ctx->worker;
 	struct praas_direct_reply r = { .id = ctx->head.info.id,
-					.status = status,
 					.offset = PRAAS_DIRECT_NO_BUFFER,
 					.run_ns = run_ns };
 	void *text;
 
-	if (status == 0 && out->bytes) {
-		r.offset = out->offset;
-		r.bytes = out->bytes;
-	} else if (out->direct) {
-		praas_direct_drop(ctx->direct, out->buffer.offset);
-	}
-	if (status != 0 && ctx->text[0] &&
+	if (status == 0)
+		status = direct_output(ctx, &r);
+	ctx_output_drop(ctx);
+	if (status != 0 && status != PRAAS_DEADLINE && ctx->text[0] &&
 	    praas_direct_alloc(ctx->direct, sizeof(ctx->text), &r.offset, &text) == 0) {
 		r.bytes = strlen(ctx->text) + 1;
 		memcpy(text, ctx->text, r.bytes);
 	}
+	r.status = status;
+	w->direct_failures += status != 0;
 	if (praas_direct_reply(ctx->direct, &r) != 0)
-		(void)praas_worker_end_detach_now(&ctx->worker->end,
-						  ctx->direct->attach.client);
+		(void)praas_worker_end_detach_now(&w->end, ctx->direct->attach.client);
 }
 
 /* What only the controller can decide goes back untouched: the client sends it the other way. */
@@ -297,6 +351,12 @@ static bool direct_allowed(const struct worker *w, uint32_t function)
 	const struct praas_worker_function *f = &w->end.functions[function];
 
 	return f->trigger == PRAAS_TRIGGER_STANDARD && f->concurrency == PRAAS_PARALLEL;
+}
+
+static void end_direct(struct worker *w)
+{
+	atomic_store_explicit(&w->end.line->direct_call, 0, memory_order_relaxed);
+	w->end.in_direct = -1;
 }
 
 static void run_direct(struct worker *w, struct praas_direct *d,
@@ -312,6 +372,8 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 	ctx.head.info.source = call->head.source;
 	ctx.head.info.deadline_ns = call->head.deadline_ns;
 	ctx.head.info.key = call->key;
+	ctx.direct_number = ++w->direct_taken;
+	tell_direct(w, &ctx);
 	if (call->head.flags & PRAAS_FRAME_TRACE)
 		set_trace(&ctx.head.info, call->trace);
 	ctx.data = call->data;
@@ -326,9 +388,9 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 						      .offset = PRAAS_DIRECT_NO_BUFFER,
 						      .run_ns = PRAAS_DIRECT_WITHDRAWN };
 
-		w->end.in_direct = -1;
 		if (praas_direct_reply(d, &r) != 0)
 			(void)praas_worker_end_detach_now(&w->end, d->attach.client);
+		end_direct(w);
 		return;
 	} else if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns) {
 		status = PRAAS_DEADLINE;
@@ -336,11 +398,14 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 		ctx.head.info.function = w->end.functions[call->head.function].name;
 		praas_state_reader_enter(&w->reader);
 		status = ctx_run(&ctx, call->head.function, false, &run_ns);
+		/* As by the other way: who is late is told so, whatever it came to. */
+		if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns)
+			status = PRAAS_DEADLINE;
 	}
 	while (w->borrowed_count != 0)
 		worker_return(w, w->borrowed[w->borrowed_count - 1]);
-	w->end.in_direct = -1;
 	direct_reply(&ctx, status, run_ns);
+	end_direct(w);
 	ctx_drop_owned(&ctx);
 	praas_state_reader_leave(&w->reader);
 	w->runs++;

@@ -82,7 +82,8 @@ struct ctx {
 	uint32_t depth;        /* 0: asked for from outside */
 	struct praas_direct *direct; /* asked for by that client; NULL */
 	struct output out;
-	uint64_t dispatch;     /* number of the dispatch, for the cancel word */
+	uint64_t dispatch;     /* number of the dispatch, for the cancel word; 0: direct */
+	uint64_t direct_number; /* of the direct call, for its cancel word; 0: none */
 	const struct praas_worker_input *inputs; /* NULL: the one below */
 	struct praas_worker_input input;
 	const uint8_t *data;   /* of the one input */
@@ -98,6 +99,7 @@ struct worker {
 	struct praas_state_reader reader;
 	function_entry *entries; /* by function number */
 	uint64_t dispatches;     /* INVOKE frames taken so far */
+	uint64_t direct_taken, direct_failures;
 	uint64_t tokens;
 	struct praas_worker_buffer owned[OWNED_MAX];
 	uint32_t owned_count;
@@ -152,6 +154,7 @@ int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes,
 /* Length of a key; 0: not a key. */
 uint8_t ctx_key_bytes(const char *key);
 void ctx_drop_owned(struct ctx *ctx);
+void ctx_output_drop(struct ctx *ctx);
 bool ctx_cancelled(struct praas_ctx *head);
 
 /* Ask the controller. 0 or the negative errno of its answer; does not return when it is gone. */

@@ -6,6 +6,7 @@
 #ifndef PRAAS_TESTS_LIB_CONTROLLER_H
 #define PRAAS_TESTS_LIB_CONTROLLER_H
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>

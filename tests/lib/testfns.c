@@ -36,6 +36,8 @@ static int give_number(struct praas_ctx *ctx, uint64_t number)
 	return give(ctx, &number, sizeof(number));
 }
 
+int busy(struct praas_ctx *ctx);
+
 /* The input, copied. */
 PRAAS_FUNCTION int echo(struct praas_ctx *ctx)
 {
@@ -69,6 +71,13 @@ PRAAS_FUNCTION int crash(struct praas_ctx *ctx)
 	(void)ctx;
 	*nowhere = 1;
 	return 0;
+}
+
+/* Crashes after as many ns as the input says. */
+PRAAS_FUNCTION int crash_late(struct praas_ctx *ctx)
+{
+	(void)busy(ctx);
+	return crash(ctx);
 }
 
 PRAAS_FUNCTION int aborts(struct praas_ctx *ctx)

@@ -220,7 +220,7 @@ static inline void server_obey(struct server *s)
 		s->order_rc = praas_shm_revoke(s->last, s->order_worker);
 		break;
 	case SERVER_GONE:
-		s->order_rc = praas_shm_gone(s->last, s->order_worker);
+		s->order_rc = praas_shm_gone(s->last, s->order_worker, PRAAS_OK);
 		break;
 	case SERVER_SHARE:
 		s->order_rc = praas_shm_share(s->last, &s->big, server_released, s);
