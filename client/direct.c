@@ -261,7 +261,7 @@ bool praas_direct_ready_any(const struct praas_connection *conn)
 
 static bool taken(const struct praas_shm_route *r, uint64_t position)
 {
-	/* Acquire: what the worker did before it said so is visible. */
+	/* ring.A1, pairs with ring.R1: what the worker did before it said so is visible. */
 	return atomic_load_explicit(&r->channel.tx.tail->read, memory_order_acquire) > position;
 }
 

@@ -82,6 +82,13 @@ static int publish_key(struct praas_state *s, uint32_t cell, uint32_t key_bytes)
 	return 0;
 }
 
+/* A word of an entry, while its sequence is odd. */
+static void store_word(_Atomic uint64_t *word, uint64_t value)
+{
+	/* state.R3, pairs with state.A2: with any of these the odd sequence is visible. */
+	atomic_store_explicit(word, value, memory_order_release);
+}
+
 /* Entry `slot` says what o is, or (NULL) that the slot is free. */
 static void write_entry(struct praas_state *s, uint32_t slot, const struct praas_object *o)
 {
@@ -91,17 +98,14 @@ static void write_entry(struct praas_state *s, uint32_t slot, const struct praas
 
 	/* Odd; ordered before the stores below, which are releases. */
 	atomic_store_explicit(&e->sequence, sequence + 1, memory_order_relaxed);
-	/* state.R3, pairs with state.A2: with any of these the odd sequence is visible. */
-	atomic_store_explicit(&e->hash, o ? o->hash : 0, memory_order_release);
+	store_word(&e->hash, o ? o->hash : 0);
 	if (o) {
-		atomic_store_explicit(&e->key, published_key(s, o->cell) << 8 | o->key_bytes,
-				      memory_order_release);
-		atomic_store_explicit(&e->segment, o->value.segment | flags << 32,
-				      memory_order_release);
-		atomic_store_explicit(&e->offset, o->value.offset, memory_order_release);
-		atomic_store_explicit(&e->bytes, o->value.bytes, memory_order_release);
-		atomic_store_explicit(&e->version, o->version, memory_order_release);
-		atomic_store_explicit(&e->modified_ns, o->modified_ns, memory_order_release);
+		store_word(&e->key, published_key(s, o->cell) << 8 | o->key_bytes);
+		store_word(&e->segment, o->value.segment | flags << 32);
+		store_word(&e->offset, o->value.offset);
+		store_word(&e->bytes, o->value.bytes);
+		store_word(&e->version, o->version);
+		store_word(&e->modified_ns, o->modified_ns);
 	}
 	/* state.R0, pairs with state.A0: the entry is whole, its value is written. */
 	atomic_store_explicit(&e->sequence, sequence + 2, memory_order_release);

@@ -104,7 +104,7 @@ static inline void praas_state_reader_enter(const struct praas_state_reader *r)
 	atomic_store_explicit(&r->line->epoch, epoch ? epoch : 1, memory_order_relaxed);
 	if (praas_unlikely(praas_doorbell_fences))
 		praas_state_fence();
-	else
+	else /* the compiler keeps the order; the controller's fence makes the processor do */
 		atomic_signal_fence(memory_order_seq_cst);
 }
 

@@ -76,6 +76,14 @@ struct entry_copy {
 	uint64_t sequence;
 };
 
+/* A word of an entry that may be changing. */
+static uint64_t load_word(const _Atomic uint64_t *word)
+{
+	/* state.A2, pairs with state.R3: whoever sees a word of a later change sees that change's
+	 * odd sequence after it. */
+	return atomic_load_explicit(word, memory_order_acquire);
+}
+
 /* 0; -EAGAIN it changed meanwhile. */
 static int copy_entry(const struct praas_state_entry *e, struct entry_copy *ret)
 {
@@ -84,15 +92,13 @@ static int copy_entry(const struct praas_state_entry *e, struct entry_copy *ret)
 	ret->sequence = atomic_load_explicit(&e->sequence, memory_order_acquire);
 	if (praas_unlikely(ret->sequence & 1))
 		return -EAGAIN;
-	/* state.A2, pairs with state.R3: whoever sees a field of a later change sees its odd
-	 * sequence below. */
-	ret->hash = atomic_load_explicit(&e->hash, memory_order_acquire);
-	ret->key = atomic_load_explicit(&e->key, memory_order_acquire);
-	ret->segment = atomic_load_explicit(&e->segment, memory_order_acquire);
-	ret->offset = atomic_load_explicit(&e->offset, memory_order_acquire);
-	ret->bytes = atomic_load_explicit(&e->bytes, memory_order_acquire);
-	ret->version = atomic_load_explicit(&e->version, memory_order_acquire);
-	ret->modified_ns = atomic_load_explicit(&e->modified_ns, memory_order_acquire);
+	ret->hash = load_word(&e->hash);
+	ret->key = load_word(&e->key);
+	ret->segment = load_word(&e->segment);
+	ret->offset = load_word(&e->offset);
+	ret->bytes = load_word(&e->bytes);
+	ret->version = load_word(&e->version);
+	ret->modified_ns = load_word(&e->modified_ns);
 	return atomic_load_explicit(&e->sequence, memory_order_relaxed) == ret->sequence ?
 		       0 :
 		       -EAGAIN;

@@ -58,47 +58,49 @@ static int prepare(const struct praas_perf_call *call, uint64_t bytes)
 	return rc;
 }
 
+static const struct praas_perf_call get[] = {
+	{ .app = "worker",
+	  .process = "state",
+	  .transport = "shm",
+	  .direct = true,
+	  .function = "loop_get",
+	  .loop = { .batch = 64, .key = "hot-0" } },
+	{ .app = "inline",
+	  .process = "state",
+	  .transport = "shm",
+	  .function = "loop_get",
+	  .loop = { .batch = 64, .key = "hot-0" } }
+};
+
+static const struct praas_perf_call put[] = { { .app = "worker",
+						.process = "state",
+						.transport = "shm",
+						.direct = true,
+						.function = "loop_put",
+						.loop = { .batch = 4, .key = "put" } },
+					      { .app = "inline",
+						.process = "state",
+						.transport = "shm",
+						.function = "loop_put",
+						.loop = { .batch = 16,
+							  .key = "put" } } };
+
+static const struct praas_perf_call update[] = {
+	{ .app = "worker",
+	  .process = "state",
+	  .transport = "shm",
+	  .direct = true,
+	  .function = "loop_update",
+	  .loop = { .batch = 4, .key = "upd" } },
+	{ .app = "inline",
+	  .process = "state",
+	  .transport = "shm",
+	  .function = "loop_update",
+	  .loop = { .batch = 16, .key = "upd" } }
+};
+
 void praas_bench_state(void)
 {
-	static const struct praas_perf_call get[] = {
-		{ .app = "worker",
-		  .process = "state",
-		  .transport = "shm",
-		  .direct = true,
-		  .function = "loop_get",
-		  .loop = { .batch = 64, .key = "hot-0" } },
-		{ .app = "inline",
-		  .process = "state",
-		  .transport = "shm",
-		  .function = "loop_get",
-		  .loop = { .batch = 64, .key = "hot-0" } }
-	};
-	static const struct praas_perf_call put[] = {
-		{ .app = "worker",
-		  .process = "state",
-		  .transport = "shm",
-		  .direct = true,
-		  .function = "loop_put",
-		  .loop = { .batch = 4, .key = "put" } },
-		{ .app = "inline",
-		  .process = "state",
-		  .transport = "shm",
-		  .function = "loop_put",
-		  .loop = { .batch = 16, .key = "put" } }
-	};
-	static const struct praas_perf_call update[] = {
-		{ .app = "worker",
-		  .process = "state",
-		  .transport = "shm",
-		  .direct = true,
-		  .function = "loop_update",
-		  .loop = { .batch = 4, .key = "upd" } },
-		{ .app = "inline",
-		  .process = "state",
-		  .transport = "shm",
-		  .function = "loop_update",
-		  .loop = { .batch = 16, .key = "upd" } }
-	};
 	struct praas_contender c[4];
 
 	if (prepare(&get[0], 64) != 0 || prepare(&get[1], 64) != 0) {

@@ -16,6 +16,8 @@ praas_unit_test(mailbox praas_dataplane)
 praas_unit_test(state praas_dataplane PkgConfig::XXHASH Threads::Threads)
 target_include_directories(test_state PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.state PROPERTIES LABELS tsan)
+praas_unit_test(lease praas_dataplane PkgConfig::XXHASH)
+target_include_directories(test_lease PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 
 # What every executor must do; run.c has one line for each.
 add_executable(executor_conformance conformance/executor/run.c conformance/executor/suite.c)

@@ -207,15 +207,25 @@ static inline struct praas_shm_port *praas_shm_port_of(struct praas_port *port)
 /* ---- shm_port.c */
 /* praas_doorbell_setup(), once, from whichever thread comes first. */
 void praas_shm_setup(void);
-void praas_shm_conn_fail(struct praas_shm_conn *c, int rc);
-/* Drops what an ended connection holds once no buffer is out. */
-void praas_shm_conn_unref(struct praas_shm_conn *c);
 int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source);
 int praas_shm_segment_id(struct praas_shm_port *p, uint32_t *ret_id);
 /* Enters a segment under its id, or takes it out. */
 void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s, bool known);
 /* The same, and tells who asked for it in the configuration: payloads of clients lie there. */
 void praas_shm_segment_told(struct praas_shm_port *p, const struct praas_segment *s, bool known);
+
+/* ---- shm_conn.c: life of a connection */
+struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool server);
+/* The connection is unusable: told, and ended, at the end of this turn. */
+void praas_shm_conn_fail(struct praas_shm_conn *c, int rc);
+void praas_shm_conn_tell_closed(struct praas_shm_conn *c);
+/* The table's close(). */
+void praas_shm_conn_close(struct praas_conn *conn, bool after_flush);
+/* Drops what an ended connection holds once no buffer is out. */
+void praas_shm_conn_unref(struct praas_shm_conn *c);
+/* Frees the connections that ended in this turn. */
+void praas_shm_bury(struct praas_shm_port *p);
+void praas_shm_port_unref(struct praas_shm_port *p);
 
 /* ---- shm_buf.c: handles and memory */
 struct praas_buf *praas_shm_handle_get(struct praas_shm_conn *c);

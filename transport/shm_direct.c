@@ -167,7 +167,7 @@ static bool withdrawn(struct praas_direct *d, const struct praas_ring_slot *slot
 	praas_ring_rx_publish(&d->channel.rx);
 	if (praas_unlikely(praas_doorbell_fences))
 		praas_doorbell_fence();
-	else
+	else /* the compiler keeps the order; the client's fence makes the processor do */
 		atomic_signal_fence(memory_order_seq_cst);
 	word |= atomic_load_explicit(&slot->word[0], memory_order_relaxed);
 	return praas_unlikely((word & PRAAS_DIRECT_MARK) != 0);

@@ -66,163 +66,6 @@ const struct praas_segment *praas_shm_segment(const struct praas_port *port, uin
 	return id < PRAAS_SHM_SEGMENTS && p->segments ? p->segments[id] : NULL;
 }
 
-/* ---- life of a connection ----------------------------------------------------------------- */
-
-static void port_unref(struct praas_shm_port *p)
-{
-	if (--p->refs != 0)
-		return;
-	praas_shm_handles_free(p);
-	free(p->conns);
-	free(p->segments);
-	free(p->datagram);
-	free(p);
-}
-
-static void destroy(struct praas_shm_conn *c)
-{
-	struct praas_shm_port *p = c->port;
-
-	praas_shm_big_release_all(c);
-	praas_shm_grants_release(c);
-	praas_shm_routes_release(c);
-	praas_pool_free(c->pool);
-	if (c->server && c->peer.base) {
-		if (c->switched)
-			praas_shm_segment_told(p, &c->peer, false);
-		praas_shm_segment_known(p, &c->peer, false);
-	}
-	if (c->server && c->mine.base)
-		praas_shm_segment_known(p, &c->mine, false);
-	praas_segment_release(&c->mine);
-	praas_segment_release(&c->peer);
-	free(c->backlog.ref);
-	free(c->loans);
-	free(c);
-	port_unref(p);
-}
-
-static void bury(struct praas_shm_port *p)
-{
-	while (p->dead) {
-		struct praas_shm_conn *c = p->dead;
-
-		p->dead = c->next_dead;
-		destroy(c);
-	}
-}
-
-/* An ended connection lost a buffer, or has just ended. */
-void praas_shm_conn_unref(struct praas_shm_conn *c)
-{
-	struct praas_shm_port *p = c->port;
-
-	if (c->bufs_out != 0 || c->in_table)
-		return;
-	c->next_dead = p->dead;
-	p->dead = c;
-	/* An epoll event at hand may still name it: not inside a turn. */
-	if (!p->polling)
-		bury(p);
-}
-
-void praas_shm_conn_fail(struct praas_shm_conn *c, int rc)
-{
-	if (c->failing || c->state == PRAAS_SHM_ENDED)
-		return;
-	if (rc == -EPROTO)
-		c->port->base.protocol_errors++;
-	c->failing = true;
-	c->error = rc;
-	c->port->failed = true;
-}
-
-static int table_add(struct praas_shm_port *p, struct praas_shm_conn *c)
-{
-	if (p->conns_count == p->conns_capacity) {
-		uint32_t capacity = p->conns_capacity ? 2 * p->conns_capacity : 16;
-		struct praas_shm_conn **conns = realloc(p->conns, capacity * sizeof(*conns));
-
-		if (!conns)
-			return -ENOMEM;
-		p->conns = conns;
-		p->conns_capacity = capacity;
-	}
-	c->at = p->conns_count;
-	p->conns[p->conns_count++] = c;
-	c->in_table = true;
-	p->refs++;
-	return 0;
-}
-
-static void table_remove(struct praas_shm_port *p, struct praas_shm_conn *c)
-{
-	struct praas_shm_conn *last = p->conns[--p->conns_count];
-
-	p->conns[c->at] = last;
-	last->at = c->at;
-	c->in_table = false;
-}
-
-static struct praas_shm_conn *conn_new(struct praas_shm_port *p, int fd, bool server)
-{
-	struct praas_shm_conn *c = calloc(1, sizeof(*c));
-
-	if (!c)
-		return NULL;
-	c->base.ops = &praas_shm_transport_ops;
-	c->base.port = &p->base;
-	c->base.bytes_max = p->config.handshake_bytes_max;
-	c->port = p;
-	c->server = server;
-	c->source = (struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_CONN, .fd = fd, .conn = c };
-	if (table_add(p, c) != 0) {
-		free(c);
-		return NULL;
-	}
-	p->handshaking++;
-	return c;
-}
-
-/* Takes it off the port: no upcall any more. What it holds goes with its last buffer. */
-static void end(struct praas_shm_conn *c)
-{
-	struct praas_shm_port *p = c->port;
-
-	if (c->state != PRAAS_SHM_OPEN)
-		p->handshaking--;
-	else
-		c->switched = true;
-	c->state = PRAAS_SHM_ENDED;
-	if (c->source.fd >= 0)
-		(void)close(c->source.fd);
-	c->source.fd = -1;
-	praas_conn_end(&c->base);
-	table_remove(p, c);
-	praas_shm_conn_unref(c);
-}
-
-static void tell_closed(struct praas_shm_conn *c)
-{
-	praas_shm_flush_sent(c, c->error != 0 ? c->error : -ECONNRESET);
-	c->base.events->closed(c->base.user, &c->base, c->error);
-	end(c);
-}
-
-static void close_conn(struct praas_conn *conn, bool after_flush)
-{
-	struct praas_shm_conn *c = praas_shm_conn_of(conn);
-	struct praas_shm_msg bye = { .kind = PRAAS_SHM_BYE };
-
-	(void)after_flush; /* what was sent is in the ring, and stays readable for the peer */
-	if (c->state == PRAAS_SHM_ENDED)
-		return;
-	praas_shm_flush_sent(c, c->failing ? -ECANCELED : 0);
-	if (c->source.fd >= 0 && !c->failing)
-		(void)praas_shm_tell(c, &bye, NULL, 0); /* else the peer sees a reset */
-	end(c);
-}
-
 /* ---- opening ------------------------------------------------------------------------------ */
 
 int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source)
@@ -365,7 +208,7 @@ static int connect_to(struct praas_port *port, const char *addr,
 	if (p->conns_count >= p->config.conns_max)
 		return -ENOBUFS;
 	error = praas_shm_sock_connect(path, &fd);
-	c = conn_new(p, fd, false);
+	c = praas_shm_conn_new(p, fd, false);
 	if (!c) {
 		if (fd >= 0)
 			(void)close(fd);
@@ -400,7 +243,7 @@ static void accept_one(struct praas_shm_port *p, int fd)
 	if (p->conns_count >= p->config.conns_max ||
 	    p->handshaking >= p->config.unauthenticated_max || !peer_allowed(p, fd))
 		goto refuse;
-	c = conn_new(p, fd, true);
+	c = praas_shm_conn_new(p, fd, true);
 	if (!c)
 		goto refuse;
 	praas_conn_set_events(&c->base, p->config.accept_events, p->config.accept_user);
@@ -486,7 +329,7 @@ static unsigned settle(struct praas_shm_port *p)
 			continue; /* a handler closed others */
 		c = p->conns[i];
 		if (c->failing) {
-			tell_closed(c);
+			praas_shm_conn_tell_closed(c);
 			done++;
 		} else if (c->state == PRAAS_SHM_CONNECTING) {
 			c->state = PRAAS_SHM_HANDSHAKE;
@@ -602,7 +445,7 @@ static unsigned poll_port(struct praas_port *port, unsigned budget)
 	}
 	p->polling = false;
 	if (praas_unlikely(p->dead != NULL))
-		bury(p);
+		praas_shm_bury(p);
 	return done;
 }
 
@@ -647,8 +490,8 @@ static void free_port(struct praas_port *port)
 	if (!p)
 		return;
 	while (p->conns_count != 0)
-		close_conn(&p->conns[p->conns_count - 1]->base, false);
-	bury(p);
+		praas_shm_conn_close(&p->conns[p->conns_count - 1]->base, false);
+	praas_shm_bury(p);
 	if (p->listen.fd >= 0)
 		(void)close(p->listen.fd);
 	if (p->path)
@@ -656,7 +499,7 @@ static void free_port(struct praas_port *port)
 	free(p->path);
 	if (p->epoll_fd >= 0)
 		(void)close(p->epoll_fd);
-	port_unref(p);
+	praas_shm_port_unref(p);
 }
 
 const struct praas_transport_ops praas_shm_transport_ops = {
@@ -668,6 +511,6 @@ const struct praas_transport_ops praas_shm_transport_ops = {
 	.send = praas_shm_send,
 	.poll = poll_port,
 	.arm = arm,
-	.close = close_conn,
+	.close = praas_shm_conn_close,
 	.free = free_port,
 };

@@ -1,115 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * State against a naive map; readers of the published index while it changes; leases; and an
- * index full of nonsense.
+ * State against a naive map; readers of the published index while it changes; and an index
+ * full of nonsense.
  */
 #include <pthread.h>
 #include <sched.h>
 
-#include "unit/dataplane_fixture.h"
+#include "unit/state_fixture.h"
 
 #include "dataplane/key_hash.h"
-#include "dataplane/process_private.h"
 #include "dataplane/state_index.h"
 
 #define KEYS 200u
-
-static int no_start(struct praas_executor *ex, struct praas_invocation *inv)
-{
-	(void)ex;
-	(void)inv;
-	return -EAGAIN;
-}
-static unsigned no_capacity(const struct praas_executor *ex)
-{
-	(void)ex;
-	return 0;
-}
-static void no_cancel(struct praas_executor *ex, struct praas_invocation *inv)
-{
-	(void)ex;
-	(void)inv;
-}
-static unsigned no_poll(struct praas_executor *ex, unsigned budget)
-{
-	(void)ex;
-	(void)budget;
-	return 0;
-}
-static int no_arm(struct praas_executor *ex, int *ret_fd)
-{
-	(void)ex;
-	*ret_fd = -1;
-	return 0;
-}
-static void no_stop(struct praas_executor *ex, uint64_t deadline_ns)
-{
-	(void)ex;
-	(void)deadline_ns;
-}
-static void no_free(struct praas_executor *ex)
-{
-	(void)ex;
-}
-static const struct praas_executor_ops no_ops = {
-	.name = "none", .start = no_start, .capacity = no_capacity, .cancel = no_cancel,
-	.poll = no_poll, .arm = no_arm, .stop = no_stop, .free = no_free
-};
-static struct praas_executor no_executor = { .ops = &no_ops };
-static struct praas_function one_function[1] = { { .name = "f" } };
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-	struct praas_process_config config;
-
-	fixture_init(f, 4 << 20);
-	config = fixture_config(f, one_function, 1);
-	config.executor = &no_executor;
-	config.state_keys_max = 1024;
-	config.state_bytes_max = 1 << 20;
-	fixture_start(f, &config);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	fixture_release(*state);
-	free(*state);
-	return 0;
-}
-
-static struct praas_state_write put_of(struct fixture *f, const char *key, const void *data,
-				       uint64_t bytes)
-{
-	struct praas_state_write w = { .key_bytes = (uint8_t)strlen(key) };
-	uint8_t *to;
-
-	strcpy(w.key, key);
-	assert_int_equal(praas_process_value_new(f->p, bytes, &w.value, &to), 0);
-	memcpy(to, data, bytes);
-	return w;
-}
-
-static struct praas_state_write erase_of(const char *key)
-{
-	struct praas_state_write w = { .key_bytes = (uint8_t)strlen(key), .erase = true };
-
-	strcpy(w.key, key);
-	return w;
-}
-
-static uint64_t commit(struct fixture *f, struct praas_state_write *writes, uint32_t count,
-		       int expected)
-{
-	uint64_t version = 0;
-
-	assert_int_equal(praas_process_fn_commit(f->p, writes, count, &version), expected);
-	for (uint32_t i = 0; i < count && expected != 0; i++)
-		praas_value_release(&writes[i].value);
-	return version;
-}
 
 static void key_name(uint32_t i, char key[64])
 {
@@ -450,179 +352,12 @@ static void test_state_hostile_index(void **state)
 	praas_segment_release(&segment);
 }
 
-/* ---- leases ---- */
-
-static int told_rc;
-static unsigned told;
-
-static void on_told(struct praas_fn_wait *wait, int rc)
-{
-	(void)wait;
-	told_rc = rc;
-	told++;
-}
-
-static unsigned recalls;
-
-static void on_recall(void *user, uint32_t holder, const char *key, uint32_t key_bytes)
-{
-	(void)user;
-	assert_int_equal(holder, 1);
-	assert_int_equal(key_bytes, 1);
-	assert_int_equal(key[0], 'a');
-	recalls++;
-}
-
-static uint64_t end_update(struct fixture *f, uint32_t holder, const char *data, bool keep,
-			   bool expect_kept)
-{
-	struct praas_state_write home = { 0 };
-	uint64_t version;
-	bool kept;
-
-	if (data)
-		home = put_of(f, "a", data, strlen(data));
-	assert_int_equal(praas_process_fn_update_commit(f->p, holder, "a", 1,
-							data ? &home.value : NULL, keep, &kept,
-							&version),
-			 0);
-	assert_int_equal(kept, expect_kept);
-	return version;
-}
-
-/* One holder at a time, in order; a kept lease is recalled when somebody wants it. */
-static void test_state_lease_passes_on(void **state)
-{
-	struct fixture *f = *state;
-	struct praas_fn_wait a = { .done = on_told, .deadline_ns = PRAAS_DEADLINE_NEVER };
-	struct praas_fn_wait b = a;
-	struct praas_fn_wait c = { .done = on_told, .deadline_ns = praas_now_ns() + 1000000 };
-
-	told = 0;
-	recalls = 0;
-	praas_process_recall_set(f->p, on_recall, NULL);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 0, &a), -ENOENT);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	assert_int_equal(a.grant.version, 0);
-	assert_int_equal(end_update(f, 1, "abcd", true, true), 1);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 0, &a), 0);
-	assert_int_equal(a.grant.version, 1);
-	assert_int_equal(a.grant.bytes, 4);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 5, &b), -ESTALE);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), -EINPROGRESS);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 3, "a", 1, 4, &c), -EINPROGRESS);
-	assert_int_equal(recalls, 0);
-	while (!told)
-		(void)praas_process_poll(f->p, 16);
-	assert_int_equal(told_rc, -EAGAIN);
-	assert_int_equal(end_update(f, 1, NULL, true, false), 2);
-	assert_int_equal(told, 2);
-	assert_int_equal(told_rc, 0);
-	assert_int_equal(b.grant.version, 2);
-	assert_int_equal(end_update(f, 2, NULL, false, false), 3);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 0, &a), 0);
-	end_update(f, 1, NULL, true, true);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), -EINPROGRESS);
-	assert_int_equal(recalls, 1);
-	end_update(f, 1, NULL, false, false);
-	assert_int_equal(told, 3);
-	end_update(f, 2, NULL, false, false);
-}
-
-/* The holder dies in an update: torn until put; the next in the queue is told. */
-static void test_state_lease_holder_dies(void **state)
-{
-	struct fixture *f = *state;
-	struct praas_fn_wait a = { .done = on_told, .deadline_ns = PRAAS_DEADLINE_NEVER };
-	struct praas_fn_wait b = a;
-	struct praas_state_write w;
-	const struct praas_value *value;
-	uint64_t version;
-
-	told = 0;
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	end_update(f, 1, "abcd", false, false);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), -EINPROGRESS);
-	praas_process_holder_died(f->p, 1, ~0ull);
-	assert_int_equal(told, 1);
-	assert_int_equal(told_rc, -EIO);
-	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version), -EIO);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), -EIO);
-	w = put_of(f, "a", "efgh", 4);
-	commit(f, &w, 1, 0);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), 0);
-	/* A put does not wait: the update counts as having come before it. */
-	w = put_of(f, "a", "ijkl", 4);
-	version = commit(f, &w, 1, 0);
-	assert_int_equal(end_update(f, 2, NULL, true, false), version);
-	/* A kept lease is torn only when the holder was in the object. */
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	end_update(f, 1, NULL, true, true);
-	praas_process_holder_died(f->p, 1, ~0ull);
-	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version), 0);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	end_update(f, 1, NULL, true, true);
-	praas_process_holder_died(f->p, 1, a.grant.offset);
-	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version), -EIO);
-	/* One that dies while it makes an object leaves nothing. */
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "b", 1, 4, &a), 0);
-	praas_process_holder_died(f->p, 1, ~0ull);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "b", 1, 0, &a), -ENOENT);
-}
-
-/* The gate closes: who waits is told. */
-static void test_state_gate_ends_waits(void **state)
-{
-	struct fixture *f = *state;
-	struct praas_fn_wait a = { .done = on_told, .deadline_ns = PRAAS_DEADLINE_NEVER };
-	struct praas_fn_wait b = a;
-	struct praas_fn_wait c = a;
-
-	told = 0;
-	assert_int_equal(praas_process_fn_update_begin(f->p, 1, "a", 1, 4, &a), 0);
-	assert_int_equal(praas_process_fn_update_begin(f->p, 2, "a", 1, 4, &b), -EINPROGRESS);
-	assert_int_equal(praas_process_fn_recv(f->p, PRAAS_ANY, "m", 1, &c), -EINPROGRESS);
-	praas_process_gate(f->p, false);
-	assert_int_equal(told, 2);
-	assert_int_equal(told_rc, -ESHUTDOWN);
-	assert_int_equal(praas_process_fn_recv(f->p, PRAAS_ANY, "m", 1, &c), -ESHUTDOWN);
-	end_update(f, 1, "abcd", true, true);
-}
-
-/* What lies in a segment that goes away is copied, and the same afterwards. */
-static void test_state_evacuates(void **state)
-{
-	struct fixture *f = *state;
-	struct praas_state_write w = { .key_bytes = 1, .key = "s" };
-	const struct praas_value *value;
-	struct praas_value message;
-	struct praas_message m;
-	uint64_t version;
-
-	w.value = (struct praas_value){
-		.data = (const uint8_t *)"elsewhere", .bytes = 9, .segment = 17, .charge = 64
-	};
-	message = w.value;
-	commit(f, &w, 1, 0);
-	assert_int_equal(praas_process_fn_send(f->p, PRAAS_SELF, "m", 1, &message, NULL), 0);
-	assert_int_equal(praas_process_evacuate(f->p, 17), 0);
-	assert_int_equal(praas_process_fn_state_get(f->p, "s", 1, &value, &version), 0);
-	assert_int_equal(value->segment, 1);
-	assert_memory_equal(value->data, "elsewhere", 9);
-	assert_int_equal(praas_process_fn_peek(f->p, PRAAS_ANY, "m", 1, &m), 0);
-	assert_int_equal(m.value.segment, 1);
-	assert_memory_equal(m.value.data, "elsewhere", 9);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(test_state_##name, setup, teardown)
 		T(matches_model),     T(commit_is_all_or_none), T(limits),
 		T(concurrent_readers), T(reader_holds_memory),  T(hostile_index),
-		T(lease_passes_on),   T(lease_holder_dies),     T(gate_ends_waits),
-		T(evacuates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,8 +47,8 @@ struct controller {
 		int kind;
 		bool final;
 		uint64_t slot;
-	} todo[EVENTS];
-	unsigned todo_count;
+	} due[EVENTS];
+	unsigned due_count;
 };
 
 struct sim {
@@ -78,13 +78,13 @@ static int fault(void *user, const char *op, const char *key, int done)
 	return next_random(s) % 100 < s->fault_percent ? -EIO : 0;
 }
 
-static void todo(struct controller *c, bool swap, int kind, bool final, uint64_t slot)
+static void add_due(struct controller *c, bool swap, int kind, bool final, uint64_t slot)
 {
-	assert_true(c->todo_count < EVENTS);
-	c->todo[c->todo_count].swap = swap;
-	c->todo[c->todo_count].kind = kind;
-	c->todo[c->todo_count].final = final;
-	c->todo[c->todo_count++].slot = slot;
+	assert_true(c->due_count < EVENTS);
+	c->due[c->due_count].swap = swap;
+	c->due[c->due_count].kind = kind;
+	c->due[c->due_count].final = final;
+	c->due[c->due_count++].slot = slot;
 }
 
 static void activate(struct controller *c, struct praas_activate_event e)
@@ -93,7 +93,7 @@ static void activate(struct controller *c, struct praas_activate_event e)
 	unsigned n = praas_activate_step(&c->activate, &e, actions);
 
 	for (unsigned i = 0; i < n; i++)
-		todo(c, false, (int)actions[i].kind, false, actions[i].slot);
+		add_due(c, false, (int)actions[i].kind, false, actions[i].slot);
 }
 
 static void swap(struct controller *c, struct praas_swap_event e)
@@ -102,7 +102,7 @@ static void swap(struct controller *c, struct praas_swap_event e)
 	unsigned n = praas_swap_step(&c->swap, &e, actions);
 
 	for (unsigned i = 0; i < n; i++)
-		todo(c, true, (int)actions[i].kind, actions[i].final, 0);
+		add_due(c, true, (int)actions[i].kind, actions[i].final, 0);
 }
 
 static uint64_t value_of(const struct praas_slot_entry *e)
@@ -215,13 +215,13 @@ static void step(struct controller *c)
 		c->started = true;
 		activate(c, (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_START,
 							   .epoch = c->epoch });
-	} else if (c->todo_count > 0) {
-		int kind = c->todo[0].kind;
-		bool final = c->todo[0].final, is_swap = c->todo[0].swap;
-		uint64_t slot = c->todo[0].slot;
+	} else if (c->due_count > 0) {
+		int kind = c->due[0].kind;
+		bool final = c->due[0].final, is_swap = c->due[0].swap;
+		uint64_t slot = c->due[0].slot;
 
-		c->todo_count--;
-		memmove(c->todo, c->todo + 1, c->todo_count * sizeof(*c->todo));
+		c->due_count--;
+		memmove(c->due, c->due + 1, c->due_count * sizeof(*c->due));
 		if (is_swap)
 			do_swap(c, kind, final);
 		else
