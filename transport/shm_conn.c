@@ -125,7 +125,7 @@ struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool
 }
 
 /* Takes it off the port: no upcall any more. What it holds goes with its last buffer. */
-static void end(struct praas_shm_conn *c)
+void praas_shm_conn_end(struct praas_shm_conn *c)
 {
 	struct praas_shm_port *p = c->port;
 
@@ -146,7 +146,7 @@ void praas_shm_conn_tell_closed(struct praas_shm_conn *c)
 {
 	praas_shm_flush_sent(c, c->error != 0 ? c->error : -ECONNRESET);
 	c->base.events->closed(c->base.user, &c->base, c->error);
-	end(c);
+	praas_shm_conn_end(c);
 }
 
 void praas_shm_conn_close(struct praas_conn *conn, bool after_flush)
@@ -160,5 +160,5 @@ void praas_shm_conn_close(struct praas_conn *conn, bool after_flush)
 	praas_shm_flush_sent(c, c->failing ? -ECANCELED : 0);
 	if (c->source.fd >= 0 && !c->failing)
 		(void)praas_shm_tell(c, &bye, NULL, 0); /* else the peer sees a reset */
-	end(c);
+	praas_shm_conn_end(c);
 }

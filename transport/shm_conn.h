@@ -219,6 +219,8 @@ struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool
 /* The connection is unusable: told, and ended, at the end of this turn. */
 void praas_shm_conn_fail(struct praas_shm_conn *c, int rc);
 void praas_shm_conn_tell_closed(struct praas_shm_conn *c);
+/* Takes it off the port: no upcall any more. What it holds goes with its last buffer. */
+void praas_shm_conn_end(struct praas_shm_conn *c);
 /* The table's close(). */
 void praas_shm_conn_close(struct praas_conn *conn, bool after_flush);
 /* Drops what an ended connection holds once no buffer is out. */

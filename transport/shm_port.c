@@ -248,7 +248,7 @@ static void accept_one(struct praas_shm_port *p, int fd)
 		goto refuse;
 	praas_conn_set_events(&c->base, p->config.accept_events, p->config.accept_user);
 	if (praas_shm_watch(p, &c->source) != 0) {
-		end(c);
+		praas_shm_conn_end(c);
 		return;
 	}
 	c->state = PRAAS_SHM_HANDSHAKE;
