@@ -203,7 +203,7 @@ int praas_connect_ticket(const char *ticket_json, const struct praas_connect_con
 		rc = -ENOMEM;
 		goto err_wipe;
 	}
-	praas_shm_setup();
+	(void)praas_doorbell_setup(); /* always 0 */
 	praas_waiter_init(&conn->waiter, (enum praas_wait_mode)c->wait);
 	rc = choose(conn, c, &ticket);
 	if (rc != 0) {

@@ -91,6 +91,8 @@ static int spawn_control(struct praas_target *t, const char *token_file, bool pr
 			 ctl,
 			 (char[]){ "--worker" },
 			 wrk,
+			 (char[]){ "--prewarm" },
+			 (char[]){ "0" },
 			 NULL };
 	posix_spawn_file_actions_t fa;
 	char tokens[200];

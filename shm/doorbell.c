@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <pthread.h>
 #include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -38,7 +39,7 @@ static int membarrier(int cmd)
 	return (int)syscall(__NR_membarrier, cmd, 0, 0);
 }
 
-int praas_doorbell_setup(void)
+static void setup(void)
 {
 	cpu_set_t set;
 
@@ -49,7 +50,13 @@ int praas_doorbell_setup(void)
 		cores_short = CPU_COUNT(&set) < 2;
 	else
 		cores_short = false; /* more cores than the set holds */
-	return 0;
+}
+
+int praas_doorbell_setup(void)
+{
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+	return pthread_once(&once, setup); /* cannot fail with these arguments */
 }
 
 #if defined(__SANITIZE_THREAD__) && !defined(__clang__)

@@ -38,8 +38,8 @@ enum praas_wait_mode {
 
 #define PRAAS_DOORBELL_FDS_MAX 80u /* that one sleep can watch beside the doorbell */
 
-/* Once per process image, before the first doorbell is used and before other threads:
- * registers for membarrier and counts the cores. Always 0: without membarrier producers
+/* Before the first doorbell is used: registers for membarrier and counts the cores, once per
+ * process image, whichever thread comes first; later calls change nothing. Always 0: without membarrier producers
  * fence themselves. All processes of a host must be allowed membarrier(2), or none. */
 int praas_doorbell_setup(void);
 

@@ -15,7 +15,10 @@ endforeach()
 foreach(scheme tcp4)
   add_test(NAME conformance.transport.${scheme}.giant COMMAND conformance_transport ${scheme} giant)
   set_tests_properties(conformance.transport.${scheme}.giant PROPERTIES LABELS slow
-    SKIP_RETURN_CODE 77 TIMEOUT 600)
+    SKIP_RETURN_CODE 77 TIMEOUT 600 RESOURCE_LOCK memory)
+  if(PRAAS_SANITIZE) # several times as slow
+    set_tests_properties(conformance.transport.${scheme}.giant PROPERTIES LABELS "slow;full")
+  endif()
 endforeach()
 
 add_executable(conformance_tcp conformance/transport/tcp.c conformance/transport/rig.c)

@@ -205,8 +205,6 @@ static inline struct praas_shm_port *praas_shm_port_of(struct praas_port *port)
 }
 
 /* ---- shm_port.c */
-/* praas_doorbell_setup(), once, from whichever thread comes first. */
-void praas_shm_setup(void);
 int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source);
 int praas_shm_segment_id(struct praas_shm_port *p, uint32_t *ret_id);
 /* Enters a segment under its id, or takes it out. */

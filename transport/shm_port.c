@@ -2,7 +2,6 @@
 #include "transport/shm_conn.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -110,18 +109,6 @@ static int listen_on(struct praas_shm_port *p, const char *addr)
 	return praas_shm_watch(p, &p->listen);
 }
 
-static void setup(void)
-{
-	(void)praas_doorbell_setup(); /* always 0 */
-}
-
-void praas_shm_setup(void)
-{
-	static pthread_once_t once = PTHREAD_ONCE_INIT;
-
-	(void)pthread_once(&once, setup); /* cannot fail with these arguments */
-}
-
 static void free_port(struct praas_port *port);
 
 static int open_port(const struct praas_port_config *config, struct praas_port **ret_port)
@@ -136,7 +123,7 @@ static int open_port(const struct praas_port_config *config, struct praas_port *
 	p->refs = 1;
 	p->listen = (struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_LISTEN, .fd = -1 };
 	set_defaults(p);
-	praas_shm_setup();
+	(void)praas_doorbell_setup(); /* always 0 */
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	p->datagram = aligned_alloc(64, PRAAS_SHM_WELCOME_MAX);
 	if (p->epoll_fd < 0)

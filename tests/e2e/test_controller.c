@@ -271,8 +271,10 @@ static void await_open(praas_connection *conn)
 	uint8_t out[32];
 	size_t bytes;
 
-	for (unsigned i = 0; i < 1000 && status == PRAAS_DRAINING; i++)
+	for (unsigned i = 0; i < 20000 && status == PRAAS_DRAINING; i++) {
 		(void)praas_invoke_simple(conn, "get", "", 0, out, sizeof(out), &bytes, &status);
+		(void)usleep(1000);
+	}
 	assert_int_not_equal(status, PRAAS_DRAINING);
 }
 

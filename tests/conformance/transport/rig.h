@@ -55,6 +55,7 @@ struct side {
 
 struct rig {
 	const struct scheme *scheme;
+	uint64_t patience_ns; /* of rig_until(); 0: the usual */
 	const struct praas_transport_ops *ops;
 	struct praas_heap *server_heap, *client_heap;
 	struct praas_port *server_port, *client_port;

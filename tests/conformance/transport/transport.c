@@ -543,6 +543,7 @@ static void test_transport_over_four_gib(void **state)
 
 	(void)state;
 	rig_start(&rig, scheme, NULL);
+	rig.patience_ns = UINT64_C(500000000000);
 	rig_connect(&rig, &rig.client);
 	rig.server.keep = true;
 	rig_invoke_wait(&rig, rig.client.conn, 1, bytes);
