@@ -203,7 +203,7 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination, const cha
 				   .key = key ? key : "",
 				   .parent = ctx->inv };
 	struct praas_inline_call *call;
-	uint64_t id;
+	uint64_t id = 0;
 	int rc;
 
 	c.key_bytes = (uint32_t)strnlen(c.key, PRAAS_KEY_MAX + 1);
@@ -227,6 +227,7 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination, const cha
 						     .user = call };
 	*ret_call = call_number(call);
 	rc = praas_process_fn_invoke(p, &c, &id);
+	call->inv_id = id;
 	if (rc != 0) {
 		praas_buf_release(c.input);
 		call_free(ctx, call);
@@ -240,11 +241,24 @@ static int ctx_wait(struct praas_ctx *base, uint64_t number, int64_t timeout_ns,
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	struct praas_inline_call *call = call_find(ctx, number);
 
-	(void)timeout_ns;
+	struct praas_invocation *inv;
+
 	if (!call)
 		return -EINVAL;
-	if (!call->done)
-		return -EAGAIN;
+	/* It is queued behind others: it runs now, out of its turn. */
+	if (praas_unlikely(!call->done) &&
+	    praas_process_fn_needs(ctx->process, call->inv_id, &inv) == 0)
+		(void)praas_process_start_queued(ctx->process, inv);
+	if (praas_unlikely(!call->done)) {
+		if (timeout_ns >= 0)
+			return -EAGAIN;
+		/* Nothing else runs while we wait. */
+		(void)praas_process_fn_cancel(ctx->process, ctx->process->config.pid,
+					      call->inv_id);
+		if (call->done)
+			call_free(ctx, call);
+		return -EDEADLK;
+	}
 	*ret_status = call->status;
 	*ret_result = (struct praas_view){ .token = TOKEN_CALL | number };
 	if (call->result) {

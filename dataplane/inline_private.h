@@ -19,6 +19,7 @@ struct praas_inline_call {
 	struct praas_inline_call *next; /* of its context, or free */
 	struct praas_inline *ex;
 	struct praas_buf *result;
+	uint64_t inv_id;     /* of its invocation */
 	uint32_t generation; /* increases with each use */
 	int32_t status;
 	bool done;

@@ -276,6 +276,21 @@ void praas_invoke_pump(struct praas_process *p)
 	p->pumping = false;
 }
 
+int praas_process_start_queued(struct praas_process *p, struct praas_invocation *inv)
+{
+	int rc;
+
+	praas_check(inv->queue == PRAAS_QUEUE_READY);
+	praas_invoke_ready_remove(p, inv);
+	p->queued--;
+	rc = launch(p, inv);
+	if (rc != 0) {
+		p->queued++;
+		ready_prepend(p, inv);
+	}
+	return rc;
+}
+
 /* Straight to the executor when nobody is before it. */
 static void go(struct praas_process *p, struct praas_invocation *inv)
 {

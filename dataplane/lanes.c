@@ -53,7 +53,9 @@ bool praas_lanes_enter(struct praas_lanes *l, struct praas_invocation *inv)
 		praas_check(i != 0);
 		lane = &l->lane[i - 1];
 		l->free = lane->next;
-		*lane = (struct praas_lane){ .key = inv->lane_key, .next = *bucket };
+		*lane = (struct praas_lane){ .key = inv->lane_key,
+					     .next = *bucket,
+					     .holder = inv };
 		*bucket = i;
 		inv->lane = i;
 		return true;
@@ -89,6 +91,12 @@ void praas_lanes_remove(struct praas_lanes *l, struct praas_invocation *inv)
 	lane->waiting--;
 }
 
+struct praas_invocation *praas_lanes_holder(const struct praas_lanes *l,
+					    const struct praas_invocation *inv)
+{
+	return l->lane[inv->lane - 1].holder;
+}
+
 struct praas_invocation *praas_lanes_leave(struct praas_lanes *l, struct praas_invocation *inv)
 {
 	uint32_t i = inv->lane;
@@ -100,6 +108,7 @@ struct praas_invocation *praas_lanes_leave(struct praas_lanes *l, struct praas_i
 	if (first) {
 		praas_lanes_remove(l, first);
 		first->lane = i;
+		lane->holder = first;
 		return first;
 	}
 	at = bucket_of(l, lane->key);

@@ -14,6 +14,7 @@ struct praas_lane {
 	uint64_t key;
 	uint32_t next;    /* of the hash chain or free list, index + 1 */
 	uint32_t waiting; /* how many wait */
+	struct praas_invocation *holder;
 	struct praas_invocation *first, *last; /* waiting, oldest first */
 };
 
@@ -31,6 +32,9 @@ void praas_lanes_release(struct praas_lanes *l);
 bool praas_lanes_enter(struct praas_lanes *l, struct praas_invocation *inv);
 /* The holder has ended: returns who may go on now (it holds the lane), or NULL. */
 struct praas_invocation *praas_lanes_leave(struct praas_lanes *l, struct praas_invocation *inv);
+/* Whom it waits for: who holds its lane. */
+struct praas_invocation *praas_lanes_holder(const struct praas_lanes *l,
+					    const struct praas_invocation *inv);
 /* A waiting one gives up. */
 void praas_lanes_remove(struct praas_lanes *l, struct praas_invocation *inv);
 

@@ -153,6 +153,32 @@ int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t i
 	return 0;
 }
 
+int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
+			   struct praas_invocation **ret_inv)
+{
+	uint32_t slot = (uint32_t)id;
+	struct praas_invocation *inv;
+
+	if (!(id & CALL_ID) || slot >= p->invocations.slots_count)
+		return -ENOENT;
+	inv = &p->invocations.slots[slot];
+	if (inv->id != id || inv->state == PRAAS_INVOCATION_FREE)
+		return -ENOENT;
+	if (inv->queue == PRAAS_QUEUE_LANE)
+		inv = praas_lanes_holder(&p->lanes, inv);
+	if (inv->state == PRAAS_INVOCATION_DONE)
+		return -ENOENT;
+	if (inv->state == PRAAS_INVOCATION_QUEUED && inv->queue != PRAAS_QUEUE_READY)
+		return -EAGAIN;
+	*ret_inv = inv;
+	return inv->state == PRAAS_INVOCATION_RUNNING ? -EBUSY : 0;
+}
+
+struct praas_invocation *praas_process_first_queued(const struct praas_process *p)
+{
+	return p->ready_first;
+}
+
 void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user)
 {
 	p->log = log;

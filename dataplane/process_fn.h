@@ -180,6 +180,16 @@ int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call 
 /* Ask that it end early; it still completes. 0; -ENOENT. */
 int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t id);
 
+/* What must run for the call with that id to end: itself, or who holds the lane that it waits for.
+ * 0: it is queued, praas_process_start_queued() may start it; -EBUSY it runs; -EAGAIN it waits for
+ * more inputs; -ENOENT the call has ended. *ret_inv is set with 0 and -EBUSY. */
+int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
+			   struct praas_invocation **ret_inv);
+/* The oldest invocation that waits for the executor alone; NULL. */
+struct praas_invocation *praas_process_first_queued(const struct praas_process *p);
+/* Out of its turn, for an executor that has room for just this one. 0; -EAGAIN it has not. */
+int praas_process_start_queued(struct praas_process *p, struct praas_invocation *inv);
+
 /* Number of a function by name. 0; -ENOENT. */
 int praas_process_function(const struct praas_process *p, const char *name, uint32_t *ret_number);
 /* pid of a member by name. 0; -ENOENT. */

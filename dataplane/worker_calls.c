@@ -41,7 +41,7 @@ int wx_loan_add(struct wx_worker *w, struct praas_value *value, struct praas_buf
 	if (w->loans_count == WX_LOANS_MAX)
 		return -ENOBUFS;
 	loan = &w->loans[w->loans_count++];
-	*loan = (struct wx_loan){ .buf = buf };
+	*loan = (struct wx_loan){ .buf = buf, .depth = w->depth };
 	if (value) {
 		loan->token = (uint64_t)value->segment << 48 | value->offset;
 		loan->value = praas_value_take(value);
@@ -90,11 +90,18 @@ int wx_take_returns(struct wx_worker *w)
 
 void wx_calls_end(struct wx_worker *w)
 {
-	if (w->waiting)
+	if (w->waiting && w->wait_kind != PRAAS_WORKER_WAIT)
 		praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
 	w->waiting = false;
-	while (w->loans_count != 0)
-		loan_end(&w->loans[--w->loans_count]);
+	/* Those of what lies below stay. */
+	for (uint32_t i = w->loans_count; i > 0; i--) {
+		struct wx_loan loan = w->loans[i - 1];
+
+		if (loan.depth < w->depth)
+			continue;
+		w->loans[i - 1] = w->loans[--w->loans_count];
+		loan_end(&loan);
+	}
 }
 
 /* Answer with a value that becomes the worker's to read. */
@@ -189,14 +196,15 @@ static void wait_begun(struct wx_worker *w, int rc)
 }
 
 /* Given up before it began to wait: nobody would tell it again. */
-static bool given_up(struct wx_worker *w, const struct praas_frame *f)
+bool wx_given_up(struct wx_worker *w, const struct praas_frame *f)
 {
 	struct wx_direct_run run;
 	bool up;
 
 	if (f->deadline_ns == 1)
 		return false;
-	w->wait_direct = wx_direct_running(w, &run);
+	/* What lies on top of a direct call is not one. */
+	w->wait_direct = w->depth == 0 && wx_direct_running(w, &run);
 	up = w->wait_direct ? atomic_load_explicit(&w->order->direct_cancel,
 						   memory_order_relaxed) >= run.number
 			    : w->inv && w->inv->cancelled;
@@ -214,13 +222,17 @@ void wx_wait_give_up(struct wx_worker *w)
 
 static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char *key)
 {
-	if (w->waiting)
-		return -EPROTO;
-	if (given_up(w, f))
+	int rc = wx_asks(w, f);
+
+	if (rc != 0)
+		return rc;
+	if (wx_given_up(w, f))
 		return 0;
 	wait_begin(w, f);
 	wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key, f->key_bytes,
 					    &w->wait));
+	if (w->waiting)
+		wx_wait_began(w);
 	return 0;
 }
 
@@ -228,7 +240,7 @@ static int on_update_begin(struct wx_worker *w, const struct praas_frame *f, con
 {
 	if (w->waiting)
 		return -EPROTO;
-	if (given_up(w, f))
+	if (wx_given_up(w, f))
 		return 0;
 	wait_begin(w, f);
 	wait_begun(w, praas_process_fn_update_begin(w->ex->base.process, w->index, key,
@@ -448,6 +460,8 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 		return on_send(w, f, segment, offset, key);
 	case PRAAS_FRAME_RECV:
 		return on_recv(w, f, key);
+	case PRAAS_WORKER_WAIT:
+		return wx_on_wait(w, f);
 	case PRAAS_FRAME_PEEK:
 		return on_peek(w, f, key);
 	case PRAAS_FRAME_INVOKE:

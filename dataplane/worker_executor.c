@@ -50,24 +50,26 @@ static int call_fill(struct wx_worker *w, struct praas_invocation *inv, struct p
 		     struct praas_worker_input *ret_first)
 {
 	struct praas_buf **bufs = inv->inputs_more ? inv->inputs_more : inv->inputs;
+	struct praas_worker_call *call =
+		(void *)((uint8_t *)w->call + wx_level_next(w) * PRAAS_WORKER_CALL_BYTES);
 	const struct praas_buf *first;
 	int rc = input_prepare(w, &bufs[0], ret_first);
 
 	for (uint32_t i = 1; rc == 0 && i < inv->inputs_count; i++)
-		rc = input_prepare(w, &bufs[i], &w->call->inputs[i]);
+		rc = input_prepare(w, &bufs[i], &call->inputs[i]);
 	if (rc != 0)
 		return rc;
 	if (inv->inputs_count > 1)
-		w->call->inputs[0] = *ret_first;
+		call->inputs[0] = *ret_first;
 	first = bufs[0];
 	if (!first)
 		return 0;
 	f->key_bytes = first->head.key_bytes;
 	if (f->key_bytes)
-		memcpy(w->call->key, first->key, f->key_bytes + 1u);
+		memcpy(call->key, first->key, f->key_bytes + 1u);
 	f->flags = first->head.flags & PRAAS_FRAME_TRACE;
 	if (f->flags)
-		memcpy(w->call->trace, first->trace, sizeof(w->call->trace));
+		memcpy(call->trace, first->trace, sizeof(call->trace));
 	return 0;
 }
 
@@ -101,10 +103,27 @@ static int fail_fast(struct wx *ex, struct praas_invocation *inv)
 	return 0;
 }
 
+static void dispatch(struct wx_worker *w, struct praas_invocation *inv)
+{
+	uint32_t level = wx_level_next(w);
+
+	/* It waits: with what it asked for on top, it asks again. */
+	if (wx_frame_push(w))
+		wx_wait_interrupt(w);
+	if (w->state == WX_IDLE)
+		w->ex->idle--;
+	w->state = WX_BUSY;
+	w->inv = inv;
+	w->level = level;
+	w->number = ++w->dispatches;
+	w->commit_rc = 0;
+	w->deadline_ns = inv->deadline_ns;
+}
+
 static int ops_start(struct praas_executor *base, struct praas_invocation *inv)
 {
 	struct wx *ex = wx_of(base);
-	struct wx_worker *w = choose(ex);
+	struct wx_worker *w = ex->helper ? ex->helper : choose(ex);
 	struct praas_frame f = { .kind = PRAAS_FRAME_INVOKE,
 				 .function = inv->function,
 				 .id = inv->id,
@@ -122,12 +141,8 @@ static int ops_start(struct praas_executor *base, struct praas_invocation *inv)
 	if (rc != 0)
 		return -EAGAIN; /* no buffer for a copy now */
 	f.bytes = first.bytes;
-	w->inv = inv;
-	w->state = WX_BUSY;
-	w->commit_rc = 0;
-	w->dispatches++;
-	w->deadline_ns = inv->deadline_ns;
-	ex->idle--;
+	f.status |= (int32_t)(wx_level_next(w) << 16);
+	dispatch(w, inv);
 	wx_push(w, &f, first.segment, first.offset);
 	return 0;
 }
@@ -146,9 +161,8 @@ static void ops_cancel(struct praas_executor *base, struct praas_invocation *inv
 	for (uint32_t i = 0; i < ex->config.workers; i++) {
 		struct wx_worker *w = &ex->workers[i];
 
-		if (w->inv != inv || w->state != WX_BUSY)
-			continue;
-		atomic_store_explicit(&w->order->cancel, w->dispatches, memory_order_relaxed);
+		if (!wx_cancel_mark(w, inv) || w->inv != inv)
+			continue; /* what is below looks when the top has ended */
 		if (w->waiting && !w->wait_direct)
 			wx_wait_give_up(w);
 		else
@@ -298,6 +312,7 @@ static unsigned ops_poll(struct praas_executor *base, unsigned budget)
 {
 	struct wx *ex = wx_of(base);
 	unsigned total = 0;
+	bool waiting = false;
 
 	if (praas_unlikely(!ex->begun))
 		wx_begin(ex);
@@ -317,7 +332,10 @@ static unsigned ops_poll(struct praas_executor *base, unsigned budget)
 		if (done && w->state != WX_DYING && w->state != WX_ABSENT &&
 		    wx_take_returns(w) != 0)
 			wx_violation(w);
+		waiting |= w->waiting;
 	}
+	if (praas_unlikely(waiting))
+		total += wx_help(ex);
 	if (praas_unlikely(++ex->polls % TIMER_POLLS == 0)) {
 		total += wx_deaths(ex);
 		wx_timers(ex);
@@ -357,7 +375,7 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 			praas_doorbell_announce(&ex->workers[i].doorbell);
 	praas_doorbell_fence_producers();
 	ex->armed = true;
-	if (anything_ready(ex)) {
+	if (anything_ready(ex) || wx_help(ex) != 0) {
 		disarm(ex);
 		return -EAGAIN;
 	}
@@ -371,14 +389,21 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 	return 0;
 }
 
+static void cancel_all(struct wx_worker *w)
+{
+	for (uint32_t i = 0; i < w->depth; i++)
+		(void)wx_cancel_mark(w, w->below[i].inv);
+	if (w->inv)
+		ops_cancel(&w->ex->base, w->inv);
+}
+
 static void ops_stop(struct praas_executor *base, uint64_t deadline_ns)
 {
 	struct wx *ex = wx_of(base);
 
 	if (!ex->stopping)
 		for (uint32_t i = 0; i < ex->config.workers; i++)
-			if (ex->workers[i].inv)
-				ops_cancel(base, ex->workers[i].inv);
+			cancel_all(&ex->workers[i]);
 	ex->stopping = true;
 	ex->stop_ns = deadline_ns;
 	wx_timers(ex);
@@ -460,7 +485,7 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 	ex->control_geometry = (struct praas_channel_geometry){
 		.blocks = 1,
 		.ring_slots = c->ring_slots,
-		.pool_bytes = PRAAS_WORKER_CALL_BYTES
+		.pool_bytes = PRAAS_WORKER_LEVELS_MAX * PRAAS_WORKER_CALL_BYTES
 	};
 	ex->arena_geometry = (struct praas_channel_geometry){
 		.blocks = 1,

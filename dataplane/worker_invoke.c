@@ -8,11 +8,11 @@
 
 #include "dataplane/worker_private.h"
 
-static void push_outcome(struct wx_worker *w, uint64_t id, int32_t status,
+static void push_outcome(struct wx_worker *w, const struct wx_call *call, int32_t status,
 			 struct praas_buf *result, uint64_t run_ns)
 {
 	struct praas_frame f = {
-		.kind = PRAAS_FRAME_RESULT, .id = id, .status = status, .aux = run_ns
+		.kind = PRAAS_FRAME_RESULT, .id = call->id, .status = status, .aux = run_ns
 	};
 	uint32_t segment = 0;
 	uint64_t offset = 0;
@@ -27,6 +27,7 @@ static void push_outcome(struct wx_worker *w, uint64_t id, int32_t status,
 		f.bytes = result->head.bytes;
 		segment = result->segment;
 		offset = result->offset;
+		w->loans[w->loans_count - 1].depth = call->depth;
 	} else {
 		praas_buf_release(result);
 	}
@@ -46,7 +47,8 @@ static void on_call_done(void *user, struct praas_invocation *inv, int32_t statu
 		praas_buf_release(result);
 		return;
 	}
-	push_outcome(w, call->id, status, result, run_ns);
+	push_outcome(w, call, status, result, run_ns);
+	wx_wait_over(w, call);
 }
 
 static void on_forgotten_done(void *user, struct praas_invocation *inv, int32_t status,
@@ -118,7 +120,8 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 								.user = ex };
 	} else if (slot) {
 		*slot = (struct wx_call){
-			.worker = w, .id = f->id, .life = w->life, .used = true
+			.worker = w, .id = f->id, .life = w->life, .used = true,
+			.depth = w->depth
 		};
 		call.caller = (struct praas_invocation_caller){ .done = on_call_done,
 								.alloc = alloc_for_call,
@@ -132,11 +135,13 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 		if (rc != 0)
 			praas_buf_release(call.input);
 	}
+	if (rc == 0 && slot)
+		slot->inv_id = id;
 	if (rc == 0)
 		return 0;
 	if (slot)
 		slot->used = false;
 	if (!one_way)
-		push_outcome(w, f->id, praas_status_of(rc), NULL, 0);
+		push_outcome(w, &(struct wx_call){ .id = f->id }, praas_status_of(rc), NULL, 0);
 	return 0;
 }

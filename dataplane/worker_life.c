@@ -212,6 +212,7 @@ static void start(struct wx_worker *w)
 		at += (uint64_t)BACK_OFF_NS << (crashes - 1);
 	w->life++;
 	w->inv = NULL;
+	w->depth = w->level = 0;
 	w->dispatches = 0;
 	w->end_status = 0;
 	w->end_text = NULL;
@@ -272,10 +273,9 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 	struct wx *ex = w->ex;
 	struct praas_invocation *inv = w->inv;
 
-	w->inv = NULL;
-	w->deadline_ns = 0;
 	wx_calls_end(w);
-	if (w->state == WX_BUSY) {
+	wx_frame_pop(w);
+	if (w->state == WX_BUSY && !w->inv) {
 		w->state = WX_IDLE;
 		ex->idle++;
 	}
@@ -289,7 +289,7 @@ static bool requeue(struct wx_worker *w)
 	struct praas_invocation *inv = w->inv;
 	struct wx_direct_run run;
 
-	if (w->ex->stopping || inv->cancelled || inv->answered || !wx_direct_running(w, &run))
+	if (!inv || w->depth != 0 || w->ex->stopping || inv->cancelled || inv->answered || !wx_direct_running(w, &run))
 		return false;
 	w->inv = NULL;
 	praas_process_requeue(w->ex->base.process, inv);
@@ -310,8 +310,9 @@ void wx_kill(struct wx_worker *w, int32_t status, const char *text)
 	w->end_text = text;
 	ex->config.host->kill(ex->config.host_user, w->index);
 	/* It is not listened to any more, so its call can end now. */
-	if (w->inv && !requeue(w))
-		wx_complete(w, status, wx_text(ex, text), 0);
+	if (!requeue(w))
+		wx_end_stack(w, status, text);
+	wx_calls_end(w);
 }
 
 void wx_violation(struct wx_worker *w)
@@ -427,9 +428,9 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 		ex->idle--;
 	w->state = WX_DYING;
 	count_death(ex, w, d, was);
-	if (w->inv && !requeue(w))
-		wx_complete(w, d->out_of_memory ? PRAAS_NO_MEMORY : PRAAS_CRASHED,
-			    wx_text(ex, ex->last_death), 0);
+	if (!requeue(w))
+		wx_end_stack(w, d->out_of_memory ? PRAAS_NO_MEMORY : PRAAS_CRASHED,
+			     ex->last_death);
 	wx_calls_end(w);
 	w->calls_before += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
 	w->direct_before += atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
@@ -480,11 +481,11 @@ static void on_timer(struct wx_worker *w, uint64_t now)
 		struct wx_direct_run run;
 
 		/* First it is asked: praas_cancelled() says so. */
-		atomic_store_explicit(&w->order->cancel, w->dispatches, memory_order_relaxed);
+		(void)wx_cancel_mark(w, w->inv);
 		if (now < kill_ns)
 			return;
 		/* It has not begun: a direct call is before it, and it will not run after that. */
-		if (wx_direct_running(w, &run)) {
+		if (w->depth == 0 && wx_direct_running(w, &run)) {
 			w->deadline_ns = now;
 			return;
 		}
@@ -507,6 +508,7 @@ void wx_timers(struct wx *ex)
 			on_timer(&ex->workers[i], now);
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		wx_direct_watch(&ex->workers[i], now);
+	wx_wait_timers(ex, now);
 	if (ex->degraded && recent_crashes(ex, now) < WX_CRASHES)
 		ex->degraded = false;
 	if (!ex->stopping || now < ex->stop_ns)
@@ -525,6 +527,9 @@ uint64_t wx_next_timer(const struct wx *ex)
 		uint64_t at = w->deadline_ns;
 
 		next = praas_min_u64(next, wx_direct_next(w, now));
+		if (w->waiting && w->wait_kind == PRAAS_WORKER_WAIT &&
+		    w->wait_until_ns < PRAAS_DEADLINE_NEVER)
+			next = praas_min_u64(next, w->wait_until_ns);
 		if (at == 0)
 			continue;
 		if (w->state == WX_BUSY && at <= now)

@@ -55,8 +55,17 @@ enum wx_state { WX_ABSENT = 0, WX_STARTING, WX_IDLE, WX_BUSY, WX_DYING };
 struct wx_call {
 	struct wx_worker *worker;
 	uint64_t id;
+	uint64_t inv_id; /* of its invocation */
 	uint32_t life;
+	uint32_t depth;  /* of who started it */
 	bool used;
+};
+
+/* What runs, or waits with something on top. inv NULL: a direct call. */
+struct wx_frame {
+	struct praas_invocation *inv;
+	uint64_t number; /* of its dispatch */
+	uint32_t level;  /* how many of ours are below */
 };
 
 /* Something that a worker may read until it gives it back or its invocation ends. */
@@ -64,6 +73,7 @@ struct wx_loan {
 	struct praas_value value;
 	struct praas_buf *buf; /* either this or value */
 	uint64_t token;        /* segment << 48 | offset */
+	uint32_t depth;        /* of the frame that it ends with */
 };
 
 struct wx_worker {
@@ -83,7 +93,10 @@ struct wx_worker {
 	int wake_fd; /* our end of the wake socket */
 	uint64_t deadline_ns;     /* of start or of the running call; 0 */
 	uint64_t dispatches;      /* in this life */
-	struct praas_invocation *inv;
+	struct praas_invocation *inv; /* on top */
+	uint64_t number;          /* of its dispatch */
+	uint32_t level, depth;    /* its place; entries of below[] in use */
+	struct wx_frame below[PRAAS_WORKER_LEVELS_MAX];
 	int32_t end_status;       /* why we killed it: enum praas_status; 0: we did not */
 	const char *end_text;
 	int commit_rc;            /* verdict for the RESULT that follows */
@@ -91,6 +104,10 @@ struct wx_worker {
 	bool waiting;
 	uint64_t wait_id;
 	uint8_t wait_kind;
+	bool asks_direct;         /* who asks is a direct call */
+	uint32_t asks_depth;      /* in the worker */
+	uint64_t wait_until_ns;   /* of a WAIT */
+	struct wx_call *wait_call;
 	struct wx_call calls[WX_CALLS_MAX];
 	struct wx_loan loans[WX_LOANS_MAX];
 	uint32_t loans_count;
@@ -125,6 +142,7 @@ struct wx {
 	int epoll_fd, event_fd, timer_fd;
 	struct wx_worker workers[PRAAS_WORKERS_MAX];
 	uint32_t idle;            /* workers in that state */
+	struct wx_worker *helper; /* whose turn it is to run what starts now; NULL */
 	uint32_t last;            /* worker that ran last: its caches are warm */
 	struct wx_region regions[WX_REGIONS_MAX];
 	uint32_t next_id;
@@ -207,6 +225,8 @@ int wx_loan_add(struct wx_worker *w, struct praas_value *value, struct praas_buf
 void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	     uint64_t offset);
 void wx_reply(struct wx_worker *w, uint64_t id, int rc, uint64_t aux);
+/* Who asks by f was given up before; then f has its answer. */
+bool wx_given_up(struct wx_worker *w, const struct praas_frame *f);
 /* The question that waits is answered: given up. */
 void wx_wait_give_up(struct wx_worker *w);
 
@@ -228,6 +248,33 @@ int wx_on_detached(struct wx_worker *w, const struct praas_frame *f);
 int wx_on_share(struct wx_worker *w, const struct praas_frame *f);
 /* The worker is dead: status is what its direct call comes to. */
 void wx_drop_clients(struct wx_worker *w, int32_t status);
+
+/* ---- worker_nested.c ---- */
+
+/* WAIT. 0; -EPROTO. */
+int wx_on_wait(struct wx_worker *w, const struct praas_frame *f);
+/* Who asks by f: RECV or WAIT. 0; -EPROTO: it cannot. */
+int wx_asks(struct wx_worker *w, const struct praas_frame *f);
+/* Its question is answered with: run what comes, then ask again. */
+void wx_wait_interrupt(struct wx_worker *w);
+/* It has asked, and will wait: run what is parked in it. */
+void wx_wait_began(struct wx_worker *w);
+/* The call has ended: who waits for it goes on. */
+void wx_wait_over(struct wx_worker *w, const struct wx_call *call);
+/* Room on top of what w runs, for what is started now. */
+bool wx_frame_push(struct wx_worker *w);
+/* The top has ended. */
+void wx_frame_pop(struct wx_worker *w);
+/* The worker is gone: all on its stack ends, what was on top with that status and text. */
+void wx_end_stack(struct wx_worker *w, int32_t status, const char *text);
+/* Level of what would be started on it now. */
+uint32_t wx_level_next(const struct wx_worker *w);
+/* praas_cancelled() becomes true for inv, which is on w's stack. False: it is not. */
+bool wx_cancel_mark(struct wx_worker *w, const struct praas_invocation *inv);
+/* Let workers that wait run what is queued. Returns work done. */
+unsigned wx_help(struct wx *ex);
+/* Waits that are over, and those that cannot end. */
+void wx_wait_timers(struct wx *ex, uint64_t now);
 
 /* ---- worker_attach.c ---- */
 

@@ -36,12 +36,15 @@
  * PRAAS_FRAME_REPLY with the same id, status 0 or a negative errno as dataplane/process_fn.h has them,
  * aux and payload by kind.
  * Kinds shared with the wire keep their numbers:
- *   INVOKE  c→w: run this. id, function, deadline; aux = source; status = number of inputs: 1, the
- *           payload; more, in struct praas_worker_call. key_bytes and flag TRACE: key and trace are
- *           there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
+ *   INVOKE  c→w: run this. id, function, deadline; aux = source; status = number of inputs, and the
+ *           level << 16: how many invocations of ours lie below it on the worker's stack. 1 input:
+ *           the payload; more: in the level's struct praas_worker_call. key_bytes and flag TRACE:
+ *           key and trace are there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
  *   RESULT  both ways; aux = run time in ns.
  *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
- *           has aux = source and, as its deadline_ns, the message's sequence.
+ *           has aux = source and, as its deadline_ns, the message's sequence. RECV: status as WAIT.
+ * RECV and WAIT may be answered with -EINTR: an INVOKE comes, or came before. It is run in place, on
+ * top of who asks; then the question is asked again.
  *   STATE_LIST  as on the wire (single objects are read from the index, without a message).
  * A payload or key of a request is copied or taken over when it is popped.
  * A payload in the worker's arena that a request or result names is lent to the controller, which
@@ -68,7 +71,10 @@ enum praas_worker_kind {
 	PRAAS_WORKER_SOCKET = 47,       /* c→w: a message waits on the socket */
 	/* aux = a big segment of ours, status = number of a direct client: show it to that client, for
 	 * one result. Reply when the client has been told; the segment goes when it is done with it. */
-	PRAAS_WORKER_SHARE = 48
+	PRAAS_WORKER_SHARE = 48,
+	/* aux = id of an INVOKE of ours; deadline; status = depth of who asks, | IN_DIRECT. Reply: 0 its
+	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot run, and is withdrawn. */
+	PRAAS_WORKER_WAIT = 49
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
@@ -94,7 +100,14 @@ struct praas_worker_call {
 	char key[PRAAS_KEY_MAX + 1];
 	struct praas_worker_input inputs[256];
 };
-#define PRAAS_WORKER_CALL_BYTES 12288u
+#define PRAAS_WORKER_CALL_BYTES 12288u /* one for each level */
+
+/* Invocations in one another's wait on one worker: of the controller; and all, with those that run in
+ * place without its knowledge. Of the latter so many that one of the controller's still fits on top. */
+#define PRAAS_WORKER_LEVELS_MAX 9u
+#define PRAAS_WORKER_DEPTH_MAX 13u
+#define PRAAS_WORKER_IN_PLACE_MAX 8u
+#define PRAAS_WORKER_IN_DIRECT 0x100 /* the bottom of the stack is a direct call */
 
 _Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES, "three pages");
 
@@ -104,8 +117,10 @@ struct praas_worker_order {
 	_Atomic uint64_t recalls;            /* leases wanted back, ever */
 	_Atomic uint64_t direct_cancel;      /* direct calls up to this one are given up */
 	uint64_t pad[5];
+	/* cancel, for those on level 1 … */
+	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
 };
-_Static_assert(sizeof(struct praas_worker_order) == 64, "shared layout");
+_Static_assert(sizeof(struct praas_worker_order) == 128, "shared layout");
 
 /* At offset 128 of each arena: what its worker tells without a message. */
 struct praas_worker_line {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Workers: the test functions, and tests that start real praas-worker processes.
 if(TARGET praas-worker)
-  foreach(lib testfns hostile)
+  foreach(lib testfns nestfns hostile)
     if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/lib/${lib}.c)
       add_library(praas_${lib} MODULE lib/${lib}.c)
       praas_target(praas_${lib})
@@ -29,6 +29,7 @@ if(TARGET praas-worker)
   endfunction()
 
   praas_worker_test(worker testfns)
+  praas_worker_test(worker_nested nestfns)
 
   # The direct path, with the real controller and the real library.
   if(TARGET praas-controller AND TARGET praas_client_static)

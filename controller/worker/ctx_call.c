@@ -34,7 +34,7 @@ static bool runs_in_place(const struct ctx *ctx, uint32_t function)
 	const struct praas_worker_function *f = &ctx->worker->end.functions[function];
 
 	return f->trigger == PRAAS_TRIGGER_STANDARD && f->concurrency == PRAAS_PARALLEL &&
-	       ctx->depth + 1 < DEPTH_MAX;
+	       ctx->depth < PRAAS_WORKER_IN_PLACE_MAX;
 }
 
 static void call_push(struct ctx *ctx, struct call *call, bool one_way)
@@ -122,37 +122,52 @@ static void run_in_place(struct ctx *ctx, struct call *call)
 	call->input = (struct praas_worker_buffer){ 0 };
 }
 
-/* Until the outcome is here. */
+/* What has come, without waiting. */
+static void look(struct worker *w)
+{
+	struct praas_worker_frame frame;
+	int rc;
+
+	do {
+		rc = praas_worker_end_pop(&w->end, &frame);
+		if (rc == 0)
+			rc = praas_worker_end_park(&w->end, &frame);
+	} while (rc == 0);
+	if (rc != -EAGAIN || w->end.stopped)
+		worker_fatal(w, "an answer to nothing");
+}
+
+/* Until the outcome is here. The controller knows that we wait, and what for: it may have us run it. */
 static int await(struct ctx *ctx, const struct call *call, int64_t timeout_ns)
 {
 	struct worker *w = ctx->worker;
 	uint64_t until = wait_until(timeout_ns);
 	uint64_t deadline = ctx->head.info.deadline_ns;
-	struct praas_worker_frame frame;
-	struct praas_waiter waiter;
+	struct praas_frame f = { .kind = PRAAS_WORKER_WAIT,
+				 .status = worker_asker(ctx),
+				 .aux = call->id,
+				 .deadline_ns = until };
+	struct praas_worker_frame reply;
 
-	praas_waiter_init(&waiter, (enum praas_wait_mode)w->end.start.wait_mode);
-	/* A sleep ends with the frame alone; who has a time limit looks often instead. */
-	if (until != PRAAS_WORKER_NEVER || deadline != 0)
-		praas_waiter_init(&waiter, PRAAS_WAIT_MODE_SPIN);
+	if (deadline != 0)
+		f.deadline_ns = praas_min_u64(until, deadline);
+	look(w);
 	while (call->state != CALL_DONE) {
-		int rc = praas_worker_end_pop(&w->end, &frame);
+		int rc;
 
-		if (rc == 0)
-			rc = praas_worker_end_park(&w->end, &frame);
-		if (rc == -EPROTO || w->end.stopped)
-			worker_fatal(w, "an answer to nothing");
-		if (call->state == CALL_DONE)
-			break;
 		if (ctx_cancelled(&ctx->head))
 			return -ECANCELED;
 		if (until == 1)
 			return -EAGAIN;
-		if (until != PRAAS_WORKER_NEVER && praas_now_ns() >= until)
-			return -EAGAIN;
-		if (deadline != 0 && praas_now_ns() >= deadline)
+		rc = ctx_request(ctx, &f, NULL, 0, 0, &reply);
+		if (rc == -EINTR)
+			worker_help(w, ctx);
+		else if (rc == -EAGAIN && f.deadline_ns != until)
 			return -ETIMEDOUT;
-		praas_worker_end_idle(&w->end, &waiter, false);
+		else if (rc != 0)
+			return rc;
+		else if (call->state != CALL_DONE)
+			worker_fatal(w, "the end of nothing");
 	}
 	return 0;
 }
@@ -171,6 +186,8 @@ int ctx_wait(struct praas_ctx *head, uint64_t id, int64_t timeout_ns, int *ret_s
 	ctx_flush_deferred(ctx, false);
 	if (call->state != CALL_DONE)
 		rc = await(ctx, call, timeout_ns);
+	if (rc == -EDEADLK)
+		call->state = CALL_FREE; /* it is withdrawn */
 	if (rc != 0)
 		return rc;
 	if (ret_status)

@@ -196,7 +196,7 @@ static int ops_output_view(struct praas_ctx *head, const struct praas_view *view
 	int rc;
 
 	/* The input of a call by the controller: it has it, and sends it back as it is. */
-	if (!ctx->direct && ctx->depth == 0 && !ctx->inputs && view->bytes != 0 &&
+	if (ctx->given && !ctx->inputs && view->bytes != 0 &&
 	    data >= ctx->data && data + view->bytes <= ctx->data + ctx->input.bytes) {
 		ctx_output_drop(ctx);
 		ctx->out.bytes = view->bytes;
@@ -244,11 +244,13 @@ static void ops_release(struct praas_ctx *head, struct praas_view *view)
 bool ctx_cancelled(struct praas_ctx *head)
 {
 	struct ctx *ctx = ctx_of(head);
+	const struct praas_worker_order *order = ctx->worker->end.order;
 	uint64_t deadline = head->info.deadline_ns;
 
 	if (ctx->dispatch != 0 &&
-	    atomic_load_explicit(&ctx->worker->end.order->cancel, memory_order_relaxed) >=
-		    ctx->dispatch)
+	    atomic_load_explicit(ctx->level == 0 ? &order->cancel
+						 : &order->nested_cancel[ctx->level - 1],
+				 memory_order_relaxed) >= ctx->dispatch)
 		return true;
 	if (ctx->direct_number == 0)
 		return false;

@@ -60,7 +60,9 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key, uint
 	f->key_bytes = ctx_key_bytes(key);
 	if (f->key_bytes == 0)
 		return -EINVAL;
-	rc = ctx_request(ctx, f, key, 0, 0, &reply);
+	f->status = worker_asker(ctx);
+	while ((rc = ctx_request(ctx, f, key, 0, 0, &reply)) == -EINTR)
+		worker_help(ctx->worker, ctx);
 	if (rc != 0)
 		return rc;
 	take_message(ctx, &reply, &msg);

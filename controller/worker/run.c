@@ -3,6 +3,7 @@
  * One invocation from its descriptor to its result, and the loop around.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -10,6 +11,9 @@
 #include "controller/worker/worker.h"
 
 #define EXIT_PROTOCOL 3
+
+/* Of what runs, from the bottom. */
+static struct ctx contexts[DEPTH_MAX];
 
 _Noreturn void worker_fatal(struct worker *w, const char *text)
 {
@@ -77,7 +81,9 @@ static void tell_direct(struct worker *w, const struct ctx *ctx)
 static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 {
 	ctx->worker = w;
+	ctx->given = false;
 	ctx->depth = depth;
+	ctx->level = 0;
 	ctx->direct = NULL;
 	ctx->out = (struct output){ 0 };
 	ctx->dispatch = 0;
@@ -177,64 +183,112 @@ static void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
 		worker_fatal(w, "cannot push a result");
 }
 
-static void run_frame(struct worker *w, const struct praas_worker_frame *frame)
+/* Its inputs, and what is known of it. */
+static void ctx_fill(struct worker *w, struct ctx *ctx, const struct praas_worker_frame *frame)
 {
-	static struct ctx ctx; /* one at a time; large */
 	const struct praas_frame *f = &frame->head;
-	const struct praas_worker_call *call = w->end.call;
+	const struct praas_worker_call *call;
+
+	ctx->given = true;
+	ctx->level = (uint32_t)f->status >> 16;
+	if (f->function >= w->end.start.functions_count || f->status < 1 ||
+	    ctx->level >= PRAAS_WORKER_LEVELS_MAX)
+		worker_fatal(w, "no such function");
+	call = (const void *)((const uint8_t *)w->end.call +
+			      ctx->level * PRAAS_WORKER_CALL_BYTES);
+	ctx->head.info.id = f->id;
+	ctx->head.info.source = f->aux;
+	ctx->head.info.deadline_ns = f->deadline_ns;
+	ctx->head.info.inputs = (uint32_t)f->status & 0xffff;
+	ctx->head.info.function = w->end.functions[f->function].name;
+	if (f->key_bytes)
+		ctx->head.info.key = call->key;
+	if (f->flags & PRAAS_FRAME_TRACE)
+		set_trace(&ctx->head.info, call->trace);
+	ctx->input = (struct praas_worker_input){ .segment = frame->segment,
+						  .offset = frame->offset,
+						  .bytes = f->bytes,
+						  .source = f->aux };
+	if (ctx->head.info.inputs > 1)
+		ctx->inputs = call->inputs;
+	else if (f->bytes &&
+		 praas_worker_end_view(&w->end, frame->segment, frame->offset, f->bytes,
+				       &ctx->data) != 0)
+		worker_fatal(w, "an input lies nowhere");
+}
+
+/* below: who waits, and has this run on top of it; NULL. */
+static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
+		      const struct ctx *below)
+{
+	const struct praas_frame *f = &frame->head;
+	uint32_t depth = below ? below->depth + 1 : 0;
+	struct ctx *ctx = &contexts[depth];
 	uint64_t run_ns = 0;
 	int32_t status;
 
-	ctx_begin(w, &ctx, 0);
-	ctx.dispatch = ++w->dispatches;
-	if (f->function >= w->end.start.functions_count || f->status < 1)
-		worker_fatal(w, "no such function");
-	ctx.head.info.id = f->id;
-	ctx.head.info.source = f->aux;
-	ctx.head.info.deadline_ns = f->deadline_ns;
-	ctx.head.info.inputs = (uint32_t)f->status;
-	ctx.head.info.function = w->end.functions[f->function].name;
-	if (f->key_bytes)
-		ctx.head.info.key = call->key;
-	if (f->flags & PRAAS_FRAME_TRACE)
-		set_trace(&ctx.head.info, call->trace);
-	ctx.input = (struct praas_worker_input){ .segment = frame->segment,
-						 .offset = frame->offset,
-						 .bytes = f->bytes,
-						 .source = f->aux };
-	if (f->status > 1)
-		ctx.inputs = call->inputs;
-	else if (f->bytes &&
-		 praas_worker_end_view(&w->end, frame->segment, frame->offset, f->bytes,
-				       &ctx.data) != 0)
-		worker_fatal(w, "an input lies nowhere");
-	praas_state_reader_enter(&w->reader);
+	ctx_begin(w, ctx, depth);
+	ctx->dispatch = ++w->dispatches;
+	ctx_fill(w, ctx, frame);
+	if (!below)
+		praas_state_reader_enter(&w->reader);
 	/* Given up while it waited behind a direct call: it does not run. */
-	if (praas_unlikely(atomic_load_explicit(&w->end.order->cancel, memory_order_relaxed) >=
-			   ctx.dispatch))
+	if (praas_unlikely(ctx_cancelled(&ctx->head)))
 		status = f->deadline_ns != 0 && praas_now_ns() >= f->deadline_ns
 				 ? PRAAS_DEADLINE
 				 : PRAAS_CANCELLED;
 	else
-		status = ctx_run(&ctx, f->function, true, &run_ns);
-	push_result(&ctx, status, run_ns);
-	ctx_drop_owned(&ctx);
-	praas_state_reader_leave(&w->reader);
+		status = ctx_run(ctx, f->function, true, &run_ns);
+	push_result(ctx, status, run_ns);
+	ctx_drop_owned(ctx);
+	if (!below)
+		praas_state_reader_leave(&w->reader);
 	w->runs++;
-	w->busy_ns += run_ns;
+	if (!below) /* else it is in the time of who waits */
+		w->busy_ns += run_ns;
+}
+
+int32_t worker_asker(const struct ctx *ctx)
+{
+	return (int32_t)ctx->depth |
+	       (ctx->worker->end.in_direct >= 0 ? PRAAS_WORKER_IN_DIRECT : 0);
+}
+
+void worker_help(struct worker *w, const struct ctx *ctx)
+{
+	int32_t in_direct = w->end.in_direct;
+	struct praas_worker_frame frame;
+	int rc = 0;
+
+	if (w->end.has_parked) {
+		frame = w->end.parked;
+		w->end.has_parked = false;
+	} else {
+		/* It comes right behind. */
+		while ((rc = praas_worker_end_pop(&w->end, &frame)) == -EAGAIN &&
+		       !w->end.stopped)
+			(void)sched_yield();
+	}
+	if (rc != 0 || frame.head.kind != PRAAS_FRAME_INVOKE ||
+	    ctx->depth + 1 >= DEPTH_MAX)
+		worker_fatal(w, "nothing to help with");
+	/* The direct call's loans and buffers are not this one's. */
+	w->end.in_direct = -1;
+	run_frame(w, &frame, ctx);
+	w->end.in_direct = in_direct;
 }
 
 /* ---- asked for by a function of ours ---- */
 
 void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *call)
 {
-	static struct ctx nested[DEPTH_MAX];
-	struct ctx *ctx = &nested[parent->depth + 1];
+	struct ctx *ctx = &contexts[parent->depth + 1];
 	uint64_t run_ns;
 
 	ctx_begin(w, ctx, parent->depth + 1);
 	ctx->dispatch = parent->dispatch;
 	ctx->direct_number = parent->direct_number;
+	ctx->level = parent->level;
 	ctx->head.info.id = call->id;
 	ctx->head.info.source = parent->head.info.pid;
 	ctx->head.info.deadline_ns = parent->head.info.deadline_ns;
@@ -453,7 +507,7 @@ int worker_loop(struct worker *w)
 			w->end.has_parked = false;
 		}
 		if (rc == 0 && frame.head.kind == PRAAS_FRAME_INVOKE) {
-			run_frame(w, &frame);
+			run_frame(w, &frame, NULL);
 			work = 1;
 		} else if (rc != -EAGAIN) {
 			return -EPROTO;

@@ -15,7 +15,7 @@
 #include "internal/base.h"
 #include "praas/function.h"
 
-#define DEPTH_MAX 4u    /* functions that run in place in one another */
+#define DEPTH_MAX PRAAS_WORKER_DEPTH_MAX /* functions that run on top of one another */
 #define OWNED_MAX 512u  /* buffers of running functions that were not given away */
 #define WRITES_MAX 1024u /* of one commit; as PRAAS_WRITES_MAX of dataplane/process_fn.h */
 #define UPDATES_MAX 8u  /* in place, at once, in one invocation */
@@ -79,7 +79,9 @@ struct worker;
 struct ctx {
 	struct praas_ctx head; /* first: what the function sees */
 	struct worker *worker;
-	uint32_t depth;        /* 0: asked for from outside */
+	bool given;            /* asked for by the controller */
+	uint32_t depth;        /* how many it lies on */
+	uint32_t level;        /* of its dispatch; in place: its caller's */
 	struct praas_direct *direct; /* asked for by that client; NULL */
 	struct output out;
 	uint64_t dispatch;     /* number of the dispatch, for the cancel word; 0: direct */
@@ -123,6 +125,10 @@ int worker_load(struct worker *w, char *ret_text);
 
 /* Run what is asked for until the controller says stop. 0; -EPROTO. */
 int worker_loop(struct worker *w);
+/* The controller has sent something to be run on top of ctx, which waits: run it. */
+void worker_help(struct worker *w, const struct ctx *ctx);
+/* What a question that may be answered with -EINTR says of who asks. */
+int32_t worker_asker(const struct ctx *ctx);
 /* Run a call in place of the controller. */
 void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *call);
 /* A payload of the controller's that is ours until worker_return() or the end of the call. */

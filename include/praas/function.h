@@ -14,7 +14,7 @@
  * Errors: 0 or negative errno. -EAGAIN nothing yet, -ENOENT no such thing, -EMSGSIZE over a
  * limit, -ENOSPC no memory left in the process's limit, -ECANCELED the caller gave up,
  * -ETIMEDOUT, -ESHUTDOWN the process is being swapped out, -EINVAL the caller's mistake,
- * -EBUSY another update holds it, -ESTALE a version differs.
+ * -EBUSY another update holds it, -ESTALE a version differs, -EDEADLK it would wait for itself.
  *
  * State: reads see the last committed values and this invocation's own writes. Writes become
  * visible to others all together when the entry returns 0, or at praas_state_commit(); an
@@ -309,7 +309,14 @@ static inline int praas_invoke_async(struct praas_ctx *ctx, praas_pid_t destinat
 /**
  * Wait for a started function. ret_status: 0, its own positive code, or enum praas_status.
  * ret_result is valid until praas_release() or until the entry returns.
- * Returns 0; -EAGAIN not yet; -EINVAL no such call; -ECANCELED; -ETIMEDOUT own deadline.
+ * When no worker is free the started function runs here, inside the wait, with a result, writes and
+ * errors of its own; so may another one that must end before it. A time limit is then looked at when
+ * that has returned, and if it crashes this invocation ends with it. praas_recv() helps likewise when
+ * every worker waits.
+ * Without a time limit, what can never end fails: a serial function that waits, perhaps through
+ * others, for itself; and every worker waiting with 9 invocations on top of one another. The started
+ * function is then withdrawn: it does not run.
+ * Returns 0; -EAGAIN not yet; -EINVAL no such call; -ECANCELED; -ETIMEDOUT own deadline; -EDEADLK.
  */
 static inline int praas_wait(struct praas_ctx *ctx, uint64_t call, int64_t timeout_ns,
 			     int *ret_status, struct praas_view *ret_result)

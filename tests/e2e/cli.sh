@@ -110,7 +110,7 @@ expect 6 '' praas msg recv counter c1 mail -t 50ms
 
 # The other examples
 expect 0 'DDO REVEN' praas invoke pipeline chain -p l1 -d 'never odd'
-expect 0 'ABC cba' praas invoke pipeline fork -p l1 -d abc --deadline 5s
+expect 0 'ABC cba' praas invoke pipeline fork -p l1 -d abc
 for text in /usr/share/common-licenses/GPL-3 /usr/share/common-licenses/Apache-2.0; do
 	expect 0 '*' praas invoke word-count count -p w1 -k "$(basename $text)" -d "@$text"
 done
