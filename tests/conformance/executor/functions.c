@@ -164,6 +164,30 @@ PRAAS_FUNCTION int deep(struct praas_ctx *ctx)
 	return 0;
 }
 
+/* Starts two, then waits for both: their results, one behind the other. */
+PRAAS_FUNCTION int forks(struct praas_ctx *ctx)
+{
+	struct praas_view parts[2];
+	uint64_t calls[2];
+	void *out;
+
+	for (int i = 0; i < 2; i++)
+		if (praas_invoke_async(ctx, PRAAS_SELF, "echo", NULL, i ? "two" : "one", 3,
+				       &calls[i]) != 0)
+			return 1;
+	for (int i = 0; i < 2; i++) {
+		int status = 0;
+
+		if (praas_wait(ctx, calls[i], -1, &status, &parts[i]) != 0 || status != 0)
+			return 2;
+	}
+	if (praas_output(ctx, 6, &out) != 0)
+		return 3;
+	memcpy(out, parts[0].data, 3);
+	memcpy((char *)out + 3, parts[1].data, 3);
+	return 0;
+}
+
 /* All inputs, one after the other, a comma between them. */
 PRAAS_FUNCTION int gather(struct praas_ctx *ctx)
 {

@@ -20,6 +20,7 @@ static struct praas_function functions[] = {
 	{ .name = "info", .symbol = "info" },
 	{ .name = "call", .symbol = "call" },
 	{ .name = "deep", .symbol = "deep" },
+	{ .name = "forks", .symbol = "forks" },
 	{ .name = "input_bounds", .symbol = "input_bounds" },
 	{ .name = "script", .symbol = "script" },
 	{ .name = "gather", .symbol = "gather", .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
@@ -224,6 +225,10 @@ static void test_calls(void **state)
 	expect(t, submit(t, "call", NULL, "fail", 4), 42, NULL, 0);
 	expect(t, submit(t, "call", NULL, "nobody", 6), ENOENT, NULL, 0);
 	expect(t, submit(t, "deep", NULL, &depth, 1), 0, &depth, 1);
+	expect(t, submit(t, "forks", NULL, NULL, 0), 0, "onetwo", 6);
+	/* A serial function that waits for itself is told, and the one that it started is gone. */
+	expect(t, submit(t, "serial", NULL, "invoke serial put a x\n", 22), 0, "-35\n", 4);
+	expect(t, submit(t, "serial", NULL, "get a\n", 6), 0, "-2\n", 3);
 	run(t, "invoke echo one\ninvoke fail\ninvoke none\ninvoke script get x\n",
 	    "0 one\n42 it does not please me\n-2\n0 -2\n\n");
 	assert_true(praas_process_quiet(t->f.p));
