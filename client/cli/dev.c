@@ -22,7 +22,8 @@
 #include <unistd.h>
 
 #define TOKEN_BYTES 32
-#define STOP_SECONDS 20
+#define STOP_SECONDS 30      /* then the control service is killed: more than it ever takes */
+#define SWAP_SECONDS "15"    /* for it to swap all out; then it ends what is left */
 #define FOLDERS_MAX 64
 
 struct dev {
@@ -189,7 +190,8 @@ static int start_control(struct dev *dev)
 	const char *args[] = { program,         "--data",       dev->data,
 			       "--listen",      dev->listen,    "--token-file",
 			       dev->token_file, "--controller", controller,
-			       "--worker",      worker,         NULL };
+			       "--worker",      worker,         "--stop-seconds",
+			       SWAP_SECONDS,    NULL };
 	int out[2];
 	int rc = find_program("praas-control", program);
 

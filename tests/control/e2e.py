@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real control service, controller, worker and an example: state that lives through swaps and
 crashes, over REST."""
+import http.client
+import json
 import os
+import shutil
 import signal
 import sys
 import threading
+import time
 
 from service import alive, run
 
@@ -98,6 +102,56 @@ def test_without_a_pid(s):
     status, headers, data = s.ask("POST", APP + "/invoke/add", b"4")
     assert (status, data.strip()) == (200, b"4"), (status, data)
     assert headers["Praas-Pid"]
+
+
+def silent(s, path):
+    """No answer within a second."""
+    try:
+        s.ask("GET", path, connection=http.client.HTTPConnection(s.host, timeout=1))
+        return False
+    except TimeoutError:
+        return True
+
+
+def test_stops_with_a_function_that_hangs(s):
+    """What cannot be swapped out in time is killed, and it is said."""
+    code = os.path.join(s.dir, "hangs")
+    os.mkdir(code)
+    shutil.copy(os.path.join(EXAMPLES, "../tests/code/testfns.so"), code)
+    with open(os.path.join(code, "praas.json"), "w") as f:
+        json.dump({"functions": {"hang": {"library": "testfns.so", "symbol": "hang"}}}, f)
+    s.stop()
+    s.options += ("--stop-seconds", "2")
+    log = os.path.join(s.dir, "stderr")
+    with open(log, "w") as f:
+        saved = os.dup(2)
+        os.dup2(f.fileno(), 2)
+        s.start()
+        os.dup2(saved, 2)
+    for isolation in ("inline", "worker"):
+        s.json("POST", "/v1/apps", {"name": isolation, "code": code, "isolation": isolation,
+                                    "allow_weak_sandbox": True}, 201)
+    pids = [s.json("POST", f"/v1/apps/{i}/processes", {"pid": "x"}, 201)["os_pid"]
+            for i in ("inline", "worker")]
+
+    def hang(isolation):
+        try:
+            s.ask("POST", f"/v1/apps/{isolation}/invoke/hang", b"", {"Praas-Pid": "x"})
+        except OSError:
+            pass  # the service ends before the function does
+
+    threads = [threading.Thread(target=hang, args=(i,)) for i in ("inline", "worker")]
+    for t in threads:
+        t.start()
+    while not silent(s, "/v1/apps/inline/processes/x/state"):
+        time.sleep(0.01)
+    assert s.stop() == 0
+    for t in threads:
+        t.join()
+    assert not any(alive(pid) for pid in pids)
+    with open(log) as f:
+        text = f.read()
+    assert "was not swapped out in time and is killed" in text, text
 
 
 if __name__ == "__main__":
