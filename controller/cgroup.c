@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "controller/cgroup.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +15,8 @@
 /* Names of the hierarchies of version 1, in the order of the parts. */
 static const char *const v1_names[3] = { "memory", "pids", "cpu" };
 
+#define LEAF_PREFIX "praas-"
+#define LEAF_MIDDLE "-worker-"
 #define FILE_MAX (PRAAS_CGROUP_PATH_MAX + 64u)
 
 static bool join(char ret_path[FILE_MAX], const char *dir, const char *file)
@@ -295,6 +299,42 @@ int praas_cgroup_leaf_open(const struct praas_cgroup_root *root, const char *nam
 	if (rc == 0)
 		*ret_leaf = leaf;
 	return rc;
+}
+
+void praas_cgroup_leaf_name(uint32_t worker, char ret_name[PRAAS_CGROUP_NAME_MAX])
+{
+	(void)snprintf(ret_name, PRAAS_CGROUP_NAME_MAX, LEAF_PREFIX "%d" LEAF_MIDDLE "%" PRIu32,
+		       (int)getpid(), worker);
+}
+
+/* True for a leaf whose controller does not live. One that does in another PID namespace has
+ * processes in its leaves, which cannot be removed then, or makes them again. */
+static bool is_orphan(const char *name)
+{
+	char *end;
+	long pid;
+
+	if (strncmp(name, LEAF_PREFIX, strlen(LEAF_PREFIX)) != 0)
+		return false;
+	pid = strtol(name + strlen(LEAF_PREFIX), &end, 10);
+	return pid > 0 && pid <= INT32_MAX &&
+	       strncmp(end, LEAF_MIDDLE, strlen(LEAF_MIDDLE)) == 0 &&
+	       kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+}
+
+void praas_cgroup_sweep(const struct praas_cgroup_root *root)
+{
+	for (uint32_t i = 0; i < 3 && root->version != 0; i++) {
+		DIR *dir = root->path[i][0] ? opendir(root->path[i]) : NULL;
+		const struct dirent *entry;
+
+		while (dir && (entry = readdir(dir)) != NULL)
+			if (is_orphan(entry->d_name))
+				(void)unlinkat(dirfd(dir), entry->d_name,
+					       AT_REMOVEDIR); /* EBUSY: not empty yet */
+		if (dir)
+			(void)closedir(dir); /* read only */
+	}
 }
 
 uint64_t praas_cgroup_leaf_ooms(const struct praas_cgroup_leaf *leaf)

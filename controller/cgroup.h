@@ -17,6 +17,7 @@ enum praas_cgroup_part {
 };
 
 #define PRAAS_CGROUP_PATH_MAX 512u
+#define PRAAS_CGROUP_NAME_MAX 64u
 
 /* Where leaves may be made. */
 struct praas_cgroup_root {
@@ -44,6 +45,11 @@ struct praas_cgroup_leaf {
  * the answer, which is no error here.
  */
 void praas_cgroup_find(uint32_t version, const char *path, struct praas_cgroup_root *ret_root);
+
+/* Name of a leaf of the controller that calls; praas_cgroup_sweep() knows it. */
+void praas_cgroup_leaf_name(uint32_t worker, char ret_name[PRAAS_CGROUP_NAME_MAX]);
+/* Remove the leaves of controllers that live no more: killed ones could not. */
+void praas_cgroup_sweep(const struct praas_cgroup_root *root);
 
 /* Make a leaf. ret_leaf->parts says which limits hold. 0; -EACCES, -EROFS, … nothing was made. */
 int praas_cgroup_leaf_open(const struct praas_cgroup_root *root, const char *name,

@@ -135,12 +135,12 @@ static int group_open(struct praas_spawner *s, uint32_t worker, struct child *c)
 	const struct praas_cgroup_limits limits = { .memory_bytes = s->config.memory_bytes,
 						    .pids_max = s->config.pids_max,
 						    .cpu_milli = s->config.cpu_milli };
-	char name[64];
+	char name[PRAAS_CGROUP_NAME_MAX];
 	int rc;
 
 	if (c->has_leaf)
 		return 0;
-	(void)snprintf(name, sizeof(name), "praas-%d-worker-%" PRIu32, (int)getpid(), worker);
+	praas_cgroup_leaf_name(worker, name);
 	rc = praas_cgroup_leaf_open(&s->groups, name, &limits, &c->leaf);
 	c->has_leaf = rc == 0;
 	return rc;
@@ -339,6 +339,7 @@ int praas_spawner_new(const struct praas_spawner_config *config, struct praas_sp
 		rc = config->code && realpath(config->code, s->code) ? 0 : -ENOENT;
 	if (rc == 0) {
 		praas_cgroup_find(config->cgroup_version, config->cgroup_path, &s->groups);
+		praas_cgroup_sweep(&s->groups);
 		rc = open_fds(s);
 	}
 	s->requests = queue_new();

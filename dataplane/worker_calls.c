@@ -371,6 +371,9 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 		for (uint32_t i = 0; rc != 0 && i < f->aux; i++)
 			praas_value_release(&ex->writes[i].value);
 	}
+	/* To a function the number of objects is a limit as their memory is. */
+	if (rc == -ENOBUFS)
+		rc = -ENOSPC;
 	if (f->flags & PRAAS_FRAME_ONE_WAY)
 		w->commit_rc = rc;
 	else

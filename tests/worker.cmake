@@ -31,6 +31,14 @@ if(TARGET praas-worker)
   praas_worker_test(worker testfns)
   praas_worker_test(worker_nested nestfns)
 
+  # The suite of all executors, with workers.
+  target_link_libraries(executor_conformance PRIVATE praas_controller)
+  target_compile_definitions(executor_conformance PRIVATE
+    PRAAS_TEST_WORKER="$<TARGET_FILE:praas-worker>" PRAAS_TEST_CODE="${PRAAS_TEST_BIN}")
+  add_dependencies(executor_conformance praas-worker)
+  add_test(NAME conformance.executor.worker COMMAND executor_conformance worker)
+  set_tests_properties(conformance.executor.worker PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+
   # The direct path, with the real controller and the real library.
   if(TARGET praas-controller AND TARGET praas_client_static)
     configure_file(lib/testfns.json ${PROJECT_BINARY_DIR}/tests/code/praas.json COPYONLY)

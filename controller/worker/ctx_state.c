@@ -144,15 +144,28 @@ int ctx_state_cas(struct praas_ctx *head, const char *key, uint64_t version,
 	return put(ctx_of(head), key, version + 1, data, bytes);
 }
 
+static void forget_write(struct ctx *ctx, struct write *w)
+{
+	if (w->value.segment != 0)
+		praas_worker_end_drop(&ctx->worker->end, &w->value);
+	*w = ctx->writes[--ctx->writes_count];
+}
+
 int ctx_state_delete(struct praas_ctx *head, const char *key)
 {
 	struct ctx *ctx = ctx_of(head);
 	struct praas_view view;
+	uint64_t version;
 	struct write *w;
 	int rc = ctx_state_get(head, key, PRAAS_SHARE, &view, NULL);
 
 	if (rc != 0 && rc != -EIO) /* what is torn may be deleted */
 		return rc;
+	rc = read_committed(ctx, key, ctx_key_bytes(key), &view, &version);
+	if (rc == -ENOENT) { /* of ours alone: nothing is left to commit */
+		forget_write(ctx, find_write(ctx, key, ctx_key_bytes(key)));
+		return 0;
+	}
 	rc = write_slot(ctx, key, ctx_key_bytes(key), 0, &w);
 	if (rc == 0)
 		w->erase = true;

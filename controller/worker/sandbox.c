@@ -5,6 +5,7 @@
 #include <grp.h>
 #include <linux/capability.h>
 #include <linux/securebits.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -153,9 +154,14 @@ static int drop_capabilities(void)
  * clears the last, so this comes after. */
 static int own_attributes(void)
 {
+	struct pollfd controller = { .fd = PRAAS_WORKER_SOCKET_FD };
 	int rc = errno_of(prctl(PR_SET_DUMPABLE, 0, 0, 0, 0));
 
-	return rc ? rc : errno_of(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+	rc = rc ? rc : errno_of(prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0));
+	/* It may have ended before that was asked for: nobody would tell us any more. */
+	if (rc == 0 && poll(&controller, 1, 0) == 1 && (controller.revents & POLLHUP))
+		_exit(0);
+	return rc;
 }
 
 static int verdict(const struct praas_sandbox *s)

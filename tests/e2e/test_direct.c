@@ -398,6 +398,65 @@ static void test_direct_orphan_that_hangs_is_ended(void **state)
 	expect_recovery(f->conn);
 }
 
+/* The first child of a process; 0: none. */
+static pid_t child_of(pid_t pid)
+{
+	char path[64];
+	int child = 0;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	f = fopen(path, "r");
+	if (f && fscanf(f, "%d", &child) != 1)
+		child = 0;
+	if (f)
+		(void)fclose(f);
+	return child;
+}
+
+/* It may stay as a zombie where nobody reaps orphans. */
+static bool is_dead(pid_t pid)
+{
+	char path[64], state = 'Z';
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "r");
+	if (!f)
+		return true;
+	if (fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+		state = 'Z';
+	(void)fclose(f);
+	return state == 'Z' || state == 'X';
+}
+
+/* A controller is killed: its worker ends too, whatever it does, and the next controller removes the
+ * control groups that were left. */
+static void test_direct_killed_controller_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t end = praas_now_ns() + 10 * SECOND_NS;
+	char command[128];
+	pid_t worker, old;
+
+	start(f, 1);
+	worker = child_of(f->c.pid);
+	assert_true(worker > 0);
+	(void)submit_direct(f->conn, "hang", NULL, 0, 0);
+	old = f->c.pid;
+	assert_int_equal(controller_stop(&f->c, SIGKILL), -SIGKILL);
+	while (!is_dead(worker) && praas_now_ns() < end)
+		(void)usleep(1000);
+	assert_true(is_dead(worker));
+	praas_close(f->conn);
+	f->o.epoch = 2;
+	start(f, 1);
+	echo(f->conn, "next", 4);
+	(void)snprintf(command, sizeof(command),
+		       "! find /sys/fs/cgroup -name 'praas-%d-worker-*' 2>/dev/null | grep .", (int)old);
+	assert_int_equal(system(command), 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(int argc, char **argv)
@@ -413,6 +472,7 @@ int main(int argc, char **argv)
 		TEST(test_direct_cancel_reaches_the_function),
 		TEST(test_direct_drain_waits),
 		TEST(test_direct_calls_are_counted),
+		TEST(test_direct_killed_controller_leaves_nothing),
 	};
 	const struct CMUnitTest slow[] = { TEST(test_direct_orphan_that_hangs_is_ended) };
 

@@ -96,14 +96,21 @@ static uint64_t submit(struct table *t, const char *function, const char *key, c
 	return head.id;
 }
 
+static void turn(struct table *t)
+{
+	(void)praas_process_poll(t->f.p, 64);
+	if (under_test->turn)
+		under_test->turn(&t->f);
+}
+
 /* The next answer; turns go to the process until it is there. */
 static struct praas_buf *answer(struct table *t)
 {
 	uint64_t end = praas_now_ns() + PATIENCE_NS;
 
 	while (!fake_has(t->c) && praas_now_ns() < end) {
-		if (praas_process_poll(t->f.p, 64) == 0)
-			(void)sched_yield();
+		turn(t);
+		(void)sched_yield();
 	}
 	return fake_take(t->c);
 }
@@ -339,7 +346,7 @@ static void test_recv_waits(void **state)
 		skip();
 	id = submit(t, "script", NULL, "recv later w\n", 13);
 	for (int i = 0; i < 100; i++) {
-		(void)praas_process_poll(t->f.p, 64);
+		turn(t);
 		(void)sched_yield();
 	}
 	fake_frame(t->c, &head, "later", "here", 4);

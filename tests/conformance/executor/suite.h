@@ -16,6 +16,8 @@ struct executor_case {
 		    struct praas_process_config *config);
 	/* Called when the process exists, before the first call; NULL: nothing to do. */
 	void (*started)(struct fixture *f);
+	/* Called with each turn of the process; NULL: it needs nothing. */
+	void (*turn)(struct fixture *f);
 	bool waits; /* functions may wait for messages that come later */
 	uint32_t depth; /* calls in calls that it can run */
 };
