@@ -8,12 +8,13 @@
 
 #include "dataplane/worker_private.h"
 
-static void push_outcome(struct wx_worker *w, const struct wx_call *call, int32_t status,
-			 struct praas_buf *result, uint64_t run_ns)
+static void push_outcome(struct wx_worker *w, const struct wx_call *call,
+			 int32_t status, struct praas_buf *result, uint64_t run_ns)
 {
-	struct praas_frame f = {
-		.kind = PRAAS_FRAME_RESULT, .id = call->id, .status = status, .aux = run_ns
-	};
+	struct praas_frame f = { .kind = PRAAS_FRAME_RESULT,
+				 .id = call->id,
+				 .status = status,
+				 .aux = run_ns };
 	uint32_t segment = 0;
 	uint64_t offset = 0;
 
@@ -82,8 +83,9 @@ static struct wx_call *call_slot(struct wx_worker *w)
 }
 
 /* The input as the process wants it: with its key. */
-static int call_input(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
-		      uint64_t offset, const char *key, struct praas_buf **ret_buf)
+static int call_input(struct wx_worker *w, const struct praas_frame *f,
+		      uint32_t segment, uint64_t offset, const char *key,
+		      struct praas_buf **ret_buf)
 {
 	int rc = wx_buf(w, segment, offset, f->bytes, ret_buf);
 
@@ -97,7 +99,7 @@ static int call_input(struct wx_worker *w, const struct praas_frame *f, uint32_t
 }
 
 int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
-		     uint64_t offset, const char *key)
+		 uint64_t offset, const char *key)
 {
 	struct wx *ex = w->ex;
 	bool one_way = (f->flags & PRAAS_FRAME_ONE_WAY) != 0;
@@ -115,14 +117,15 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 	if (rc == -EPROTO)
 		return rc;
 	if (one_way) {
-		call.caller = (struct praas_invocation_caller){ .done = on_forgotten_done,
-								.alloc = alloc_result,
-								.user = ex };
-	} else if (slot) {
-		*slot = (struct wx_call){
-			.worker = w, .id = f->id, .life = w->life, .used = true,
-			.depth = w->depth
+		call.caller = (struct praas_invocation_caller){
+			.done = on_forgotten_done, .alloc = alloc_result, .user = ex
 		};
+	} else if (slot) {
+		*slot = (struct wx_call){ .worker = w,
+					  .id = f->id,
+					  .life = w->life,
+					  .used = true,
+					  .depth = w->depth };
 		call.caller = (struct praas_invocation_caller){ .done = on_call_done,
 								.alloc = alloc_for_call,
 								.user = slot };
@@ -142,6 +145,7 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 	if (slot)
 		slot->used = false;
 	if (!one_way)
-		push_outcome(w, &(struct wx_call){ .id = f->id }, praas_status_of(rc), NULL, 0);
+		push_outcome(w, &(struct wx_call){ .id = f->id }, praas_status_of(rc),
+			     NULL, 0);
 	return 0;
 }

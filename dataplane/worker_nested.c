@@ -53,8 +53,8 @@ void wx_frame_pop(struct wx_worker *w)
 
 static void mark(struct wx_worker *w, uint32_t level, uint64_t number)
 {
-	_Atomic uint64_t *word = level == 0 ? &w->order->cancel
-					    : &w->order->nested_cancel[level - 1];
+	_Atomic uint64_t *word =
+		level == 0 ? &w->order->cancel : &w->order->nested_cancel[level - 1];
 
 	atomic_store_explicit(word, number, memory_order_relaxed);
 }
@@ -91,10 +91,11 @@ void wx_end_stack(struct wx_worker *w, int32_t status, const char *text)
 
 		if (status != PRAAS_INTERRUPTED)
 			status = late ? PRAAS_DEADLINE : PRAAS_CRASHED;
-		(void)snprintf(longer, sizeof(longer),
-			       "function %s waited in a worker that ended while it ran %s: "
-			       "%.300s",
-			       functions[w->inv->function].name, top, text);
+		(void)snprintf(
+			longer, sizeof(longer),
+			"function %s waited in a worker that ended while it ran %s: "
+			"%.300s",
+			functions[w->inv->function].name, top, text);
 		wx_complete(w, status, wx_text(w->ex, longer), 0);
 	}
 }
@@ -206,7 +207,8 @@ static unsigned help_wait(struct wx_worker *w)
 	struct praas_invocation *inv;
 
 	if (w->wait_kind != PRAAS_WORKER_WAIT || !can_help(w) || w->ex->idle != 0 ||
-	    praas_process_fn_needs(w->ex->base.process, w->wait_call->inv_id, &inv) != 0)
+	    praas_process_fn_needs(w->ex->base.process, w->wait_call->inv_id, &inv) !=
+		    0)
 		return 0;
 	return start_on(w, inv);
 }
@@ -287,8 +289,8 @@ static bool in_circle(struct wx_worker *first)
 
 		if (!w->waiting || w->wait_kind != PRAAS_WORKER_WAIT ||
 		    w->wait_until_ns < PRAAS_DEADLINE_NEVER ||
-		    praas_process_fn_needs(ex->base.process, w->wait_call->inv_id, &inv) !=
-			    -EBUSY)
+		    praas_process_fn_needs(ex->base.process, w->wait_call->inv_id,
+					   &inv) != -EBUSY)
 			return false;
 		w = runner(ex, inv);
 		if (!w)

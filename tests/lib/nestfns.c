@@ -30,8 +30,8 @@ static uint64_t input_number(struct praas_ctx *ctx)
 }
 
 /* 0 and the number that it gave; the negative errno of start or wait; a status that is not 0. */
-static int start_and_wait(struct praas_ctx *ctx, const char *name, const char *key, uint64_t n,
-			  uint64_t *ret_n)
+static int start_and_wait(struct praas_ctx *ctx, const char *name, const char *key,
+			  uint64_t n, uint64_t *ret_n)
 {
 	struct praas_view view = { 0 };
 	uint64_t call;
@@ -57,8 +57,8 @@ PRAAS_FUNCTION int tree(struct praas_ctx *ctx)
 	uint64_t depth = input_number(ctx), below = depth - 1, sum = 1, calls[2];
 
 	for (int i = 0; depth != 0 && i < 2; i++)
-		if (praas_invoke_async(ctx, PRAAS_SELF, "tree", NULL, &below, sizeof(below),
-				       &calls[i]) != 0)
+		if (praas_invoke_async(ctx, PRAAS_SELF, "tree", NULL, &below,
+				       sizeof(below), &calls[i]) != 0)
 			return praas_fail(ctx, 91, "cannot start");
 	for (int i = 0; depth != 0 && i < 2; i++) {
 		struct praas_view view;
@@ -153,7 +153,8 @@ PRAAS_FUNCTION int waits_for_death(struct praas_ctx *ctx)
 {
 	uint64_t n = 0;
 
-	return start_and_wait(ctx, "dies", NULL, 0, &n) == PRAAS_CRASHED ? give(ctx, 1) : 97;
+	return start_and_wait(ctx, "dies", NULL, 0, &n) == PRAAS_CRASHED ? give(ctx, 1)
+									 : 97;
 }
 
 /* Writes under the key of its call; fails when its input is not 0. */
@@ -198,7 +199,8 @@ PRAAS_FUNCTION int keeps(struct praas_ctx *ctx)
 	int status = 0;
 
 	if (tells(ctx) != 0 || praas_recv(ctx, PRAAS_ANY, "word", 0, &word) != 0 ||
-	    praas_invoke_async(ctx, PRAAS_SELF, "tree", NULL, &two, sizeof(two), &call) != 0 ||
+	    praas_invoke_async(ctx, PRAAS_SELF, "tree", NULL, &two, sizeof(two),
+			       &call) != 0 ||
 	    praas_wait(ctx, call, 0, &status, &first) != -EAGAIN ||
 	    praas_wait(ctx, call, -1, &status, &first) != 0 || status != 0)
 		return praas_fail(ctx, 89, "cannot begin");
@@ -207,7 +209,8 @@ PRAAS_FUNCTION int keeps(struct praas_ctx *ctx)
 			return praas_fail(ctx, 88, "a tree failed");
 	memcpy(&n, first.data, sizeof(n));
 	memcpy(&two, word.view.data, sizeof(two));
-	return give(ctx, n == 7 && two == 77 && strcmp(praas_info(ctx)->key, "outer") == 0);
+	return give(ctx,
+		    n == 7 && two == 77 && strcmp(praas_info(ctx)->key, "outer") == 0);
 }
 
 /* Until it is told to stop. */

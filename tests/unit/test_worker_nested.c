@@ -10,8 +10,9 @@
 #include "dataplane/worker_proto.h"
 
 static const char *const names[] = {
-	"tree", "chain", "selfish", "left", "right", "hears", "tells", "asks", "dies",
-	"waits_for_death", "writes", "loses", "has", "keeps", "long_one", "waits_long"
+	"tree",     "chain",     "selfish",         "left",   "right", "hears", "tells",
+	"asks",     "dies",      "waits_for_death", "writes", "loses", "has",   "keeps",
+	"long_one", "waits_long"
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -138,7 +139,8 @@ static void test_nested_crash_fails_the_stack(void **state)
 	(void)state;
 	begin(&w, 1, PRAAS_PARALLEL);
 	wf_expect(&w, "waits_for_death", PRAAS_CRASHED,
-		  "function waits_for_death waited in a worker that ended while it ran dies");
+		  "function waits_for_death waited in a worker that ended while it ran "
+		  "dies");
 	wf_wait_ready(&w);
 	assert_int_equal(call_with(&w, "tree", 2), 7);
 	wf_release(&w);
