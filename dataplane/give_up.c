@@ -71,10 +71,14 @@ void praas_invoke_give_up(struct praas_process *p, struct praas_invocation *inv,
 	} else if (inv->state == PRAAS_INVOCATION_RUNNING) {
 		/* A deadline is answered at once, however long the function goes on; what a
 		 * cancelled one comes to, its caller learns from the executor. */
+		bool asked = inv->cancelled;
+
 		inv->cancelled = true;
 		if (status == PRAAS_DEADLINE)
 			answer_now(p, inv, status);
-		p->executor->ops->cancel(p->executor, inv);
+		/* Once: a caller could fill its worker's ring with such wishes. */
+		if (!asked)
+			p->executor->ops->cancel(p->executor, inv);
 	} else {
 		inv->cancelled = true;
 		leave_queue(p, inv);

@@ -184,14 +184,19 @@ static PRAAS_COLD void on_ping(struct praas_process *p, struct praas_conn *conn,
 	praas_reply_send(p, conn, &head, NULL);
 }
 
+void praas_process_drop_conn(struct praas_conn *conn, int rc)
+{
+	/* Not only we have been told of it: who stands before us forgets it too. */
+	conn->events->closed(conn->user, conn, rc);
+	conn->ops->close(conn, false);
+}
+
 /* A kind that a client may not send here: it does not speak our protocol. */
-static PRAAS_COLD void on_nonsense(struct praas_process *p, struct praas_conn *conn,
-				   struct praas_buf *buf)
+static PRAAS_COLD void on_nonsense(struct praas_conn *conn, struct praas_buf *buf)
 {
 	conn->port->protocol_errors++;
 	praas_buf_release(buf);
-	conn->ops->close(conn, false);
-	praas_process_forget_conn(p, conn);
+	praas_process_drop_conn(conn, -EPROTO);
 }
 
 static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
@@ -218,7 +223,7 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		break;
 	default:
 		if (!praas_requests_frame(p, conn, buf))
-			on_nonsense(p, conn, buf);
+			on_nonsense(conn, buf);
 		break;
 	}
 }

@@ -105,6 +105,8 @@ void praas_reply_forget_conn(struct praas_process *p, const struct praas_conn *c
 
 /* Nothing is sent to conn any more. */
 void praas_process_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+/* We end it: close() makes no upcall, so closed() is told first. */
+void praas_process_drop_conn(struct praas_conn *conn, int rc);
 
 /* ---- process_value.c ---- */
 

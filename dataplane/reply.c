@@ -43,16 +43,24 @@ static int try_send(struct praas_process *p, struct praas_conn *conn,
 	return rc;
 }
 
+/* A client that does not read has no more than half of the room: the others are served on. */
+static bool has_its_share(const struct praas_process *p, const struct praas_conn *conn)
+{
+	uint32_t kept = 0;
+
+	for (uint64_t i = p->pending_head; i != p->pending_tail; i++)
+		kept += p->pending[i & (p->pending_max - 1)].conn == conn;
+	return kept >= p->pending_max / 2;
+}
+
 static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
 			    const struct praas_frame *head, struct praas_buf *buf)
 {
 	struct praas_pending_reply *r;
 
-	if (p->pending_tail - p->pending_head == p->pending_max) {
+	if (p->pending_tail - p->pending_head == p->pending_max || has_its_share(p, conn)) {
 		praas_buf_release(buf);
-		conn->ops->close(conn, false);
-		/* close() makes no upcall: what we know of it goes here. */
-		praas_process_forget_conn(p, conn);
+		praas_process_drop_conn(conn, -ENOBUFS);
 		return;
 	}
 	r = &p->pending[p->pending_tail++ & (p->pending_max - 1)];
@@ -62,7 +70,18 @@ static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
 void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
 		      const struct praas_frame *head, struct praas_buf *buf)
 {
-	int rc = try_send(p, conn, head, &buf);
+	struct praas_frame large;
+	int rc;
+
+	/* More than its ticket allows: an answer that says so, not none. */
+	if (praas_unlikely(buf && buf->head.bytes > conn->bytes_max)) {
+		praas_buf_release(buf);
+		buf = NULL;
+		large = *head;
+		large.status = PRAAS_TOO_LARGE;
+		head = &large;
+	}
+	rc = try_send(p, conn, head, &buf);
 
 	if (praas_unlikely(rc == -EAGAIN || rc == -ENOBUFS))
 		keep(p, conn, head, buf);

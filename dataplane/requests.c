@@ -78,16 +78,35 @@ static void receiver_free(struct praas_process *p, struct praas_receiver *r)
 }
 
 /* A message that cannot be handed over goes back to where it was: it is the newest. */
-static void put_back(struct praas_process *p, struct praas_receiver *r)
+static void put_back(struct praas_process *p, const char *key, uint32_t key_bytes,
+		     struct praas_message *m)
 {
-	struct praas_message *m = &r->wait.message;
-	struct praas_fn_wait *none;
+	struct praas_fn_wait *next;
 
-	if (praas_mailbox_put(&p->mailbox, m->source, r->key, r->key_bytes, m->sequence,
-			      &m->value, &none) != 0)
+	if (praas_mailbox_put(&p->mailbox, m->source, key, key_bytes, m->sequence,
+			      &m->value, &next) != 0)
 		praas_value_release(&m->value);
-	else if (none)
-		none->done(none, 0);
+	else if (next)
+		praas_process_wait_over(next, 0);
+}
+
+/* Its message finds no room in the connection; another receiver may have it. */
+static PRAAS_COLD void hand_back(struct praas_process *p, struct praas_receiver *r,
+				 struct praas_conn *conn)
+{
+	struct praas_message m = r->wait.message;
+	struct praas_frame head = { .kind = PRAAS_FRAME_REPLY,
+				    .id = r->id,
+				    .status = PRAAS_OVERLOADED,
+				    .aux = PRAAS_RETRY_AFTER_NS };
+	char key[PRAAS_KEY_MAX + 1];
+	uint32_t key_bytes = r->key_bytes;
+
+	memcpy(key, r->key, key_bytes + 1u);
+	receiver_free(p, r);
+	/* First: what follows may end this connection. */
+	praas_reply_send(p, conn, &head, NULL);
+	put_back(p, key, key_bytes, &m);
 }
 
 /* A client's RECV has come to its end. */
@@ -101,19 +120,20 @@ static void on_received(struct praas_fn_wait *wait, int rc)
 				    .status = praas_status_of(rc) };
 	struct praas_conn *conn = r->conn;
 
-	if (rc == 0) {
-		head.aux = m->source;
-		if (praas_reply_copy(p, conn, &head, m->value.data, m->value.bytes) == 0) {
-			praas_value_release(&m->value);
-			receiver_free(p, r);
-			return;
-		}
-		put_back(p, r);
-		head.status = PRAAS_OVERLOADED;
-		head.aux = PRAAS_RETRY_AFTER_NS;
+	/* Sending may end the connection, which frees all that wait for it: not this one too. */
+	r->conn = NULL;
+	if (rc != 0) {
+		receiver_free(p, r);
+		praas_reply_send(p, conn, &head, NULL);
+		return;
 	}
+	head.aux = m->source;
+	if (praas_reply_copy(p, conn, &head, m->value.data, m->value.bytes) != 0) {
+		hand_back(p, r, conn);
+		return;
+	}
+	praas_value_release(&m->value);
 	receiver_free(p, r);
-	praas_reply_send(p, conn, &head, NULL);
 }
 
 /* Copies the oldest match into an answer. -EAGAIN none; -ENOBUFS no memory for the answer. */

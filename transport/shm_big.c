@@ -206,7 +206,9 @@ void praas_shm_big_retry(struct praas_shm_conn *c)
 	for (unsigned i = 0; i < PRAAS_SHM_BIG_MAX; i++) {
 		struct praas_shm_big *b = c->big[i];
 
-		if (b && b->drop_pending && tell_drop(c, b->segment.id) == 0)
+		/* A peer that names it again keeps it until that is released too. */
+		if (b && b->drop_pending && b->users == 0 &&
+		    tell_drop(c, b->segment.id) == 0)
 			discard(c, b);
 	}
 }

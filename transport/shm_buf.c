@@ -273,8 +273,10 @@ int praas_shm_give_back(struct praas_channel *ch, struct praas_shm_backlog *b, u
 
 	if (praas_likely(rc != -EAGAIN))
 		return rc;
-	/* As many entries as buffers that can be out: it cannot be full. */
-	praas_check(b->count < b->capacity);
+	/* As many entries as the peer has buffers: when they are used up it sent some again
+	 * before it took them back. */
+	if (praas_unlikely(b->count == b->capacity))
+		return -EPROTO;
 	at = b->head + b->count;
 	b->ref[at >= b->capacity ? at - b->capacity : at] = ref;
 	b->count++;

@@ -168,6 +168,27 @@ static void test_shm_hostile_returns(void **state)
 	refused(p);
 }
 
+/* One buffer again and again, and nothing taken back: no more is kept than it has buffers. */
+static void test_shm_hostile_reuse(void **state)
+{
+	struct pair *p = *state;
+	struct praas_shm_conn *c = client(p);
+	uint64_t from = praas_channel_pool_offset(&c->my_geometry);
+	struct praas_frame f = { .kind = PRAAS_FRAME_CANCEL, .id = 1, .bytes = 8 };
+	unsigned long sent = 0, limit = 4ul * praas_shm_conn_of(p->s.conn)->backlog.capacity;
+
+	while (p->s.closed == 0 && sent < limit) {
+		struct praas_desc d;
+
+		praas_frame_to_desc(&f, (uint16_t)c->mine.id, from + 512, &d);
+		if (praas_channel_push(&c->channel, &d) == 0)
+			sent++;
+		else
+			(void)p->s.port->ops->poll(p->s.port, 64);
+	}
+	refused(p);
+}
+
 static void datagram(struct pair *p, const void *data, size_t bytes, const int *fds, unsigned count)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, bytes };
@@ -302,7 +323,7 @@ int main(void)
 		T(test_shm_hostile_ring),     T(test_shm_hostile_returns),
 		T(test_shm_hostile_socket),   T(test_shm_hostile_wants),
 		T(test_shm_hostile_flood),    T(test_shm_hostile_stranger),
-		T(test_shm_hostile_server),
+		T(test_shm_hostile_server),   T(test_shm_hostile_reuse),
 	};
 
 	return cmocka_run_group_tests_name("shm_hostile", tests, NULL, NULL);
