@@ -152,6 +152,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_GATE_OPEN:
 		d->quiet_wanted = false;
+		d->executor->ops->stop(d->executor, 0); /* if it was: it goes on */
 		gate(d, true);
 		break;
 	case PRAAS_ORDER_GATE_CLOSE:
@@ -162,6 +163,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_INTERRUPT:
 		d->executor->ops->stop(d->executor, praas_now_ns());
+		praas_process_interrupt(d->process);
 		break;
 	case PRAAS_ORDER_CUT:
 		on_cut(d, msg->a != 0);

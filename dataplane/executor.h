@@ -49,7 +49,8 @@ struct praas_executor_ops {
 	unsigned (*poll)(struct praas_executor *ex, unsigned budget);
 	/* About to sleep: -EAGAIN there is work; else what to wait for, as in transport.h. */
 	int (*arm)(struct praas_executor *ex, int *ret_fd);
-	/* Running invocations complete INTERRUPTED if they do not end in time. Idempotent. */
+	/* Running invocations complete INTERRUPTED if they do not end in time; nothing more is
+	 * started. Idempotent. deadline_ns 0: go on again. */
 	void (*stop)(struct praas_executor *ex, uint64_t deadline_ns);
 	void (*free)(struct praas_executor *ex);
 };

@@ -291,6 +291,22 @@ int praas_process_start_queued(struct praas_process *p, struct praas_invocation 
 	return rc;
 }
 
+void praas_process_interrupt(struct praas_process *p)
+{
+	/* Ending one may make the next of its lane ready: none of them is started. */
+	p->pumping = true;
+	while (p->ready_first) {
+		struct praas_invocation *inv = p->ready_first;
+
+		praas_invoke_ready_remove(p, inv);
+		p->queued--;
+		p->running++;
+		inv->state = PRAAS_INVOCATION_RUNNING;
+		praas_process_complete(p, inv, PRAAS_INTERRUPTED, NULL, 0);
+	}
+	p->pumping = false;
+}
+
 /* Straight to the executor when nobody is before it. */
 static void go(struct praas_process *p, struct praas_invocation *inv)
 {

@@ -49,8 +49,10 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 /* The gate: closed, new invocations, messages and writes get PRAAS_DRAINING, and all that wait for
  * messages or leases are told -ESHUTDOWN (clients: PRAAS_DRAINING). It is closed at first. */
 void praas_process_gate(struct praas_process *p, bool open);
-/* Nothing runs and nothing is queued. */
+/* Nothing runs and nothing is queued but inputs that wait for their trigger. */
 bool praas_process_quiet(const struct praas_process *p);
+/* What is queued to run ends PRAAS_INTERRUPTED; the gate is closed, the executor was stopped. */
+void praas_process_interrupt(struct praas_process *p);
 
 /* Where the process is: our own, or gone elsewhere (requests are refused with PRAAS_MOVED). */
 void praas_process_moved(struct praas_process *p, bool moved);

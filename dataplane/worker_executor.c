@@ -397,10 +397,26 @@ static void cancel_all(struct wx_worker *w)
 		ops_cancel(&w->ex->base, w->inv);
 }
 
+/* After a stop that led to nothing: who was ended starts again. */
+static PRAAS_COLD void go_on(struct wx *ex)
+{
+	if (!ex->stopping)
+		return;
+	ex->stopping = false;
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		if (ex->workers[i].state == WX_ABSENT)
+			ex->workers[i].deadline_ns = praas_now_ns();
+	wx_timers(ex);
+}
+
 static void ops_stop(struct praas_executor *base, uint64_t deadline_ns)
 {
 	struct wx *ex = wx_of(base);
 
+	if (deadline_ns == 0) {
+		go_on(ex);
+		return;
+	}
 	if (!ex->stopping)
 		for (uint32_t i = 0; i < ex->config.workers; i++)
 			cancel_all(&ex->workers[i]);

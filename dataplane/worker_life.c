@@ -388,9 +388,11 @@ static void count_death(struct wx *ex, const struct wx_worker *w,
 
 	ex->stats.deaths++;
 	ex->stats.ooms += d->out_of_memory;
+	/* Ended because the process was to be swapped out: nobody's fault. */
+	if (was == WX_DYING && w->end_status == PRAAS_INTERRUPTED)
+		return;
 	if (was != WX_DYING && was != WX_STARTING && !d->out_of_memory)
 		ex->stats.crashes++;
-	(void)w;
 	ex->crash_ns[ex->crash_next++ % WX_CRASHES] = now;
 	ex->degraded = recent_crashes(ex, now) == WX_CRASHES;
 }

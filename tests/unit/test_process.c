@@ -525,6 +525,29 @@ static void test_process_hold_keeps_values(void **state)
 	assert_int_equal(after.bytes_used, before.bytes_used);
 }
 
+/* Inputs that wait for a trigger do not keep a process from being swapped out; behind a closed
+ * gate none fires. What is queued to run is told. */
+static void test_process_quiet_with_inputs(void **state)
+{
+	struct table *t = *state;
+
+	invoke(t->c, JOINED, 1, "join", 0);
+	assert_true(praas_process_quiet(t->f.p));
+	for (uint64_t i = 2; i <= 5; i++)
+		invoke(t->c, i < 4 ? PLAIN : SERIAL, i, NULL, 0);
+	praas_process_gate(t->f.p, false);
+	assert_int_equal(t->m->count, 2);
+	t->m->capacity = 0; /* stopped */
+	end_one(&t->f, t->m, PRAAS_INTERRUPTED, NULL);
+	end_one(&t->f, t->m, PRAAS_INTERRUPTED, NULL);
+	assert_false(praas_process_quiet(t->f.p));
+	praas_process_interrupt(t->f.p);
+	assert_true(praas_process_quiet(t->f.p));
+	for (uint64_t i = 2; i <= 5; i++)
+		expect(t->c, i, PRAAS_INTERRUPTED, NULL);
+	assert_false(fake_has(t->c));
+}
+
 /* ---- hostile callers ---- */
 
 /* However often it is asked for: the executor hears of it once. */
@@ -650,6 +673,7 @@ int main(void)
 		T(hold_keeps_values),   T(cancels_once),
 		T(tells_of_drops),      T(passes_messages_on),
 		T(receiver_dropped),    T(result_too_large),
+		T(quiet_with_inputs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -401,6 +401,42 @@ static void test_worker_stop(void **state)
 	wf_release(&w);
 }
 
+/* Interrupted with calls still queued: all are told, and when the swap-out comes to nothing the
+ * workers are there again, and not blamed. */
+static void test_worker_stop_and_go_on(void **state)
+{
+	struct worker_fixture w;
+	struct praas_worker_executor_stats stats;
+	struct praas_buf *buf;
+
+	(void)state;
+	begin(&w, &usual);
+	for (int i = 0; i < 6; i++)
+		(void)wf_submit(&w, "hang", NULL, 0, 0);
+	for (int i = 0; i < 10; i++)
+		wf_turn(&w);
+	for (int round = 0; round < 6; round++) {
+		praas_process_gate(w.f.p, false);
+		w.ex->ops->stop(w.ex, praas_now_ns());
+		praas_process_interrupt(w.f.p);
+		assert_true(praas_process_quiet(w.f.p));
+		w.ex->ops->stop(w.ex, 0);
+		praas_process_gate(w.f.p, true);
+		wf_wait_ready(&w);
+	}
+	for (int i = 0; i < 6; i++) {
+		buf = wf_answer(&w);
+		assert_int_equal(buf->head.status, PRAAS_INTERRUPTED);
+		praas_buf_release(buf);
+	}
+	praas_worker_executor_stats(w.ex, &stats);
+	assert_false(stats.degraded);
+	buf = wf_call(&w, "echo", "x", 1);
+	assert_int_equal(buf->head.status, 0);
+	praas_buf_release(buf);
+	wf_release(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -420,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_worker_degrades),
 		cmocka_unit_test(test_worker_library_is_missing),
 		cmocka_unit_test(test_worker_stop),
+		cmocka_unit_test(test_worker_stop_and_go_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -107,6 +107,7 @@ static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
 		process.bytes_max = o->bytes_max;
 	fixture_start(&w->f, &process);
 	w->conn = fake_conn_new(&w->f, 5);
+	w->conn->base.bytes_max = process.bytes_max;
 	return wf_ready_for(w, text);
 }
 
