@@ -60,6 +60,7 @@ static int build_workers(struct praas_data *d)
 		.memory = praas_pool_memory_table(d->memory),
 		.arena_bytes = c->memory_bytes / 4 / c->concurrency,
 		.bytes_max = c->bytes_max,
+		.big_bytes_max = c->memory_bytes,
 		.wait_mode = c->wait,
 		.host = praas_spawner_host(),
 		.host_user = d->config.spawner,

@@ -419,6 +419,23 @@ static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 
 /* ---- the rest ---- */
 
+/* Their memory is ours to pay for, and a worker that starts needs a place too. */
+static bool segment_allowed(const struct wx *ex, uint64_t bytes)
+{
+	uint64_t sum = bytes;
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < WX_REGIONS_MAX; i++) {
+		const struct wx_region *r = &ex->regions[i];
+
+		if (!r->segment.base || r->arena)
+			continue;
+		sum += r->segment.bytes;
+		count++;
+	}
+	return sum <= ex->config.big_bytes_max && count < WX_REGIONS_MAX - PRAAS_WORKERS_MAX;
+}
+
 static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 {
 	struct wx *ex = w->ex;
@@ -434,7 +451,8 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 	/* Its arena is full of small things: they move to the pool. */
 	if (f->aux <= ex->config.arena_bytes / FEW)
 		(void)praas_process_evacuate(ex->base.process, w->arena->segment.id);
-	rc = wx_region_new(ex, w->index, bytes, false, &r);
+	rc = segment_allowed(ex, bytes) ? wx_region_new(ex, w->index, bytes, false, &r)
+					: -ENOSPC;
 	if (rc == 0) {
 		seg = (struct praas_worker_segment){ .id = r->segment.id,
 						     .writable = 1,

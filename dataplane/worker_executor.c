@@ -491,6 +491,7 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 	c->arena_bytes = praas_align_up(c->arena_bytes ? c->arena_bytes : ARENA_BYTES, 4096);
 	c->ring_slots = c->ring_slots ? c->ring_slots : RING_SLOTS;
 	c->bytes_max = c->bytes_max ? c->bytes_max : c->arena_bytes / 2;
+	c->big_bytes_max = c->big_bytes_max ? c->big_bytes_max : 8 * c->bytes_max;
 	c->deadline_grace_ns = c->deadline_grace_ns ? c->deadline_grace_ns : GRACE_NS;
 	c->start_timeout_ns = c->start_timeout_ns ? c->start_timeout_ns : START_TIMEOUT_NS;
 	c->detach_timeout_ns = c->detach_timeout_ns ? c->detach_timeout_ns : DETACH_TIMEOUT_NS;

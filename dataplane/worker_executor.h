@@ -55,6 +55,7 @@ struct praas_worker_executor_config {
 	const struct praas_memory *memory;     /* of that pool; borrowed until free */
 	uint64_t arena_bytes;                  /* buffers of each worker; 0: 64 MiB */
 	uint64_t bytes_max;                    /* payload and result limit; 0: half an arena */
+	uint64_t big_bytes_max; /* of all workers' buffers beside their arenas; 0: 8 * bytes_max */
 	uint32_t ring_slots;                   /* 0: 256 */
 	enum praas_wait_mode wait_mode;        /* of the workers */
 	uint64_t deadline_grace_ns;            /* from deadline to kill; 0: 50 ms */

@@ -401,6 +401,30 @@ static void test_worker_stop(void **state)
 	wf_release(&w);
 }
 
+/* What workers have beside their arenas has a limit of its own. */
+static void test_worker_big_limit(void **state)
+{
+	struct wf_options o = usual;
+	struct worker_fixture w;
+	struct praas_buf *first, *buf;
+	uint64_t bytes = 24u << 20;
+
+	(void)state;
+	o.bytes_max = 32u << 20;
+	o.big_bytes_max = 40u << 20;
+	begin(&w, &o);
+	first = wf_call(&w, "big", &bytes, sizeof(bytes));
+	assert_int_equal(first->head.status, 0);
+	buf = wf_call(&w, "big", &bytes, sizeof(bytes));
+	assert_int_not_equal(buf->head.status, 0);
+	praas_buf_release(buf);
+	praas_buf_release(first);
+	buf = wf_call(&w, "big", &bytes, sizeof(bytes));
+	assert_int_equal(buf->head.status, 0);
+	praas_buf_release(buf);
+	wf_release(&w);
+}
+
 /* Interrupted with calls still queued: all are told, and when the swap-out comes to nothing the
  * workers are there again, and not blamed. */
 static void test_worker_stop_and_go_on(void **state)
@@ -456,6 +480,7 @@ int main(void)
 		cmocka_unit_test(test_worker_degrades),
 		cmocka_unit_test(test_worker_library_is_missing),
 		cmocka_unit_test(test_worker_stop),
+		cmocka_unit_test(test_worker_big_limit),
 		cmocka_unit_test(test_worker_stop_and_go_on),
 	};
 

@@ -57,7 +57,7 @@ struct wf_options {
 	const char *const *names;
 	uint32_t count;
 	uint32_t workers;
-	uint64_t memory_bytes, arena_bytes, bytes_max, pool_bytes;
+	uint64_t memory_bytes, arena_bytes, bytes_max, pool_bytes, big_bytes_max;
 	uint32_t concurrency;
 	bool allow_weak;
 };
@@ -74,6 +74,7 @@ static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
 						       .workers = o->workers ? o->workers : 1,
 						       .arena_bytes = o->arena_bytes,
 						       .bytes_max = o->bytes_max,
+						       .big_bytes_max = o->big_bytes_max,
 						       .host = praas_spawner_host(),
 						       .log = wf_on_log,
 						       .log_user = w };
