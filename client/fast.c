@@ -153,6 +153,7 @@ int praas_fast_call(struct praas_connection *conn, const struct praas_call *call
 		if (praas_likely(take_result(conn, r, id, &d, ret_result))) {
 			struct praas_function_info *f = &conn->functions[call->function];
 
+			conn->waiter.hits++; /* it was worth the pauses */
 			if (praas_unlikely(f->run_ns == 0)) /* it came while we looked */
 				f->run_ns = PRAAS_SHORT_RUN_NS / 2;
 			return 0;

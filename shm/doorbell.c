@@ -20,6 +20,8 @@
 
 #define PAUSES_MAX 32u /* about 1 µs */
 #define PAUSES_MIN 1u
+#define HITS_MANY 4u   /* waits that ended while pausing, to one that did not */
+#define PROBE_MISSES 64u
 #define PAUSES_BETWEEN_YIELDS 8u /* while nobody else wants the core */
 #define SPIN_PAUSES                                                                    \
 	256u /* mode SPIN: a yield every 7 µs to see whether we are alone             \
@@ -41,15 +43,11 @@ static int membarrier(int cmd)
 
 static void setup(void)
 {
-	cpu_set_t set;
-
 	praas_doorbell_fences = membarrier(MEMBARRIER_REGISTER_GLOBAL_EXPEDITED) != 0 ||
 				membarrier(MEMBARRIER_GLOBAL_EXPEDITED) != 0;
-	CPU_ZERO(&set);
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		cores_short = CPU_COUNT(&set) < 2;
-	else
-		cores_short = false; /* more cores than the set holds */
+	/* Of the machine. How many we may run on says nothing: who is pinned to one core waits for
+	 * partners on others. Where all of them share one, yields that take long tell it. */
+	cores_short = sysconf(_SC_NPROCESSORS_ONLN) == 1;
 }
 
 int praas_doorbell_setup(void)
@@ -189,6 +187,21 @@ void praas_waiter_init(struct praas_waiter *w, enum praas_wait_mode mode)
 		w->pauses = 0;
 }
 
+/* A wait has gone on to yield. When somebody took the core, pausing is cut short, unless it
+ * was the way that most waits ended: then the partner runs elsewhere, and the other wants the
+ * core only now and then. Who is down to few pauses tries many of them once in a while, to see
+ * whether the partner has moved: 2 us a PROBE_MISSES waits. */
+static void learn_pauses(struct praas_waiter *w)
+{
+	w->misses++;
+	if (!w->crowded)
+		w->pauses += w->pauses < PAUSES_MAX;
+	else if (w->misses % PROBE_MISSES == 0)
+		w->pauses = PAUSES_MAX;
+	else if (w->hits < HITS_MANY)
+		w->pauses = w->pauses / 2 > PAUSES_MIN ? w->pauses / 2 : PAUSES_MIN;
+}
+
 /* What the wait that is over teaches. */
 void praas_waiter_busy_slow(struct praas_waiter *w)
 {
@@ -203,10 +216,8 @@ void praas_waiter_busy_slow(struct praas_waiter *w)
 	w->asleep = false;
 	if (w->mode != PRAAS_WAIT_MODE_ADAPTIVE || cores_short)
 		return;
-	if (w->crowded)
-		w->pauses = w->pauses / 2 > PAUSES_MIN ? w->pauses / 2 : PAUSES_MIN;
-	else if (w->pauses < PAUSES_MAX)
-		w->pauses++;
+	learn_pauses(w);
+	w->hits = 0;
 }
 
 /* Give the core away and note whether anybody took it. */

@@ -102,13 +102,16 @@ void praas_doorbell_announce(struct praas_doorbell *bell);
 void praas_doorbell_fence_producers(void);
 
 /* The waiting policy of one polling loop; private memory, one thread. It learns two
- * numbers. pauses: polling only pays while nobody else wants the core; a yield that
- * took long says that somebody does. yield_ns: polling on pays when work comes soon; a
+ * numbers. pauses: polling only pays while nobody else wants the core, or while what we
+ * wait for comes from another core; a yield that took long says that somebody wants it, a
+ * row of waits that ended while pausing says where the partner is. yield_ns: polling on pays when work comes soon; a
  * long sleep says it does not. */
 struct praas_waiter {
 	enum praas_wait_mode mode;
 	uint32_t idle;          /* empty turns since the last work */
 	uint32_t pauses;        /* so many of them only pause; learned */
+	uint32_t hits;          /* waits in a row that ended while it only paused */
+	uint32_t misses;        /* waits that went on to yield */
 	bool asleep;            /* SLEEP was said and no work has come since */
 	bool crowded;           /* the last yield gave the core to somebody */
 	uint64_t idle_since_ns; /* 0 while busy, and while it only pauses */
@@ -131,6 +134,7 @@ PRAAS_COLD enum praas_wait_step praas_waiter_idle_slow(struct praas_waiter *w);
 /* There was work. */
 static inline void praas_waiter_busy(struct praas_waiter *w)
 {
+	w->hits += w->idle != 0;
 	w->idle = 0;
 	if (praas_unlikely(w->idle_since_ns != 0))
 		praas_waiter_busy_slow(w);
