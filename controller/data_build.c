@@ -172,6 +172,7 @@ void praas_data_unbuild(struct praas_data *d)
 	for (unsigned i = 0; i < d->ports_count; i++)
 		d->ports[i]->ops->free(d->ports[i]);
 	d->ports_count = 0;
+	d->hot_turns = 0;
 	d->direct_open = false;
 	praas_session_server_free(d->sessions);
 	d->sessions = NULL;

@@ -37,6 +37,8 @@ struct praas_data {
 	char endpoints[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
 	char layers[256];
 	struct praas_waiter waiter;
+	struct praas_port *hot; /* had work last */
+	uint32_t hot_turns;     /* so many more it is looked at alone; 0: nothing is hot */
 	bool loaded;        /* a snapshot has been loaded into process */
 	bool built;         /* BUILT has been reported */
 	bool serve_wanted;  /* SERVE came before the workers were ready */
