@@ -84,7 +84,8 @@ static int ctx_output_resize(struct praas_ctx *base, size_t bytes, void **ret_da
 	rc = praas_inline_alloc(ctx, bytes, &buf);
 	if (rc != 0)
 		return rc;
-	memcpy(buf->data, old->data, old->head.bytes);
+	if (old->head.bytes)
+		memcpy(buf->data, old->data, old->head.bytes);
 	praas_buf_release(old);
 	ctx->output = buf;
 	*ret_data = buf->data;

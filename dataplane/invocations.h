@@ -76,7 +76,13 @@ struct praas_memo *praas_invocations_finish(struct praas_invocations *t,
 					    uint64_t run_ns);
 /* Forget inv's id: it never ran. */
 void praas_invocations_forget(struct praas_invocations *t, struct praas_invocation *inv);
-/* Keep up to PRAAS_MEMO_INLINE bytes. */
+/* The memo of one that runs and is remembered. */
+static inline struct praas_memo *praas_invocations_memo(const struct praas_invocations *t,
+							const struct praas_invocation *inv)
+{
+	return &t->memos[inv->memo - 1];
+}
+/* Keep up to PRAAS_MEMO_INLINE bytes; before finish() or after it. */
 void praas_memo_keep_text(struct praas_memo *memo, const uint8_t *data, uint64_t bytes);
 /* Keep a value (given on success). 0; -ENOSPC: over the limit, forget the result instead. */
 int praas_invocations_keep_value(struct praas_invocations *t, struct praas_memo *memo,

@@ -117,10 +117,11 @@ static PRAAS_COLD void keep_large(struct praas_process *p, struct praas_memo *me
 		praas_value_release(&value);
 }
 
+/* The id is finished. Its result was kept before (keep_small()), or is too large for that and
+ * still there. */
 static void remember_result(struct praas_process *p, struct praas_invocation *inv,
 			    int32_t status, const struct praas_buf *result, uint64_t run_ns)
 {
-	uint64_t bytes = result ? result->head.bytes : 0;
 	struct praas_memo *memo;
 
 	if (praas_unlikely(status == PRAAS_INTERRUPTED)) {
@@ -129,10 +130,22 @@ static void remember_result(struct praas_process *p, struct praas_invocation *in
 		return;
 	}
 	memo = praas_invocations_finish(&p->invocations, inv, status, run_ns);
-	if (praas_likely(bytes <= PRAAS_MEMO_INLINE))
-		praas_memo_keep_text(memo, result ? result->data : NULL, bytes);
-	else
+	if (praas_unlikely(result != NULL && result->head.bytes > PRAAS_MEMO_INLINE))
 		keep_large(p, memo, result, inv->conn == NULL);
+}
+
+/* A small result goes into the memo, so that the answer can leave before the books are closed.
+ * False: too large, it must be remembered while we have it. */
+static bool keep_small(struct praas_process *p, const struct praas_invocation *inv,
+		       const struct praas_buf *result)
+{
+	uint64_t bytes = result ? result->head.bytes : 0;
+
+	if (praas_unlikely(bytes > PRAAS_MEMO_INLINE))
+		return false;
+	praas_memo_keep_text(praas_invocations_memo(&p->invocations, inv),
+			     result ? result->data : NULL, bytes);
+	return true;
 }
 
 /* Its slot goes back; the caller has its answer. */
@@ -180,8 +193,10 @@ static PRAAS_COLD void end_joined(struct praas_process *p, struct praas_invocati
 		}
 		inv->state = PRAAS_INVOCATION_DONE;
 		p->queued--;
-		if (inv->memo)
+		if (inv->memo) {
+			(void)keep_small(p, inv, result); /* else the next line keeps it */
 			remember_result(p, inv, status, result, run_ns);
+		}
 		if (inv->answered)
 			praas_buf_release(copy);
 		else
@@ -202,11 +217,16 @@ PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p, struct praas_in
 void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,
 			    int32_t status, struct praas_buf *result, uint64_t run_ns)
 {
+	bool late;
+
 	praas_check_hot(inv->state == PRAAS_INVOCATION_RUNNING);
 	inv->state = PRAAS_INVOCATION_DONE;
 	p->running--;
 	p->stats.failures += status != 0;
-	if (praas_likely(inv->memo != 0))
+	/* The answer leaves first; its caller works on while we keep the books. Nothing comes in
+	 * before we return: a retry cannot slip between. */
+	late = inv->memo != 0 && keep_small(p, inv, result);
+	if (praas_unlikely(inv->memo != 0 && !late))
 		remember_result(p, inv, status, result, run_ns);
 	if (praas_unlikely(inv->inputs_more != NULL))
 		end_joined(p, inv, status, result, run_ns);
@@ -214,6 +234,8 @@ void praas_process_complete(struct praas_process *p, struct praas_invocation *in
 		praas_buf_release(result);
 	else
 		inv->caller.done(inv->caller.user, inv, status, result, run_ns);
+	if (praas_likely(late))
+		remember_result(p, inv, status, NULL, run_ns);
 	if (praas_unlikely(inv->lane != 0))
 		praas_invoke_leave_lane(p, inv);
 	end(p, inv);

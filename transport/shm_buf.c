@@ -225,14 +225,23 @@ int praas_shm_alloc(struct praas_conn *conn, uint64_t bytes, struct praas_buf **
 		buf = praas_shm_handle_get(c);
 		if (praas_unlikely(!buf))
 			return -ENOBUFS;
-		rc = praas_shm_memory_alloc(c, bytes, &buf->cookie, &buf->data,
-					    &buf->capacity);
+		rc = bytes == 0 ? 0
+				: praas_shm_memory_alloc(c, bytes, &buf->cookie, &buf->data,
+							 &buf->capacity);
 		if (praas_unlikely(rc != 0)) {
 			praas_shm_handle_put(buf);
 			return rc;
 		}
-		buf->segment = praas_shm_ref_segment(buf->cookie);
-		buf->offset = praas_shm_ref_offset(buf->cookie);
+		if (bytes == 0) { /* an answer without words: no memory at all */
+			buf->cookie = PRAAS_SHM_NO_REF;
+			buf->data = NULL;
+			buf->capacity = 0;
+			buf->segment = 0;
+			buf->offset = 0;
+		} else {
+			buf->segment = praas_shm_ref_segment(buf->cookie);
+			buf->offset = praas_shm_ref_offset(buf->cookie);
+		}
 		buf->release = release_unsent;
 	}
 	buf->head = (struct praas_frame){ 0 };

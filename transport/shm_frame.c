@@ -317,6 +317,7 @@ static int prepare(struct praas_shm_conn *c, struct praas_buf *buf, uint64_t *re
 
 	if (ours && buf->head.bytes > capacity)
 		return -EINVAL;
+	ours = ours && ref != PRAAS_SHM_NO_REF; /* made for no payload: a key needs memory */
 	if (!ours) {
 		rc = praas_shm_memory_alloc(c, buf->head.bytes, &ref, &data, &capacity);
 		if (rc != 0)
