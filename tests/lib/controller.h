@@ -31,6 +31,9 @@ struct controller_options {
 	uint32_t epoch;        /* 0: 1 */
 	uint64_t memory_bytes; /* 0: 64 MiB */
 	uint32_t concurrency;  /* 0: 1 */
+	uint64_t bytes_max;    /* 0: its default */
+	const char *wait;      /* NULL: its default */
+	uint64_t drain_ms;     /* 0: its default */
 };
 
 struct controller {
@@ -98,6 +101,16 @@ static inline json_t *controller_config(const struct controller *c,
 	if (o->worker)
 		assert_int_equal(
 			json_object_set_new(config, "worker", json_string(o->worker)), 0);
+	if (o->bytes_max)
+		assert_int_equal(json_object_set_new(config, "bytes_max",
+						     json_integer((json_int_t)o->bytes_max)),
+				 0);
+	if (o->wait)
+		assert_int_equal(json_object_set_new(config, "wait", json_string(o->wait)), 0);
+	if (o->drain_ms)
+		assert_int_equal(json_object_set_new(config, "drain_ms",
+						     json_integer((json_int_t)o->drain_ms)),
+				 0);
 	return config;
 }
 

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+# Faults, sizes and counts on the real programs: control service, controller, workers, libpraas.
+if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
+  add_library(praas_faultfns MODULE lib/faultfns/faultfns.c)
+  praas_target(praas_faultfns)
+  target_compile_options(praas_faultfns PRIVATE -Wno-missing-prototypes)
+  set_target_properties(praas_faultfns PROPERTIES PREFIX "" OUTPUT_NAME faultfns
+    LIBRARY_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests/faultfns)
+  configure_file(lib/faultfns/praas.json ${PROJECT_BINARY_DIR}/tests/faultfns/praas.json COPYONLY)
+
+  # praas_e2e_test(NAME ISOLATION…): tests/e2e/test_NAME.c, once for each isolation.
+  function(praas_e2e_test name)
+    add_executable(e2e_${name} e2e/test_${name}.c)
+    praas_target(e2e_${name})
+    target_link_libraries(e2e_${name} PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON praas_client
+      praas_ticket)
+    set_target_properties(e2e_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+    add_dependencies(e2e_${name} praas-controller praas-worker praas_faultfns)
+    foreach(isolation ${ARGN})
+      add_test(NAME e2e.${name}.${isolation} COMMAND e2e_${name} $<TARGET_FILE:praas-controller>
+        $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns ${isolation})
+      set_tests_properties(e2e.${name}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+    endforeach()
+  endfunction()
+
+  praas_e2e_test(sizes inline worker)
+  praas_e2e_test(worker_faults worker)
+endif()

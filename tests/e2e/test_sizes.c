@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <cmocka.h>
+#include <sys/sysinfo.h>
+
+#include "tests/e2e/faults.h"
+
+/* Payloads of every size, over every path, there and back, byte by byte; and beyond the limit. With
+ * PRAAS_TEST_FULL=1 also 4 GiB + 1, where there is memory for it. */
+
+#define KIB ((size_t)1024)
+#define MIB (KIB * 1024)
+#define GIB (MIB * 1024)
+
+static const size_t sizes[] = { 0,	 1,	      63,	   64,	     65,      4 * KIB - 1,
+				4 * KIB, 4 * KIB + 1, 16 * KIB + 1, 1 * MIB, 64 * MIB };
+
+/* A pattern in which no two places look the same. */
+static void fill(uint8_t *data, size_t bytes, uint64_t seed)
+{
+	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
+
+	for (size_t i = 0; i < bytes; i += 8) {
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		memcpy(data + i, &x, bytes - i < 8 ? bytes - i : 8);
+	}
+}
+
+static bool same(const uint8_t *data, size_t bytes, uint64_t seed)
+{
+	uint64_t x = seed * 0x9e3779b97f4a7c15u + 1;
+
+	for (size_t i = 0; i < bytes; i += 8) {
+		x = x * 6364136223846793005u + 1442695040888963407u;
+		if (memcmp(data + i, &x, bytes - i < 8 ? bytes - i : 8) != 0)
+			return false;
+	}
+	return true;
+}
+
+static void there_and_back(praas_connection *conn, const char *function, const uint8_t *data,
+			   size_t bytes, uint64_t seed)
+{
+	struct praas_call call = { .function = fault_function(conn, function),
+				   .data = data,
+				   .bytes = bytes };
+	struct praas_result result = { 0 };
+	int rc = praas_call(conn, &call, &result);
+
+	if (rc != 0 || result.status != 0)
+		fail_msg("%s of %zu bytes over %s: %d, status %d %s", function, bytes,
+			 praas_transport(conn), rc, result.status,
+			 rc == 0 ? (const char *)result.view.data : praas_error());
+	assert_int_equal(result.view.bytes, bytes);
+	if (!same(result.view.data, bytes, seed))
+		fail_msg("%s of %zu bytes over %s: other bytes came back", function, bytes,
+			 praas_transport(conn));
+	praas_result_release(conn, &result);
+}
+
+/* From memory of the caller's, from registered memory; copied by the function, and by reference. */
+static void all_ways(praas_connection *conn, size_t bytes, uint64_t seed)
+{
+	uint8_t *own = malloc(bytes + 8);
+	void *registered = NULL;
+
+	assert_non_null(own);
+	fill(own, bytes, seed);
+	there_and_back(conn, "echo", bytes ? own : NULL, bytes, seed);
+	assert_int_equal(praas_buffer_alloc(conn, bytes ? bytes : 1, &registered), 0);
+	fill(registered, bytes, seed + 1);
+	there_and_back(conn, "echo", registered, bytes, seed + 1);
+	there_and_back(conn, "pass", registered, bytes, seed + 1);
+	praas_buffer_free(conn, registered);
+	free(own);
+}
+
+static void through(struct fixture *f, const struct praas_connect_config *config, bool direct)
+{
+	praas_connection *conn;
+	struct praas_conn_stats before, after;
+
+	f->o.memory_bytes = 1 * GIB;
+	controller_start(&f->c, &f->o);
+	conn = fault_connect_as(f, config);
+	if (direct)
+		assert_true(fault_warm(conn));
+	praas_stats(conn, &before);
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+		all_ways(conn, sizes[i], i);
+	praas_stats(conn, &after);
+	if (direct)
+		assert_true(after.direct > before.direct);
+	else
+		assert_int_equal(after.direct, before.direct);
+	praas_close(conn);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+}
+
+static void test_sizes_over_tcp(void **state)
+{
+	struct praas_connect_config config = { .transport = "tcp" };
+
+	through(*state, &config, false);
+}
+
+static void test_sizes_over_shm_through_the_controller(void **state)
+{
+	struct praas_connect_config config = { .transport = "shm", .no_direct = true };
+
+	through(*state, &config, false);
+}
+
+static void test_sizes_over_shm_direct(void **state)
+{
+	struct praas_connect_config config = { .transport = "shm" };
+
+	if (!fault_workers())
+		skip();
+	through(*state, &config, true);
+}
+
+/* Over the limit: its own error, said in words, before anything is sent; the connection lives. */
+static void too_large_to_send(struct fixture *f, const char *transport)
+{
+	praas_connection *conn;
+	uint8_t *data = calloc(1, 2 * MIB);
+	void *buffer = NULL;
+
+	f->o.memory_bytes = 64 * MIB;
+	f->o.bytes_max = 1 * MIB;
+	assert_non_null(data);
+	controller_start(&f->c, &f->o);
+	conn = fault_connect(f, transport);
+	assert_int_equal(fault_call(conn, "total", data, 1 * MIB, 0, NULL, 0), 0);
+	assert_int_equal(fault_call(conn, "total", data, 1 * MIB + 1, 0, NULL, 0), -EMSGSIZE);
+	assert_non_null(strstr(praas_error(), "1048576"));
+	assert_int_equal(praas_buffer_alloc(conn, 1 * MIB + 1, &buffer), -EMSGSIZE);
+	assert_non_null(strstr(praas_error(), "1048576"));
+	assert_int_equal(praas_state_write(conn, "k", data, 1 * MIB + 1), -EMSGSIZE);
+	assert_int_equal(praas_msg_send(conn, "k", data, 1 * MIB + 1), -EMSGSIZE);
+	assert_int_equal(fault_count(conn), 1);
+	praas_close(conn);
+	free(data);
+}
+
+static void test_sizes_over_the_limit_are_refused_by_tcp(void **state)
+{
+	too_large_to_send(*state, "tcp");
+}
+
+static void test_sizes_over_the_limit_are_refused_by_shm(void **state)
+{
+	too_large_to_send(*state, "shm");
+}
+
+/* A result over the limit is refused to the function, which may hand the refusal on. */
+static void test_sizes_of_results_are_limited(void **state)
+{
+	struct fixture *f = *state;
+	static const char *const transports[] = { "tcp", "shm" };
+
+	f->o.memory_bytes = 64 * MIB;
+	f->o.bytes_max = 1 * MIB;
+	controller_start(&f->c, &f->o);
+	for (size_t i = 0; i < 2; i++) {
+		praas_connection *conn = fault_connect(f, transports[i]);
+		uint64_t bytes = 1 * MIB;
+		char text[64];
+
+		assert_int_equal(fault_call(conn, "large", &bytes, 8, 0, NULL, 0), 0);
+		bytes++;
+		assert_int_equal(fault_call(conn, "large", &bytes, 8, 0, text, sizeof(text)), 9);
+		assert_string_equal(text, "Message too long");
+		assert_int_equal(fault_call(conn, "too_large", &bytes, 8, 0, text, sizeof(text)),
+				 EMSGSIZE);
+		(void)fault_count(conn);
+		praas_close(conn);
+	}
+}
+
+/* Beyond 32 bits. The controller's memory and both payloads must fit. */
+static void huge(struct fixture *f, const char *transport)
+{
+	const size_t bytes = 4 * GIB + 1;
+	praas_connection *conn;
+	struct sysinfo info;
+	void *data = NULL;
+
+	if (!getenv("PRAAS_TEST_FULL"))
+		skip();
+	assert_int_equal(sysinfo(&info), 0);
+	if ((uint64_t)info.freeram * info.mem_unit < 20 * GIB) {
+		puts("skipped: less than 20 GiB of memory are free");
+		skip();
+	}
+	f->o.memory_bytes = 10 * GIB;
+	f->o.bytes_max = 5 * GIB;
+	controller_start(&f->c, &f->o);
+	conn = fault_connect(f, transport);
+	assert_int_equal(praas_buffer_alloc(conn, bytes, &data), 0);
+	fill(data, bytes, 4);
+	there_and_back(conn, "pass", data, bytes, 4);
+	praas_buffer_free(conn, data);
+	assert_int_equal(fault_count(conn), 1);
+	praas_close(conn);
+}
+
+static void test_sizes_beyond_32_bits_over_shm(void **state)
+{
+	huge(*state, "shm");
+}
+
+static void test_sizes_beyond_32_bits_over_tcp(void **state)
+{
+	huge(*state, "tcp");
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		FAULT_TEST(test_sizes_over_tcp),
+		FAULT_TEST(test_sizes_over_shm_through_the_controller),
+		FAULT_TEST(test_sizes_over_shm_direct),
+		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_tcp),
+		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_shm),
+		FAULT_TEST(test_sizes_of_results_are_limited),
+		FAULT_TEST(test_sizes_beyond_32_bits_over_shm),
+		FAULT_TEST(test_sizes_beyond_32_bits_over_tcp),
+	};
+
+	if (fault_arguments(argc, argv) != 0)
+		return 2;
+	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);
+}

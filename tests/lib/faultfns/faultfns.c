@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Functions of the end-to-end fault tests: some that do as they should, and one for each way in
+ * which they may not.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <praas/function.h>
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static int give(struct praas_ctx *ctx, const void *data, size_t bytes)
+{
+	void *out;
+	int rc = praas_output(ctx, bytes, &out);
+
+	if (rc != 0)
+		return praas_fail(ctx, 9, strerror(-rc));
+	if (bytes)
+		memcpy(out, data, bytes);
+	return 0;
+}
+
+/* The input, copied by the function. */
+PRAAS_FUNCTION int echo(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+
+	return praas_input(ctx, 0, &in) ? 1 : give(ctx, in.view.data, in.view.bytes);
+}
+
+/* The input, by reference. */
+PRAAS_FUNCTION int pass(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+
+	return praas_input(ctx, 0, &in) ? 1 : praas_output_view(ctx, &in.view);
+}
+
+/* Where the input and the result lie in this OS process, and what the input begins with. */
+PRAAS_FUNCTION int where(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+	uint64_t *out;
+	void *data;
+
+	if (praas_input(ctx, 0, &in) || praas_output(ctx, 3 * sizeof(*out), &data))
+		return 1;
+	out = data;
+	out[0] = (uint64_t)(uintptr_t)in.view.data;
+	out[1] = (uint64_t)(uintptr_t)out;
+	out[2] = 0;
+	memcpy(&out[2], in.view.data, in.view.bytes < 8 ? in.view.bytes : 8);
+	return 0;
+}
+
+static int number(struct praas_ctx *ctx, const char *key, uint64_t *ret_n)
+{
+	struct praas_view view;
+	int rc = praas_state_get(ctx, key, &view, NULL);
+
+	*ret_n = 0;
+	if (rc == 0)
+		memcpy(ret_n, view.data, sizeof(*ret_n));
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* The state named by the invocation's key, or "n", becomes one more: with compare-and-swap, so that
+ * nothing is lost when several run. Gives the new value. */
+PRAAS_FUNCTION int count(struct praas_ctx *ctx)
+{
+	const char *key = praas_info(ctx)->key[0] ? praas_info(ctx)->key : "n";
+
+	for (;;) {
+		struct praas_view view;
+		uint64_t n = 0, version = 0;
+		int rc = praas_state_get(ctx, key, &view, &version);
+
+		if (rc == 0)
+			memcpy(&n, view.data, sizeof(n));
+		else if (rc != -ENOENT)
+			return praas_fail(ctx, 1, strerror(-rc));
+		n++;
+		rc = praas_state_cas(ctx, key, version, &n, sizeof(n));
+		if (rc == 0)
+			rc = praas_state_commit(ctx);
+		if (rc == 0)
+			return give(ctx, &n, sizeof(n));
+		if (rc != -ESTALE)
+			return praas_fail(ctx, 2, strerror(-rc));
+		if (praas_cancelled(ctx))
+			return 3;
+	}
+}
+
+PRAAS_FUNCTION int total(struct praas_ctx *ctx)
+{
+	const char *key = praas_info(ctx)->key[0] ? praas_info(ctx)->key : "n";
+	uint64_t n;
+
+	return number(ctx, key, &n) ? 1 : give(ctx, &n, sizeof(n));
+}
+
+/* Takes as many ns as the input's first number says; gives the input back. */
+PRAAS_FUNCTION int busy(struct praas_ctx *ctx)
+{
+	uint64_t ns, start = now_ns();
+	struct praas_msg in;
+
+	if (praas_input(ctx, 0, &in) || in.view.bytes < sizeof(ns))
+		return 1;
+	memcpy(&ns, in.view.data, sizeof(ns));
+	while (now_ns() - start < ns)
+		(void)usleep(100);
+	return give(ctx, in.view.data, in.view.bytes);
+}
+
+/* A result of as many bytes as the input says. */
+PRAAS_FUNCTION int large(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+	uint64_t bytes;
+	void *out;
+	int rc;
+
+	if (praas_input(ctx, 0, &in) || in.view.bytes < sizeof(bytes))
+		return 1;
+	memcpy(&bytes, in.view.data, sizeof(bytes));
+	rc = praas_output(ctx, bytes, &out);
+	if (rc != 0)
+		return praas_fail(ctx, 9, strerror(-rc));
+	memset(out, 1, bytes);
+	return 0;
+}
+
+/* The same, and hands the refusal on. */
+PRAAS_FUNCTION int too_large(struct praas_ctx *ctx)
+{
+	void *out;
+
+	return praas_output(ctx, (size_t)1 << 40, &out);
+}
+
+/* ---- what goes wrong; each writes state first, which must not stay ---- */
+
+static void spoil_state(struct praas_ctx *ctx)
+{
+	(void)praas_state_put(ctx, "n", "spoiled!", 8);
+}
+
+PRAAS_FUNCTION int crash(struct praas_ctx *ctx)
+{
+	volatile int *volatile nowhere = (volatile int *)(uintptr_t)16;
+
+	spoil_state(ctx);
+	*nowhere = 1;
+	return 0;
+}
+
+PRAAS_FUNCTION int exits(struct praas_ctx *ctx)
+{
+	spoil_state(ctx);
+	_exit(7);
+}
+
+/* As if the kernel had done it. */
+PRAAS_FUNCTION int killed(struct praas_ctx *ctx)
+{
+	spoil_state(ctx);
+	for (;;)
+		(void)usleep(1000); /* the test sends the signal */
+}
+
+PRAAS_FUNCTION int hang(struct praas_ctx *ctx)
+{
+	spoil_state(ctx);
+	for (;;)
+		(void)usleep(1000);
+}
+
+/* More memory than there is, all of it written. */
+PRAAS_FUNCTION int oom(struct praas_ctx *ctx)
+{
+	spoil_state(ctx);
+	for (;;) {
+		char *p = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (p == MAP_FAILED)
+			return praas_fail(ctx, 12, "no memory, as the limit without groups says");
+		memset(p, 1, 1 << 20);
+	}
+}
+
+/* Overwrites the ranges that the input names (address, bytes; a count before them), over and over,
+ * for as many ns as the first number says, then returns as if nothing were. */
+PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
+{
+	struct {
+		uint64_t ns, mode, count, range[64][2];
+	} plan = { 0 };
+	uint64_t start = now_ns(), random = start | 1;
+	struct praas_msg in;
+
+	if (praas_input(ctx, 0, &in) || in.view.bytes > sizeof(plan))
+		return 1;
+	memcpy(&plan, in.view.data, in.view.bytes);
+	spoil_state(ctx);
+	do {
+		for (uint64_t i = 0; i < plan.count && i < 64; i++) {
+			uint64_t *p = (uint64_t *)(uintptr_t)plan.range[i][0]; /* NOLINT: the point */
+
+			for (uint64_t n = 0; n < plan.range[i][1] / 8; n++) {
+				random ^= random << 13;
+				random ^= random >> 7;
+				random ^= random << 17;
+				/* Noise, small numbers, zeros, ones: each finds other checks. */
+				p[n] = plan.mode == 0   ? random
+				       : plan.mode == 1 ? random % 1000
+				       : plan.mode == 2 ? 0
+							: ~(uint64_t)0;
+			}
+		}
+	} while (now_ns() - start < plan.ns);
+	return 0;
+}
