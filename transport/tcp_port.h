@@ -107,7 +107,8 @@ struct praas_tcp_port {
 	struct io_uring ring;
 	int event_fd;     /* what the kernel tells while we sleep */
 	bool event_armed; /* it shall tell */
-	int owner;        /* thread that polls; 0 before */
+	int owner;        /* thread that polls, or did last; 0 before */
+	bool pinned;      /* only that thread may */
 	bool started;     /* enabled, by the thread that polls */
 	bool task_flag;   /* the kernel tells by a flag when it has work for us */
 	bool multishot;   /* provided buffers work */
@@ -158,7 +159,7 @@ int praas_tcp_ring_start(struct praas_tcp_port *port);
 /* Gives the kernel what is queued and takes what is done. */
 void praas_tcp_ring_turn(struct praas_tcp_port *port);
 void praas_tcp_ring_submit(struct praas_tcp_port *port);
-/* Is the calling thread the one that polls? */
+/* May the calling thread poll? */
 bool praas_tcp_ring_is_owner(const struct praas_tcp_port *port);
 /* True when the next turn would find something. */
 bool praas_tcp_ring_ready(const struct praas_tcp_port *port);

@@ -12,7 +12,9 @@
 
 /*
  * io_uring of a TCP port. Set up at open, so that a kernel that cannot is known then, but enabled
- * by the first poll, because a ring with DEFER_TASKRUN belongs to the thread that enables it. The kernel
+ * by the first poll, because a ring with DEFER_TASKRUN belongs to the thread that enables it. A port
+ * that only connects is a client's, whose threads may hand their connection on: its ring belongs to
+ * nobody. It loses nothing by it, as what is read while it polls is read without io_uring. The kernel
  * tells by a flag in shared memory when it has work that needs us to enter it, so a turn with
  * nothing to do costs two loads and no system call.
  *
@@ -34,7 +36,7 @@ static int setup(struct praas_tcp_port *port)
 	};
 	int rc = -EINVAL;
 
-	for (unsigned i = 0; i < 3 && rc == -EINVAL; i++) {
+	for (unsigned i = port->config.listen ? 0 : 2; i < 3 && rc == -EINVAL; i++) {
 		struct io_uring_params p = {
 			.flags = flags[i] | IORING_SETUP_R_DISABLED |
 				 IORING_SETUP_CQSIZE,
@@ -44,6 +46,8 @@ static int setup(struct praas_tcp_port *port)
 		rc = io_uring_queue_init_params(SQ_ENTRIES, &port->ring, &p);
 		port->task_flag =
 			rc == 0 && (flags[i] & IORING_SETUP_TASKRUN_FLAG) != 0;
+		port->pinned =
+			rc == 0 && (flags[i] & IORING_SETUP_SINGLE_ISSUER) != 0;
 		if (rc == 0 && (p.features & IORING_FEAT_NODROP) == 0) {
 			io_uring_queue_exit(&port->ring);
 			rc = -EOPNOTSUPP;
@@ -109,7 +113,7 @@ void praas_tcp_ring_sleep(struct praas_tcp_port *port)
 
 bool praas_tcp_ring_is_owner(const struct praas_tcp_port *port)
 {
-	return port->owner == gettid();
+	return !port->pinned || port->owner == gettid();
 }
 
 void praas_tcp_ring_awake(struct praas_tcp_port *port)
@@ -143,7 +147,9 @@ int praas_tcp_ring_start(struct praas_tcp_port *port)
 
 	if (rc < 0)
 		return -errno;
-	(void)io_uring_register_ring_fd(&port->ring); /* only saves time */
+	/* Only saves time; the number that it gives is good in this thread alone. */
+	if (port->pinned)
+		(void)io_uring_register_ring_fd(&port->ring);
 	rc = io_uring_register_eventfd(&port->ring, port->event_fd);
 	if (rc != 0)
 		return (int)rc;
@@ -328,8 +334,12 @@ static void on_poll(struct praas_tcp_conn *conn, enum praas_tcp_op op, int res)
 		conn->poll_in_armed = false;
 	else
 		conn->poll_out_armed = false;
-	if (res < 0)
-		return; /* cancelled */
+	if (res < 0) {
+		/* Cancelled by us, or with the thread that had asked, which has ended. */
+		if (conn->state == PRAAS_TCP_OPEN || conn->state == PRAAS_TCP_CONNECTING)
+			praas_tcp_activate(conn);
+		return;
+	}
 	if (conn->state == PRAAS_TCP_CONNECTING)
 		praas_tcp_on_connected(conn);
 	else if (conn->state == PRAAS_TCP_OPEN && op == PRAAS_TCP_OP_POLL_IN)
