@@ -26,3 +26,10 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
   praas_e2e_test(sizes inline worker)
   praas_e2e_test(worker_faults worker)
 endif()
+
+if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
+  add_test(NAME e2e.faults COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/faults.py
+    $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
+    $<TARGET_FILE:praas>)
+  set_tests_properties(e2e.faults PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()

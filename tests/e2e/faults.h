@@ -65,17 +65,18 @@ static inline int fault_setup(void **state)
 static inline int fault_teardown(void **state)
 {
 	struct fixture *f = *state;
-	bool reported = f->c.pid > 0 && (controller_logged(&f->c, "ERROR: AddressSanitizer") ||
-					 controller_logged(&f->c, "runtime error:") ||
-					 controller_logged(&f->c, "ThreadSanitizer"));
+	bool reported =
+		f->c.pid > 0 && (controller_logged(&f->c, "ERROR: AddressSanitizer") ||
+				 controller_logged(&f->c, "runtime error:") ||
+				 controller_logged(&f->c, "ThreadSanitizer"));
 
 	controller_release(&f->c);
 	free(f);
 	return reported ? -1 : 0;
 }
 
-static inline praas_connection *fault_connect_as(const struct fixture *f,
-						 const struct praas_connect_config *config)
+static inline praas_connection *fault_connect_as(
+	const struct fixture *f, const struct praas_connect_config *config)
 {
 	char *ticket = controller_ticket(&f->c, config->transport);
 	praas_connection *conn = NULL;
@@ -87,7 +88,8 @@ static inline praas_connection *fault_connect_as(const struct fixture *f,
 	return conn;
 }
 
-static inline praas_connection *fault_connect(const struct fixture *f, const char *transport)
+static inline praas_connection *fault_connect(const struct fixture *f,
+					      const char *transport)
 {
 	struct praas_connect_config config = { .transport = transport };
 
@@ -105,7 +107,8 @@ static inline uint32_t fault_function(praas_connection *conn, const char *name)
 /* Calls, and returns the status; -errno when the call could not be made. The first bytes of the
  * result are copied. */
 static inline int fault_call(praas_connection *conn, const char *name, const void *data,
-			     size_t bytes, uint64_t timeout_ns, void *ret_data, size_t room)
+			     size_t bytes, uint64_t timeout_ns, void *ret_data,
+			     size_t room)
 {
 	struct praas_call call = { .function = fault_function(conn, name),
 				   .data = data,
@@ -143,7 +146,8 @@ static inline bool fault_warm(praas_connection *conn)
 	uint64_t n = 1;
 
 	for (unsigned i = 0; i < 50000 && stats.direct == 0; i++) {
-		assert_int_equal(fault_call(conn, "echo", &n, sizeof(n), 0, NULL, 0), 0);
+		assert_int_equal(fault_call(conn, "echo", &n, sizeof(n), 0, NULL, 0),
+				 0);
 		praas_stats(conn, &stats);
 		if (!fault_workers() && i == 100)
 			break;
@@ -209,8 +213,8 @@ static inline unsigned fault_maps(pid_t pid, struct fault_map *ret_maps, unsigne
 		struct fault_map m = { 0 };
 		char mode[8] = "";
 
-		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %" SCNu64, &m.from,
-			   &m.to, mode, &m.offset, &m.inode) != 5)
+		if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %7s %" SCNx64 " %*s %" SCNu64,
+			   &m.from, &m.to, mode, &m.offset, &m.inode) != 5)
 			continue;
 		m.shared = mode[3] == 's';
 		m.writable = mode[1] == 'w';
@@ -254,6 +258,7 @@ static inline bool fault_translate_in(const struct fixture *f, uint64_t address,
 	return false;
 }
 
-#define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, fault_setup, fault_teardown)
+#define FAULT_TEST(name)                                                               \
+	cmocka_unit_test_setup_teardown(name, fault_setup, fault_teardown)
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <cmocka.h>
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <setjmp.h>
-#include <cmocka.h>
 #include <sys/sysinfo.h>
 
 #include "tests/e2e/faults.h"
@@ -14,8 +14,10 @@
 #define MIB (KIB * 1024)
 #define GIB (MIB * 1024)
 
-static const size_t sizes[] = { 0,	 1,	      63,	   64,	     65,      4 * KIB - 1,
-				4 * KIB, 4 * KIB + 1, 16 * KIB + 1, 1 * MIB, 64 * MIB };
+static const size_t sizes[] = { 0,       1,           63,
+				64,      65,          4 * KIB - 1,
+				4 * KIB, 4 * KIB + 1, 16 * KIB + 1,
+				1 * MIB, 64 * MIB };
 
 /* A pattern in which no two places look the same. */
 static void fill(uint8_t *data, size_t bytes, uint64_t seed)
@@ -40,8 +42,8 @@ static bool same(const uint8_t *data, size_t bytes, uint64_t seed)
 	return true;
 }
 
-static void there_and_back(praas_connection *conn, const char *function, const uint8_t *data,
-			   size_t bytes, uint64_t seed)
+static void there_and_back(praas_connection *conn, const char *function,
+			   const uint8_t *data, size_t bytes, uint64_t seed)
 {
 	struct praas_call call = { .function = fault_function(conn, function),
 				   .data = data,
@@ -55,8 +57,8 @@ static void there_and_back(praas_connection *conn, const char *function, const u
 			 rc == 0 ? (const char *)result.view.data : praas_error());
 	assert_int_equal(result.view.bytes, bytes);
 	if (!same(result.view.data, bytes, seed))
-		fail_msg("%s of %zu bytes over %s: other bytes came back", function, bytes,
-			 praas_transport(conn));
+		fail_msg("%s of %zu bytes over %s: other bytes came back", function,
+			 bytes, praas_transport(conn));
 	praas_result_release(conn, &result);
 }
 
@@ -77,7 +79,8 @@ static void all_ways(praas_connection *conn, size_t bytes, uint64_t seed)
 	free(own);
 }
 
-static void through(struct fixture *f, const struct praas_connect_config *config, bool direct)
+static void through(struct fixture *f, const struct praas_connect_config *config,
+		    bool direct)
 {
 	praas_connection *conn;
 	struct praas_conn_stats before, after;
@@ -135,7 +138,8 @@ static void too_large_to_send(struct fixture *f, const char *transport)
 	controller_start(&f->c, &f->o);
 	conn = fault_connect(f, transport);
 	assert_int_equal(fault_call(conn, "total", data, 1 * MIB, 0, NULL, 0), 0);
-	assert_int_equal(fault_call(conn, "total", data, 1 * MIB + 1, 0, NULL, 0), -EMSGSIZE);
+	assert_int_equal(fault_call(conn, "total", data, 1 * MIB + 1, 0, NULL, 0),
+			 -EMSGSIZE);
 	assert_non_null(strstr(praas_error(), "1048576"));
 	assert_int_equal(praas_buffer_alloc(conn, 1 * MIB + 1, &buffer), -EMSGSIZE);
 	assert_non_null(strstr(praas_error(), "1048576"));
@@ -172,10 +176,12 @@ static void test_sizes_of_results_are_limited(void **state)
 
 		assert_int_equal(fault_call(conn, "large", &bytes, 8, 0, NULL, 0), 0);
 		bytes++;
-		assert_int_equal(fault_call(conn, "large", &bytes, 8, 0, text, sizeof(text)), 9);
+		assert_int_equal(
+			fault_call(conn, "large", &bytes, 8, 0, text, sizeof(text)), 9);
 		assert_string_equal(text, "Message too long");
-		assert_int_equal(fault_call(conn, "too_large", &bytes, 8, 0, text, sizeof(text)),
-				 EMSGSIZE);
+		assert_int_equal(
+			fault_call(conn, "too_large", &bytes, 8, 0, text, sizeof(text)),
+			EMSGSIZE);
 		(void)fault_count(conn);
 		praas_close(conn);
 	}

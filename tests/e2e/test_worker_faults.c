@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdatomic.h>
+#include <stddef.h>
 
 #include "tests/e2e/faults.h"
 
@@ -21,8 +21,9 @@ struct other {
 	pthread_t thread;
 	praas_connection *conn;
 	_Atomic bool stop;
-	uint64_t calls, wrong, lost; /* lost: the worker under it was killed by the fault */
-	int status;                  /* of the last one lost */
+	uint64_t calls, wrong,
+		lost; /* lost: the worker under it was killed by the fault */
+	int status;   /* of the last one lost */
 	const char *function;
 };
 
@@ -54,7 +55,8 @@ static void others_start(struct fixture *f, struct other *o)
 
 	for (unsigned i = 0; i < OTHERS; i++) {
 		o[i] = (struct other){ .conn = fault_connect(f, transports[i % 2]) };
-		assert_int_equal(pthread_create(&o[i].thread, NULL, other_body, &o[i]), 0);
+		assert_int_equal(pthread_create(&o[i].thread, NULL, other_body, &o[i]),
+				 0);
 	}
 }
 
@@ -65,20 +67,21 @@ static void others_stop(struct other *o, uint64_t lost_max)
 		atomic_store(&o[i].stop, true);
 		assert_int_equal(pthread_join(o[i].thread, NULL), 0);
 		if (o[i].wrong != 0)
-			fail_msg("client %u: %" PRIu64 " of %" PRIu64 " calls went wrong, status %d",
+			fail_msg("client %u: %" PRIu64 " of %" PRIu64
+				 " calls went wrong, status %d",
 				 i, o[i].wrong, o[i].calls, o[i].status);
 		assert_true(o[i].calls > 0);
 		if (o[i].lost > lost_max)
-			fail_msg("client %u lost %" PRIu64 " calls, at most %" PRIu64, i, o[i].lost,
-				 lost_max);
+			fail_msg("client %u lost %" PRIu64 " calls, at most %" PRIu64,
+				 i, o[i].lost, lost_max);
 		praas_close(o[i].conn);
 	}
 }
 
 /* The faulty function, again and again, over each path, while others call; status and text of each,
  * and the state stays what it was. */
-static void faulty(struct fixture *f, const char *function, uint64_t timeout_ns, int status,
-		   const char *says)
+static void faulty(struct fixture *f, const char *function, uint64_t timeout_ns,
+		   int status, const char *says)
 {
 	static const char *const transports[] = { "tcp", "shm" };
 	struct other others[OTHERS];
@@ -94,7 +97,8 @@ static void faulty(struct fixture *f, const char *function, uint64_t timeout_ns,
 
 		n = fault_count(conn);
 		assert_int_equal(n, i + 1);
-		got = fault_call(conn, function, NULL, 0, timeout_ns, text, sizeof(text) - 1);
+		got = fault_call(conn, function, NULL, 0, timeout_ns, text,
+				 sizeof(text) - 1);
 		/* By the direct path the client learns that it died, not how. */
 		if (got != status || (says && !strstr(text, says) &&
 				      !strstr(text, "the worker died in the function")))
@@ -182,11 +186,12 @@ static void test_worker_faults_out_of_memory(void **state)
 	conn = fault_connect(f, "tcp");
 	assert_int_equal(fault_count(conn), 1);
 	for (unsigned i = 0; i < 2; i++) {
-		int status = fault_call(conn, "oom", NULL, 0, 0, text, sizeof(text) - 1);
+		int status =
+			fault_call(conn, "oom", NULL, 0, 0, text, sizeof(text) - 1);
 
 		/* With a control group the kernel ends it; without one mmap() says no. */
-		if (status != 12 &&
-		    (status != PRAAS_NO_MEMORY || !strstr(text, "ran out of its memory limit")))
+		if (status != 12 && (status != PRAAS_NO_MEMORY ||
+				     !strstr(text, "ran out of its memory limit")))
 			fail_msg("status %d \"%s\"", status, text);
 	}
 	others_stop(others, 2);
@@ -249,8 +254,9 @@ static int scribbled(struct fixture *f, const char *transport, uint64_t mode)
 	assert_true(plan.count >= 2);
 	/* A worker that ends up answering nothing is given up at the deadline. */
 	status = fault_call(conn, "scribble", &plan, sizeof(plan), 1000000000, NULL, 0);
-	if (status > 0 || (status < 0 && status != PRAAS_CRASHED && status != PRAAS_DEADLINE &&
-			   status != PRAAS_UNKNOWN && status != -ENOTCONN))
+	if (status > 0 ||
+	    (status < 0 && status != PRAAS_CRASHED && status != PRAAS_DEADLINE &&
+	     status != PRAAS_UNKNOWN && status != -ENOTCONN))
 		fail_msg("status %d over %s, mode %d", status, transport, (int)mode);
 	assert_int_equal(kill(f->c.pid, 0), 0);
 	praas_close(conn);
@@ -341,7 +347,8 @@ static void test_worker_faults_scribbling_while_clients_call(void **state)
 	for (unsigned i = 0; i < 3; i++) {
 		callers[i].f = f;
 		callers[i].transport = i == 0 ? "tcp" : "shm";
-		assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_body, &callers[i]),
+		assert_int_equal(pthread_create(&callers[i].thread, NULL, caller_body,
+						&callers[i]),
 				 0);
 	}
 	for (unsigned i = 0; i < DEATHS; i++) {
@@ -353,7 +360,8 @@ static void test_worker_faults_scribbling_while_clients_call(void **state)
 		if (count > 0) {
 			/* The ranges of one worker; what runs in the other dies of them. */
 			plan_for(pids[i % count], &plan);
-			(void)fault_call(conn, "scribble", &plan, sizeof(plan), 1000000000, NULL, 0);
+			(void)fault_call(conn, "scribble", &plan, sizeof(plan),
+					 1000000000, NULL, 0);
 		}
 		praas_close(conn);
 		assert_int_equal(kill(f->c.pid, 0), 0);
@@ -367,7 +375,9 @@ static void test_worker_faults_scribbling_while_clients_call(void **state)
 	for (uint64_t i = 0; i < 20; i++) {
 		uint64_t back = 0;
 
-		assert_int_equal(fault_call(conn, "echo", &i, sizeof(i), 0, &back, sizeof(back)), 0);
+		assert_int_equal(
+			fault_call(conn, "echo", &i, sizeof(i), 0, &back, sizeof(back)),
+			0);
 		assert_int_equal(back, i);
 	}
 	praas_close(conn);

@@ -199,7 +199,8 @@ PRAAS_FUNCTION int oom(struct praas_ctx *ctx)
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		if (p == MAP_FAILED)
-			return praas_fail(ctx, 12, "no memory, as the limit without groups says");
+			return praas_fail(
+				ctx, 12, "no memory, as the limit without groups says");
 		memset(p, 1, 1 << 20);
 	}
 }
@@ -220,7 +221,8 @@ PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
 	spoil_state(ctx);
 	do {
 		for (uint64_t i = 0; i < plan.count && i < 64; i++) {
-			uint64_t *p = (uint64_t *)(uintptr_t)plan.range[i][0]; /* NOLINT: the point */
+			uint64_t *p = (uint64_t *)(uintptr_t)
+					      plan.range[i][0]; /* NOLINT: the point */
 
 			for (uint64_t n = 0; n < plan.range[i][1] / 8; n++) {
 				random ^= random << 13;
