@@ -73,7 +73,7 @@ def refused(s, action, words):
     """By REST and by the command line: says why; the process serves on."""
     status, _, data = s.ask("POST", f"{P}/x/{action}")
     assert status == 500 and words in data.decode(), (action, status, data)
-    code, text = cli(s, "process", action, "a/x")
+    code, text = cli(s, "process", "swap" if action == "swap-out" else action, "a", "x")
     assert code != 0 and words in text, (action, code, text)
     assert s.state("a", "x") == "ACTIVE"
 
@@ -166,7 +166,7 @@ def test_snapshot_chunk_missing(s):
     chunk = [f for f in snapshot_files(s) if "/chunk/" in f][0]
     os.rename(chunk, chunk + ".away")
     wake_fails(s, "missing")
-    code, text = cli(s, "process", "swap-in", "a/x")
+    code, text = cli(s, "process", "wake", "a", "x")
     assert code != 0 and ("snapshot" in text or "damaged" in text), (code, text)
     os.rename(chunk + ".away", chunk)
     assert add(s) == 2
