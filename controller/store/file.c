@@ -401,6 +401,7 @@ static int make_path(const char *path)
 {
 	char part[PRAAS_STORE_URL_MAX + 1];
 	size_t bytes = strlen(path);
+	int rc;
 
 	if (path[0] != '/' || bytes >= sizeof(part))
 		return -EINVAL;
@@ -409,9 +410,12 @@ static int make_path(const char *path)
 			continue;
 		memcpy(part, path, i);
 		part[i] = '\0';
-		if (mkdir(part, 0700) != 0 && errno != EEXIST && errno != EROFS &&
-		    errno != EACCES)
-			return praas_file_error(errno);
+		if (mkdir(part, 0700) == 0 || errno == EEXIST)
+			continue;
+		rc = errno;
+		/* What exists may lie where nothing can be made; what does not, fails for that. */
+		if ((rc != EROFS && rc != EACCES) || access(part, F_OK) != 0)
+			return praas_file_error(rc);
 	}
 	return 0;
 }

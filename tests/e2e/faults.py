@@ -103,7 +103,7 @@ def test_store_read_only(s):
     refused(s, "swap-out", "Read-only file system")
     assert add(s) == 2
     status, _, data = s.ask("POST", P, b'{"pid":"y"}')
-    assert status == 502 and "read-only" in data.decode().lower(), (status, data)
+    assert status == 502 and "Read-only file system" in data.decode(), (status, data)
     remount(s, "rw")
     s.json("POST", P + "/x/swap-out", expect=200)
     assert add(s) == 3
