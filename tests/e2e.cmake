@@ -25,6 +25,10 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
 
   praas_e2e_test(sizes inline worker)
   praas_e2e_test(worker_faults worker)
+  praas_e2e_test(places inline worker)
+  praas_e2e_test(concurrent worker)
+  praas_e2e_test(tickets inline)
+  target_link_libraries(e2e_tickets PRIVATE praas_transport)
 endif()
 
 if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)

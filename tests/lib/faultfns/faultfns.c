@@ -153,6 +153,16 @@ PRAAS_FUNCTION int too_large(struct praas_ctx *ctx)
 	return praas_output(ctx, (size_t)1 << 40, &out);
 }
 
+/* Says that it runs, and runs until it is told that it may end: message "ended" for each. */
+PRAAS_FUNCTION int until_told(struct praas_ctx *ctx)
+{
+	struct praas_msg msg;
+
+	if (praas_send(ctx, PRAAS_SELF, "runs", "r", 1) != 0)
+		return 1;
+	return praas_recv(ctx, PRAAS_ANY, "ended", -1, &msg) == 0 ? 0 : 2;
+}
+
 /* ---- what goes wrong; each writes state first, which must not stay ---- */
 
 static void spoil_state(struct praas_ctx *ctx)

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "tests/e2e/faults.h"
+
+/* Many clients, several workers: each gets its own answers, nobody waits behind somebody who takes
+ * long while a worker is idle, and what was counted is there after swap-outs under load. */
+
+#define CLIENTS 8u
+
+struct client {
+	pthread_t thread;
+	struct fixture *f;
+	unsigned index, calls;
+	praas_connection *conn;
+	uint64_t done, unknown, wrong;
+	int status; /* of what went wrong */
+};
+
+static const char *transport_of(unsigned index)
+{
+	return index % 2 ? "shm" : "tcp";
+}
+
+/* Short ones, of 1 ms, of 50 ms; each with a number that nobody else sends. */
+static void *mixed_body(void *user)
+{
+	static const uint64_t ns[] = { 0, 0, 0, 0, 0, 0, 0, 1000000, 0, 50000000 };
+	struct client *c = user;
+
+	for (unsigned i = 0; i < c->calls; i++) {
+		uint64_t sent[2] = { ns[(i + c->index) % 10],
+				     (uint64_t)c->index << 32 | i },
+			 back[2];
+		int status = fault_call(c->conn, "busy", sent, sizeof(sent), 0, back, sizeof(back));
+
+		if (status != 0 || memcmp(sent, back, sizeof(sent)) != 0) {
+			c->wrong++;
+			c->status = status;
+		}
+		c->done++;
+	}
+	return NULL;
+}
+
+static void test_concurrent_answers_do_not_cross(void **state)
+{
+	struct fixture *f = *state;
+	struct client clients[CLIENTS] = { 0 };
+
+	f->o.concurrency = 4;
+	controller_start(&f->c, &f->o);
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		/* Opened here, used there: a connection belongs to no thread. */
+		clients[i] = (struct client){ .index = i,
+					      .calls = 60,
+					      .conn = fault_connect(f, transport_of(i)) };
+		assert_int_equal(
+			pthread_create(&clients[i].thread, NULL, mixed_body, &clients[i]), 0);
+	}
+	for (unsigned i = 0; i < CLIENTS; i++) {
+		assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
+		if (clients[i].wrong)
+			fail_msg("client %u: %d wrong, status %d", i, (int)clients[i].wrong,
+				 clients[i].status);
+		assert_int_equal(clients[i].done, 60);
+		praas_close(clients[i].conn);
+	}
+}
+
+static void await_message(praas_connection *conn, const char *key)
+{
+	praas_pid_t source;
+	size_t bytes;
+	void *data;
+
+	assert_int_equal(praas_msg_recv(conn, key, 10000000000, &data, &bytes, &source), 0);
+	free(data);
+}
+
+/* Three of four workers are with functions that end only when told. All short calls, over either
+ * transport and both paths, are answered before that. */
+static void test_concurrent_nobody_waits_behind_the_long(void **state)
+{
+	struct fixture *f = *state;
+	praas_connection *lender, *conns[2];
+	uint64_t calls[3];
+
+	f->o.concurrency = 4;
+	controller_start(&f->c, &f->o);
+	lender = fault_connect(f, "shm");
+	conns[0] = fault_connect(f, "shm");
+	conns[1] = fault_connect(f, "tcp");
+	(void)fault_warm(conns[0]);
+	for (unsigned i = 0; i < 3; i++) {
+		struct praas_call call = { .function = fault_function(lender, "until_told") };
+
+		assert_int_equal(praas_submit(lender, &call, &calls[i]), 0);
+		await_message(conns[1], "runs");
+	}
+	for (uint64_t i = 0; i < 400; i++) {
+		uint64_t back = 0;
+
+		assert_int_equal(fault_call(conns[i % 2], "echo", &i, sizeof(i), 0, &back,
+					    sizeof(back)),
+				 0);
+		assert_int_equal(back, i);
+	}
+	for (unsigned i = 0; i < 3; i++) {
+		struct praas_result result;
+
+		assert_int_equal(praas_wait_call(lender, calls[i], 0, &result), -EAGAIN);
+	}
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(praas_msg_send(conns[1], "ended", "e", 1), 0);
+	for (unsigned i = 0; i < 3; i++) {
+		struct praas_result result;
+
+		assert_int_equal(praas_wait_call(lender, calls[i], 10000000000, &result), 0);
+		assert_int_equal(result.status, 0);
+		praas_result_release(lender, &result);
+	}
+	praas_close(lender);
+	praas_close(conns[0]);
+	praas_close(conns[1]);
+}
+
+/* Counts until the process goes down: then the call ends with a word that says so. */
+static void *counting_body(void *user)
+{
+	struct client *c = user;
+
+	for (;;) {
+		int status = fault_call(c->conn, "count", NULL, 0, 0, NULL, 0);
+
+		if (status == 0) {
+			c->done++;
+			(void)sched_yield();
+			continue;
+		}
+		/* It may have run, and that was not told. */
+		if (status == PRAAS_UNKNOWN)
+			c->unknown++;
+		else if (status != PRAAS_DRAINING && status != PRAAS_MOVED &&
+			 status != PRAAS_INTERRUPTED && status != -ENOTCONN)
+			c->wrong++;
+		c->status = status;
+		return NULL;
+	}
+}
+
+static void test_concurrent_swap_out_under_load_loses_no_count(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t done = 0, unknown = 0, n = 0;
+	praas_connection *conn;
+
+	f->o.concurrency = 2;
+	for (unsigned round = 0; round < 3; round++) {
+		struct client clients[4] = { 0 };
+
+		f->o.epoch = round + 1;
+		controller_start(&f->c, &f->o);
+		for (unsigned i = 0; i < 4; i++) {
+			clients[i].conn = fault_connect(f, transport_of(i));
+			assert_int_equal(pthread_create(&clients[i].thread, NULL, counting_body,
+							&clients[i]),
+					 0);
+		}
+		(void)usleep(100000);
+		assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+		for (unsigned i = 0; i < 4; i++) {
+			assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
+			if (clients[i].wrong)
+				fail_msg("round %u, client %u: status %d", round, i,
+					 clients[i].status);
+			done += clients[i].done;
+			unknown += clients[i].unknown;
+			praas_close(clients[i].conn);
+		}
+	}
+	f->o.epoch = 4;
+	controller_start(&f->c, &f->o);
+	conn = fault_connect(f, "tcp");
+	assert_int_equal(fault_call(conn, "total", NULL, 0, 0, &n, sizeof(n)), 0);
+	if (n < done || n > done + unknown)
+		fail_msg("%d counted, %d done, %d unknown", (int)n, (int)done, (int)unknown);
+	praas_close(conn);
+}
+
+/* The controller is killed under its clients: each is told, none hangs. */
+static void test_concurrent_kill_is_told_to_clients(void **state)
+{
+	struct fixture *f = *state;
+	struct client clients[4] = { 0 };
+
+	controller_start(&f->c, &f->o);
+	for (unsigned i = 0; i < 4; i++) {
+		clients[i].conn = fault_connect(f, transport_of(i));
+		assert_int_equal(
+			pthread_create(&clients[i].thread, NULL, counting_body, &clients[i]), 0);
+	}
+	(void)usleep(50000);
+	assert_int_equal(controller_stop(&f->c, SIGKILL), -SIGKILL);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
+		/* Direct: its worker went with the controller. */
+		if (clients[i].wrong && clients[i].status != PRAAS_CRASHED)
+			fail_msg("client %u: status %d", i, clients[i].status);
+		assert_int_not_equal(clients[i].status, 0);
+		praas_close(clients[i].conn);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		FAULT_TEST(test_concurrent_answers_do_not_cross),
+		FAULT_TEST(test_concurrent_nobody_waits_behind_the_long),
+		FAULT_TEST(test_concurrent_swap_out_under_load_loses_no_count),
+		FAULT_TEST(test_concurrent_kill_is_told_to_clients),
+	};
+
+	if (fault_arguments(argc, argv) != 0)
+		return 2;
+	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);
+}
