@@ -34,6 +34,7 @@ struct praas_rest {
 	struct praas_service *service;
 	struct MHD_Daemon *daemon;
 	int listen_fd;
+	int quiesced_fd; /* -1: not yet */
 	char url[128];
 };
 
@@ -441,6 +442,7 @@ int praas_rest_start(const struct praas_rest_config *config,
 	if (!rest)
 		return -ENOMEM;
 	rest->service = config->service;
+	rest->quiesced_fd = -1;
 	rest->listen_fd = open_listener(&addr, bytes);
 	if (rest->listen_fd < 0) {
 		rc = rest->listen_fd;
@@ -475,10 +477,11 @@ const char *praas_rest_url(const struct praas_rest *rest)
 
 void praas_rest_quiesce(struct praas_rest *rest)
 {
-	int fd = MHD_quiesce_daemon(rest->daemon);
-
-	if (fd >= 0)
-		(void)close(fd);
+	/* Nobody can connect any more; but it is closed when the daemon's thread, which still has
+	 * to take it out of its epoll set, and aborts when it cannot, has ended. */
+	rest->quiesced_fd = MHD_quiesce_daemon(rest->daemon);
+	if (rest->quiesced_fd >= 0)
+		(void)shutdown(rest->quiesced_fd, SHUT_RDWR); /* a socket that listens */
 }
 
 void praas_rest_free(struct praas_rest *rest)
@@ -499,5 +502,7 @@ void praas_rest_free(struct praas_rest *rest)
 	    0)
 		_exit(0); /* calls that hang in a dead data plane; all else is done */
 	MHD_stop_daemon(rest->daemon);
+	if (rest->quiesced_fd >= 0)
+		(void)close(rest->quiesced_fd);
 	free(rest);
 }
