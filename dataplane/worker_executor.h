@@ -94,13 +94,13 @@ void praas_worker_executor_segment_remove(struct praas_executor *ex, uint32_t id
  * that dies loses its clients: detached() is called.
  * 0; -EAGAIN not ready now; -EBUSY client has one there already.
  */
-int praas_worker_executor_attach(struct praas_executor *ex, uint32_t worker,
+int praas_worker_executor_attach(struct praas_executor *base, uint32_t worker,
 				 const struct praas_direct_attach *attach,
 				 const int fds[PRAAS_DIRECT_FDS]);
 /* Take it back. detached() is called when the worker has confirmed, or died. gone: nobody waits for
  * that client's call any more: it is given up, and the worker is ended when that does not help.
  * 0; -ENOENT. */
-int praas_worker_executor_detach(struct praas_executor *ex, uint32_t worker, uint32_t client,
+int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker, uint32_t client,
 				 bool gone);
 
 /* What the owner of the direct clients does. */
@@ -112,9 +112,9 @@ struct praas_worker_direct_ops {
 	 * with it. 0; negative errno. */
 	int (*share)(void *user, uint32_t client, const struct praas_segment *segment);
 };
-void praas_worker_executor_direct_set(struct praas_executor *ex,
+void praas_worker_executor_direct_set(struct praas_executor *base,
 				      const struct praas_worker_direct_ops *ops, void *user);
-void praas_worker_executor_unshare(struct praas_executor *ex, uint32_t segment);
+void praas_worker_executor_unshare(struct praas_executor *base, uint32_t segment);
 
 struct praas_worker_executor_stats {
 	uint64_t started, deaths, crashes, ooms, hangs, violations; /* workers */

@@ -445,6 +445,7 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 		if (praas_direct_reply(d, &r) != 0)
 			(void)praas_worker_end_detach_now(&w->end, d->attach.client);
 		end_direct(w);
+		ctx.head.info.key = "";
 		return;
 	} else if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns) {
 		status = PRAAS_DEADLINE;
@@ -460,6 +461,7 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 		worker_return(w, w->borrowed[w->borrowed_count - 1]);
 	direct_reply(&ctx, status, run_ns);
 	end_direct(w);
+	ctx.head.info.key = ""; /* the call is our caller's */
 	ctx_drop_owned(&ctx);
 	praas_state_reader_leave(&w->reader);
 	w->runs++;
