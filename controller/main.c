@@ -3,6 +3,7 @@
  * praas-controller: one cloud process.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -105,6 +106,9 @@ int main(int argc, char **argv)
 										: stderr);
 		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
 	}
+	/* Threads allocate when they start and then no more: an arena of its own for each would
+	 * cost memory and a hundred system calls. No result that could be of use. */
+	(void)mallopt(M_ARENA_MAX, 1);
 	rc = harden();
 	if (rc == 0)
 		rc = praas_doorbell_setup();

@@ -10,7 +10,7 @@
 #include "shm/segment.h"
 
 #define HANDLES_MAX 65536u
-#define HANDLES_STEP 1024u /* made at once */
+#define HANDLES_STEP 128u /* made at once */
 #define PAGE_BYTES 4096u
 
 #ifndef MADV_POPULATE_WRITE

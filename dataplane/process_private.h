@@ -80,6 +80,7 @@ struct praas_process {
 	struct praas_member *members;
 	uint32_t members_count;
 	struct praas_receiver *receivers, *receivers_free;
+	uint32_t receivers_made; /* of receivers_max; the others were never used */
 	struct praas_state_write client_write; /* of the STATE_PUT or DELETE under way */
 	praas_log_fn log; /* NULL: dropped */
 	void *log_user;

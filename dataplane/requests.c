@@ -163,9 +163,12 @@ static void on_peek(struct praas_process *p, struct praas_conn *conn, struct pra
 static int wait_for(struct praas_process *p, struct praas_conn *conn,
 		    const struct praas_buf *buf)
 {
-	struct praas_receiver *r = p->receivers_free;
+	struct praas_receiver *r;
 	int rc;
 
+	if (!p->receivers_free && p->receivers_made < p->config.receivers_max)
+		receiver_free(p, &p->receivers[p->receivers_made++]);
+	r = p->receivers_free;
 	if (!r)
 		return -ENOBUFS;
 	r->conn = conn;
@@ -220,7 +223,7 @@ static void on_recv(struct praas_process *p, struct praas_conn *conn, struct pra
 
 bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn, uint64_t id)
 {
-	for (uint32_t i = 0; i < p->config.receivers_max; i++) {
+	for (uint32_t i = 0; i < p->receivers_made; i++) {
 		struct praas_receiver *r = &p->receivers[i];
 
 		if (r->conn != conn || r->id != id)
@@ -234,7 +237,7 @@ bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *con
 
 void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn *conn)
 {
-	for (uint32_t i = 0; i < p->config.receivers_max; i++) {
+	for (uint32_t i = 0; i < p->receivers_made; i++) {
 		struct praas_receiver *r = &p->receivers[i];
 
 		if (r->conn != conn)
@@ -247,11 +250,7 @@ void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn
 int praas_requests_init(struct praas_process *p)
 {
 	p->receivers = calloc(p->config.receivers_max, sizeof(*p->receivers));
-	if (!p->receivers)
-		return -ENOMEM;
-	for (uint32_t i = p->config.receivers_max; i-- > 0;)
-		receiver_free(p, &p->receivers[i]);
-	return 0;
+	return p->receivers ? 0 : -ENOMEM;
 }
 
 /* ---- lists ---- */

@@ -62,15 +62,8 @@ int praas_tcp_chunks_init(struct praas_tcp_chunks *c, const struct praas_memory 
 		return -ENOMEM;
 	}
 	rc = take_chunks(c, count);
-	for (; c->slices < slices; c->slices++) {
-		struct praas_buf *buf = &c->slice[c->slices].buf;
-
-		buf->owner = c;
-		buf->release = slice_give_back;
-		buf->next = c->slice_free;
-		c->slice_free = buf;
-	}
-	c->slices_free = c->slices;
+	c->slices = slices;
+	c->slices_free = slices;
 	if (c->count >= CHUNKS_MIN)
 		return 0; /* fewer than asked for, but enough */
 	praas_check(praas_tcp_chunks_release(c));
@@ -113,10 +106,26 @@ void praas_tcp_chunk_unref(struct praas_tcp_chunks *c, struct praas_tcp_chunk *c
 	c->freed = true;
 }
 
+/* One that was never used: most ports never need them all, and so never touch them. */
+static PRAAS_COLD struct praas_buf *slice_new(struct praas_tcp_chunks *c)
+{
+	struct praas_buf *buf;
+
+	if (c->slices_made == c->slices)
+		return NULL;
+	buf = &c->slice[c->slices_made++].buf;
+	buf->owner = c;
+	buf->release = slice_give_back;
+	buf->next = NULL;
+	return buf;
+}
+
 static struct praas_tcp_slice *slice_take(struct praas_tcp_chunks *c)
 {
 	struct praas_buf *buf = c->slice_free;
 
+	if (praas_unlikely(buf == NULL))
+		buf = slice_new(c);
 	if (buf == NULL)
 		return NULL;
 	c->slice_free = buf->next;

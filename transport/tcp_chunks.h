@@ -42,7 +42,7 @@ struct praas_tcp_chunks {
 	struct praas_tcp_slice *slice;
 	struct praas_buf *slice_free;
 	uint32_t count, free_count;
-	uint32_t slices, slices_free;
+	uint32_t slices, slices_free, slices_made;
 	uint64_t copies; /* payloads copied */
 	bool freed;      /* a chunk or a slice came back since this was last cleared */
 	void (*idle)(struct praas_tcp_chunks

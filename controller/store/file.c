@@ -60,12 +60,30 @@ static int sync_fd(int fd)
 	return fsync(fd) == 0 ? 0 : praas_file_error(errno);
 }
 
+/* Makes one folder of a path and its name durable. */
+static int make_folder(const struct file_store *f, const char *path)
+{
+	char dir[PRAAS_STORE_KEY_MAX + 2];
+	const char *name;
+	int fd, rc;
+
+	if (mkdirat(f->root_fd, path, 0700) != 0 && errno != EEXIST)
+		return praas_file_error(errno);
+	split(path, dir, &name);
+	fd = openat(f->root_fd, dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	if (fd < 0)
+		return praas_file_error(errno);
+	rc = sync_fd(fd);
+	(void)close(fd); /* read-only folder */
+	return rc;
+}
+
 /* Opens the folder of a name; make: creates what is missing on the way, durably. */
 static int open_folder(const struct file_store *f, const char *dir, bool make, int *ret_fd)
 {
 	char path[PRAAS_STORE_KEY_MAX + 2];
 	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
-	int fd = openat(f->root_fd, dir, flags);
+	int fd = openat(f->root_fd, dir, flags), rc;
 
 	if (fd < 0 && errno == ENOENT && make) {
 		memcpy(path, dir, strlen(dir) + 1);
@@ -73,19 +91,15 @@ static int open_folder(const struct file_store *f, const char *dir, bool make, i
 			if (*p != '/')
 				continue;
 			*p = '\0';
-			if (mkdirat(f->root_fd, path, 0700) != 0 && errno != EEXIST)
-				return praas_file_error(errno);
+			rc = make_folder(f, path);
+			if (rc != 0)
+				return rc;
 			*p = '/';
 		}
-		if (mkdirat(f->root_fd, path, 0700) != 0 && errno != EEXIST)
-			return praas_file_error(errno);
-		fd = openat(f->root_fd, dir, flags);
-		if (fd >= 0 && syncfs(f->root_fd) != 0) {
-			int rc = praas_file_error(errno);
-
-			(void)close(fd); /* the sync's failure is what counts */
+		rc = make_folder(f, path);
+		if (rc != 0)
 			return rc;
-		}
+		fd = openat(f->root_fd, dir, flags);
 	}
 	if (fd < 0)
 		return praas_file_error(errno);
