@@ -90,6 +90,7 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		free(pointer);
 		break;
 	case PRAAS_REPORT_LOADED:
+		a->late = pointer;
 		if (rc != 0)
 			(void)snprintf(a->failure, sizeof(a->failure),
 				       "snapshot in slot %llu cannot be loaded: %s",
@@ -154,6 +155,7 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->drain_due_ns, &ns);
 	earliest(a->put_due_ns, &ns);
 	earliest(a->sweep_due_ns, &ns);
+	earliest(a->late_due_ns, &ns);
 	if (praas_link_connected(a->link))
 		earliest(a->metrics_due_ns, &ns);
 	earliest(praas_link_due_ns(a->link), &ns);
@@ -177,6 +179,8 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_put_again(a);
 	if (due(a->sweep_due_ns, now_ns) && !a->cut)
 		praas_admin_sweep(a);
+	if (due(a->late_due_ns, now_ns))
+		praas_admin_late(a, now_ns);
 	if (due(a->metrics_due_ns, now_ns))
 		praas_admin_metrics(a, now_ns);
 }

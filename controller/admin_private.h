@@ -28,7 +28,9 @@ struct praas_admin {
 	struct praas_cut *cut;          /* being written */
 	struct praas_slot_entry *entry; /* of the commit under way */
 	uint64_t written_bytes;
+	struct praas_snapshot_late *late; /* the data thread's; what is still to be loaded */
 	uint64_t drain_due_ns, put_due_ns, metrics_due_ns, sweep_due_ns; /* 0: not set */
+	uint64_t late_due_ns;
 	uint64_t put_backoff_ns;
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
@@ -54,6 +56,8 @@ void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind ki
 void praas_admin_put_again(struct praas_admin *a);
 /* Remove what an earlier life left and the last two snapshots do not need. */
 void praas_admin_sweep(struct praas_admin *a);
+/* Loads some more of the state that comes late. */
+void praas_admin_late(struct praas_admin *a, uint64_t now_ns);
 /* The code of an errno in messages of the link. */
 const char *praas_admin_code(int rc);
 

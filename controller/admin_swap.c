@@ -6,6 +6,7 @@
 
 #include "controller/admin_private.h"
 #include "controller/journal.h"
+#include "controller/snapshot_late.h"
 #include "internal/base.h"
 
 /*
@@ -17,6 +18,8 @@
 #define PUT_BACKOFF_MAX_NS 2000000000u
 #define EVENTS_MAX 8u
 #define SWEEP_AFTER_NS 1000000000u /* not while the first calls wait */
+#define LATE_AFTER_NS 20000000u    /* nor what they may not need */
+#define LATE_STEP_BYTES (8u << 20) /* then the link and the others have their turn */
 
 const char *praas_admin_code(int rc)
 {
@@ -92,6 +95,7 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	int rc = praas_slot_log_read(&a->log, slot, a->entry);
 
 	praas_snapshot_release(&a->current);
+	a->late = NULL;
 	if (rc == 0)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
 	if (rc != 0) {
@@ -103,6 +107,25 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	a->load = (struct praas_data_load){ .store = a->load_store, .snapshot = &a->current };
 	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
 				    (uint64_t)(uintptr_t)&a->load, 0);
+}
+
+void praas_admin_late(struct praas_admin *a, uint64_t now_ns)
+{
+	/* A swap-out does not wait for it: what has not come stays in the store as it is. */
+	if (a->swap.final) {
+		a->late_due_ns = now_ns + LATE_AFTER_NS;
+		return;
+	}
+	a->late_due_ns = now_ns;
+	if (praas_snapshot_late_step(a->late, a->store, LATE_STEP_BYTES) == 0)
+		return;
+	a->late_due_ns = 0;
+	if (praas_snapshot_late_failed(a->late) == 0)
+		praas_journal(PRAAS_LOG_INFO, "all of the state is in memory");
+	else
+		praas_journal(PRAAS_LOG_ERROR,
+			      "%" PRIu64 " state objects are damaged in, or gone from, %s",
+			      praas_snapshot_late_failed(a->late), a->config->store);
 }
 
 static void activation_failed(struct praas_admin *a, int rc)
@@ -142,6 +165,7 @@ static bool activate_do(struct praas_admin *a, const struct praas_activate_actio
 		return false;
 	case PRAAS_ACTIVATE_SETTLED:
 		a->settled = true;
+		a->late_due_ns = a->late ? praas_now_ns() + LATE_AFTER_NS : 0;
 		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
 		praas_admin_swap_event(a, PRAAS_SWAP_SETTLED, 0, 0);
 		return false;

@@ -66,7 +66,7 @@ static int add(void *user, const struct praas_export_record *record)
 	struct praas_export_record r = *record;
 	int rc = 0;
 
-	if (r.bytes > 0) {
+	if (r.bytes > 0 && r.data) {
 		rc = c->final ? hold(c, &r) : -ENOENT;
 		if (rc == -ENOENT)
 			rc = copy(c, &r);

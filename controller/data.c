@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "controller/data_private.h"
+#include "controller/snapshot_late.h"
 #include "internal/base.h"
 #include "shm/log_ring.h"
 
@@ -100,9 +101,15 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 	}
 	d->loaded = true;
 	if (rc == 0)
-		rc = praas_snapshot_load(load->store, load->snapshot, m->functions, m->count,
+		rc = praas_snapshot_late_new(load->store, load->snapshot, &d->late);
+	if (rc == 0) {
+		struct praas_snapshot s = *load->snapshot;
+
+		s.late = d->late;
+		rc = praas_snapshot_load(load->store, &s, m->functions, m->count,
 					 import_record, d->process);
-	report(d, PRAAS_REPORT_LOADED, code_of(rc), 0);
+	}
+	report(d, PRAAS_REPORT_LOADED, code_of(rc), (uint64_t)(uintptr_t)d->late);
 }
 
 static void gate(struct praas_data *d, bool open)

@@ -20,7 +20,8 @@ struct praas_data_config {
 	struct praas_spawner *spawner;         /* kept until free; NULL: inline */
 };
 
-/* A snapshot to load; lent to the data thread from ORDER_LOAD to REPORT_LOADED, the store too. */
+/* A snapshot to load; lent to the data thread from ORDER_LOAD to REPORT_LOADED; the store until the
+ * thread ends, since large state is read when it is wanted. */
 struct praas_data_load {
 	struct praas_store *store;
 	const struct praas_snapshot *snapshot;

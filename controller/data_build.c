@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "controller/data_private.h"
+#include "controller/snapshot_late.h"
 #include "controller/spawn.h"
 #include "dataplane/executor.h"
 #include "dataplane/worker_executor.h"
@@ -178,6 +179,8 @@ void praas_data_unbuild(struct praas_data *d)
 	d->sessions = NULL;
 	praas_process_free(d->process); /* and the executor */
 	d->process = NULL;
+	praas_snapshot_late_free(d->late); /* no value refers to it any more */
+	d->late = NULL;
 	d->executor = NULL;
 	praas_pool_memory_free(d->memory);
 	d->memory = NULL;

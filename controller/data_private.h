@@ -39,6 +39,7 @@ struct praas_data {
 	struct praas_waiter waiter;
 	struct praas_port *hot; /* had work last */
 	uint32_t hot_turns;     /* so many more it is looked at alone; 0: nothing is hot */
+	struct praas_snapshot_late *late; /* of its large state; NULL: none */
 	bool loaded;        /* a snapshot has been loaded into process */
 	bool built;         /* BUILT has been reported */
 	bool serve_wanted;  /* SERVE came before the workers were ready */

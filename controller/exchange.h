@@ -33,7 +33,8 @@ enum praas_exchange_order {
 /* Data → admin. */
 enum praas_exchange_report {
 	PRAAS_REPORT_BUILT = 1, /* a: rc; process and executor exist; b: malloc'd text or NULL */
-	PRAAS_REPORT_LOADED,    /* a: rc */
+	PRAAS_REPORT_LOADED,    /* a: rc; b: struct praas_snapshot_late that admin may step, lent
+				 * until the next LOAD or the end; or NULL */
 	PRAAS_REPORT_SERVING,   /* a: rc; b: malloc'd text of why not, or NULL */
 	PRAAS_REPORT_QUIET,
 	PRAAS_REPORT_CUT,       /* a: rc; b: struct praas_cut */

@@ -203,7 +203,9 @@ static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_
 		struct praas_snapshot_record *r = &s->records[i];
 		const struct praas_snapshot_record *old = reuse_find(u, r);
 
-		if (!old || u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2)
+		/* What has not been loaded yet stays in any case. */
+		if (!old || (r->record.data &&
+			     u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2))
 			continue;
 		if (u->renumber[old->chunk] == ~0u) {
 			int rc = add_chunk(s, &u->base->chunks[old->chunk]);
@@ -216,6 +218,18 @@ static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_
 		r->offset = old->offset;
 		memcpy(r->hash, old->hash, sizeof(r->hash));
 		*ret_bytes += r->record.bytes;
+	}
+	return 0;
+}
+
+/* Whatever is to be written is here. */
+static int check_values(const struct praas_snapshot *s)
+{
+	for (uint64_t i = 0; i < s->records_count; i++) {
+		const struct praas_snapshot_record *r = &s->records[i];
+
+		if (r->chunk == PRAAS_SNAPSHOT_INLINE && r->record.bytes > 0 && !r->record.data)
+			return -EIO;
 	}
 	return 0;
 }
@@ -443,6 +457,8 @@ int praas_snapshot_write(struct praas_store *store, struct praas_snapshot *s,
 		return rc;
 	rc = reuse_apply(&u, s, &result.bytes_reused);
 	reuse_release(&u);
+	if (rc == 0)
+		rc = check_values(s);
 	if (rc == 0)
 		rc = write_all(store, s, entry, &result);
 	/* The values are the process's, who goes on; as a base for the next snapshot this one

@@ -43,6 +43,7 @@ struct praas_snapshot_record {
 };
 
 struct praas_snapshot_text;
+struct praas_snapshot_late;
 
 /* A snapshot as we know it: decoded, or being written. Owns all it points to but values. */
 struct praas_snapshot {
@@ -56,6 +57,7 @@ struct praas_snapshot {
 	uint64_t created_ns;  /* CLOCK_REALTIME */
 	uint8_t *text;        /* decoded: keys and values inside point here */
 	struct praas_snapshot_text *blocks;   /* collected: keys point here */
+	struct praas_snapshot_late *late; /* borrowed: what comes later (snapshot_late.h) */
 	char object[PRAAS_STORE_KEY_MAX + 1]; /* of the manifest; "" when it is in the entry */
 };
 
@@ -95,7 +97,8 @@ int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry
 
 /**
  * Read all values, check them, and hand the records over in their order. functions: of the
- * process; numbers are translated by name. 0; -EPROTO a value is damaged; -ENOENT a chunk is
+ * process; numbers are translated by name. With snapshot->late large state is handed over
+ * without its value. 0; -EPROTO a value is damaged; -ENOENT a chunk is
  * gone, or a function that a record needs; or what fn or the store says.
  */
 int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *snapshot,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "controller/snapshot.h"
+#include "controller/snapshot_late.h"
 #include "internal/base.h"
 
 /*
@@ -161,6 +162,7 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 			praas_export_fn fn, void *user)
 {
 	struct window w = { .store = store, .s = s, .chunk = PRAAS_SNAPSHOT_INLINE };
+	uint64_t late_next = 0;
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && i < s->records_count; i++) {
@@ -169,7 +171,9 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 		if (record.kind == PRAAS_EXPORT_TRIGGER)
 			rc = translate(s, functions, functions_count, record.function,
 				       &record.function);
-		if (rc == 0)
+		if (s->late && praas_snapshot_late_is(&s->records[i]))
+			record.late = praas_snapshot_late_at(s->late, late_next++);
+		else if (rc == 0)
 			rc = load_value(&w, &s->records[i], &record.data);
 		if (rc == 0)
 			rc = fn(user, &record);

@@ -30,6 +30,8 @@ static int export_state(struct walk *w)
 
 		if (!o->live || o->version == 0)
 			continue;
+		if (o->late && !praas_late_there(o->late))
+			r.data = NULL;
 		r.key = praas_state_key(s, o);
 		rc = w->fn(w->user, &r);
 		if (rc != 0)
@@ -122,11 +124,15 @@ static int import_value(struct praas_process *p, const struct praas_export_recor
 		return 0;
 	if (r->bytes > p->config.bytes_max)
 		return -EINVAL;
-	if (praas_process_value_adopt(p, data, r->bytes, ret_value) == 0)
+	if (!r->late && praas_process_value_adopt(p, data, r->bytes, ret_value) == 0)
 		return 0;
 	rc = praas_process_value_new(p, r->bytes, ret_value, &copy);
 	if (rc != 0)
 		return -ENOSPC;
+	if (r->late) {
+		praas_late_bind(r->late, ret_value);
+		return 0;
+	}
 	memcpy(copy, data, r->bytes);
 	return 0;
 }
@@ -137,10 +143,11 @@ static int import_state(struct praas_process *p, const struct praas_export_recor
 	int rc = praas_state_import(&p->state, r->key, r->key_bytes, r->version, r->modified_ns,
 				    value);
 
-	if (rc == 0 && r->status != 0) {
+	if (rc == 0 && (r->status != 0 || r->late)) {
 		struct praas_object *o = praas_state_find(&p->state, r->key, r->key_bytes);
 
-		o->torn = true;
+		o->torn = r->status != 0;
+		o->late = r->late;
 		praas_state_publish(&p->state, o);
 	}
 	return rc;
@@ -222,6 +229,8 @@ int praas_process_import(struct praas_process *p, const struct praas_export_reco
 	int rc;
 
 	if (p->open || (keyed && praas_key_check(record->key, record->key_bytes) != 0))
+		return -EINVAL;
+	if (record->late && (record->kind != PRAAS_EXPORT_STATE || record->bytes == 0))
 		return -EINVAL;
 	if (record->kind == PRAAS_EXPORT_TRIGGER)
 		return import_input(p, record);

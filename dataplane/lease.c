@@ -141,6 +141,8 @@ int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 		o = praas_state_object_get(s, key, key_bytes);
 	if (!o)
 		return -ENOSPC;
+	if (praas_unlikely(o->late != NULL) && praas_state_settle(s, o) != 0)
+		return -EIO;
 	wait->queue = 0;
 	wait->holder = holder;
 	wait->bytes = bytes;

@@ -106,8 +106,9 @@ struct praas_export_record {
 	uint16_t function;
 	int32_t status;
 	uint64_t source, sequence, id, version, modified_ns;
-	const void *data;
+	const void *data; /* out, of state that has not been loaded: NULL */
 	uint64_t bytes;
+	struct praas_late *late; /* in, of state: the value comes by this, not by data */
 };
 typedef int (*praas_export_fn)(void *user, const struct praas_export_record *record);
 int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user);

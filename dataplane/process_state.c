@@ -41,7 +41,7 @@ int praas_process_fn_commit(struct praas_process *p, struct praas_state_write *w
 int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_t key_bytes,
 			       const struct praas_value **ret_value, uint64_t *ret_version)
 {
-	const struct praas_object *o;
+	struct praas_object *o;
 
 	if (praas_key_check(key, key_bytes) != 0)
 		return -EINVAL;
@@ -49,6 +49,8 @@ int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_
 	if (!o || o->version == 0)
 		return -ENOENT;
 	if (o->torn)
+		return -EIO;
+	if (praas_unlikely(o->late != NULL) && praas_state_settle(&p->state, o) != 0)
 		return -EIO;
 	*ret_value = &o->value;
 	*ret_version = o->version;

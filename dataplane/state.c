@@ -94,7 +94,9 @@ static void write_entry(struct praas_state *s, uint32_t slot, const struct praas
 {
 	struct praas_state_entry *e = &s->entries[slot];
 	uint64_t sequence = s->slots[slot].sequence;
-	uint64_t flags = o && o->torn ? PRAAS_STATE_TORN : 0;
+	uint64_t flags = o ? (o->torn ? PRAAS_STATE_TORN : 0u) |
+				     (o->late ? PRAAS_STATE_LATE : 0u) :
+			     0;
 
 	/* Odd; ordered before the stores below, which are releases. */
 	atomic_store_explicit(&e->sequence, sequence + 1, memory_order_relaxed);
@@ -237,7 +239,19 @@ void praas_state_replace(struct praas_state *s, struct praas_object *o,
 	o->version = version;
 	o->modified_ns = now_ns;
 	o->torn = false;
+	o->late = NULL;
 	praas_state_publish(s, o);
+}
+
+PRAAS_COLD int praas_state_settle(struct praas_state *s, struct praas_object *o)
+{
+	int rc = praas_late_get(o->late);
+
+	if (rc != 0)
+		return rc;
+	o->late = NULL;
+	praas_state_publish(s, o);
+	return 0;
 }
 
 static void erase(struct praas_state *s, struct praas_object *o)
@@ -249,6 +263,7 @@ static void erase(struct praas_state *s, struct praas_object *o)
 	praas_state_retire(s, &o->value);
 	o->version = 0;
 	o->torn = false;
+	o->late = NULL;
 	praas_state_lease_replaced(s, o);
 	if (o->lease)
 		praas_state_publish(s, o);

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "dataplane/keys.h"
+#include "dataplane/late.h"
 #include "dataplane/process_fn.h"
 #include "dataplane/state_index.h"
 #include "dataplane/value.h"
@@ -29,6 +30,7 @@ struct praas_object {
 	uint32_t slot;        /* in the table */
 	uint32_t left, right; /* in the order of keys, + 1; right also of the free list */
 	uint32_t lease;       /* + 1; 0: none */
+	struct praas_late *late; /* its value is not there yet; NULL: it is */
 	uint8_t key_bytes;
 	bool torn;
 	bool live; /* in the table */
@@ -127,6 +129,8 @@ void praas_state_publish(struct praas_state *s, const struct praas_object *o);
 /* o is this value from now on (given), of the next version, and is published. */
 void praas_state_replace(struct praas_state *s, struct praas_object *o,
 			 struct praas_value *value, uint64_t version, uint64_t now_ns);
+/* Brings the value of an object with late set. 0; -EIO it cannot be had (until it is put). */
+int praas_state_settle(struct praas_state *s, struct praas_object *o);
 const char *praas_state_key(const struct praas_state *s, const struct praas_object *o);
 uint64_t praas_state_now(void);
 

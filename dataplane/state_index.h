@@ -27,6 +27,7 @@
 
 #define PRAAS_STATE_MAGIC 0x7365746174537250ull
 #define PRAAS_STATE_TORN 0x1u /* flag of an entry: an update of it died */
+#define PRAAS_STATE_LATE 0x2u /* not in memory yet: PRAAS_WORKER_STATE_LOAD brings it */
 
 struct praas_state_header {
 	uint64_t magic;

@@ -381,6 +381,17 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	return 0;
 }
 
+static int on_state_load(struct wx_worker *w, const struct praas_frame *f, const char *key)
+{
+	const struct praas_value *value;
+	uint64_t version = 0;
+	int rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes, &value,
+					    &version);
+
+	reply(w, f->id, rc, version);
+	return 0;
+}
+
 static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 		   uint64_t offset, const char *key)
 {
@@ -489,6 +500,8 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 		return wx_on_invoke(w, f, segment, offset, key);
 	case PRAAS_FRAME_STATE_LIST:
 		return on_list(w, f, segment, offset, key);
+	case PRAAS_WORKER_STATE_LOAD:
+		return on_state_load(w, f, key);
 	case PRAAS_WORKER_COMMIT:
 		return on_commit(w, f, segment, offset);
 	case PRAAS_WORKER_UPDATE_BEGIN:

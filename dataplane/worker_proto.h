@@ -74,7 +74,8 @@ enum praas_worker_kind {
 	PRAAS_WORKER_SHARE = 48,
 	/* aux = id of an INVOKE of ours; deadline; status = depth of who asks, | IN_DIRECT. Reply: 0 its
 	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot run, and is withdrawn. */
-	PRAAS_WORKER_WAIT = 49
+	PRAAS_WORKER_WAIT = 49,
+	PRAAS_WORKER_STATE_LOAD = 50    /* key: its entry is LATE. Reply when it is not, or cannot be had */
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many

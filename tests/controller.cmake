@@ -2,6 +2,9 @@
 praas_unit_test(slot_log praas_store)
 praas_unit_test(manifest praas_controller)
 praas_unit_test(snapshot praas_controller)
+praas_unit_test(late praas_controller Threads::Threads)
+target_include_directories(test_late PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+set_tests_properties(unit.late PROPERTIES LABELS tsan)
 praas_unit_test(state_machines praas_controller)
 praas_unit_test(swap_simulation praas_controller)
 

@@ -21,6 +21,18 @@ static struct write *find_write(struct ctx *ctx, const char *key, uint8_t key_by
 	return NULL;
 }
 
+/* Of what was swapped out: have it brought into memory. */
+static PRAAS_COLD int load(struct ctx *ctx, const char *key, uint8_t key_bytes,
+			   struct praas_state_found *ret_found)
+{
+	struct praas_frame f = { .kind = PRAAS_WORKER_STATE_LOAD, .key_bytes = key_bytes };
+	struct praas_worker_frame reply;
+	int rc = ctx_request(ctx, &f, key, 0, 0, &reply);
+
+	return rc == 0 ? praas_state_reader_get(&ctx->worker->reader, key, key_bytes, ret_found) :
+			 rc;
+}
+
 /* What is committed. */
 static int read_committed(struct ctx *ctx, const char *key, uint8_t key_bytes,
 			  struct praas_view *ret_view, uint64_t *ret_version)
@@ -29,11 +41,13 @@ static int read_committed(struct ctx *ctx, const char *key, uint8_t key_bytes,
 	const uint8_t *data = NULL;
 	int rc = praas_state_reader_get(&ctx->worker->reader, key, key_bytes, &found);
 
+	if (rc == 0 && praas_unlikely((found.flags & PRAAS_STATE_LATE) != 0))
+		rc = load(ctx, key, key_bytes, &found);
 	if (rc == -EPROTO)
 		worker_fatal(ctx->worker, "the state index makes no sense");
 	if (rc != 0)
 		return rc;
-	if (found.flags & PRAAS_STATE_TORN)
+	if (found.flags & (PRAAS_STATE_TORN | PRAAS_STATE_LATE))
 		return -EIO;
 	if (found.bytes != 0 &&
 	    praas_worker_end_view(&ctx->worker->end, found.segment, found.offset, found.bytes,

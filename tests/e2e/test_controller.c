@@ -264,6 +264,96 @@ static void test_controller_damaged_entry_is_refused(void **state)
 	expect_snapshot_refused(f);
 }
 
+#define LATE_OBJECTS 8u
+#define LATE_BYTES 1000000u
+
+static void write_late(struct fixture *f, uint8_t *value)
+{
+	praas_connection *conn;
+	char key[8];
+
+	controller_start(&f->c, &f->o);
+	conn = connect_to(f, "tcp");
+	for (unsigned i = 0; i < LATE_OBJECTS; i++) {
+		memset(value, (int)i + 1, LATE_BYTES);
+		(void)snprintf(key, sizeof(key), "k%u", i);
+		assert_int_equal(praas_state_write(conn, key, value, LATE_BYTES), 0);
+	}
+	praas_close(conn);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+}
+
+static void expect_late(praas_connection *conn, unsigned i, uint8_t *value)
+{
+	uint64_t version;
+	size_t bytes;
+	void *back;
+	char key[8];
+
+	memset(value, (int)i + 1, LATE_BYTES);
+	(void)snprintf(key, sizeof(key), "k%u", i);
+	assert_int_equal(praas_state_read(conn, key, &back, &bytes, &version), 0);
+	assert_int_equal(bytes, LATE_BYTES);
+	assert_memory_equal(back, value, LATE_BYTES);
+	free(back);
+}
+
+/* Large state comes when it is wanted: a swap-out, a kill and a checkpoint meanwhile lose nothing. */
+static void test_controller_large_state_comes_later(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *value = malloc(LATE_BYTES);
+	praas_connection *conn;
+
+	assert_non_null(value);
+	write_late(f, value);
+	f->o.epoch = 2;
+	controller_start(&f->c, &f->o);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0); /* at once */
+	assert_true(controller_logged(&f->c, "8000000 reused"));
+	f->o.epoch = 3;
+	controller_start(&f->c, &f->o);
+	conn = connect_to(f, "tcp");
+	expect_late(conn, 5, value);
+	praas_close(conn);
+	(void)controller_stop(&f->c, SIGKILL);
+	f->o.epoch = 4;
+	controller_start(&f->c, &f->o);
+	controller_expect(&f->c, "checkpoint", NULL);
+	conn = connect_to(f, "tcp");
+	for (unsigned i = 0; i < LATE_OBJECTS; i++)
+		expect_late(conn, i, value);
+	praas_close(conn);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+	free(value);
+}
+
+/* One damaged object of many: an error for who asks for it, and for nobody else. */
+static void test_controller_damaged_object_is_alone(void **state)
+{
+	struct fixture *f = *state;
+	uint8_t *value = malloc(LATE_BYTES);
+	praas_connection *conn;
+	uint64_t version;
+	size_t bytes;
+	void *back;
+
+	assert_non_null(value);
+	write_late(f, value);
+	spoil(f, "chunk");
+	f->o.epoch = 2;
+	controller_start(&f->c, &f->o);
+	conn = connect_to(f, "tcp");
+	assert_int_not_equal(praas_state_read(conn, "k0", &back, &bytes, &version), 0);
+	for (unsigned i = 1; i < LATE_OBJECTS; i++)
+		expect_late(conn, i, value);
+	assert_int_equal(praas_state_write(conn, "k0", value, LATE_BYTES), 0);
+	expect_late(conn, LATE_OBJECTS - 1, value);
+	praas_close(conn);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+	free(value);
+}
+
 /* The answer to a swap-out that was given up may be faster than the gate. */
 static void await_open(praas_connection *conn)
 {
@@ -427,6 +517,8 @@ int main(int argc, char **argv)
 		TEST(test_controller_large_state_is_swapped),
 		TEST(test_controller_same_epoch_is_fenced),
 		TEST(test_controller_old_epoch_cannot_commit),
+		TEST(test_controller_large_state_comes_later),
+		TEST(test_controller_damaged_object_is_alone),
 		TEST(test_controller_damaged_chunk_is_refused),
 		TEST(test_controller_damaged_entry_is_refused),
 		TEST(test_controller_full_store_keeps_serving),
