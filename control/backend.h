@@ -38,6 +38,11 @@ struct praas_backend_ops {
 	 * -ENOMEM; -EIO. */
 	int (*start)(struct praas_backend *b, json_t *config, uint64_t number,
 		     uint32_t epoch, struct praas_instance *ret_instance);
+	/* A start of that number follows soon: what can be done without its configuration begins
+	 * now, beside other work. Blocks as start does; failing is start's to report. */
+	void (*warm)(struct praas_backend *b, uint64_t number);
+	/* It does not follow after all. */
+	void (*cool)(struct praas_backend *b, uint64_t number);
 	/* Finds one that was started before a restart of ours. -ESRCH it is gone. */
 	int (*adopt)(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 		     uint64_t number, uint32_t epoch,

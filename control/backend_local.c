@@ -34,6 +34,7 @@ struct waiting {
 	int32_t os_pid;
 	int pidfd, config_fd;
 	bool grouped; /* has a control group */
+	uint64_t number; /* that it is for; 0: for whoever comes */
 };
 
 struct local {
@@ -218,6 +219,16 @@ static int make_group(const struct local *l, struct waiting *w, uint32_t vcpu_mi
 	return rc == -ESRCH ? 0 : rc; /* it has ended already: its pidfd tells */
 }
 
+/* Lock held. */
+static uint32_t count_free(const struct local *l)
+{
+	uint32_t count = 0;
+
+	for (uint32_t i = 0; i < l->waiting_count; i++)
+		count += l->waiting[i].number == 0;
+	return count;
+}
+
 static void prepare(struct praas_backend *b)
 {
 	struct local *l = of(b);
@@ -225,7 +236,7 @@ static void prepare(struct praas_backend *b)
 
 	(void)snprintf(log, sizeof(log), "%s/prewarmed.log", l->log_dir);
 	(void)pthread_mutex_lock(&l->lock);
-	while (l->waiting_count < l->prewarm) {
+	while (l->waiting_count < PREWARM_MAX && count_free(l) < l->prewarm) {
 		struct waiting w = { .pidfd = -1 };
 
 		if (spawn_waiting(l, log, &w))
@@ -237,16 +248,32 @@ static void prepare(struct praas_backend *b)
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
-/* A pre-warmed one that is still alive, if there is any. */
-static bool take_waiting(struct local *l, struct waiting *ret_w)
+/* The best place in waiting for a number: its own, else anybody's; lock held. */
+static uint32_t find_waiting(const struct local *l, uint64_t number)
+{
+	uint32_t best = l->waiting_count;
+
+	for (uint32_t i = 0; i < l->waiting_count; i++) {
+		if (l->waiting[i].number == number)
+			return i;
+		if (l->waiting[i].number == 0)
+			best = i;
+	}
+	return best;
+}
+
+/* One that waits for this number or for anybody and is still alive, if there is any. */
+static bool take_waiting(struct local *l, uint64_t number, struct waiting *ret_w)
 {
 	bool found = false;
+	uint32_t at;
 
 	(void)pthread_mutex_lock(&l->lock);
-	while (!found && l->waiting_count > 0) {
+	while (!found && (at = find_waiting(l, number)) < l->waiting_count) {
 		siginfo_t info = { 0 };
 
-		*ret_w = l->waiting[--l->waiting_count];
+		*ret_w = l->waiting[at];
+		l->waiting[at] = l->waiting[--l->waiting_count];
 		if (waitid(P_PID, (id_t)ret_w->os_pid, &info,
 			   WEXITED | WNOHANG | WNOWAIT) ||
 		    info.si_pid != 0)
@@ -256,6 +283,48 @@ static bool take_waiting(struct local *l, struct waiting *ret_w)
 	}
 	(void)pthread_mutex_unlock(&l->lock);
 	return found;
+}
+
+static void warm(struct praas_backend *b, uint64_t number)
+{
+	struct local *l = of(b);
+	struct waiting w = { .pidfd = -1, .number = number };
+	char log[PATH_BYTES + 32];
+	bool room;
+
+	(void)pthread_mutex_lock(&l->lock);
+	room = find_waiting(l, number) == l->waiting_count && l->waiting_count < PREWARM_MAX;
+	(void)pthread_mutex_unlock(&l->lock);
+	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
+		       (unsigned long long)number);
+	if (!room || spawn_waiting(l, log, &w))
+		return; /* the start does it, and reports */
+	(void)pthread_mutex_lock(&l->lock);
+	room = l->waiting_count < PREWARM_MAX;
+	if (room)
+		l->waiting[l->waiting_count++] = w;
+	(void)pthread_mutex_unlock(&l->lock);
+	if (!room)
+		discard(l, &w);
+}
+
+static void cool(struct praas_backend *b, uint64_t number)
+{
+	struct local *l = of(b);
+	struct waiting w = { .pidfd = -1 };
+	bool found = false;
+
+	(void)pthread_mutex_lock(&l->lock);
+	for (uint32_t i = 0; i < l->waiting_count && !found; i++) {
+		if (l->waiting[i].number != number)
+			continue;
+		w = l->waiting[i];
+		l->waiting[i] = l->waiting[--l->waiting_count];
+		found = true;
+	}
+	(void)pthread_mutex_unlock(&l->lock);
+	if (found)
+		discard(l, &w);
 }
 
 static int write_config(int fd, json_t *config)
@@ -310,7 +379,7 @@ static int start(struct praas_backend *b, json_t *config, uint64_t number,
 
 	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
 		       (unsigned long long)number);
-	if (!take_waiting(l, &w))
+	if (!take_waiting(l, number, &w))
 		rc = spawn_waiting(l, log, &w);
 	if (rc)
 		return rc;
@@ -405,6 +474,8 @@ static const struct praas_backend_ops local_ops = {
 	.adopt = adopt,
 	.kill = kill_instance,
 	.reap = reap,
+	.warm = warm,
+	.cool = cool,
 	.prepare = prepare,
 	.free = free_local,
 };

@@ -49,6 +49,7 @@ static void run_start(struct praas_job *job)
 							      start_job));
 	struct praas_life *life = p->life;
 	struct praas_records *records = life->config.records;
+	struct praas_backend *backend = life->config.backend;
 	struct praas_life_waits done = { NULL }, settled;
 	struct praas_process_record record;
 	struct praas_outcome why;
@@ -62,7 +63,12 @@ static void run_start(struct praas_job *job)
 	(void)pthread_mutex_unlock(&life->lock);
 	if (p->retries > 0)
 		pass_log(p, &record);
+	/* The program is loaded while the disk works; it gets its configuration, and with it its
+	 * epoch, only after that is durable. */
+	backend->ops->warm(backend, record.number);
 	rc = records->ops->process_put(records, &record);
+	if (rc)
+		backend->ops->cool(backend, record.number);
 	(void)pthread_mutex_lock(&life->lock);
 	if (rc == 0) {
 		p->record.version = record.version;

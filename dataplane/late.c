@@ -8,10 +8,10 @@ bool praas_late_claim(struct praas_late *late)
 {
 	uint32_t waiting = PRAAS_LATE_WAITING;
 
-	/* Who claims it sees what the import has set: that came with the order to load. */
+	/* Nothing is handed over by this: what the import has set came by the exchange. */
 	return atomic_compare_exchange_strong_explicit(&late->state, &waiting,
 						       PRAAS_LATE_LOADING,
-						       memory_order_acquire,
+						       memory_order_relaxed,
 						       memory_order_relaxed);
 }
 
@@ -52,7 +52,7 @@ static void release(struct praas_value *value)
 	struct praas_late *late = value->owner;
 
 	if (praas_late_claim(late))
-		atomic_store_explicit(&late->state, PRAAS_LATE_DROPPED, memory_order_release);
+		atomic_store_explicit(&late->state, PRAAS_LATE_DROPPED, memory_order_relaxed);
 	(void)settled(late); /* nobody writes there any more */
 	praas_value_release(&late->home);
 }
