@@ -31,7 +31,7 @@ struct praas_snapshot_late {
 bool praas_snapshot_late_is(const struct praas_snapshot_record *r)
 {
 	return r->record.kind == PRAAS_EXPORT_STATE && r->chunk != PRAAS_SNAPSHOT_INLINE &&
-	       r->record.bytes > 0;
+	       r->record.bytes >= PRAAS_SNAPSHOT_LATE_VALUE_MIN;
 }
 
 /* 0; -EPROTO: it is not what was written. */

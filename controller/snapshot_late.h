@@ -12,6 +12,8 @@
 
 /* With less state than this in its chunks a snapshot is loaded whole: it takes a few ms. */
 #define PRAAS_SNAPSHOT_LATE_BYTES (4ull << 20)
+/* A smaller value comes at once: its place would take as much memory, and a read of its own. */
+#define PRAAS_SNAPSHOT_LATE_VALUE_MIN 4096u
 
 struct praas_snapshot_late;
 

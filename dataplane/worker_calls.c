@@ -388,7 +388,7 @@ static int on_state_load(struct wx_worker *w, const struct praas_frame *f, const
 	int rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes, &value,
 					    &version);
 
-	reply(w, f->id, rc, version);
+	wx_reply(w, f->id, rc, version);
 	return 0;
 }
 
