@@ -27,6 +27,22 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
   praas_e2e_test(worker_faults worker)
   praas_e2e_test(places inline worker)
   praas_e2e_test(concurrent worker)
+  praas_e2e_test(steady inline worker)
+  add_library(praas_count_alloc MODULE lib/count_alloc.c)
+  praas_target(praas_count_alloc)
+  target_compile_options(praas_count_alloc PRIVATE -fno-builtin -Wno-missing-prototypes)
+  add_executable(counted-worker lib/counted_worker.c)
+  praas_target(counted-worker)
+  set_target_properties(counted-worker PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+  foreach(target counted-worker e2e_steady)
+    target_compile_definitions(${target} PRIVATE
+      PRAAS_TEST_PRELOAD="$<TARGET_FILE:praas_count_alloc>"
+      PRAAS_TEST_WORKER="$<TARGET_FILE:praas-worker>"
+      PRAAS_TEST_COUNTED_WORKER="$<TARGET_FILE:counted-worker>"
+      PRAAS_TEST_WORKER_COUNT="${PROJECT_BINARY_DIR}/tests/worker.allocations")
+  endforeach()
+  add_dependencies(e2e_steady counted-worker praas_count_alloc)
+  set_tests_properties(e2e.steady.inline e2e.steady.worker PROPERTIES RUN_SERIAL ON)
   praas_e2e_test(tickets inline)
   target_link_libraries(e2e_tickets PRIVATE praas_transport)
 endif()
