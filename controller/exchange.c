@@ -136,7 +136,7 @@ void praas_exchange_stats_wake(struct praas_exchange *x)
 void praas_exchange_stats(const struct praas_exchange *x,
 			  struct praas_process_stats *ret_stats)
 {
-	uint64_t words[PRAAS_STATS_WORDS];
+	uint64_t words[PRAAS_STATS_WORDS] = { 0 };
 
 	for (unsigned i = 0; i < PRAAS_STATS_WORDS; i++)
 		words[i] = atomic_load_explicit(&x->stats[i], memory_order_relaxed);
