@@ -72,11 +72,13 @@ int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **ret_data)
 	if (!conn->link)
 		return praas_fail_with(-ENOTCONN, "the connection has ended");
 	if (bytes > conn->bytes_max)
-		return praas_fail_with(-EMSGSIZE, "a buffer of %zu bytes, at most %llu", bytes,
-				       (unsigned long long)conn->bytes_max);
-	rc = conn->shm ? alloc_shm(conn, bytes, ret_data) : alloc_heap(conn, bytes, ret_data);
+		return praas_fail_with(-EMSGSIZE, "a buffer of %zu bytes, at most %llu",
+				       bytes, (unsigned long long)conn->bytes_max);
+	rc = conn->shm ? alloc_shm(conn, bytes, ret_data)
+		       : alloc_heap(conn, bytes, ret_data);
 	if (rc != 0)
-		return praas_fail_with(rc, "no buffer of %zu bytes: %s", bytes, strerror(-rc));
+		return praas_fail_with(rc, "no buffer of %zu bytes: %s", bytes,
+				       strerror(-rc));
 	return 0;
 }
 
@@ -89,7 +91,8 @@ void praas_buffer_free(praas_connection *conn, void *data)
 	if (conn->shm) {
 		praas_check(praas_shm_find(conn->shm, data, &ref) == 0);
 		if (praas_shm_ref_segment(ref) != conn->shm->mine.id)
-			praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))->kept = false;
+			praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))
+				->kept = false;
 		praas_shm_memory_free(conn->shm, ref);
 		return;
 	}

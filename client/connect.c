@@ -27,12 +27,14 @@ static void on_welcome(void *user, const struct praas_welcome *welcome)
 	conn->inflight_limit = welcome->inflight_max;
 	free(conn->functions);
 	conn->functions_count = 0;
-	conn->functions = calloc((size_t)welcome->functions_count + 1, sizeof(*conn->functions));
+	conn->functions =
+		calloc((size_t)welcome->functions_count + 1, sizeof(*conn->functions));
 	if (!conn->functions)
 		return; /* opened() is followed by a check */
 	conn->functions_count = welcome->functions_count;
 	for (uint32_t i = 0; i < welcome->functions_count; i++) {
-		memcpy(conn->functions[i].name, welcome->functions[i], PRAAS_NAME_MAX + 1);
+		memcpy(conn->functions[i].name, welcome->functions[i],
+		       PRAAS_NAME_MAX + 1);
 		if (welcome->function_flags)
 			conn->functions[i].flags = welcome->function_flags[i];
 	}
@@ -84,7 +86,8 @@ static int handshake(struct praas_connection *conn, uint64_t until_ns)
 		if (now >= until_ns)
 			return -ETIMEDOUT;
 		if (conn->ops->arm(conn->port, &fd.fd) == 0)
-			(void)poll(&fd, 1, 1); /* short: it is polling, once a connection */
+			(void)poll(&fd, 1,
+				   1); /* short: it is polling, once a connection */
 	}
 	return conn->opened ? 0 : conn->closed_rc;
 }
@@ -124,7 +127,8 @@ static int try_scheme(struct praas_connection *conn, const char *scheme,
 	for (uint32_t i = 0; i < ticket->endpoints_count && rc != 0; i++) {
 		const char *addr = ticket->endpoints[i];
 
-		if (strncmp(addr, scheme, length) != 0 || strncmp(addr + length, "://", 3) != 0)
+		if (strncmp(addr, scheme, length) != 0 ||
+		    strncmp(addr + length, "://", 3) != 0)
 			continue;
 		rc = try_endpoint(conn, addr, ticket, until_ns);
 		/* These are the process's answer; another road leads to the same. */
@@ -134,10 +138,12 @@ static int try_scheme(struct praas_connection *conn, const char *scheme,
 	return rc;
 }
 
-static int choose(struct praas_connection *conn, const struct praas_connect_config *config,
+static int choose(struct praas_connection *conn,
+		  const struct praas_connect_config *config,
 		  const struct praas_ticket_json *ticket)
 {
-	uint64_t timeout = config->timeout_ns ? config->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
+	uint64_t timeout =
+		config->timeout_ns ? config->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
 	uint64_t until = praas_now_ns() + timeout;
 	int rc;
 
@@ -151,14 +157,16 @@ static int choose(struct praas_connection *conn, const struct praas_connect_conf
 
 /* ---- the connection ------------------------------------------------------------------------ */
 
-static int open_tables(struct praas_connection *conn, const struct praas_connect_config *config)
+static int open_tables(struct praas_connection *conn,
+		       const struct praas_connect_config *config)
 {
 	uint32_t inflight =
 		config->inflight_max ? config->inflight_max : PRAAS_INFLIGHT_DEFAULT;
 	uint64_t capacity;
 	int rc;
 
-	while (conn->inflight_limit != 0 && inflight > conn->inflight_limit && inflight > 1)
+	while (conn->inflight_limit != 0 && inflight > conn->inflight_limit &&
+	       inflight > 1)
 		inflight /= 2;
 	rc = praas_table_init(conn, inflight);
 	if (rc != 0 || conn->ops != &praas_shm_transport_ops)
@@ -168,9 +176,9 @@ static int open_tables(struct praas_connection *conn, const struct praas_connect
 	conn->shm = praas_shm_conn_of(conn->link);
 	conn->shm->bufs_out++;
 	conn->direct_allowed = !config->no_direct;
-	return praas_shm_memory_alloc(conn->shm,
-				      praas_min_u64(PRAAS_SCRATCH_BYTES, conn->bytes_max),
-				      &conn->scratch_ref, &conn->scratch, &capacity);
+	return praas_shm_memory_alloc(
+		conn->shm, praas_min_u64(PRAAS_SCRATCH_BYTES, conn->bytes_max),
+		&conn->scratch_ref, &conn->scratch, &capacity);
 }
 
 static int check_config(const struct praas_connect_config *config)
@@ -178,14 +186,16 @@ static int check_config(const struct praas_connect_config *config)
 	uint32_t n = config->inflight_max;
 
 	if ((n & (n - 1)) != 0 || n > PRAAS_INFLIGHT_MAX)
-		return praas_fail_with(-EINVAL, "inflight_max is a power of two up to %u",
+		return praas_fail_with(-EINVAL,
+				       "inflight_max is a power of two up to %u",
 				       PRAAS_INFLIGHT_MAX);
 	if ((unsigned)config->wait > PRAAS_WAIT_BLOCK)
 		return praas_fail_with(-EINVAL, "unknown waiting policy");
 	return 0;
 }
 
-int praas_connect_ticket(const char *ticket_json, const struct praas_connect_config *config,
+int praas_connect_ticket(const char *ticket_json,
+			 const struct praas_connect_config *config,
 			 praas_connection **ret_conn)
 {
 	const struct praas_connect_config *c = config ? config : &config_default;
@@ -207,9 +217,10 @@ int praas_connect_ticket(const char *ticket_json, const struct praas_connect_con
 	praas_waiter_init(&conn->waiter, (enum praas_wait_mode)c->wait);
 	rc = choose(conn, c, &ticket);
 	if (rc != 0) {
-		(void)praas_fail_with(rc, "cannot connect to process %s: %s", ticket.process,
-				      rc == -EOPNOTSUPP ? "no endpoint of that transport"
-							: strerror(-rc));
+		(void)praas_fail_with(
+			rc, "cannot connect to process %s: %s", ticket.process,
+			rc == -EOPNOTSUPP ? "no endpoint of that transport"
+					  : strerror(-rc));
 		goto err_conn;
 	}
 	rc = open_tables(conn, c);
@@ -267,7 +278,8 @@ const char *praas_transport(const praas_connection *conn)
 	return conn->transport;
 }
 
-int praas_function_lookup(praas_connection *conn, const char *function, uint32_t *ret_function)
+int praas_function_lookup(praas_connection *conn, const char *function,
+			  uint32_t *ret_function)
 {
 	for (uint32_t i = 0; i < conn->functions_count; i++) {
 		if (strcmp(conn->functions[i].name, function) == 0) {

@@ -36,31 +36,31 @@
 
 enum praas_entry_state {
 	PRAAS_ENTRY_FREE = 0,
-	PRAAS_ENTRY_PENDING,   /* sent, no answer yet */
-	PRAAS_ENTRY_REROUTE,   /* taken back from a worker, not yet sent again */
-	PRAAS_ENTRY_DONE,      /* answered, not yet taken by the caller */
-	PRAAS_ENTRY_ABANDONED  /* the caller has been told DEADLINE; the answer is dropped */
+	PRAAS_ENTRY_PENDING, /* sent, no answer yet */
+	PRAAS_ENTRY_REROUTE, /* taken back from a worker, not yet sent again */
+	PRAAS_ENTRY_DONE,    /* answered, not yet taken by the caller */
+	PRAAS_ENTRY_ABANDONED /* the caller has been told DEADLINE; the answer is dropped */
 };
 
 struct praas_entry {
-	struct praas_frame head;   /* what was sent; deadline absolute */
+	struct praas_frame head; /* what was sent; deadline absolute */
 	enum praas_entry_state state;
-	int32_t via;               /* worker of the direct route, or PRAAS_VIA_CONTROLLER */
-	bool request;              /* REPLY wanted, taken by who asked, never by praas_poll() */
-	bool temporary;            /* direct: the payload's memory is ours to free */
-	bool marked;               /* direct: the withdraw mark is set */
-	bool cancelled;            /* withdraw, then end it instead of sending it again */
-	uint64_t position;         /* direct: message number in the route's ring */
-	uint64_t ref;              /* direct: payload and meta block; PRAAS_SHM_NO_REF none */
-	uint32_t next, prev;       /* free list (next) or list of those done */
+	int32_t via;       /* worker of the direct route, or PRAAS_VIA_CONTROLLER */
+	bool request;      /* REPLY wanted, taken by who asked, never by praas_poll() */
+	bool temporary;    /* direct: the payload's memory is ours to free */
+	bool marked;       /* direct: the withdraw mark is set */
+	bool cancelled;    /* withdraw, then end it instead of sending it again */
+	uint64_t position; /* direct: message number in the route's ring */
+	uint64_t ref;      /* direct: payload and meta block; PRAAS_SHM_NO_REF none */
+	uint32_t next, prev;        /* free list (next) or list of those done */
 	struct praas_result result; /* DONE */
-	uint64_t aux;              /* DONE, requests: of the REPLY */
+	uint64_t aux;               /* DONE, requests: of the REPLY */
 };
 
 struct praas_function_info {
 	char name[PRAAS_NAME_MAX + 1];
-	uint8_t flags;     /* PRAAS_FUNCTION_… */
-	uint32_t run_ns;   /* moving average of what results told; 0 unknown */
+	uint8_t flags;   /* PRAAS_FUNCTION_… */
+	uint32_t run_ns; /* moving average of what results told; 0 unknown */
 };
 
 /* A registered buffer of a transport without segments. */
@@ -73,36 +73,37 @@ struct praas_registered {
 struct praas_connection {
 	const struct praas_transport_ops *ops;
 	struct praas_port *port;
-	struct praas_conn *link;     /* NULL: ended */
-	struct praas_shm_conn *shm;  /* the same when the transport is shm; kept until close */
-	struct praas_heap *heap;     /* memory of the other transports */
-	const char *transport;       /* "shm", "tcp" */
+	struct praas_conn *link; /* NULL: ended */
+	struct praas_shm_conn
+		*shm; /* the same when the transport is shm; kept until close */
+	struct praas_heap *heap; /* memory of the other transports */
+	const char *transport;   /* "shm", "tcp" */
 	bool opened, direct_allowed;
-	int closed_rc;               /* why link is NULL */
-	int close_status;            /* as the peer's last frame said */
+	int closed_rc;    /* why link is NULL */
+	int close_status; /* as the peer's last frame said */
 	uint64_t bytes_max;
 	uint32_t epoch;
 	uint64_t pid;
-	uint32_t inflight_limit;     /* as the process told; 0 none */
+	uint32_t inflight_limit; /* as the process told; 0 none */
 
 	struct praas_entry *entries;
-	uint32_t mask;               /* inflight_max - 1 */
+	uint32_t mask; /* inflight_max - 1 */
 	uint32_t free_head;
-	uint32_t under_way;          /* entries that are not free */
+	uint32_t under_way; /* entries that are not free */
 	uint32_t done_head, done_tail;
-	uint32_t own_ids;            /* entries whose id does not tell their index */
-	uint32_t unsent;             /* frames that the transport has not reported sent */
-	uint32_t reroutes;           /* entries in state REROUTE */
-	uint32_t direct_pending;     /* entries PENDING on a direct route */
-	uint32_t held;               /* calls with PRAAS_CALL_MORE, ever */
-	uint64_t sequence;           /* of made-up ids; random at the start */
+	uint32_t own_ids;        /* entries whose id does not tell their index */
+	uint32_t unsent;         /* frames that the transport has not reported sent */
+	uint32_t reroutes;       /* entries in state REROUTE */
+	uint32_t direct_pending; /* entries PENDING on a direct route */
+	uint32_t held;           /* calls with PRAAS_CALL_MORE, ever */
+	uint64_t sequence;       /* of made-up ids; random at the start */
 
 	struct praas_shm_route *hot; /* route used last; NULL: none open */
 	uint32_t routes_seen;        /* shm->routes_changed that we acted on */
 	bool routes_closing;         /* some route is GONE and not yet closed */
-	bool withdrawn;              /* nothing was sent directly since the last withdrawal */
-	uint64_t scratch_ref;        /* payload memory of the one call of the fast path */
-	uint8_t *scratch;            /* in use only while nothing else is under way */
+	bool withdrawn;       /* nothing was sent directly since the last withdrawal */
+	uint64_t scratch_ref; /* payload memory of the one call of the fast path */
+	uint8_t *scratch;     /* in use only while nothing else is under way */
 
 	struct praas_function_info *functions;
 	uint32_t functions_count;
@@ -125,7 +126,8 @@ struct praas_connection {
 
 /* ---- error.c */
 /* Keeps the words for praas_error() and returns rc. */
-int praas_fail_with(int rc, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int praas_fail_with(int rc, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* ---- table.c */
 int praas_table_init(struct praas_connection *conn, uint32_t inflight_max);
@@ -166,7 +168,8 @@ void praas_idle(struct praas_connection *conn, uint64_t until_ns);
 
 /* ---- direct.c */
 /* A route for this function now; NULL: the controller's path. */
-struct praas_shm_route *praas_route_choose(struct praas_connection *conn, uint32_t function);
+struct praas_shm_route *praas_route_choose(struct praas_connection *conn,
+					   uint32_t function);
 int praas_direct_send(struct praas_connection *conn, struct praas_shm_route *r,
 		      const struct praas_call *call, struct praas_entry *e);
 unsigned praas_direct_poll(struct praas_connection *conn);
@@ -188,6 +191,7 @@ int praas_fast_call(struct praas_connection *conn, const struct praas_call *call
 
 /* ---- request.c */
 /* Waits for an entry; takes it. until_ns: 0 no limit. 0; -EAGAIN. */
-int praas_entry_wait(struct praas_connection *conn, struct praas_entry *e, uint64_t until_ns);
+int praas_entry_wait(struct praas_connection *conn, struct praas_entry *e,
+		     uint64_t until_ns);
 
 #endif

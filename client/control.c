@@ -13,21 +13,23 @@
 /* The control service: REST over libcurl, the only place of the library that knows it. */
 
 #define URL_MAX 4096u
-#define ANSWER_MAX (1ull << 32) /* bytes of one answer: state objects come this way too */
+#define ANSWER_MAX                                                                     \
+	(1ull << 32) /* bytes of one answer: state objects come this way too */
 #define CONNECT_TIMEOUT_MS 5000L
 #define TIMEOUT_MS 60000L
 #define UNIX_PREFIX "unix://"
 
 struct praas_control {
-	CURL *curl; /* keeps the connection between requests */
-	char *base; /* "http://host:port", no slash at the end */
-	char *path; /* of the UNIX socket, or NULL */
+	CURL *curl;   /* keeps the connection between requests */
+	char *base;   /* "http://host:port", no slash at the end */
+	char *path;   /* of the UNIX socket, or NULL */
 	char *bearer; /* header line, or NULL */
 };
 
 static void init_curl(void)
 {
-	(void)curl_global_init(CURL_GLOBAL_DEFAULT); /* a failure shows in curl_easy_init() */
+	(void)curl_global_init(
+		CURL_GLOBAL_DEFAULT); /* a failure shows in curl_easy_init() */
 }
 
 static char *bearer_line(const char *token)
@@ -40,7 +42,8 @@ static char *bearer_line(const char *token)
 	return line;
 }
 
-int praas_control_open(const char *url, const char *token, struct praas_control **ret_control)
+int praas_control_open(const char *url, const char *token,
+		       struct praas_control **ret_control)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	struct praas_control *c;
@@ -50,12 +53,15 @@ int praas_control_open(const char *url, const char *token, struct praas_control 
 	if (!token)
 		token = getenv("PRAAS_TOKEN");
 	if (!url || *url == '\0')
-		return praas_fail_with(-EINVAL, "no control service named; set PRAAS_URL");
+		return praas_fail_with(-EINVAL,
+				       "no control service named; set PRAAS_URL");
 	if (strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0 &&
 	    strncmp(url, UNIX_PREFIX "/", 8) != 0)
-		return praas_fail_with(-EINVAL, "'%s' is not http://, https:// or unix:///", url);
+		return praas_fail_with(
+			-EINVAL, "'%s' is not http://, https:// or unix:///", url);
 	if (strlen(url) > URL_MAX || (token && strpbrk(token, "\r\n")))
-		return praas_fail_with(-EINVAL, "url too long, or a line break in the token");
+		return praas_fail_with(-EINVAL,
+				       "url too long, or a line break in the token");
 	(void)pthread_once(&once, init_curl); /* cannot fail with these arguments */
 	c = calloc(1, sizeof(*c));
 	if (!c)
@@ -141,7 +147,8 @@ static int curl_errno(CURLcode rc)
 	}
 }
 
-static struct curl_slist *headers(const struct praas_control *c, const char *content_type)
+static struct curl_slist *headers(const struct praas_control *c,
+				  const char *content_type)
 {
 	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
 	char line[256];
@@ -173,9 +180,10 @@ static void set_options(struct praas_control *c, const char *method, const char 
 		(void)curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->path);
 }
 
-int praas_control_request(struct praas_control *control, const char *method, const char *path,
-			  const char *content_type, const void *body, size_t body_bytes,
-			  int *ret_status, char **ret_body, size_t *ret_bytes)
+int praas_control_request(struct praas_control *control, const char *method,
+			  const char *path, const char *content_type, const void *body,
+			  size_t body_bytes, int *ret_status, char **ret_body,
+			  size_t *ret_bytes)
 {
 	struct answer answer = { .data = NULL };
 	struct curl_slist *list;
@@ -183,7 +191,8 @@ int praas_control_request(struct praas_control *control, const char *method, con
 	long status = 0;
 	CURLcode code;
 
-	if (!path || path[0] != '/' || strlen(path) >= URL_MAX || strpbrk(path, " \r\n"))
+	if (!path || path[0] != '/' || strlen(path) >= URL_MAX ||
+	    strpbrk(path, " \r\n"))
 		return praas_fail_with(-EINVAL, "not a path: '%s'", path ? path : "");
 	(void)snprintf(url, sizeof(url), "%s%s", control->base, path);
 	list = headers(control, content_type);
@@ -193,14 +202,16 @@ int praas_control_request(struct praas_control *control, const char *method, con
 	if (body || strcmp(method, "POST") == 0 || strcmp(method, "PUT") == 0) {
 		(void)curl_easy_setopt(control->curl, CURLOPT_POSTFIELDSIZE_LARGE,
 				       (curl_off_t)body_bytes);
-		(void)curl_easy_setopt(control->curl, CURLOPT_POSTFIELDS, body ? body : "");
+		(void)curl_easy_setopt(control->curl, CURLOPT_POSTFIELDS,
+				       body ? body : "");
 	}
 	code = curl_easy_perform(control->curl);
 	curl_slist_free_all(list);
 	if (code == CURLE_OK)
-		code = curl_easy_getinfo(control->curl, CURLINFO_RESPONSE_CODE, &status);
+		code = curl_easy_getinfo(control->curl, CURLINFO_RESPONSE_CODE,
+					 &status);
 	if (code == CURLE_OK && !answer.data)
-		(void)on_data((char *)(uintptr_t)"", 1, 0, &answer);
+		(void)on_data((char *)(uintptr_t) "", 1, 0, &answer);
 	if (code != CURLE_OK || !answer.data) {
 		free(answer.data);
 		return praas_fail_with(code != CURLE_OK ? curl_errno(code) : -ENOMEM,
@@ -256,7 +267,8 @@ static void keep_words(int rc, int status, const char *body, size_t bytes)
 	const char *message = json_string_value(json_object_get(error, "message"));
 	const char *hint = json_string_value(json_object_get(error, "hint"));
 
-	(void)praas_fail_with(rc, "%s%s%s", message ? message : "the control service refused",
+	(void)praas_fail_with(rc, "%s%s%s",
+			      message ? message : "the control service refused",
 			      hint ? "; " : "", hint ? hint : "");
 	if (!message)
 		(void)praas_fail_with(rc, "the control service answered %d", status);
@@ -270,8 +282,9 @@ static int call(struct praas_control *control, const char *method, const char *p
 	char *answer;
 	size_t bytes;
 	int status;
-	int rc = praas_control_request(control, method, path, NULL, body, body ? strlen(body) : 0,
-				       &status, &answer, &bytes);
+	int rc = praas_control_request(control, method, path, NULL, body,
+				       body ? strlen(body) : 0, &status, &answer,
+				       &bytes);
 
 	if (rc != 0)
 		return rc;
@@ -288,7 +301,8 @@ static int call(struct praas_control *control, const char *method, const char *p
 /* Names go into paths as they are. */
 static int check_name(const char *name)
 {
-	static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+	static const char allowed[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 
 	if (!name || name[0] == '\0' || strlen(name) > PRAAS_NAME_MAX ||
 	    strspn(name, allowed) != strlen(name) || strcmp(name, ".") == 0 ||
@@ -308,14 +322,17 @@ int praas_app_create(struct praas_control *control, const char *app, const char 
 	if (rc != 0)
 		return rc;
 	if (resources) {
-		if (snprintf(text, sizeof(text), "{%s}", resources) >= (int)sizeof(text))
+		if (snprintf(text, sizeof(text), "{%s}", resources) >=
+		    (int)sizeof(text))
 			return praas_fail_with(-EINVAL, "resources: too long");
 		limits = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
 		if (!limits)
-			return praas_fail_with(-EINVAL, "resources: not members of JSON: %s",
+			return praas_fail_with(-EINVAL,
+					       "resources: not members of JSON: %s",
 					       resources);
 	}
-	body = json_pack("{s:s, s:s, s:o*}", "name", app, "code", code, "resources", limits);
+	body = json_pack("{s:s, s:s, s:o*}", "name", app, "code", code, "resources",
+			 limits);
 	dump = body ? json_dumps(body, JSON_COMPACT) : NULL;
 	json_decref(body);
 	if (!dump)
@@ -325,8 +342,8 @@ int praas_app_create(struct praas_control *control, const char *app, const char 
 	return rc;
 }
 
-static int app_path(const char *app, const char *process, const char *tail, char *ret_path,
-		    size_t bytes)
+static int app_path(const char *app, const char *process, const char *tail,
+		    char *ret_path, size_t bytes)
 {
 	int rc = check_name(app);
 
@@ -334,7 +351,8 @@ static int app_path(const char *app, const char *process, const char *tail, char
 		rc = check_name(process);
 	if (rc == 0)
 		(void)snprintf(ret_path, bytes, "/v1/apps/%s%s%s%s", app,
-			       process ? "/processes/" : "", process ? process : "", tail);
+			       process ? "/processes/" : "", process ? process : "",
+			       tail);
 	return rc;
 }
 
@@ -346,8 +364,8 @@ int praas_app_delete(struct praas_control *control, const char *app)
 	return rc ? rc : call(control, "DELETE", path, NULL, NULL);
 }
 
-int praas_process_create(struct praas_control *control, const char *app, const char *name,
-			 char *ret_name)
+int praas_process_create(struct praas_control *control, const char *app,
+			 const char *name, char *ret_name)
 {
 	char path[256], body[256] = "{}";
 	char *answer;
@@ -376,32 +394,37 @@ int praas_process_create(struct praas_control *control, const char *app, const c
 	return rc;
 }
 
-static int process_call(struct praas_control *control, const char *method, const char *app,
-			const char *name, const char *tail)
+static int process_call(struct praas_control *control, const char *method,
+			const char *app, const char *name, const char *tail)
 {
 	char path[256];
-	int rc = name ? app_path(app, name, tail, path, sizeof(path)) : check_name(name);
+	int rc =
+		name ? app_path(app, name, tail, path, sizeof(path)) : check_name(name);
 
 	return rc ? rc : call(control, method, path, NULL, NULL);
 }
 
-int praas_process_swap_out(struct praas_control *control, const char *app, const char *name)
+int praas_process_swap_out(struct praas_control *control, const char *app,
+			   const char *name)
 {
 	return process_call(control, "POST", app, name, "/swap-out");
 }
 
-int praas_process_swap_in(struct praas_control *control, const char *app, const char *name)
+int praas_process_swap_in(struct praas_control *control, const char *app,
+			  const char *name)
 {
 	return process_call(control, "POST", app, name, "/swap-in");
 }
 
-int praas_process_delete(struct praas_control *control, const char *app, const char *name)
+int praas_process_delete(struct praas_control *control, const char *app,
+			 const char *name)
 {
 	return process_call(control, "DELETE", app, name, "");
 }
 
 int praas_connect(struct praas_control *control, const char *app, const char *process,
-		  const struct praas_connect_config *config, praas_connection **ret_conn)
+		  const struct praas_connect_config *config,
+		  praas_connection **ret_conn)
 {
 	char path[256];
 	char *ticket;

@@ -11,7 +11,8 @@
 
 #define BURST 64u
 
-struct praas_shm_route *praas_route_choose(struct praas_connection *conn, uint32_t function)
+struct praas_shm_route *praas_route_choose(struct praas_connection *conn,
+					   uint32_t function)
 {
 	struct praas_shm_route *r = conn->hot, *best = NULL;
 	const struct praas_function_info *f = &conn->functions[function];
@@ -32,14 +33,16 @@ struct praas_shm_route *praas_route_choose(struct praas_connection *conn, uint32
 	if (!best)
 		return NULL;
 	/* Nobody waits behind a function that takes long, or for how long nobody knows. */
-	if (best->outstanding != 0 && (f->run_ns == 0 || f->run_ns > PRAAS_SHORT_RUN_NS ||
-				       best->outstanding >= PRAAS_DIRECT_DEPTH))
+	if (best->outstanding != 0 &&
+	    (f->run_ns == 0 || f->run_ns > PRAAS_SHORT_RUN_NS ||
+	     best->outstanding >= PRAAS_DIRECT_DEPTH))
 		return NULL;
 	conn->hot = best;
 	return best;
 }
 
-static void write_meta(const struct praas_call *call, const struct praas_frame *head, uint8_t *data)
+static void write_meta(const struct praas_call *call, const struct praas_frame *head,
+		       uint8_t *data)
 {
 	uint8_t *meta = data - praas_frame_meta_bytes(head);
 
@@ -53,7 +56,8 @@ static void write_meta(const struct praas_call *call, const struct praas_frame *
 }
 
 /* Payload in our own segment: workers map no other. -EAGAIN: the controller's path. */
-static int place(struct praas_connection *conn, const struct praas_call *call, struct praas_entry *e)
+static int place(struct praas_connection *conn, const struct praas_call *call,
+		 struct praas_entry *e)
 {
 	struct praas_shm_conn *shm = conn->shm;
 	uint64_t capacity;
@@ -119,26 +123,28 @@ int praas_direct_send(struct praas_connection *conn, struct praas_shm_route *r,
 /* ---- results ----------------------------------------------------------------------------- */
 
 /* Where a worker's result lies. 0; -EPROTO. */
-static int locate(struct praas_connection *conn, struct praas_shm_route *r, uint32_t segment,
-		  uint64_t offset, uint64_t bytes, struct praas_view *ret_view)
+static int locate(struct praas_connection *conn, struct praas_shm_route *r,
+		  uint32_t segment, uint64_t offset, uint64_t bytes,
+		  struct praas_view *ret_view)
 {
 	struct praas_shm_big *big;
 
 	if (offset % PRAAS_FRAME_ALIGN != 0)
 		return -EPROTO;
 	if (praas_likely(segment == r->reply.id)) {
-		if (offset < r->reply_from || offset > r->reply_to || bytes > r->reply_to - offset)
+		if (offset < r->reply_from || offset > r->reply_to ||
+		    bytes > r->reply_to - offset)
 			return -EPROTO;
-		*ret_view = (struct praas_view){
-			.data = r->reply.base + offset,
-			.bytes = bytes,
-			.token = (uint64_t)r->worker << 48 | offset | PRAAS_TOKEN_DIRECT
-		};
+		*ret_view = (struct praas_view){ .data = r->reply.base + offset,
+						 .bytes = bytes,
+						 .token = (uint64_t)r->worker << 48 |
+							  offset | PRAAS_TOKEN_DIRECT };
 		r->views++;
 		return 0;
 	}
 	big = praas_shm_big_find(conn->shm, segment);
-	if (!big && conn->link) { /* the controller has announced it through the socket */
+	if (!big &&
+	    conn->link) { /* the controller has announced it through the socket */
 		(void)praas_shm_socket_poll(conn->shm);
 		big = praas_shm_big_find(conn->shm, segment);
 	}
@@ -148,7 +154,8 @@ static int locate(struct praas_connection *conn, struct praas_shm_route *r, uint
 	big->users++;
 	*ret_view = (struct praas_view){ .data = big->segment.base + offset,
 					 .bytes = bytes,
-					 .token = (uint64_t)segment << 48 | PRAAS_TOKEN_BIG };
+					 .token = (uint64_t)segment << 48 |
+						  PRAAS_TOKEN_BIG };
 	return 0;
 }
 
@@ -233,14 +240,16 @@ unsigned praas_direct_poll(struct praas_connection *conn)
 			if (rc == -EAGAIN)
 				break;
 			if (rc != 0) {
-				r->state = PRAAS_SHM_ROUTE_GONE; /* it lies: nothing more */
+				r->state =
+					PRAAS_SHM_ROUTE_GONE; /* it lies: nothing more */
 				conn->shm->routes_changed++;
 				break;
 			}
 			done++;
 		}
 		if (praas_unlikely(r->backlog.count != 0))
-			(void)praas_shm_backlog_flush(&r->channel, &r->backlog); /* or later */
+			(void)praas_shm_backlog_flush(&r->channel,
+						      &r->backlog); /* or later */
 	}
 	return done;
 }
@@ -262,17 +271,20 @@ bool praas_direct_ready_any(const struct praas_connection *conn)
 static bool taken(const struct praas_shm_route *r, uint64_t position)
 {
 	/* ring.A1, pairs with ring.R1: what the worker did before it said so is visible. */
-	return atomic_load_explicit(&r->channel.tx.tail->read, memory_order_acquire) > position;
+	return atomic_load_explicit(&r->channel.tx.tail->read, memory_order_acquire) >
+	       position;
 }
 
 static void mark(struct praas_shm_route *r, struct praas_entry *e)
 {
-	struct praas_ring_slot *slot = &r->channel.tx.slot[e->position & r->channel.tx.mask];
+	struct praas_ring_slot *slot =
+		&r->channel.tx.slot[e->position & r->channel.tx.mask];
 	uint64_t word = atomic_load_explicit(&slot->word[0], memory_order_relaxed);
 
 	/* direct.A0, pairs with direct.R0: the fence after it makes the mark visible before we
 	 * look at the worker's position. */
-	atomic_store_explicit(&slot->word[0], word | PRAAS_DIRECT_MARK, memory_order_relaxed);
+	atomic_store_explicit(&slot->word[0], word | PRAAS_DIRECT_MARK,
+			      memory_order_relaxed);
 	e->marked = true;
 }
 
@@ -355,7 +367,8 @@ static unsigned send_all_again(struct praas_connection *conn)
 {
 	unsigned done = 0;
 
-	for (uint32_t i = 0; conn->reroutes != 0 && conn->link && i <= conn->mask; i++) {
+	for (uint32_t i = 0; conn->reroutes != 0 && conn->link && i <= conn->mask;
+	     i++) {
 		struct praas_entry *e = &conn->entries[i];
 
 		if (e->state != PRAAS_ENTRY_REROUTE)
@@ -384,7 +397,9 @@ static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
 						     e->state != PRAAS_ENTRY_ABANDONED))
 			continue;
 		if (taken(r, e->position))
-			praas_entry_end(conn, e, r->gone_status < 0 ? r->gone_status : PRAAS_CRASHED);
+			praas_entry_end(conn, e,
+					r->gone_status < 0 ? r->gone_status
+							   : PRAAS_CRASHED);
 		else
 			take_back(conn, e);
 	}

@@ -10,11 +10,13 @@
  * descriptor in, no table, no allocation, no system call. Whatever is out of the ordinary becomes
  * an entry of the table and goes on there (P1 of docs/performance.md; perf/micro). */
 
-#define LOADS_A_PAUSE 8u /* looks without a pause before those with one, per pause to come */
+#define LOADS_A_PAUSE                                                                  \
+	8u /* looks without a pause before those with one, per pause to come */
 
 /* The call has left; from now on it is an entry like all others. */
-static struct praas_entry *make_entry(struct praas_connection *conn, const struct praas_call *call,
-				      uint64_t id, struct praas_shm_route *r, uint64_t position)
+static struct praas_entry *make_entry(struct praas_connection *conn,
+				      const struct praas_call *call, uint64_t id,
+				      struct praas_shm_route *r, uint64_t position)
 {
 	struct praas_entry *e = praas_entry_new(conn, id);
 
@@ -30,7 +32,8 @@ static struct praas_entry *make_entry(struct praas_connection *conn, const struc
 	return e;
 }
 
-static PRAAS_COLD int finish_slowly(struct praas_connection *conn, struct praas_entry *e,
+static PRAAS_COLD int finish_slowly(struct praas_connection *conn,
+				    struct praas_entry *e,
 				    struct praas_result *ret_result)
 {
 	int rc = praas_entry_wait(conn, e, 0);
@@ -43,8 +46,9 @@ static PRAAS_COLD int finish_slowly(struct praas_connection *conn, struct praas_
 }
 
 /* The one result expected, as it should be: fills ret_result. False: not that. */
-static bool take_result(struct praas_connection *conn, struct praas_shm_route *r, uint64_t id,
-			const struct praas_desc *d, struct praas_result *ret_result)
+static bool take_result(struct praas_connection *conn, struct praas_shm_route *r,
+			uint64_t id, const struct praas_desc *d,
+			struct praas_result *ret_result)
 {
 	struct praas_shm_conn *shm = conn->shm;
 	uint64_t bytes = d->word[4], offset = d->word[3];
@@ -60,29 +64,31 @@ static bool take_result(struct praas_connection *conn, struct praas_shm_route *r
 	if (bytes == 0)
 		return true;
 	if (praas_unlikely(segment != (r ? r->reply.id : shm->peer.id) ||
-			   offset % PRAAS_FRAME_ALIGN != 0 || offset < from || offset > to ||
-			   bytes > to - offset || bytes > conn->bytes_max))
+			   offset % PRAAS_FRAME_ALIGN != 0 || offset < from ||
+			   offset > to || bytes > to - offset ||
+			   bytes > conn->bytes_max))
 		return false;
 	if (r) {
 		r->views++;
-		ret_result->view = (struct praas_view){
-			.data = r->reply.base + offset,
-			.bytes = bytes,
-			.token = (uint64_t)r->worker << 48 | offset | PRAAS_TOKEN_DIRECT
-		};
+		ret_result->view =
+			(struct praas_view){ .data = r->reply.base + offset,
+					     .bytes = bytes,
+					     .token = (uint64_t)r->worker << 48 |
+						      offset | PRAAS_TOKEN_DIRECT };
 	} else {
-		ret_result->view = (struct praas_view){
-			.data = shm->peer.base + offset,
-			.bytes = bytes,
-			.token = praas_shm_ref(segment, offset) | PRAAS_TOKEN_REF
-		};
+		ret_result->view =
+			(struct praas_view){ .data = shm->peer.base + offset,
+					     .bytes = bytes,
+					     .token = praas_shm_ref(segment, offset) |
+						      PRAAS_TOKEN_REF };
 	}
 	conn->stats.bytes_in += bytes;
 	return true;
 }
 
 /* Where the payload lies: registered memory, or a copy in ours. 0; -EAGAIN. */
-static int place(struct praas_connection *conn, const struct praas_call *call, uint64_t *ret_ref)
+static int place(struct praas_connection *conn, const struct praas_call *call,
+		 uint64_t *ret_ref)
 {
 	uint64_t ref = 0;
 
@@ -128,7 +134,8 @@ int praas_fast_call(struct praas_connection *conn, const struct praas_call *call
 	uint64_t id, position, ref;
 
 	/* Events, revokes and the like are for the table's way. */
-	if (praas_unlikely(praas_ring_ready(&shm->channel.rx) || place(conn, call, &ref) != 0))
+	if (praas_unlikely(praas_ring_ready(&shm->channel.rx) ||
+			   place(conn, call, &ref) != 0))
 		return -EAGAIN;
 	r = praas_route_choose(conn, call->function);
 	ch = r ? &r->channel : &shm->channel;
@@ -149,18 +156,22 @@ int praas_fast_call(struct praas_connection *conn, const struct praas_call *call
 	conn->stats.calls++;
 	conn->stats.direct += r != NULL;
 	conn->stats.bytes_out += call->bytes;
-	if (praas_likely(spin(&ch->rx, conn->waiter.pauses) && praas_ring_pop(&ch->rx, &d) == 0)) {
+	if (praas_likely(spin(&ch->rx, conn->waiter.pauses) &&
+			 praas_ring_pop(&ch->rx, &d) == 0)) {
 		if (praas_likely(take_result(conn, r, id, &d, ret_result))) {
-			struct praas_function_info *f = &conn->functions[call->function];
+			struct praas_function_info *f =
+				&conn->functions[call->function];
 
 			conn->waiter.hits++; /* it was worth the pauses */
-			if (praas_unlikely(f->run_ns == 0)) /* it came while we looked */
+			if (praas_unlikely(f->run_ns ==
+					   0)) /* it came while we looked */
 				f->run_ns = PRAAS_SHORT_RUN_NS / 2;
 			return 0;
 		}
 		e = make_entry(conn, call, id, r, position);
 		if (!r)
-			(void)praas_shm_conn_deliver(shm, &d); /* a failure ends all entries */
+			(void)praas_shm_conn_deliver(
+				shm, &d); /* a failure ends all entries */
 		else if (praas_direct_result(conn, r, &d) != 0)
 			r->state = PRAAS_SHM_ROUTE_REVOKED;
 		return finish_slowly(conn, e, ret_result);

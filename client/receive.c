@@ -43,15 +43,16 @@ void praas_result_text(struct praas_connection *conn, struct praas_result *resul
 		}
 		result->view = (struct praas_view){ .data = text,
 						    .bytes = strlen(text),
-						    .token = (uintptr_t)text | PRAAS_TOKEN_TEXT };
+						    .token = (uintptr_t)text |
+							     PRAAS_TOKEN_TEXT };
 	} else {
 		result->view = (struct praas_view){ .data = "", .bytes = 0 };
 	}
 	praas_result_release(conn, &source);
 }
 
-static void add_event(struct praas_connection *conn, enum praas_event_kind kind, int status,
-		      uint32_t epoch)
+static void add_event(struct praas_connection *conn, enum praas_event_kind kind,
+		      int status, uint32_t epoch)
 {
 	uint32_t at;
 
@@ -109,7 +110,8 @@ static void on_answer(struct praas_connection *conn, struct praas_buf *buf)
 	bool reply = buf->head.kind == PRAAS_FRAME_REPLY;
 
 	if (praas_unlikely(!e || e->request != reply || e->state == PRAAS_ENTRY_DONE)) {
-		praas_buf_release(buf); /* withdrawn and answered twice, or never asked */
+		praas_buf_release(
+			buf); /* withdrawn and answered twice, or never asked */
 		return;
 	}
 	if (e->state == PRAAS_ENTRY_REROUTE)
@@ -163,7 +165,8 @@ static void on_frame(void *user, struct praas_conn *link, struct praas_buf *buf)
 			  conn->epoch);
 		break;
 	case PRAAS_FRAME_PING:
-		(void)praas_frame_send(conn, &pong, NULL, NULL); /* the peer asks again */
+		(void)praas_frame_send(conn, &pong, NULL,
+				       NULL); /* the peer asks again */
 		break;
 	case PRAAS_FRAME_CLOSE:
 		conn->close_status = buf->head.status;
@@ -190,11 +193,13 @@ void praas_end_all(struct praas_connection *conn)
 	for (uint32_t i = 0; i <= conn->mask && conn->entries; i++) {
 		struct praas_entry *e = &conn->entries[i];
 
-		if (e->state == PRAAS_ENTRY_PENDING || e->state == PRAAS_ENTRY_ABANDONED ||
+		if (e->state == PRAAS_ENTRY_PENDING ||
+		    e->state == PRAAS_ENTRY_ABANDONED ||
 		    e->state == PRAAS_ENTRY_REROUTE)
 			praas_entry_end(conn, e,
-					conn->close_status == PRAAS_MOVED ? PRAAS_MOVED
-									  : PRAAS_UNKNOWN);
+					conn->close_status == PRAAS_MOVED
+						? PRAAS_MOVED
+						: PRAAS_UNKNOWN);
 	}
 }
 

@@ -72,13 +72,15 @@ static int ask(struct praas_connection *conn, const struct request *r,
 	if (!conn->link)
 		return praas_fail_with(-ENOTCONN, "the connection has ended");
 	if ((key_bytes == 0 && !r->key_optional) || key_bytes > PRAAS_KEY_MAX)
-		return praas_fail_with(-EINVAL, "a key has 1 to %u bytes", PRAAS_KEY_MAX);
+		return praas_fail_with(-EINVAL, "a key has 1 to %u bytes",
+				       PRAAS_KEY_MAX);
 	if (r->bytes > conn->bytes_max)
 		return praas_fail_with(-EMSGSIZE, "%zu bytes, at most %llu", r->bytes,
 				       (unsigned long long)conn->bytes_max);
 	e = praas_entry_new(conn, 0);
 	if (!e)
-		return praas_fail_with(-ENOBUFS, "%u requests are under way", conn->mask + 1);
+		return praas_fail_with(-ENOBUFS, "%u requests are under way",
+				       conn->mask + 1);
 	e->request = true;
 	e->head.kind = r->kind;
 	e->head.key_bytes = (uint8_t)key_bytes;
@@ -98,23 +100,25 @@ static int ask(struct praas_connection *conn, const struct request *r,
 	praas_entry_free(conn, e);
 	rc = status_errno(ret_result->status);
 	if (rc != 0) {
-		(void)praas_fail_with(rc, "%s", ret_result->view.bytes
-							? (const char *)ret_result->view.data
-							: praas_status_text(ret_result->status));
+		(void)praas_fail_with(rc, "%s",
+				      ret_result->view.bytes
+					      ? (const char *)ret_result->view.data
+					      : praas_status_text(ret_result->status));
 		praas_result_release(conn, ret_result);
 	}
 	return rc;
 }
 
 /* The reply's payload as memory of the caller's, a NUL behind it. */
-static int keep(struct praas_connection *conn, struct praas_result *result, void **ret_data,
-		size_t *ret_bytes)
+static int keep(struct praas_connection *conn, struct praas_result *result,
+		void **ret_data, size_t *ret_bytes)
 {
 	char *copy = malloc(result->view.bytes + 1);
 
 	if (!copy) {
 		praas_result_release(conn, result);
-		return praas_fail_with(-ENOMEM, "no memory for %zu bytes", result->view.bytes);
+		return praas_fail_with(-ENOMEM, "no memory for %zu bytes",
+				       result->view.bytes);
 	}
 	if (result->view.bytes != 0)
 		memcpy(copy, result->view.data, result->view.bytes);
@@ -126,8 +130,8 @@ static int keep(struct praas_connection *conn, struct praas_result *result, void
 }
 
 /* A request whose answer is yes or no. */
-static int order(struct praas_connection *conn, uint8_t kind, const char *key, const void *data,
-		 size_t bytes)
+static int order(struct praas_connection *conn, uint8_t kind, const char *key,
+		 const void *data, size_t bytes)
 {
 	struct request r = { .kind = kind, .key = key, .data = data, .bytes = bytes };
 	struct praas_result result;
@@ -139,13 +143,14 @@ static int order(struct praas_connection *conn, uint8_t kind, const char *key, c
 	return rc;
 }
 
-int praas_msg_send(praas_connection *conn, const char *key, const void *data, size_t bytes)
+int praas_msg_send(praas_connection *conn, const char *key, const void *data,
+		   size_t bytes)
 {
 	return order(conn, PRAAS_FRAME_SEND, key, data, bytes);
 }
 
-int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, void **ret_data,
-		   size_t *ret_bytes, praas_pid_t *ret_source)
+int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
+		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
 {
 	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
 	struct praas_result result;
@@ -166,8 +171,8 @@ int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns, 
 	return rc;
 }
 
-int praas_state_read(praas_connection *conn, const char *key, void **ret_data, size_t *ret_bytes,
-		     uint64_t *ret_version)
+int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
+		     size_t *ret_bytes, uint64_t *ret_version)
 {
 	struct request r = { .kind = PRAAS_FRAME_STATE_GET, .key = key };
 	struct praas_result result;
@@ -181,7 +186,8 @@ int praas_state_read(praas_connection *conn, const char *key, void **ret_data, s
 	return rc;
 }
 
-int praas_state_write(praas_connection *conn, const char *key, const void *data, size_t bytes)
+int praas_state_write(praas_connection *conn, const char *key, const void *data,
+		      size_t bytes)
 {
 	return order(conn, PRAAS_FRAME_STATE_PUT, key, data, bytes);
 }
@@ -249,8 +255,8 @@ int praas_state_enumerate(praas_connection *conn, const char *prefix, const char
 
 		if (rc != 0)
 			return rc;
-		rc = decode_infos(result.view.data, result.view.bytes, ret_infos + total,
-				  infos_max - total, &count);
+		rc = decode_infos(result.view.data, result.view.bytes,
+				  ret_infos + total, infos_max - total, &count);
 		praas_result_release(conn, &result);
 		if (rc != 0)
 			return praas_fail_with(rc, "a list that makes no sense");
@@ -265,8 +271,8 @@ int praas_state_enumerate(praas_connection *conn, const char *prefix, const char
 }
 
 int praas_invoke_simple(praas_connection *conn, const char *function, const void *data,
-			size_t bytes, void *ret_data, size_t bytes_max, size_t *ret_bytes,
-			int *ret_status)
+			size_t bytes, void *ret_data, size_t bytes_max,
+			size_t *ret_bytes, int *ret_status)
 {
 	struct praas_call call = { .data = data, .bytes = bytes };
 	struct praas_result result;
@@ -288,7 +294,8 @@ int praas_invoke_simple(praas_connection *conn, const char *function, const void
 	if (ret_status)
 		*ret_status = result.status;
 	if (result.view.bytes > bytes_max)
-		rc = praas_fail_with(-EMSGSIZE, "a result of %zu bytes for a buffer of %zu",
+		rc = praas_fail_with(-EMSGSIZE,
+				     "a result of %zu bytes for a buffer of %zu",
 				     result.view.bytes, bytes_max);
 	praas_result_release(conn, &result);
 	return rc;

@@ -17,12 +17,14 @@ int praas_call_check(struct praas_connection *conn, const struct praas_call *cal
 		return praas_fail_with(-EINVAL, "there is no function number %u",
 				       call->function);
 	if (praas_unlikely(call->bytes > conn->bytes_max))
-		return praas_fail_with(-EMSGSIZE, "a payload of %zu bytes, at most %llu",
-				       call->bytes, (unsigned long long)conn->bytes_max);
+		return praas_fail_with(
+			-EMSGSIZE, "a payload of %zu bytes, at most %llu", call->bytes,
+			(unsigned long long)conn->bytes_max);
 	if (praas_unlikely(call->key && strlen(call->key) > PRAAS_KEY_MAX))
 		return praas_fail_with(-EINVAL, "the key is longer than %u bytes",
 				       PRAAS_KEY_MAX);
-	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE)) != 0))
+	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE)) !=
+			   0))
 		return praas_fail_with(-EINVAL, "unknown flags");
 	return 0;
 }
@@ -42,12 +44,13 @@ void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head
 		ret_head->deadline_ns = praas_now_ns() + call->timeout_ns;
 }
 
-#define HELD_MAX 32u /* calls that wait for more before they leave */
+#define HELD_MAX 32u              /* calls that wait for more before they leave */
 #define PATIENCE_NS 5000000000ull /* for memory and room that the peer must give */
 
 /* ---- payload ----------------------------------------------------------------------------- */
 
-static struct praas_registered *find_registered(struct praas_connection *conn, const void *data)
+static struct praas_registered *find_registered(struct praas_connection *conn,
+						const void *data)
 {
 	for (struct praas_registered *r = conn->registered; r; r = r->next)
 		if (r->buf->data == data)
@@ -199,7 +202,8 @@ static bool may_wait(struct praas_connection *conn, const struct praas_call *cal
 	return (call->flags & PRAAS_CALL_MORE) && ++conn->held % HELD_MAX != 0;
 }
 
-int praas_submit(praas_connection *conn, const struct praas_call *call, uint64_t *ret_call)
+int praas_submit(praas_connection *conn, const struct praas_call *call,
+		 uint64_t *ret_call)
 {
 	struct praas_entry *e;
 	int rc = praas_call_check(conn, call);

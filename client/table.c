@@ -23,7 +23,8 @@ int praas_table_init(struct praas_connection *conn, uint32_t inflight_max)
 	conn->done_head = PRAAS_ENTRY_NONE;
 	conn->done_tail = PRAAS_ENTRY_NONE;
 	/* Connections with one credential must not make up the same id. */
-	if (getrandom(&conn->sequence, sizeof(conn->sequence), 0) != sizeof(conn->sequence))
+	if (getrandom(&conn->sequence, sizeof(conn->sequence), 0) !=
+	    sizeof(conn->sequence))
 		return -EIO;
 	return 0;
 }

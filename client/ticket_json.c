@@ -44,7 +44,8 @@ static int decode_endpoints(const json_t *list, struct praas_ticket_json *t)
 		if (!addr || strlen(addr) >= PRAAS_ADDR_MAX)
 			return -EINVAL;
 		if (t->endpoints_count < PRAAS_ENDPOINTS_MAX)
-			memcpy(t->endpoints[t->endpoints_count++], addr, strlen(addr) + 1);
+			memcpy(t->endpoints[t->endpoints_count++], addr,
+			       strlen(addr) + 1);
 	}
 	return 0;
 }
@@ -55,15 +56,18 @@ static int decode(const json_t *root, struct praas_ticket_json *t)
 
 	if (process && strlen(process) <= PRAAS_NAME_MAX)
 		memcpy(t->process, process, strlen(process) + 1);
-	if (decode_hex(json_object_get(root, "ticket"), t->ticket, sizeof(t->ticket)) != 0)
+	if (decode_hex(json_object_get(root, "ticket"), t->ticket, sizeof(t->ticket)) !=
+	    0)
 		return praas_fail_with(-EINVAL, "ticket: 'ticket' is not %u hex digits",
 				       2 * PRAAS_TICKET_BYTES);
 	if (decode_hex(json_object_get(root, "session_key"), t->session_key,
 		       sizeof(t->session_key)) != 0)
-		return praas_fail_with(-EINVAL, "ticket: 'session_key' is not %u hex digits",
+		return praas_fail_with(-EINVAL,
+				       "ticket: 'session_key' is not %u hex digits",
 				       2 * PRAAS_KEY_BYTES);
 	if (decode_endpoints(json_object_get(root, "endpoints"), t) != 0)
-		return praas_fail_with(-EINVAL, "ticket: 'endpoints' is not a list of addresses");
+		return praas_fail_with(
+			-EINVAL, "ticket: 'endpoints' is not a list of addresses");
 	return 0;
 }
 

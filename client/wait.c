@@ -45,9 +45,11 @@ static void sleep_on(struct praas_connection *conn, uint64_t until_ns)
 
 		left = until_ns > now ? (int64_t)(until_ns - now) : 0;
 	}
-	if ((!conn->shm || praas_doorbell_fences) && (left < 0 || left > UNSURE_SLEEP_NS))
+	if ((!conn->shm || praas_doorbell_fences) &&
+	    (left < 0 || left > UNSURE_SLEEP_NS))
 		left = UNSURE_SLEEP_NS;
-	ts = (struct timespec){ .tv_sec = left / 1000000000, .tv_nsec = left % 1000000000 };
+	ts = (struct timespec){ .tv_sec = left / 1000000000,
+				.tv_nsec = left % 1000000000 };
 	conn->stats.sleeps++;
 	/* A signal, a time-out, an event: the caller looks again in any case. */
 	(void)ppoll(&fd, 1, left < 0 ? NULL : &ts, NULL);
@@ -58,7 +60,8 @@ void praas_idle(struct praas_connection *conn, uint64_t until_ns)
 	struct praas_waiter *w = &conn->waiter;
 	enum praas_wait_step step = praas_waiter_idle(w);
 	bool late = step == PRAAS_WAIT_SLEEP ||
-		    (w->idle_since_ns != 0 && w->last_ns - w->idle_since_ns > PRAAS_WITHDRAW_NS);
+		    (w->idle_since_ns != 0 &&
+		     w->last_ns - w->idle_since_ns > PRAAS_WITHDRAW_NS);
 
 	if (praas_unlikely(late && conn->direct_pending != 0 && !conn->withdrawn)) {
 		(void)praas_direct_withdraw(conn);
@@ -68,7 +71,8 @@ void praas_idle(struct praas_connection *conn, uint64_t until_ns)
 		sleep_on(conn, until_ns);
 }
 
-int praas_entry_wait(struct praas_connection *conn, struct praas_entry *e, uint64_t until_ns)
+int praas_entry_wait(struct praas_connection *conn, struct praas_entry *e,
+		     uint64_t until_ns)
 {
 	while (e->state != PRAAS_ENTRY_DONE) {
 		if (praas_turn(conn) != 0)
@@ -95,8 +99,9 @@ static void take(struct praas_connection *conn, struct praas_entry *e,
 static void wait_deadline(struct praas_connection *conn, struct praas_entry *e,
 			  struct praas_result *ret_result)
 {
-	uint64_t until =
-		e->head.deadline_ns != 0 ? e->head.deadline_ns + PRAAS_DEADLINE_GRACE_NS : 0;
+	uint64_t until = e->head.deadline_ns != 0
+				 ? e->head.deadline_ns + PRAAS_DEADLINE_GRACE_NS
+				 : 0;
 
 	if (praas_entry_wait(conn, e, until) == 0) {
 		take(conn, e, ret_result);
@@ -108,7 +113,8 @@ static void wait_deadline(struct praas_connection *conn, struct praas_entry *e,
 		ret_result->status = PRAAS_DEADLINE;
 		return;
 	}
-	*ret_result = (struct praas_result){ .call = e->head.id, .status = PRAAS_DEADLINE };
+	*ret_result =
+		(struct praas_result){ .call = e->head.id, .status = PRAAS_DEADLINE };
 	praas_result_text(conn, ret_result);
 	if (e->state == PRAAS_ENTRY_REROUTE) { /* nobody has it */
 		praas_entry_end(conn, e, PRAAS_DEADLINE);
@@ -127,10 +133,10 @@ int praas_call(praas_connection *conn, const struct praas_call *call,
 	uint64_t id;
 	int rc;
 
-	if (praas_likely(conn->shm && conn->under_way == 0 && conn->link && !call->key &&
-			 !call->trace && call->timeout_ns == 0 &&
-			 (call->flags & ~PRAAS_CALL_MORE) == 0 &&
-			 call->id == 0 && call->function < conn->functions_count &&
+	if (praas_likely(conn->shm && conn->under_way == 0 && conn->link &&
+			 !call->key && !call->trace && call->timeout_ns == 0 &&
+			 (call->flags & ~PRAAS_CALL_MORE) == 0 && call->id == 0 &&
+			 call->function < conn->functions_count &&
 			 call->bytes <= conn->bytes_max)) {
 		rc = praas_fast_call(conn, call, ret_result);
 		if (praas_likely(rc != -EAGAIN))
@@ -149,7 +155,8 @@ int praas_call(praas_connection *conn, const struct praas_call *call,
 	return 0;
 }
 
-int praas_poll(praas_connection *conn, struct praas_result *ret_results, uint32_t results_max)
+int praas_poll(praas_connection *conn, struct praas_result *ret_results,
+	       uint32_t results_max)
 {
 	uint32_t count = 0;
 	uint32_t at;

@@ -33,7 +33,7 @@ extern char **environ;
 struct waiting {
 	int32_t os_pid;
 	int pidfd, config_fd;
-	bool grouped; /* has a control group */
+	bool grouped;    /* has a control group */
 	uint64_t number; /* that it is for; 0: for whoever comes */
 };
 
@@ -293,7 +293,8 @@ static void warm(struct praas_backend *b, uint64_t number)
 	bool room;
 
 	(void)pthread_mutex_lock(&l->lock);
-	room = find_waiting(l, number) == l->waiting_count && l->waiting_count < PREWARM_MAX;
+	room = find_waiting(l, number) == l->waiting_count &&
+	       l->waiting_count < PREWARM_MAX;
 	(void)pthread_mutex_unlock(&l->lock);
 	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
 		       (unsigned long long)number);

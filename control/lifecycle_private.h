@@ -41,8 +41,8 @@ struct praas_life_process {
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
 	struct praas_life_waits settled; /* finished; told when the record is stored */
-	uint64_t phase_deadline_ns; /* of what is under way; 0 none */
-	uint64_t swap_id, check_id; /* of the requests that were sent; 0 none */
+	uint64_t phase_deadline_ns;      /* of what is under way; 0 none */
+	uint64_t swap_id, check_id;      /* of the requests that were sent; 0 none */
 	struct praas_outcome
 		failure;     /* last words of a controller that could not start */
 	uint32_t epoch_seen; /* highest in the slot log, as far as told */

@@ -481,7 +481,8 @@ void praas_rest_quiesce(struct praas_rest *rest)
 	 * to take it out of its epoll set, and aborts when it cannot, has ended. */
 	rest->quiesced_fd = MHD_quiesce_daemon(rest->daemon);
 	if (rest->quiesced_fd >= 0)
-		(void)shutdown(rest->quiesced_fd, SHUT_RDWR); /* a socket that listens */
+		(void)shutdown(rest->quiesced_fd,
+			       SHUT_RDWR); /* a socket that listens */
 }
 
 void praas_rest_free(struct praas_rest *rest)

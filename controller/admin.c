@@ -21,7 +21,8 @@
 static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_t arg)
 {
 	if (praas_exchange_order(a->exchange, kind, arg, 0) != 0)
-		praas_journal(PRAAS_LOG_ERROR, "the data thread does not take its orders");
+		praas_journal(PRAAS_LOG_ERROR,
+			      "the data thread does not take its orders");
 }
 
 void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
@@ -36,11 +37,12 @@ void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
 	if (!code)
 		return;
 	praas_journal(PRAAS_LOG_ERROR, "%s: %s", code, message);
-	line = json_pack("{ss ss ss ss}", "t", "failed", "token", a->config->join_token, "code",
-			 code, "message", message);
+	line = json_pack("{ss ss ss ss}", "t", "failed", "token", a->config->join_token,
+			 "code", code, "message", message);
 	if (line && exit_code == PRAAS_EXIT_FENCED && a->log.epoch_max > 0)
-		(void)json_object_set_new(line, "epoch",
-					  json_integer(a->log.epoch_max)); /* may be missing */
+		(void)json_object_set_new(
+			line, "epoch",
+			json_integer(a->log.epoch_max)); /* may be missing */
 	if (!praas_link_connected(a->link))
 		praas_link_poll(a->link, praas_now_ns()); /* one attempt */
 	(void)praas_link_send(a->link, line); /* our exit code says it, too */
@@ -53,7 +55,8 @@ static void on_serving(struct praas_admin *a, int rc, const char *text)
 	const char *endpoint;
 
 	if (rc != 0) {
-		praas_admin_end(a, PRAAS_EXIT_START, "START", text ? text : strerror(-rc));
+		praas_admin_end(a, PRAAS_EXIT_START, "START",
+				text ? text : strerror(-rc));
 		return;
 	}
 	a->serving = true;
@@ -66,8 +69,8 @@ static void on_cut(struct praas_admin *a, int rc, struct praas_cut *cut)
 {
 	a->cut = cut;
 	if (rc != 0)
-		(void)snprintf(a->failure, sizeof(a->failure), "cannot collect the state: %s",
-			       strerror(-rc));
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "cannot collect the state: %s", strerror(-rc));
 	praas_admin_swap_event(a, PRAAS_SWAP_CUT_DONE, rc, 0);
 }
 
@@ -80,7 +83,8 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 {
 	int rc = (int)(int64_t)msg->a;
 	void *pointer = (void *)(uintptr_t)msg->b;
-	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED, .rc = rc };
+	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED,
+					       .rc = rc };
 
 	switch ((enum praas_exchange_report)msg->kind) {
 	case PRAAS_REPORT_BUILT:
@@ -120,7 +124,8 @@ static void take_reports(struct praas_admin *a)
 	struct praas_exchange_msg msg;
 	uint64_t count;
 
-	if (read(a->exchange->admin_event_fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+	if (read(a->exchange->admin_event_fd, &count, sizeof(count)) < 0 &&
+	    errno != EAGAIN)
 		praas_journal(PRAAS_LOG_ERROR, "eventfd: %s", strerror(errno));
 	praas_admin_metrics_wake(a);
 	while (praas_exchange_take_report(a->exchange, &msg) == 0)
@@ -134,9 +139,11 @@ static void take_signals(struct praas_admin *a)
 	struct signalfd_siginfo info;
 
 	while (read(a->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		praas_journal(PRAAS_LOG_INFO, "signal %u: swapping out", info.ssi_signo);
+		praas_journal(PRAAS_LOG_INFO, "signal %u: swapping out",
+			      info.ssi_signo);
 		if (!a->serving && !a->settled)
-			praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL); /* nothing yet */
+			praas_admin_end(a, PRAAS_EXIT_DONE, NULL,
+					NULL); /* nothing yet */
 		else
 			praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, 0);
 	}
@@ -191,12 +198,14 @@ static void loop(struct praas_admin *a)
 		struct pollfd fds[FDS_MAX] = {
 			{ .fd = a->signal_fd, .events = POLLIN },
 			{ .fd = a->exchange->admin_event_fd, .events = POLLIN },
-			{ .fd = praas_link_fd(a->link), .events = praas_link_wants(a->link) },
+			{ .fd = praas_link_fd(a->link),
+			  .events = praas_link_wants(a->link) },
 			{ .fd = a->spawner ? praas_spawner_fd(a->spawner) : -1,
 			  .events = POLLIN },
 		};
 
-		if (poll(fds, FDS_MAX, wait_ms(a, praas_now_ns())) < 0 && errno != EINTR) {
+		if (poll(fds, FDS_MAX, wait_ms(a, praas_now_ns())) < 0 &&
+		    errno != EINTR) {
 			praas_admin_end(a, PRAAS_EXIT_START, "START", strerror(errno));
 			break;
 		}
@@ -254,8 +263,8 @@ static int make_spawner(struct praas_admin *a)
 		return 0;
 	rc = praas_spawner_new(&sc, &a->spawner);
 	if (rc != 0)
-		(void)snprintf(a->failure, sizeof(a->failure), "cannot start workers: %s",
-			       strerror(-rc));
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "cannot start workers: %s", strerror(-rc));
 	return rc;
 }
 
@@ -291,7 +300,8 @@ static void end(struct praas_admin *a)
 		praas_data_free(a->data);
 		/* What nobody took any more. */
 		while (praas_exchange_take_report(a->exchange, &msg) == 0)
-			if (msg.kind == PRAAS_REPORT_LOG || msg.kind == PRAAS_REPORT_BUILT ||
+			if (msg.kind == PRAAS_REPORT_LOG ||
+			    msg.kind == PRAAS_REPORT_BUILT ||
 			    msg.kind == PRAAS_REPORT_SERVING)
 				free((void *)(uintptr_t)msg.b);
 	}
@@ -307,7 +317,8 @@ static void end(struct praas_admin *a)
 	free(a->entry);
 }
 
-int praas_admin_run(const struct praas_config *config, const struct praas_manifest *manifest)
+int praas_admin_run(const struct praas_config *config,
+		    const struct praas_manifest *manifest)
 {
 	struct praas_admin *a = calloc(1, sizeof(*a));
 	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,

@@ -15,11 +15,13 @@ enum praas_exit {
 	PRAAS_EXIT_CONFIG = 2,   /* configuration refused */
 	PRAAS_EXIT_FENCED = 3,   /* another epoch owns the process, or it is deleted */
 	PRAAS_EXIT_SNAPSHOT = 4, /* the snapshot cannot be loaded */
-	PRAAS_EXIT_START = 5     /* cannot listen, load functions, start workers, reach the store */
+	PRAAS_EXIT_START =
+		5 /* cannot listen, load functions, start workers, reach the store */
 };
 
 /* Runs until the process is swapped out, killed, or cannot go on. Signals TERM and INT are blocked
  * in all threads. Returns an exit code. */
-int praas_admin_run(const struct praas_config *config, const struct praas_manifest *manifest);
+int praas_admin_run(const struct praas_config *config,
+		    const struct praas_manifest *manifest);
 
 #endif

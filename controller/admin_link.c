@@ -31,8 +31,10 @@ static json_t *words(const char *text)
 	json_t *list = json_array();
 
 	(void)snprintf(copy, sizeof(copy), "%s", text);
-	for (char *word = strtok_r(copy, " ", &save); word; word = strtok_r(NULL, " ", &save))
-		(void)json_array_append_new(list, json_string(word)); /* NULL list: no message */
+	for (char *word = strtok_r(copy, " ", &save); word;
+	     word = strtok_r(NULL, " ", &save))
+		(void)json_array_append_new(
+			list, json_string(word)); /* NULL list: no message */
 	return list;
 }
 
@@ -51,12 +53,14 @@ void praas_admin_join(struct praas_admin *a)
 	hex(c->controller_id, sizeof(c->controller_id), controller);
 	(void)praas_link_send(
 		a->link,
-		json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token", c->join_token,
-			  "pid", (json_int_t)c->pid, "epoch", (json_int_t)c->epoch, "controller",
-			  controller, "endpoints", endpoints, "os_pid", (int)getpid(),
-			  "executor", c->isolation_inline ? "inline" : "worker", "sandbox",
+		json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token",
+			  c->join_token, "pid", (json_int_t)c->pid, "epoch",
+			  (json_int_t)c->epoch, "controller", controller, "endpoints",
+			  endpoints, "os_pid", (int)getpid(), "executor",
+			  c->isolation_inline ? "inline" : "worker", "sandbox",
 			  words(praas_data_layers(a->data)), "state",
-			  a->swap.final ? "DRAINING" : "ACTIVE")); /* lost: sent again */
+			  a->swap.final ? "DRAINING"
+					: "ACTIVE")); /* lost: sent again */
 }
 
 void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
@@ -66,12 +70,13 @@ void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
 	if (id == 0)
 		return;
 	if (rc == 0)
-		message = json_pack("{ss sI sb sI}", "t", "done", "id", (json_int_t)id, "ok", 1,
-				    "slot", (json_int_t)a->log.snapshot_slot);
+		message = json_pack("{ss sI sb sI}", "t", "done", "id", (json_int_t)id,
+				    "ok", 1, "slot", (json_int_t)a->log.snapshot_slot);
 	else
-		message = json_pack("{ss sI sb ss ss}", "t", "done", "id", (json_int_t)id, "ok",
-				    0, "code", praas_admin_code(rc), "message",
-				    a->failure[0] ? a->failure : strerror(-rc));
+		message =
+			json_pack("{ss sI sb ss ss}", "t", "done", "id", (json_int_t)id,
+				  "ok", 0, "code", praas_admin_code(rc), "message",
+				  a->failure[0] ? a->failure : strerror(-rc));
 	(void)praas_link_send(a->link, message); /* lost: control asks anew */
 }
 
@@ -111,14 +116,16 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 		a->link,
 		json_pack("{ss sI sI sI sI sI sI sI sI sI}", "t", "metrics", "seq",
 			  (json_int_t)++a->metrics_seq, "invocations",
-			  (json_int_t)s.invocations, "running", (json_int_t)s.running, "queued",
-			  (json_int_t)s.queued, "mailbox_depth", (json_int_t)s.mailbox_depth,
-			  "state_keys", (json_int_t)s.state_keys, "state_bytes",
+			  (json_int_t)s.invocations, "running", (json_int_t)s.running,
+			  "queued", (json_int_t)s.queued, "mailbox_depth",
+			  (json_int_t)s.mailbox_depth, "state_keys",
+			  (json_int_t)s.state_keys, "state_bytes",
 			  (json_int_t)s.state_bytes, "idle_ns",
 			  (json_int_t)(s.last_activity_ns && now_ns > s.last_activity_ns
 					       ? now_ns - s.last_activity_ns
 					       : 0),
-			  "cpu_ns", (json_int_t)cpu_ns(a))); /* the next one says more */
+			  "cpu_ns",
+			  (json_int_t)cpu_ns(a))); /* the next one says more */
 }
 
 void praas_admin_metrics_wake(struct praas_admin *a)
@@ -146,7 +153,8 @@ static void on_members(struct praas_admin *a, const json_t *message)
 		const json_t *item = json_array_get(list, i);
 		const char *name = json_string_value(json_object_get(item, "name"));
 
-		members[i].pid = (praas_pid_t)json_integer_value(json_object_get(item, "pid"));
+		members[i].pid =
+			(praas_pid_t)json_integer_value(json_object_get(item, "pid"));
 		if (name && strlen(name) <= PRAAS_NAME_MAX)
 			(void)snprintf(members[i].name, sizeof(members[i].name), "%s",
 				       name); /* checked */
@@ -159,7 +167,8 @@ static void on_members(struct praas_admin *a, const json_t *message)
 static void on_request(struct praas_admin *a, const char *type, const json_t *message)
 {
 	const json_t *id = json_object_get(message, "id");
-	uint64_t number = json_integer_value(id) > 0 ? (uint64_t)json_integer_value(id) : 0;
+	uint64_t number =
+		json_integer_value(id) > 0 ? (uint64_t)json_integer_value(id) : 0;
 
 	if (strcmp(type, "swap-out") == 0) {
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, number);

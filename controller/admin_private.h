@@ -23,20 +23,23 @@ struct praas_admin {
 	struct praas_slot_log log;
 	struct praas_activate activate;
 	struct praas_swap swap;
-	struct praas_snapshot current, previous; /* last committed ones; also what was loaded */
+	struct praas_snapshot current,
+		previous; /* last committed ones; also what was loaded */
 	struct praas_data_load load;
 	struct praas_cut *cut;          /* being written */
 	struct praas_slot_entry *entry; /* of the commit under way */
 	uint64_t written_bytes;
-	struct praas_snapshot_late *late; /* the data thread's; what is still to be loaded */
-	uint64_t drain_due_ns, put_due_ns, metrics_due_ns, sweep_due_ns; /* 0: not set */
+	struct praas_snapshot_late
+		*late; /* the data thread's; what is still to be loaded */
+	uint64_t drain_due_ns, put_due_ns, metrics_due_ns,
+		sweep_due_ns; /* 0: not set */
 	uint64_t late_due_ns;
 	uint64_t put_backoff_ns;
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
 	bool serving, settled, refused;
 	bool metrics_rest; /* nothing has changed: the data thread wakes us */
-	bool over; /* leave the loop with exit_code */
+	bool over;         /* leave the loop with exit_code */
 	int exit_code;
 	int signal_fd;
 	char failure[512]; /* for people, of an end that is none of the good ones */
@@ -50,8 +53,8 @@ void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
 
 void praas_admin_activate_event(struct praas_admin *a,
 				const struct praas_activate_event *event);
-void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind, int rc,
-			    uint64_t id);
+void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind,
+			    int rc, uint64_t id);
 /* A commit whose outcome is not known is tried again. */
 void praas_admin_put_again(struct praas_admin *a);
 /* Remove what an earlier life left and the last two snapshots do not need. */

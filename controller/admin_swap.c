@@ -104,7 +104,8 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 			       rc == -EPROTO ? "damaged" : strerror(-rc));
 		return rc;
 	}
-	a->load = (struct praas_data_load){ .store = a->load_store, .snapshot = &a->current };
+	a->load = (struct praas_data_load){ .store = a->load_store,
+					    .snapshot = &a->current };
 	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
 				    (uint64_t)(uintptr_t)&a->load, 0);
 }
@@ -124,7 +125,8 @@ void praas_admin_late(struct praas_admin *a, uint64_t now_ns)
 		praas_journal(PRAAS_LOG_INFO, "all of the state is in memory");
 	else
 		praas_journal(PRAAS_LOG_ERROR,
-			      "%" PRIu64 " state objects are damaged in, or gone from, %s",
+			      "%" PRIu64
+			      " state objects are damaged in, or gone from, %s",
 			      praas_snapshot_late_failed(a->late), a->config->store);
 }
 
@@ -136,7 +138,8 @@ static void activation_failed(struct praas_admin *a, int rc)
 		praas_admin_end(a, PRAAS_EXIT_FENCED, "FENCED",
 				"a later epoch owns this process");
 	else if (rc == -EIDRM)
-		praas_admin_end(a, PRAAS_EXIT_FENCED, "DELETED", "the process was deleted");
+		praas_admin_end(a, PRAAS_EXIT_FENCED, "DELETED",
+				"the process was deleted");
 	else if (rc == -EBADMSG || rc == -ENOSPC)
 		praas_admin_end(a, PRAAS_EXIT_SNAPSHOT, "SNAPSHOT", why);
 	else
@@ -144,7 +147,8 @@ static void activation_failed(struct praas_admin *a, int rc)
 }
 
 /* True: event is to be given to the machine. */
-static bool activate_do(struct praas_admin *a, const struct praas_activate_action *action,
+static bool activate_do(struct praas_admin *a,
+			const struct praas_activate_action *action,
 			struct praas_activate_event *ret_event)
 {
 	switch (action->kind) {
@@ -208,18 +212,19 @@ static int write_cut(struct praas_admin *a)
 	rc = praas_snapshot_write(a->store, &a->cut->snapshot, a->manifest->functions,
 				  a->manifest->count, &a->current, a->entry, &result);
 	if (rc != 0) {
-		(void)snprintf(a->failure, sizeof(a->failure),
-			       "cannot write the snapshot to %.200s: %s; the process goes on",
-			       a->config->store, strerror(-rc));
+		(void)snprintf(
+			a->failure, sizeof(a->failure),
+			"cannot write the snapshot to %.200s: %s; the process goes on",
+			a->config->store, strerror(-rc));
 		praas_journal(PRAAS_LOG_ERROR, "%s", a->failure);
 		return rc;
 	}
 	a->written_bytes = result.bytes_written + a->entry->body_bytes;
 	praas_journal(PRAAS_LOG_INFO,
-		      "snapshot: %" PRIu64 " records, %" PRIu64 " bytes written, %" PRIu64
-		      " reused, %" PRIu64 " us",
-		      a->cut->snapshot.records_count, a->written_bytes, result.bytes_reused,
-		      (praas_now_ns() - begin) / 1000);
+		      "snapshot: %" PRIu64 " records, %" PRIu64
+		      " bytes written, %" PRIu64 " reused, %" PRIu64 " us",
+		      a->cut->snapshot.records_count, a->written_bytes,
+		      result.bytes_reused, (praas_now_ns() - begin) / 1000);
 	return 0;
 }
 
@@ -235,7 +240,8 @@ void praas_admin_sweep(struct praas_admin *a)
 	if (rc == 0 || rc == -ENOENT) /* -ENOENT: it was not kept either */
 		rc = praas_snapshot_collect_garbage(a->store, keep, 2);
 	if (rc != 0)
-		praas_journal(PRAAS_LOG_WARNING, "cannot remove old chunks: %s", strerror(-rc));
+		praas_journal(PRAAS_LOG_WARNING, "cannot remove old chunks: %s",
+			      strerror(-rc));
 }
 
 /* What was written is what the next one starts from; what only older ones need may go. */
@@ -258,8 +264,9 @@ static int put_entry(struct praas_admin *a, bool final)
 	if (rc == 0)
 		committed(a, final);
 	else
-		(void)snprintf(a->failure, sizeof(a->failure), "cannot commit to %.200s: %s",
-			       a->config->store, strerror(-rc));
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "cannot commit to %.200s: %s", a->config->store,
+			       strerror(-rc));
 	return rc;
 }
 
@@ -276,12 +283,14 @@ static void drop_cut(struct praas_admin *a)
 static void swap_exit(struct praas_admin *a, int rc)
 {
 	if (rc == 0) {
-		praas_journal(PRAAS_LOG_INFO, "swapped out: slot %" PRIu64, a->log.snapshot_slot);
-		(void)praas_link_send(a->link,
-				      json_pack("{ss sI sI sI}", "t", "swapped", "epoch",
-						(json_int_t)a->config->epoch, "slot",
-						(json_int_t)a->log.snapshot_slot, "bytes",
-						(json_int_t)a->written_bytes)); /* the log tells */
+		praas_journal(PRAAS_LOG_INFO, "swapped out: slot %" PRIu64,
+			      a->log.snapshot_slot);
+		(void)praas_link_send(
+			a->link,
+			json_pack("{ss sI sI sI}", "t", "swapped", "epoch",
+				  (json_int_t)a->config->epoch, "slot",
+				  (json_int_t)a->log.snapshot_slot, "bytes",
+				  (json_int_t)a->written_bytes)); /* the log tells */
 		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
 	} else {
 		praas_admin_end(a, PRAAS_EXIT_FENCED, "FENCED",
@@ -294,7 +303,8 @@ static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_
 	int rc = praas_exchange_order(a->exchange, kind, arg, 0);
 
 	if (rc != 0)
-		praas_journal(PRAAS_LOG_ERROR, "the data thread does not take its orders");
+		praas_journal(PRAAS_LOG_ERROR,
+			      "the data thread does not take its orders");
 }
 
 /* True: kind and rc are to be given to the machine. */
@@ -327,14 +337,16 @@ static bool swap_do(struct praas_admin *a, const struct praas_swap_action *actio
 		return true;
 	case PRAAS_SWAP_PUT:
 		if (a->swap.unknown) {
-			a->put_backoff_ns = praas_min_u64(
-				praas_max_u64(2 * a->put_backoff_ns, PUT_BACKOFF_MIN_NS),
-				PUT_BACKOFF_MAX_NS);
+			a->put_backoff_ns =
+				praas_min_u64(praas_max_u64(2 * a->put_backoff_ns,
+							    PUT_BACKOFF_MIN_NS),
+					      PUT_BACKOFF_MAX_NS);
 			a->put_due_ns = praas_now_ns() + a->put_backoff_ns;
 			return false;
 		}
-		*ret_event = (struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
-							.rc = put_entry(a, action->final) };
+		*ret_event =
+			(struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
+						   .rc = put_entry(a, action->final) };
 		return true;
 	case PRAAS_SWAP_DROP:
 		drop_cut(a);
@@ -367,8 +379,8 @@ static void swap_pump(struct praas_admin *a, const struct praas_swap_event *even
 	}
 }
 
-void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind, int rc,
-			    uint64_t id)
+void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind,
+			    int rc, uint64_t id)
 {
 	struct praas_swap_event event = { .kind = kind, .rc = rc, .id = id };
 

@@ -51,7 +51,8 @@ static int write_number(const char *dir, const char *file, uint64_t number)
 	return write_text(dir, file, text);
 }
 
-static int read_text(const char *dir, const char *file, char *ret_text, size_t text_bytes)
+static int read_text(const char *dir, const char *file, char *ret_text,
+		     size_t text_bytes)
 {
 	char path[FILE_MAX];
 	ssize_t n;
@@ -129,7 +130,8 @@ static int own_group(const char *controller, char *ret_path, size_t path_bytes)
 
 static bool find_v2(const char *path, struct praas_cgroup_root *ret_root)
 {
-	static const char *const mounts[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+	static const char *const mounts[] = { "/sys/fs/cgroup",
+					      "/sys/fs/cgroup/unified" };
 	char own[PRAAS_CGROUP_PATH_MAX - 64], text[512];
 
 	if (path) {
@@ -140,8 +142,8 @@ static bool find_v2(const char *path, struct praas_cgroup_root *ret_root)
 	if (own_group("", own, sizeof(own)) != 0)
 		return false;
 	for (size_t i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
-		(void)snprintf(ret_root->path[0], PRAAS_CGROUP_PATH_MAX, "%s%s", mounts[i],
-			       strcmp(own, "/") == 0 ? "" : own);
+		(void)snprintf(ret_root->path[0], PRAAS_CGROUP_PATH_MAX, "%s%s",
+			       mounts[i], strcmp(own, "/") == 0 ? "" : own);
 		if (read_text(ret_root->path[0], "cgroup.controllers", text,
 			      sizeof(text)) == 0 &&
 		    strstr(text, "memory") && strstr(text, "pids"))
@@ -169,7 +171,8 @@ static bool find_v1(const char *path, struct praas_cgroup_root *ret_root)
 	return ret_root->parts != 0;
 }
 
-void praas_cgroup_find(uint32_t version, const char *path, struct praas_cgroup_root *ret_root)
+void praas_cgroup_find(uint32_t version, const char *path,
+		       struct praas_cgroup_root *ret_root)
 {
 	*ret_root = (struct praas_cgroup_root){ 0 };
 	if (version != 1 && find_v2(version == 2 ? path : NULL, ret_root)) {
@@ -199,13 +202,15 @@ static uint32_t limit_v2(const char *dir, const struct praas_cgroup_limits *l)
 	}
 	if (l->pids_max && write_number(dir, "pids.max", l->pids_max) == 0)
 		parts |= PRAAS_CGROUP_PIDS;
-	(void)snprintf(text, sizeof(text), "%" PRIu64 " 100000", quota_us(l->cpu_milli));
+	(void)snprintf(text, sizeof(text), "%" PRIu64 " 100000",
+		       quota_us(l->cpu_milli));
 	if (l->cpu_milli && write_text(dir, "cpu.max", text) == 0)
 		parts |= PRAAS_CGROUP_CPU;
 	return parts;
 }
 
-static bool limit_v1(uint32_t part, const char *dir, const struct praas_cgroup_limits *l)
+static bool limit_v1(uint32_t part, const char *dir,
+		     const struct praas_cgroup_limits *l)
 {
 	switch (part) {
 	case 0:
@@ -221,7 +226,8 @@ static bool limit_v1(uint32_t part, const char *dir, const struct praas_cgroup_l
 	default:
 		return l->cpu_milli &&
 		       write_number(dir, "cpu.cfs_period_us", 100000) == 0 &&
-		       write_number(dir, "cpu.cfs_quota_us", quota_us(l->cpu_milli)) == 0;
+		       write_number(dir, "cpu.cfs_quota_us", quota_us(l->cpu_milli)) ==
+			       0;
 	}
 }
 
@@ -303,8 +309,8 @@ int praas_cgroup_leaf_open(const struct praas_cgroup_root *root, const char *nam
 
 void praas_cgroup_leaf_name(uint32_t worker, char ret_name[PRAAS_CGROUP_NAME_MAX])
 {
-	(void)snprintf(ret_name, PRAAS_CGROUP_NAME_MAX, LEAF_PREFIX "%d" LEAF_MIDDLE "%" PRIu32,
-		       (int)getpid(), worker);
+	(void)snprintf(ret_name, PRAAS_CGROUP_NAME_MAX,
+		       LEAF_PREFIX "%d" LEAF_MIDDLE "%" PRIu32, (int)getpid(), worker);
 }
 
 /* True for a leaf whose controller does not live. One that does in another PID namespace has

@@ -21,8 +21,8 @@ enum praas_cgroup_part {
 
 /* Where leaves may be made. */
 struct praas_cgroup_root {
-	uint32_t version; /* 2, 1, or 0: nowhere */
-	uint32_t parts;   /* version 1: hierarchies that exist */
+	uint32_t version;                    /* 2, 1, or 0: nowhere */
+	uint32_t parts;                      /* version 1: hierarchies that exist */
 	char path[3][PRAAS_CGROUP_PATH_MAX]; /* v2: [0]; v1: memory, pids, cpu */
 };
 
@@ -34,7 +34,7 @@ struct praas_cgroup_limits {
 
 struct praas_cgroup_leaf {
 	uint32_t version;
-	uint32_t parts; /* limited by it */
+	uint32_t parts;  /* limited by it */
 	int procs_fd[3]; /* write "0" there to enter; -1 when there is none */
 	char path[3][PRAAS_CGROUP_PATH_MAX];
 };
@@ -44,7 +44,8 @@ struct praas_cgroup_leaf {
  * "/praas/x". version 0 or path NULL: our own group, wherever it is. Nothing usable is version 0 in
  * the answer, which is no error here.
  */
-void praas_cgroup_find(uint32_t version, const char *path, struct praas_cgroup_root *ret_root);
+void praas_cgroup_find(uint32_t version, const char *path,
+		       struct praas_cgroup_root *ret_root);
 
 /* Name of a leaf of the controller that calls; praas_cgroup_sweep() knows it. */
 void praas_cgroup_leaf_name(uint32_t worker, char ret_name[PRAAS_CGROUP_NAME_MAX]);

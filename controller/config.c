@@ -22,12 +22,14 @@ static void read_names(struct praas_json_reader *r, struct praas_config *c)
 	praas_json_hex(r, "tenant", c->tenant, sizeof(c->tenant));
 	praas_json_hex(r, "app_id", c->app_id, sizeof(c->app_id));
 	praas_json_hex(r, "controller_id", c->controller_id, sizeof(c->controller_id));
-	praas_json_hex(r, "controller_key", c->controller_key, sizeof(c->controller_key));
+	praas_json_hex(r, "controller_key", c->controller_key,
+		       sizeof(c->controller_key));
 	copy(r, "join_token", c->join_token, sizeof(c->join_token));
 	if (!praas_json_failed(r) &&
 	    (strlen(c->join_token) != sizeof(c->join_token) - 1 ||
 	     strspn(c->join_token, "0123456789abcdef") != sizeof(c->join_token) - 1))
-		praas_json_fail(r, "join_token", "must be hex digits of the right number");
+		praas_json_fail(r, "join_token",
+				"must be hex digits of the right number");
 	copy(r, "app", c->app, sizeof(c->app));
 	copy(r, "process", c->process, sizeof(c->process));
 	if (!praas_json_failed(r) &&
@@ -44,12 +46,14 @@ static void read_places(struct praas_json_reader *r, struct praas_config *c)
 	const char *link = praas_json_string(r, "link", PRAAS_CONFIG_PATH_MAX, "");
 	size_t skip = sizeof(unix_scheme) - 1;
 
-	if (link[0] != '\0' && (strncmp(link, unix_scheme, skip) != 0 || link[skip] != '/' ||
-				strlen(link + skip) > 107))
-		praas_json_fail(r, "link", "must be unix:// and an absolute path of at most "
-					   "107 bytes");
+	if (link[0] != '\0' && (strncmp(link, unix_scheme, skip) != 0 ||
+				link[skip] != '/' || strlen(link + skip) > 107))
+		praas_json_fail(r, "link",
+				"must be unix:// and an absolute path of at most "
+				"107 bytes");
 	else if (link[0] != '\0')
-		(void)snprintf(c->link, sizeof(c->link), "%s", link + skip); /* checked */
+		(void)snprintf(c->link, sizeof(c->link), "%s",
+			       link + skip); /* checked */
 	copy(r, "store", c->store, sizeof(c->store));
 	copy(r, "code", c->code, sizeof(c->code));
 	if (!praas_json_failed(r) && c->code[0] != '/')
@@ -75,8 +79,10 @@ static void read_listen(struct praas_json_reader *r, struct praas_config *c)
 	for (size_t i = 0; i < count; i++) {
 		const json_t *item = json_array_get(list, i);
 
-		if (!json_is_string(item) || json_string_length(item) >= PRAAS_ADDR_MAX) {
-			praas_json_fail(r, "listen", "must be addresses below 128 bytes");
+		if (!json_is_string(item) ||
+		    json_string_length(item) >= PRAAS_ADDR_MAX) {
+			praas_json_fail(r, "listen",
+					"must be addresses below 128 bytes");
 			return;
 		}
 		(void)snprintf(c->listen[i], PRAAS_ADDR_MAX, "%s",
@@ -103,9 +109,11 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 	static const char *const isolations[] = { "worker", "inline", NULL };
 	static const char *const waits[] = { "adaptive", "spin", "block", NULL };
 
-	c->isolation_inline = praas_json_choice(r, "isolation", isolations, "worker") == 1;
-	c->memory_bytes = praas_json_number_or(r, "memory_bytes", PRAAS_MEMORY_BYTES_MIN,
-					       PRAAS_MEMORY_BYTES_MAX, 256ull << 20);
+	c->isolation_inline =
+		praas_json_choice(r, "isolation", isolations, "worker") == 1;
+	c->memory_bytes =
+		praas_json_number_or(r, "memory_bytes", PRAAS_MEMORY_BYTES_MIN,
+				     PRAAS_MEMORY_BYTES_MAX, 256ull << 20);
 	c->vcpu_milli =
 		(uint32_t)praas_json_number_or(r, "vcpu_milli", 0, 1024u * 1000u, 0);
 	c->concurrency = (uint32_t)praas_json_number_or(r, "concurrency", 1,

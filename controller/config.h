@@ -23,14 +23,16 @@
 #define PRAAS_MEMORY_BYTES_MAX (1ull << 42)
 
 struct praas_config {
-	uint8_t tenant[PRAAS_ID_BYTES], app_id[PRAAS_ID_BYTES], controller_id[PRAAS_ID_BYTES];
+	uint8_t tenant[PRAAS_ID_BYTES], app_id[PRAAS_ID_BYTES],
+		controller_id[PRAAS_ID_BYTES];
 	char app[PRAAS_NAME_MAX + 1], process[PRAAS_NAME_MAX + 1];
 	praas_pid_t pid;
 	uint64_t generation;
 	uint32_t epoch;
 	uint8_t controller_key[PRAAS_KEY_BYTES];
 	char join_token[2 * PRAAS_KEY_BYTES + 1]; /* passed on as it came */
-	char link[PRAAS_CONFIG_PATH_MAX + 1];     /* path of the socket; "": no link (tests) */
+	char link[PRAAS_CONFIG_PATH_MAX +
+		  1]; /* path of the socket; "": no link (tests) */
 	char store[PRAAS_STORE_URL_MAX + 1];
 	char code[PRAAS_CONFIG_PATH_MAX + 1];
 	char worker[PRAAS_CONFIG_PATH_MAX + 1]; /* program; "": beside ours */

@@ -15,15 +15,15 @@
  * The loop: ports, process, orders; and when all of them have had nothing for long enough, sleep.
  */
 
-#define HOT_TURNS 128u              /* empty ones until a port is as cold as the others */
-#define HOT_EAGER 16u               /* the first of these, without a pause between */
-#define HOT_EVERY 8u                /* turns, of which one looks at everything */
-#define BUDGET 64u                  /* units of work of one part in one turn */
-#define TURNS_PER_TICK 256u         /* how often a busy loop looks at the clock */
-#define TICK_NS 10000000u           /* how often sessions are looked after */
-#define SLEEP_MAX_NS 1000000000     /* with connections: their tickets expire */
-#define LOG_ROOM_MIN 32u            /* reports that logs leave room for */
-#define STOP_GRACE_NS 200000000u    /* for the last frames on their way */
+#define HOT_TURNS 128u           /* empty ones until a port is as cold as the others */
+#define HOT_EAGER 16u            /* the first of these, without a pause between */
+#define HOT_EVERY 8u             /* turns, of which one looks at everything */
+#define BUDGET 64u               /* units of work of one part in one turn */
+#define TURNS_PER_TICK 256u      /* how often a busy loop looks at the clock */
+#define TICK_NS 10000000u        /* how often sessions are looked after */
+#define SLEEP_MAX_NS 1000000000  /* with connections: their tickets expire */
+#define LOG_ROOM_MIN 32u         /* reports that logs leave room for */
+#define STOP_GRACE_NS 200000000u /* for the last frames on their way */
 
 /* ---- reports ---- */
 
@@ -47,7 +47,8 @@ static void report(struct praas_data *d, enum praas_exchange_report kind, uint64
 }
 
 /* A function's own words. Never waits: what nobody reads in time is dropped. */
-static void on_function_log(void *user, const char *function, int level, const char *text)
+static void on_function_log(void *user, const char *function, int level,
+			    const char *text)
 {
 	static const enum praas_log_level levels[8] = {
 		PRAAS_LOG_ERROR,   PRAAS_LOG_ERROR, PRAAS_LOG_ERROR, PRAAS_LOG_ERROR,
@@ -64,7 +65,8 @@ static void on_function_log(void *user, const char *function, int level, const c
 	note = calloc(1, sizeof(*note));
 	if (!note)
 		return;
-	(void)snprintf(note->function, sizeof(note->function), "%s", function ? function : "");
+	(void)snprintf(note->function, sizeof(note->function), "%s",
+		       function ? function : "");
 	(void)snprintf(note->text, sizeof(note->text), "%s", text); /* may be cut */
 	report(d, PRAAS_REPORT_LOG, levels[level & 7], (uint64_t)(uintptr_t)note);
 }
@@ -142,7 +144,8 @@ static void on_cut(struct praas_data *d, bool final)
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }
 
-static void on_members(struct praas_data *d, struct praas_member *members, uint64_t count)
+static void on_members(struct praas_data *d, struct praas_member *members,
+		       uint64_t count)
 {
 	/* The admin thread has checked the number. */
 	(void)praas_process_members_set(d->process, members, (uint32_t)count);
@@ -262,7 +265,8 @@ static void tick(struct praas_data *d)
 }
 
 /* Arms everybody; true: nobody has work, and fds are what to wait for. */
-static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count, int64_t *ret_wait_ns)
+static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
+		    int64_t *ret_wait_ns)
 {
 	uint64_t wake_ns = 0, now;
 	unsigned count = 0;
@@ -341,7 +345,8 @@ static void serve(struct praas_data *d)
 			tick(d);
 		if (done > 0)
 			praas_waiter_busy(&d->waiter);
-		else if (d->hot_turns > HOT_TURNS - HOT_EAGER && d->waiter.pauses > HOT_EAGER)
+		else if (d->hot_turns > HOT_TURNS - HOT_EAGER &&
+			 d->waiter.pauses > HOT_EAGER)
 			continue; /* without a pause: it is due any moment */
 		else if (praas_waiter_idle(&d->waiter) == PRAAS_WAIT_SLEEP)
 			sleep_until_work(d);
@@ -377,14 +382,16 @@ static void *run(void *user)
 		if (praas_exchange_take_order(d->config.exchange, &msg) == 0)
 			d->stop = msg.kind == PRAAS_ORDER_STOP;
 		else
-			(void)praas_doorbell_sleep(&d->config.exchange->data_doorbell, NULL, 0,
-						   TICK_NS); /* looks again in any case */
+			(void)praas_doorbell_sleep(
+				&d->config.exchange->data_doorbell, NULL, 0,
+				TICK_NS); /* looks again in any case */
 	}
 	praas_data_unbuild(d);
 	return NULL;
 }
 
-int praas_data_start(const struct praas_data_config *config, struct praas_data **ret_data)
+int praas_data_start(const struct praas_data_config *config,
+		     struct praas_data **ret_data)
 {
 	struct praas_data *d = calloc(1, sizeof(*d));
 	int rc;

@@ -28,7 +28,8 @@ struct praas_data_load {
 };
 
 /* Starts the thread, which begins to build; REPORT_BUILT follows. 0; -ENOMEM; -EAGAIN. */
-int praas_data_start(const struct praas_data_config *config, struct praas_data **ret_data);
+int praas_data_start(const struct praas_data_config *config,
+		     struct praas_data **ret_data);
 /* After ORDER_STOP: waits for the thread and frees all. */
 void praas_data_free(struct praas_data *data);
 

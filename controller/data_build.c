@@ -17,7 +17,8 @@
  */
 
 #define MIB (1ull << 20)
-#define POPULATE_BYTES (MIB / 4) /* what the first calls need; the rest when it is used */
+#define POPULATE_BYTES                                                                 \
+	(MIB / 4) /* what the first calls need; the rest when it is used */
 #define ARENA_BYTES_MIN (4 * MIB)
 #define ARENA_BYTES_MAX (64 * MIB)
 #define CONNS_MAX 1024u
@@ -199,11 +200,12 @@ int praas_data_ready(struct praas_data *d)
 		return 1;
 	rc = praas_worker_executor_ready(d->executor, text);
 	if (rc < 0)
-		(void)snprintf(d->text, sizeof(d->text), "cannot start the workers: %.440s",
-			       text);
+		(void)snprintf(d->text, sizeof(d->text),
+			       "cannot start the workers: %.440s", text);
 	if (rc > 0)
-		(void)snprintf(d->layers, sizeof(d->layers), "%s",
-			       praas_worker_executor_layers(d->executor)); /* may be cut */
+		(void)snprintf(
+			d->layers, sizeof(d->layers), "%s",
+			praas_worker_executor_layers(d->executor)); /* may be cut */
 	return rc;
 }
 
@@ -221,8 +223,8 @@ static int open_port(struct praas_data *d, const char *listen)
 	int rc = ops ? ops->open(&pc, &port) : -EPROTONOSUPPORT;
 
 	if (rc != 0) {
-		(void)snprintf(d->text, sizeof(d->text), "cannot listen at %s: %s", listen,
-			       strerror(-rc));
+		(void)snprintf(d->text, sizeof(d->text), "cannot listen at %s: %s",
+			       listen, strerror(-rc));
 		return rc;
 	}
 	if (strcmp(ops->scheme, "shm") == 0)

@@ -45,7 +45,8 @@ static void grant(struct praas_data *d, uint32_t client, uint32_t worker)
 	for (unsigned i = 0; i < PRAAS_DIRECT_FDS; i++)
 		(void)close(g.fds[i]); /* the worker has its own */
 	if (rc != 0) {
-		(void)praas_shm_gone(c->conn, worker, PRAAS_OK); /* it was granted just now */
+		(void)praas_shm_gone(c->conn, worker,
+				     PRAAS_OK); /* it was granted just now */
 		want(d);
 		return;
 	}
@@ -82,8 +83,10 @@ static void revoke_all(struct praas_data *d)
 			if (!(c->attached & bit(worker)))
 				continue;
 			if (c->conn)
-				(void)praas_shm_revoke(c->conn, worker); /* known, or gone */
-			(void)praas_worker_executor_detach(d->executor, worker, i, false);
+				(void)praas_shm_revoke(c->conn,
+						       worker); /* known, or gone */
+			(void)praas_worker_executor_detach(d->executor, worker, i,
+							   false);
 		}
 	}
 }
@@ -121,7 +124,8 @@ void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *s
 	stats->invocations += s.direct_calls;
 	stats->failures += s.direct_failures;
 	stats->running += s.direct_busy;
-	stats->last_activity_ns = praas_max_u64(stats->last_activity_ns, d->direct_last_ns);
+	stats->last_activity_ns =
+		praas_max_u64(stats->last_activity_ns, d->direct_last_ns);
 }
 
 /* ---- events ---- */
@@ -131,7 +135,8 @@ static void on_opened(void *user, struct praas_conn *conn)
 	struct praas_data *d = the_data;
 
 	praas_process_conn_events()->opened(user, conn);
-	if (strcmp(conn->ops->scheme, "shm") != 0 || !(conn->peer_rights & PRAAS_RIGHT_INVOKE))
+	if (strcmp(conn->ops->scheme, "shm") != 0 ||
+	    !(conn->peer_rights & PRAAS_RIGHT_INVOKE))
 		return;
 	for (uint32_t i = 0; i < PRAAS_DIRECT_CLIENTS; i++) {
 		if (d->direct[i].conn || d->direct[i].attached)
@@ -155,7 +160,8 @@ static void on_closed(void *user, struct praas_conn *conn, int rc)
 		c->conn = NULL;
 		for (uint32_t worker = 0; worker < PRAAS_WORKERS_MAX; worker++)
 			if (c->attached & bit(worker))
-				(void)praas_worker_executor_detach(d->executor, worker, i, true);
+				(void)praas_worker_executor_detach(d->executor, worker,
+								   i, true);
 	}
 	praas_process_conn_events()->closed(user, conn, rc);
 }
@@ -167,7 +173,8 @@ static void on_detached(void *user, uint32_t worker, uint32_t client, int32_t st
 
 	c->attached &= ~bit(worker);
 	if (c->conn)
-		(void)praas_shm_gone(c->conn, worker, status); /* granted, so it is known */
+		(void)praas_shm_gone(c->conn, worker,
+				     status); /* granted, so it is known */
 	want(d);
 }
 
@@ -228,7 +235,8 @@ const struct praas_conn_events *praas_data_direct_events(struct praas_data *d)
 		return praas_process_conn_events();
 	the_data = d;
 	memset(d->direct, 0, sizeof(d->direct));
-	d->direct_events = *praas_process_conn_events(); /* frames go straight to the process */
+	d->direct_events =
+		*praas_process_conn_events(); /* frames go straight to the process */
 	d->direct_events.opened = on_opened;
 	d->direct_events.closed = on_closed;
 	praas_worker_executor_direct_set(d->executor, &direct_ops, d);

@@ -12,7 +12,7 @@
 #include "transport/session.h"
 
 #define PRAAS_DATA_TEXT_MAX 512u
-#define PRAAS_DATA_BIG_SEGMENTS 0x1000u    /* ids of payloads larger than the pool has */
+#define PRAAS_DATA_BIG_SEGMENTS 0x1000u /* ids of payloads larger than the pool has */
 #define PRAAS_DATA_BIG_COUNT 0x1000u
 #define PRAAS_DATA_CLIENT_SEGMENTS 0x2000u /* ids from here on: the shm transport's */
 #define PRAAS_DIRECT_CLIENTS 64u
@@ -38,16 +38,16 @@ struct praas_data {
 	char layers[256];
 	struct praas_waiter waiter;
 	struct praas_port *hot; /* had work last */
-	uint32_t hot_turns;     /* so many more it is looked at alone; 0: nothing is hot */
+	uint32_t hot_turns; /* so many more it is looked at alone; 0: nothing is hot */
 	struct praas_snapshot_late *late; /* of its large state; NULL: none */
-	bool loaded;        /* a snapshot has been loaded into process */
-	bool built;         /* BUILT has been reported */
-	bool serve_wanted;  /* SERVE came before the workers were ready */
+	bool loaded;                      /* a snapshot has been loaded into process */
+	bool built;                       /* BUILT has been reported */
+	bool serve_wanted;                /* SERVE came before the workers were ready */
 	bool quiet_wanted;
 	bool direct_open;   /* the direct path may be granted */
 	bool direct_wanted; /* somebody has not what he could have */
 	bool stop;
-	uint64_t tick_ns; /* last time that sessions were looked after */
+	uint64_t tick_ns;               /* last time that sessions were looked after */
 	char text[PRAAS_DATA_TEXT_MAX]; /* why building failed */
 	struct praas_conn_events direct_events;
 	struct praas_direct_client direct[PRAAS_DIRECT_CLIENTS];
@@ -61,7 +61,6 @@ void praas_data_unbuild(struct praas_data *d);
 /* 1: all workers are ready; 0 not yet; or why not, with text. */
 int praas_data_ready(struct praas_data *d);
 int praas_data_open_ports(struct praas_data *d);
-
 
 /* ---- data_direct.c ---- */
 

@@ -10,7 +10,8 @@
 
 #include "internal/base.h"
 
-_Static_assert(sizeof(struct praas_process_stats) % sizeof(uint64_t) == 0, "only numbers");
+_Static_assert(sizeof(struct praas_process_stats) % sizeof(uint64_t) == 0,
+	       "only numbers");
 
 int praas_exchange_new(struct praas_exchange **ret_x)
 {
@@ -25,8 +26,10 @@ int praas_exchange_new(struct praas_exchange **ret_x)
 		praas_exchange_free(x);
 		return -EMFILE;
 	}
-	praas_ring_tx_init(&x->orders_tx, x->orders, &x->orders_tail, PRAAS_EXCHANGE_SLOTS);
-	praas_ring_rx_init(&x->orders_rx, x->orders, &x->orders_tail, PRAAS_EXCHANGE_SLOTS);
+	praas_ring_tx_init(&x->orders_tx, x->orders, &x->orders_tail,
+			   PRAAS_EXCHANGE_SLOTS);
+	praas_ring_rx_init(&x->orders_rx, x->orders, &x->orders_tail,
+			   PRAAS_EXCHANGE_SLOTS);
 	praas_ring_tx_init(&x->reports_tx, x->reports, &x->reports_tail,
 			   PRAAS_EXCHANGE_SLOTS);
 	praas_ring_rx_init(&x->reports_rx, x->reports, &x->reports_tail,
@@ -69,8 +72,8 @@ static int pop(struct praas_ring_rx *rx, struct praas_exchange_msg *ret_msg)
 	return rc;
 }
 
-int praas_exchange_order(struct praas_exchange *x, enum praas_exchange_order kind, uint64_t a,
-			 uint64_t b)
+int praas_exchange_order(struct praas_exchange *x, enum praas_exchange_order kind,
+			 uint64_t a, uint64_t b)
 {
 	int rc = push(&x->orders_tx, kind, a, b);
 
@@ -79,7 +82,8 @@ int praas_exchange_order(struct praas_exchange *x, enum praas_exchange_order kin
 	return rc;
 }
 
-int praas_exchange_take_report(struct praas_exchange *x, struct praas_exchange_msg *ret_msg)
+int praas_exchange_take_report(struct praas_exchange *x,
+			       struct praas_exchange_msg *ret_msg)
 {
 	return pop(&x->reports_rx, ret_msg);
 }
@@ -102,19 +106,22 @@ int praas_exchange_report(struct praas_exchange *x, enum praas_exchange_report k
 	return rc;
 }
 
-int praas_exchange_take_order(struct praas_exchange *x, struct praas_exchange_msg *ret_msg)
+int praas_exchange_take_order(struct praas_exchange *x,
+			      struct praas_exchange_msg *ret_msg)
 {
 	return pop(&x->orders_rx, ret_msg);
 }
 
-void praas_exchange_publish(struct praas_exchange *x, const struct praas_process_stats *stats)
+void praas_exchange_publish(struct praas_exchange *x,
+			    const struct praas_process_stats *stats)
 {
 	uint64_t words[PRAAS_STATS_WORDS];
 	bool changed = false;
 
 	memcpy(words, stats, sizeof(words));
 	for (unsigned i = 0; i < PRAAS_STATS_WORDS; i++) {
-		if (atomic_load_explicit(&x->stats[i], memory_order_relaxed) == words[i])
+		if (atomic_load_explicit(&x->stats[i], memory_order_relaxed) ==
+		    words[i])
 			continue;
 		atomic_store_explicit(&x->stats[i], words[i], memory_order_relaxed);
 		changed = true;
@@ -129,8 +136,8 @@ void praas_exchange_publish(struct praas_exchange *x, const struct praas_process
 void praas_exchange_stats_wake(struct praas_exchange *x)
 {
 	/* exchange.A0, pairs with exchange.R0: the words stored before it are visible. */
-	(void)atomic_exchange_explicit(&x->stats_wanted, 1,
-				       memory_order_acq_rel); /* only the order matters */
+	(void)atomic_exchange_explicit(
+		&x->stats_wanted, 1, memory_order_acq_rel); /* only the order matters */
 }
 
 void praas_exchange_stats(const struct praas_exchange *x,

@@ -18,8 +18,8 @@
 
 /* Admin → data. */
 enum praas_exchange_order {
-	PRAAS_ORDER_LOAD = 1,   /* a: struct praas_data_load, lent until LOADED */
-	PRAAS_ORDER_SERVE,      /* open ports and gate → SERVING */
+	PRAAS_ORDER_LOAD = 1, /* a: struct praas_data_load, lent until LOADED */
+	PRAAS_ORDER_SERVE,    /* open ports and gate → SERVING */
 	PRAAS_ORDER_GATE_OPEN,
 	PRAAS_ORDER_GATE_CLOSE,
 	PRAAS_ORDER_WAIT_QUIET, /* → QUIET, once */
@@ -27,18 +27,19 @@ enum praas_exchange_order {
 	PRAAS_ORDER_CUT,        /* a: 1 it is the last one → CUT */
 	PRAAS_ORDER_CUT_DROP,   /* a: struct praas_cut, given back */
 	PRAAS_ORDER_MEMBERS,    /* a: malloc'd array of struct praas_member, b: count */
-	PRAAS_ORDER_STOP        /* end the thread; a: 1 tell clients that the process has moved */
+	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
 };
 
 /* Data → admin. */
 enum praas_exchange_report {
-	PRAAS_REPORT_BUILT = 1, /* a: rc; process and executor exist; b: malloc'd text or NULL */
-	PRAAS_REPORT_LOADED,    /* a: rc; b: struct praas_snapshot_late that admin may step, lent
+	PRAAS_REPORT_BUILT =
+		1, /* a: rc; process and executor exist; b: malloc'd text or NULL */
+	PRAAS_REPORT_LOADED, /* a: rc; b: struct praas_snapshot_late that admin may step, lent
 				 * until the next LOAD or the end; or NULL */
-	PRAAS_REPORT_SERVING,   /* a: rc; b: malloc'd text of why not, or NULL */
+	PRAAS_REPORT_SERVING, /* a: rc; b: malloc'd text of why not, or NULL */
 	PRAAS_REPORT_QUIET,
-	PRAAS_REPORT_CUT,       /* a: rc; b: struct praas_cut */
-	PRAAS_REPORT_LOG        /* a: level; b: malloc'd struct praas_log_note */
+	PRAAS_REPORT_CUT, /* a: rc; b: struct praas_cut */
+	PRAAS_REPORT_LOG  /* a: level; b: malloc'd struct praas_log_note */
 };
 
 struct praas_log_note {
@@ -59,8 +60,9 @@ struct praas_exchange {
 	struct praas_ring_tail orders_tail;                   /* written by data */
 	struct praas_ring_tail reports_tail;                  /* written by admin */
 	struct praas_doorbell_shared data_sleeps;             /* written by data */
-	_Atomic uint64_t stats[PRAAS_STATS_WORDS];            /* written by data, now and then */
-	_Atomic uint32_t stats_wanted; /* admin sleeps until they change; cleared by data */
+	_Atomic uint64_t stats[PRAAS_STATS_WORDS]; /* written by data, now and then */
+	_Atomic uint32_t
+		stats_wanted; /* admin sleeps until they change; cleared by data */
 	/* The admin thread's ends. */
 	struct praas_ring_tx orders_tx;
 	struct praas_ring_rx reports_rx;
@@ -78,16 +80,19 @@ int praas_exchange_new(struct praas_exchange **ret_x);
 void praas_exchange_free(struct praas_exchange *x);
 
 /* Admin thread. 0; -EAGAIN full (256 orders that nobody takes: the data thread hangs). */
-int praas_exchange_order(struct praas_exchange *x, enum praas_exchange_order kind, uint64_t a,
-			 uint64_t b);
-int praas_exchange_take_report(struct praas_exchange *x, struct praas_exchange_msg *ret_msg);
+int praas_exchange_order(struct praas_exchange *x, enum praas_exchange_order kind,
+			 uint64_t a, uint64_t b);
+int praas_exchange_take_report(struct praas_exchange *x,
+			       struct praas_exchange_msg *ret_msg);
 
 /* Data thread. -EAGAIN full: try later. */
 int praas_exchange_report(struct praas_exchange *x, enum praas_exchange_report kind,
 			  uint64_t a, uint64_t b);
-int praas_exchange_take_order(struct praas_exchange *x, struct praas_exchange_msg *ret_msg);
+int praas_exchange_take_order(struct praas_exchange *x,
+			      struct praas_exchange_msg *ret_msg);
 
-void praas_exchange_publish(struct praas_exchange *x, const struct praas_process_stats *stats);
+void praas_exchange_publish(struct praas_exchange *x,
+			    const struct praas_process_stats *stats);
 void praas_exchange_stats(const struct praas_exchange *x,
 			  struct praas_process_stats *ret_stats);
 /* Admin thread: the next change is to wake it, once. Look at the stats after this. */

@@ -43,7 +43,8 @@ int praas_file_read_fd(int fd, size_t bytes_max, char **ret_text, size_t *ret_by
 	return 0;
 }
 
-int praas_file_read(const char *path, size_t bytes_max, char **ret_text, size_t *ret_bytes)
+int praas_file_read(const char *path, size_t bytes_max, char **ret_text,
+		    size_t *ret_bytes)
 {
 	int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
 

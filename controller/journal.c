@@ -52,11 +52,12 @@ static void line(enum praas_log_level level, const char *function, const char *t
 	struct timespec now;
 
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
-	at += snprintf(at, 256, "{\"ts\":%lld.%06ld,\"level\":\"%s\",\"pid\":%" PRIu64
-				",\"epoch\":%" PRIu32,
+	at += snprintf(at, 256,
+		       "{\"ts\":%lld.%06ld,\"level\":\"%s\",\"pid\":%" PRIu64
+		       ",\"epoch\":%" PRIu32,
 		       (long long)now.tv_sec, now.tv_nsec / 1000,
-		       names[level <= PRAAS_LOG_LEVEL_MAX ? level : PRAAS_LOG_ERROR], own_pid,
-		       own_epoch);
+		       names[level <= PRAAS_LOG_LEVEL_MAX ? level : PRAAS_LOG_ERROR],
+		       own_pid, own_epoch);
 	if (function) {
 		at += snprintf(at, 16, ",\"function\":\"");
 		at = escape(at, at + 128, function);

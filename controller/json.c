@@ -6,7 +6,8 @@
 
 #include "praas/types.h"
 
-json_t *praas_json_parse(const char *text, size_t bytes, char error[PRAAS_JSON_ERROR_MAX])
+json_t *praas_json_parse(const char *text, size_t bytes,
+			 char error[PRAAS_JSON_ERROR_MAX])
 {
 	json_error_t why;
 	json_t *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &why);
@@ -20,7 +21,9 @@ json_t *praas_json_parse(const char *text, size_t bytes, char error[PRAAS_JSON_E
 struct praas_json_reader praas_json_reader(const json_t *value, const char *where,
 					   char error[PRAAS_JSON_ERROR_MAX])
 {
-	struct praas_json_reader r = { .object = value, .where = where, .error = error };
+	struct praas_json_reader r = { .object = value,
+				       .where = where,
+				       .error = error };
 
 	if (!json_is_object(value))
 		praas_json_fail(&r, "", "an object is wanted here");
@@ -32,8 +35,8 @@ void praas_json_fail(struct praas_json_reader *r, const char *member, const char
 	const char *dot = r->where[0] != '\0' && member[0] != '\0' ? "." : "";
 
 	if (r->error[0] == '\0')
-		(void)snprintf(r->error, PRAAS_JSON_ERROR_MAX, "%.90s%s%.60s: %.98s", r->where,
-			       dot, member, text);
+		(void)snprintf(r->error, PRAAS_JSON_ERROR_MAX, "%.90s%s%.60s: %.98s",
+			       r->where, dot, member, text);
 }
 
 bool praas_json_failed(const struct praas_json_reader *r)
@@ -54,7 +57,8 @@ const json_t *praas_json_member(struct praas_json_reader *r, const char *member)
 }
 
 /* As praas_json_member(), for one that must be there unless optional. */
-static const json_t *wanted(struct praas_json_reader *r, const char *member, bool optional)
+static const json_t *wanted(struct praas_json_reader *r, const char *member,
+			    bool optional)
 {
 	const json_t *value = praas_json_member(r, member);
 
@@ -79,8 +83,8 @@ const char *praas_json_string(struct praas_json_reader *r, const char *member,
 	return "";
 }
 
-static uint64_t number(struct praas_json_reader *r, const char *member, const json_t *value,
-		       uint64_t min, uint64_t max)
+static uint64_t number(struct praas_json_reader *r, const char *member,
+		       const json_t *value, uint64_t min, uint64_t max)
 {
 	char text[96];
 
@@ -94,16 +98,16 @@ static uint64_t number(struct praas_json_reader *r, const char *member, const js
 	return min;
 }
 
-uint64_t praas_json_number(struct praas_json_reader *r, const char *member, uint64_t min,
-			   uint64_t max)
+uint64_t praas_json_number(struct praas_json_reader *r, const char *member,
+			   uint64_t min, uint64_t max)
 {
 	const json_t *value = wanted(r, member, false);
 
 	return value ? number(r, member, value, min, max) : min;
 }
 
-uint64_t praas_json_number_or(struct praas_json_reader *r, const char *member, uint64_t min,
-			      uint64_t max, uint64_t fallback)
+uint64_t praas_json_number_or(struct praas_json_reader *r, const char *member,
+			      uint64_t min, uint64_t max, uint64_t fallback)
 {
 	const json_t *value = wanted(r, member, true);
 

@@ -22,7 +22,8 @@ struct praas_json_reader {
 };
 
 /* Parse text: an object, no duplicate members, nothing after it. NULL, and error is set. */
-json_t *praas_json_parse(const char *text, size_t bytes, char error[PRAAS_JSON_ERROR_MAX]);
+json_t *praas_json_parse(const char *text, size_t bytes,
+			 char error[PRAAS_JSON_ERROR_MAX]);
 
 /* value must be an object. error may hold an earlier mistake, which stays. */
 struct praas_json_reader praas_json_reader(const json_t *value, const char *where,
@@ -37,10 +38,10 @@ const json_t *praas_json_member(struct praas_json_reader *r, const char *member)
 const char *praas_json_string(struct praas_json_reader *r, const char *member,
 			      size_t bytes_max, const char *fallback);
 /* An integer in [min, max]. With has_fallback it may be missing. */
-uint64_t praas_json_number(struct praas_json_reader *r, const char *member, uint64_t min,
-			   uint64_t max);
-uint64_t praas_json_number_or(struct praas_json_reader *r, const char *member, uint64_t min,
-			      uint64_t max, uint64_t fallback);
+uint64_t praas_json_number(struct praas_json_reader *r, const char *member,
+			   uint64_t min, uint64_t max);
+uint64_t praas_json_number_or(struct praas_json_reader *r, const char *member,
+			      uint64_t min, uint64_t max, uint64_t fallback);
 bool praas_json_bool(struct praas_json_reader *r, const char *member, bool fallback);
 /* Exactly 2 * bytes hex digits, lower case. */
 void praas_json_hex(struct praas_json_reader *r, const char *member, uint8_t *ret_data,

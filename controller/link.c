@@ -32,7 +32,8 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 
 	if (!l)
 		return -ENOMEM;
-	(void)snprintf(l->path, sizeof(l->path), "%s", path); /* the config has checked it */
+	(void)snprintf(l->path, sizeof(l->path), "%s",
+		       path); /* the config has checked it */
 	l->events = events;
 	l->user = user;
 	l->fd = -1;
@@ -71,7 +72,8 @@ static void try_connect(struct praas_link *l)
 
 	memcpy(addr.sun_path, l->path, sizeof(l->path));
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (l->fd < 0 || connect(l->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
+	if (l->fd < 0 ||
+	    connect(l->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
 		broken(l);
 		return;
 	}
@@ -135,7 +137,8 @@ static void split_lines(struct praas_link *l)
 static void read_in(struct praas_link *l)
 {
 	while (l->fd >= 0) {
-		ssize_t n = recv(l->fd, l->line + l->filled, sizeof(l->line) - l->filled, 0);
+		ssize_t n = recv(l->fd, l->line + l->filled,
+				 sizeof(l->line) - l->filled, 0);
 
 		if (n < 0 && errno == EINTR)
 			continue;

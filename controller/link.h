@@ -12,7 +12,8 @@
 #include <stdint.h>
 
 #define PRAAS_LINK_LINE_MAX 65536u
-#define PRAAS_LINK_QUEUE_MAX (1024u * 1024u) /* bytes not sent yet; more: the line is dropped */
+#define PRAAS_LINK_QUEUE_MAX                                                           \
+	(1024u * 1024u) /* bytes not sent yet; more: the line is dropped */
 #define PRAAS_LINK_BACKOFF_MIN_NS 50000000u
 #define PRAAS_LINK_BACKOFF_MAX_NS 2000000000u
 

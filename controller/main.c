@@ -20,7 +20,8 @@
 
 static const char usage[] =
 	"usage: praas-controller --config-fd N\n"
-	"Runs one cloud process. Its configuration, which holds keys, is read from descriptor N\n"
+	"Runs one cloud process. Its configuration, which holds keys, is read from "
+	"descriptor N\n"
 	"(docs/control-link.md); the control service starts it so.\n";
 
 /* Nobody of our own user may look into us: no core, no ptrace, no /proc/PID/mem. */
@@ -29,7 +30,8 @@ static int harden(void)
 	struct rlimit none = { 0, 0 };
 	sigset_t set;
 
-	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 || setrlimit(RLIMIT_CORE, &none) != 0 ||
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) != 0 ||
+	    setrlimit(RLIMIT_CORE, &none) != 0 ||
 	    prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		return -errno;
 	/* A peer that went away, a file over its limit: errors, not our end. */
@@ -52,8 +54,9 @@ static int config_fd(int argc, char **argv)
 		return -EINVAL;
 	errno = 0;
 	fd = strtol(argv[2], &end, 10);
-	return errno == 0 && *end == '\0' && end != argv[2] && fd >= 0 && fd < 65536 ? (int)fd
-										   : -EINVAL;
+	return errno == 0 && *end == '\0' && end != argv[2] && fd >= 0 && fd < 65536
+		       ? (int)fd
+		       : -EINVAL;
 }
 
 static int read_config(int fd, struct praas_config *ret_config)
@@ -102,8 +105,9 @@ int main(int argc, char **argv)
 	int rc, fd = config_fd(argc, argv);
 
 	if (fd < 0) {
-		(void)fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0 ? stdout
-										: stderr);
+		(void)fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0
+					   ? stdout
+					   : stderr);
 		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
 	}
 	/* Threads allocate when they start and then no more: an arena of its own for each would

@@ -17,7 +17,8 @@ static bool is_symbol(const char *text)
 {
 	size_t bytes = strlen(text);
 
-	return bytes >= 1 && bytes <= PRAAS_NAME_MAX && !(text[0] >= '0' && text[0] <= '9') &&
+	return bytes >= 1 && bytes <= PRAAS_NAME_MAX &&
+	       !(text[0] >= '0' && text[0] <= '9') &&
 	       strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 			    "0123456789_") == bytes;
 }
@@ -40,7 +41,8 @@ static bool is_inside(const char *path)
 static void read_trigger(struct praas_json_reader *parent, const char *where,
 			 struct praas_function *f)
 {
-	static const char *const types[] = { "standard", "multi-source", "batch", NULL };
+	static const char *const types[] = { "standard", "multi-source", "batch",
+					     NULL };
 	const json_t *value = praas_json_member(parent, "trigger");
 	struct praas_json_reader r;
 
@@ -64,7 +66,8 @@ static void read_trigger(struct praas_json_reader *parent, const char *where,
 static void read_function(const char *name, const json_t *value, const char *code,
 			  struct praas_function *ret_f, char *error)
 {
-	static const char *const modes[] = { "parallel", "serial", "serial-per-key", NULL };
+	static const char *const modes[] = { "parallel", "serial", "serial-per-key",
+					     NULL };
 	char where[PRAAS_NAME_MAX + 32];
 	struct praas_json_reader r;
 	const char *library, *symbol;
@@ -72,8 +75,9 @@ static void read_function(const char *name, const json_t *value, const char *cod
 	(void)snprintf(where, sizeof(where), "functions.%.64s", name);
 	r = praas_json_reader(value, where, error);
 	if (!praas_json_is_name(name))
-		praas_json_fail(&r, "",
-				"is no name of a function: 1 to 64 of A-Z a-z 0-9 . _ -");
+		praas_json_fail(
+			&r, "",
+			"is no name of a function: 1 to 64 of A-Z a-z 0-9 . _ -");
 	library = praas_json_string(&r, "library", sizeof(ret_f->library) - 1, NULL);
 	if (!praas_json_failed(&r) && !is_inside(library))
 		praas_json_fail(&r, "library", "must be a path inside the code folder");
@@ -86,8 +90,9 @@ static void read_function(const char *name, const json_t *value, const char *cod
 	praas_json_end(&r);
 	if (praas_json_failed(&r))
 		return;
-	(void)snprintf(ret_f->name, sizeof(ret_f->name), "%s", name);       /* checked */
-	(void)snprintf(ret_f->symbol, sizeof(ret_f->symbol), "%s", symbol); /* checked */
+	(void)snprintf(ret_f->name, sizeof(ret_f->name), "%s", name); /* checked */
+	(void)snprintf(ret_f->symbol, sizeof(ret_f->symbol), "%s",
+		       symbol); /* checked */
 	if ((size_t)snprintf(ret_f->library, sizeof(ret_f->library), "%s/%s", code,
 			     library) >= sizeof(ret_f->library))
 		praas_json_fail(&r, "library", "has too long a path");
@@ -118,7 +123,7 @@ static int read_functions(const json_t *functions, const char *code,
 	all = calloc(count, sizeof(*all));
 	if (!all)
 		return -ENOMEM;
-	json_object_foreach ((json_t *)(uintptr_t)functions, name, value)
+	json_object_foreach((json_t *)(uintptr_t)functions, name, value)
 		read_function(name, value, code, &all[i++], error);
 	if (error[0] != '\0') {
 		free(all);
@@ -153,8 +158,9 @@ int praas_manifest_parse(const char *text, size_t bytes, const char *code,
 	if (!json_is_object(functions))
 		praas_json_fail(&r, "functions", "is missing or no object");
 	praas_json_end(&r);
-	rc = praas_json_failed(&r) ? -EINVAL
-				   : read_functions(functions, code, ret_manifest, error);
+	rc = praas_json_failed(&r)
+		     ? -EINVAL
+		     : read_functions(functions, code, ret_manifest, error);
 	json_decref(root);
 	return rc;
 }
@@ -175,8 +181,8 @@ int praas_manifest_load(const char *code, struct praas_manifest *ret_manifest,
 	}
 	rc = praas_file_read(path, PRAAS_MANIFEST_BYTES_MAX, &text, &bytes);
 	if (rc != 0) {
-		(void)snprintf(error, PRAAS_JSON_ERROR_MAX, "cannot read %.180s: %s", path,
-			       strerror(-rc));
+		(void)snprintf(error, PRAAS_JSON_ERROR_MAX, "cannot read %.180s: %s",
+			       path, strerror(-rc));
 		return rc == -ENOMEM ? rc : -EINVAL;
 	}
 	rc = praas_manifest_parse(text, bytes, code, ret_manifest, error);

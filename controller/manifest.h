@@ -23,7 +23,8 @@
 #define PRAAS_MANIFEST_FUNCTIONS_MAX 1024u
 
 struct praas_manifest {
-	struct praas_function *functions; /* sorted by name: their numbers are their places */
+	struct praas_function
+		*functions; /* sorted by name: their numbers are their places */
 	uint32_t count;
 };
 

@@ -91,7 +91,8 @@ static void release_big(struct praas_buf *buf)
 	struct praas_segment *s = &m->big[buf->cookie];
 
 	if (m->config.big)
-		(void)m->config.big(m->config.user, s, false); /* going cannot be refused */
+		(void)m->config.big(m->config.user, s,
+				    false); /* going cannot be refused */
 	m->big_bytes -= s->bytes;
 	praas_segment_release(s);
 	*s = (struct praas_segment){ 0 };
@@ -186,7 +187,8 @@ int praas_pool_memory_new(const struct praas_pool_memory_config *config,
 	rc = m->big ? more_handles(m) : -ENOMEM;
 	if (rc != 0)
 		goto err_free;
-	rc = praas_segment_create("praas-pool", config->pool_bytes, config->pool_segment,
+	rc = praas_segment_create("praas-pool", config->pool_bytes,
+				  config->pool_segment,
 				  PRAAS_SEGMENT_OWN | PRAAS_SEGMENT_LAZY, &m->segment);
 	if (rc != 0)
 		goto err_free;

@@ -14,11 +14,11 @@
 struct praas_pool_memory;
 
 struct praas_pool_memory_config {
-	uint64_t pool_bytes;     /* of the pool segment */
-	uint64_t populate_bytes; /* of it, faulted in at once */
-	uint64_t bytes_max;      /* of one payload */
-	uint64_t big_bytes_max;  /* of all segments beside the pool together */
-	uint32_t pool_segment;   /* its id */
+	uint64_t pool_bytes;           /* of the pool segment */
+	uint64_t populate_bytes;       /* of it, faulted in at once */
+	uint64_t bytes_max;            /* of one payload */
+	uint64_t big_bytes_max;        /* of all segments beside the pool together */
+	uint32_t pool_segment;         /* its id */
 	uint32_t big_first, big_count; /* ids for big segments */
 	/* A big segment came (the descriptor is in segment->fd) or went. May be NULL. 0 or why it
 	 * cannot be used. */
@@ -34,6 +34,7 @@ void praas_pool_memory_free(struct praas_pool_memory *m);
 
 const struct praas_memory *praas_pool_memory_table(struct praas_pool_memory *m);
 struct praas_pool *praas_pool_memory_pool(struct praas_pool_memory *m);
-const struct praas_segment *praas_pool_memory_segment(const struct praas_pool_memory *m);
+const struct praas_segment *praas_pool_memory_segment(
+	const struct praas_pool_memory *m);
 
 #endif

@@ -7,13 +7,14 @@
 
 enum phase {
 	NEW = 0,
-	READING,  /* the log */
-	JOINING,  /* ACT on its way, perhaps a snapshot too */
-	SETTLED,  /* all is done */
+	READING, /* the log */
+	JOINING, /* ACT on its way, perhaps a snapshot too */
+	SETTLED, /* all is done */
 	FAILED
 };
 
-static unsigned fail(struct praas_activate *a, int rc, struct praas_activate_action *ret)
+static unsigned fail(struct praas_activate *a, int rc,
+		     struct praas_activate_action *ret)
 {
 	a->phase = FAILED;
 	*ret = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_FAIL, .rc = rc };
@@ -25,11 +26,13 @@ static unsigned load(struct praas_activate *a, uint64_t slot,
 {
 	a->loading = true;
 	a->loaded_slot = slot;
-	*ret = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_LOAD, .slot = slot };
+	*ret = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_LOAD,
+					       .slot = slot };
 	return 1;
 }
 
-static unsigned on_log_read(struct praas_activate *a, const struct praas_activate_event *e,
+static unsigned on_log_read(struct praas_activate *a,
+			    const struct praas_activate_event *e,
 			    struct praas_activate_action *ret)
 {
 	unsigned n = 0;
@@ -48,7 +51,8 @@ static unsigned on_log_read(struct praas_activate *a, const struct praas_activat
 	} else if (e->epoch == 0) {
 		/* Nobody was there before: there is nothing that could slip in. */
 		a->serving = true;
-		ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SERVE };
+		ret[n++] =
+			(struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SERVE };
 	}
 	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_PUT_ACT };
 	return n;
@@ -66,13 +70,15 @@ static unsigned join(struct praas_activate *a, struct praas_activate_action *ret
 	a->phase = SETTLED;
 	if (!a->serving) {
 		a->serving = true;
-		ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SERVE };
+		ret[n++] =
+			(struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SERVE };
 	}
 	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SETTLED };
 	return n;
 }
 
-unsigned praas_activate_step(struct praas_activate *a, const struct praas_activate_event *e,
+unsigned praas_activate_step(struct praas_activate *a,
+			     const struct praas_activate_event *e,
 			     struct praas_activate_action ret_actions[])
 {
 	switch (e->kind) {
@@ -83,8 +89,9 @@ unsigned praas_activate_step(struct praas_activate *a, const struct praas_activa
 					      .phase = READING,
 					      .loaded_slot = PRAAS_SLOT_NONE,
 					      .wanted_slot = PRAAS_SLOT_NONE };
-		ret_actions[0] =
-			(struct praas_activate_action){ .kind = PRAAS_ACTIVATE_READ_LOG };
+		ret_actions[0] = (struct praas_activate_action){
+			.kind = PRAAS_ACTIVATE_READ_LOG
+		};
 		return 1;
 	case PRAAS_ACTIVATE_LOG_READ:
 		return a->phase == READING ? on_log_read(a, e, ret_actions) : 0;
@@ -105,7 +112,9 @@ unsigned praas_activate_step(struct praas_activate *a, const struct praas_activa
 		a->loading = false;
 		/* A snapshot that is no longer wanted may be damaged or gone. */
 		if (e->rc != 0 && (!a->act_put || a->wanted_slot == a->loaded_slot))
-			return fail(a, e->rc == -EPROTO || e->rc == -ENOENT ? -EBADMSG : e->rc,
+			return fail(a,
+				    e->rc == -EPROTO || e->rc == -ENOENT ? -EBADMSG
+									 : e->rc,
 				    ret_actions);
 		return join(a, ret_actions);
 	}

@@ -31,10 +31,10 @@ struct praas_activate_event {
 enum praas_activate_action_kind {
 	PRAAS_ACTIVATE_READ_LOG = 1, /* → LOG_READ */
 	PRAAS_ACTIVATE_PUT_ACT,      /* → ACT_PUT */
-	PRAAS_ACTIVATE_LOAD,         /* slot → LOADED; forget what an earlier LOAD brought */
-	PRAAS_ACTIVATE_SERVE,        /* open the gate; at most once */
-	PRAAS_ACTIVATE_SETTLED,      /* ACT is in and all is loaded: commits are allowed */
-	PRAAS_ACTIVATE_FAIL          /* rc: -ESTALE fenced, -EIDRM deleted, -EBADMSG snapshot, other;
+	PRAAS_ACTIVATE_LOAD,  /* slot → LOADED; forget what an earlier LOAD brought */
+	PRAAS_ACTIVATE_SERVE, /* open the gate; at most once */
+	PRAAS_ACTIVATE_SETTLED, /* ACT is in and all is loaded: commits are allowed */
+	PRAAS_ACTIVATE_FAIL /* rc: -ESTALE fenced, -EIDRM deleted, -EBADMSG snapshot, other;
 				      * nothing follows */
 };
 
@@ -56,7 +56,8 @@ struct praas_activate {
 
 /* Returns the number of actions. An event that cannot be (a report of what was not asked for) is
  * ignored. Zeroed memory is the beginning. */
-unsigned praas_activate_step(struct praas_activate *a, const struct praas_activate_event *event,
+unsigned praas_activate_step(struct praas_activate *a,
+			     const struct praas_activate_event *event,
 			     struct praas_activate_action ret_actions[]);
 
 #endif

@@ -68,8 +68,8 @@ int praas_life_next(enum praas_life state, enum praas_life_event event,
 const char *praas_life_name(enum praas_life state)
 {
 	static const char *const names[PRAAS_LIFE_COUNT] = {
-		"NONE",	    "ACTIVATING", "ACTIVE", "IDLE",
-		"DRAINING", "SWAPPED",	  "LOST",   "KILLED",
+		"NONE",     "ACTIVATING", "ACTIVE", "IDLE",
+		"DRAINING", "SWAPPED",    "LOST",   "KILLED",
 	};
 
 	return (unsigned)state < PRAAS_LIFE_COUNT ? names[state] : "?";

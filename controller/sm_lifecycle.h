@@ -16,14 +16,14 @@
 #define PRAAS_CONTROLLER_SM_LIFECYCLE_H
 
 enum praas_life {
-	PRAAS_LIFE_NONE = 0,   /* does not exist yet */
+	PRAAS_LIFE_NONE = 0, /* does not exist yet */
 	PRAAS_LIFE_ACTIVATING, /* a controller starts; not reachable; messages are queued */
 	PRAAS_LIFE_ACTIVE,     /* serves */
 	PRAAS_LIFE_IDLE,       /* serves, but nothing came for the idle period */
-	PRAAS_LIFE_DRAINING,   /* accepts nothing new; running functions finish; snapshot is written */
-	PRAAS_LIFE_SWAPPED,    /* in the store only */
-	PRAAS_LIFE_LOST,       /* crashed: its last snapshot is what is left */
-	PRAAS_LIFE_KILLED,     /* for good */
+	PRAAS_LIFE_DRAINING, /* accepts nothing new; running functions finish; snapshot is written */
+	PRAAS_LIFE_SWAPPED, /* in the store only */
+	PRAAS_LIFE_LOST,    /* crashed: its last snapshot is what is left */
+	PRAAS_LIFE_KILLED,  /* for good */
 	PRAAS_LIFE_COUNT
 };
 

@@ -16,8 +16,9 @@ static void act(struct out *o, enum praas_swap_action_kind kind)
 
 static void answer(struct out *o, uint64_t id, int rc)
 {
-	o->actions[o->count++] =
-		(struct praas_swap_action){ .kind = PRAAS_SWAP_ANSWER, .rc = rc, .id = id };
+	o->actions[o->count++] = (struct praas_swap_action){ .kind = PRAAS_SWAP_ANSWER,
+							     .rc = rc,
+							     .id = id };
 }
 
 static void put(const struct praas_swap *s, struct out *o)
@@ -37,7 +38,9 @@ static void leave(struct praas_swap *s, struct out *o, int rc)
 
 static void begin_swap(struct praas_swap *s, struct out *o, uint64_t id)
 {
-	*s = (struct praas_swap){ .phase = PRAAS_SWAP_DRAINING, .final = true, .id = id };
+	*s = (struct praas_swap){ .phase = PRAAS_SWAP_DRAINING,
+				  .final = true,
+				  .id = id };
 	act(o, PRAAS_SWAP_CLOSE_GATE);
 	act(o, PRAAS_SWAP_WAIT_QUIET);
 }
@@ -62,7 +65,8 @@ static void serve(struct praas_swap *s, struct out *o, int rc)
 		act(o, PRAAS_SWAP_OPEN_GATE);
 }
 
-static void on_ask(struct praas_swap *s, struct out *o, const struct praas_swap_event *e)
+static void on_ask(struct praas_swap *s, struct out *o,
+		   const struct praas_swap_event *e)
 {
 	bool final = e->kind == PRAAS_SWAP_ASK_SWAP;
 
@@ -70,7 +74,8 @@ static void on_ask(struct praas_swap *s, struct out *o, const struct praas_swap_
 		begin_swap(s, o, e->id);
 	} else if (s->phase == PRAAS_SWAP_SERVING) {
 		begin_checkpoint(s, o, e->id);
-	} else if (s->phase != PRAAS_SWAP_OVER && final && !s->final && !s->next_final) {
+	} else if (s->phase != PRAAS_SWAP_OVER && final && !s->final &&
+		   !s->next_final) {
 		s->next_final = true; /* after the checkpoint, or after ACT */
 		s->next_id = e->id;
 	} else {

@@ -25,7 +25,7 @@ enum praas_swap_event_kind {
 	PRAAS_SWAP_TIMEOUT,    /* T_drain is over */
 	PRAAS_SWAP_CUT_DONE,   /* rc */
 	PRAAS_SWAP_WRITTEN,    /* rc */
-	PRAAS_SWAP_PUT_DONE    /* rc: 0, -ESTALE fenced, -EIO not known, other: not done */
+	PRAAS_SWAP_PUT_DONE /* rc: 0, -ESTALE fenced, -EIO not known, other: not done */
 };
 
 struct praas_swap_event {
@@ -41,10 +41,10 @@ enum praas_swap_action_kind {
 	PRAAS_SWAP_INTERRUPT,  /* end what runs → QUIET */
 	PRAAS_SWAP_CUT,        /* collect what is to be written → CUT_DONE */
 	PRAAS_SWAP_WRITE,      /* chunks and manifest → WRITTEN */
-	PRAAS_SWAP_PUT,        /* REL (final) or SNAP, the same entry in every try → PUT_DONE */
-	PRAAS_SWAP_DROP,       /* forget the cut */
-	PRAAS_SWAP_ANSWER,     /* id, rc: the outcome of a request */
-	PRAAS_SWAP_EXIT,       /* rc 0: committed; -ESTALE: fenced, another epoch goes on */
+	PRAAS_SWAP_PUT, /* REL (final) or SNAP, the same entry in every try → PUT_DONE */
+	PRAAS_SWAP_DROP,   /* forget the cut */
+	PRAAS_SWAP_ANSWER, /* id, rc: the outcome of a request */
+	PRAAS_SWAP_EXIT,   /* rc 0: committed; -ESTALE: fenced, another epoch goes on */
 };
 
 struct praas_swap_action {

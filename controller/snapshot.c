@@ -152,7 +152,8 @@ static int reuse_init(struct reuse *u, const struct praas_snapshot *base)
 	for (uint64_t i = 0; i < base->records_count; i++) {
 		const struct praas_snapshot_record *r = &base->records[i];
 
-		if (r->record.kind == PRAAS_EXPORT_STATE && r->chunk != PRAAS_SNAPSHOT_INLINE)
+		if (r->record.kind == PRAAS_EXPORT_STATE &&
+		    r->chunk != PRAAS_SNAPSHOT_INLINE)
 			u->sorted[u->sorted_count++] = r;
 	}
 	if (u->sorted_count > 1)
@@ -161,8 +162,8 @@ static int reuse_init(struct reuse *u, const struct praas_snapshot *base)
 }
 
 /* Where the same version of the same object lies in the base. */
-static const struct praas_snapshot_record *reuse_find(const struct reuse *u,
-						      const struct praas_snapshot_record *r)
+static const struct praas_snapshot_record *reuse_find(
+	const struct reuse *u, const struct praas_snapshot_record *r)
 {
 	const struct praas_snapshot_record *const *found;
 
@@ -204,8 +205,9 @@ static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_
 		const struct praas_snapshot_record *old = reuse_find(u, r);
 
 		/* What has not been loaded yet stays in any case. */
-		if (!old || (r->record.data &&
-			     u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2))
+		if (!old ||
+		    (r->record.data &&
+		     u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2))
 			continue;
 		if (u->renumber[old->chunk] == ~0u) {
 			int rc = add_chunk(s, &u->base->chunks[old->chunk]);
@@ -228,7 +230,8 @@ static int check_values(const struct praas_snapshot *s)
 	for (uint64_t i = 0; i < s->records_count; i++) {
 		const struct praas_snapshot_record *r = &s->records[i];
 
-		if (r->chunk == PRAAS_SNAPSHOT_INLINE && r->record.bytes > 0 && !r->record.data)
+		if (r->chunk == PRAAS_SNAPSHOT_INLINE && r->record.bytes > 0 &&
+		    !r->record.data)
 			return -EIO;
 	}
 	return 0;
@@ -254,7 +257,8 @@ static void value_done(struct packing *p, struct praas_snapshot_record *r)
 
 	XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(p->value));
 	memcpy(r->hash, sum.digest, sizeof(r->hash));
-	(void)XXH3_128bits_update(p->chunk, r->hash, sizeof(r->hash)); /* not NULL: no error */
+	(void)XXH3_128bits_update(p->chunk, r->hash,
+				  sizeof(r->hash)); /* not NULL: no error */
 	(void)XXH3_128bits_reset(p->value);
 	p->value_at = 0;
 	p->next++;
@@ -338,9 +342,9 @@ static int write_chunks(struct praas_store *store, struct praas_snapshot *s, boo
 	uint64_t first = 0;
 
 	while (first < s->records_count) {
-		struct praas_store_source source = {
-			.fill = pack_fill, .name = pack_name, .user = p
-		};
+		struct praas_store_source source = { .fill = pack_fill,
+						     .name = pack_name,
+						     .user = p };
 		struct praas_snapshot_chunk chunk = { 0 };
 		uint64_t end = place_values(s, state, first, &source.bytes);
 		int rc;
@@ -373,8 +377,9 @@ static void put_u64(uint8_t *to, uint64_t value)
 }
 
 /* The manifest: in the entry when it fits, else an object of its own that the entry names. */
-static int write_manifest(struct praas_store *store, struct praas_snapshot *s, uint64_t nonce,
-			  struct praas_slot_entry *entry, uint64_t *ret_written)
+static int write_manifest(struct praas_store *store, struct praas_snapshot *s,
+			  uint64_t nonce, struct praas_slot_entry *entry,
+			  uint64_t *ret_written)
 {
 	uint8_t *data, *body = entry->body;
 	uint64_t bytes;
@@ -388,7 +393,8 @@ static int write_manifest(struct praas_store *store, struct praas_snapshot *s, u
 		free(data);
 		return 0;
 	}
-	(void)snprintf(s->object, sizeof(s->object), "manifest/%016" PRIx64, nonce); /* fits */
+	(void)snprintf(s->object, sizeof(s->object), "manifest/%016" PRIx64,
+		       nonce); /* fits */
 	rc = praas_store_put_bytes(store, s->object, data, (size_t)bytes);
 	if (rc == 0) {
 		put_u64(body, PRAAS_SNAPSHOT_REF_MAGIC);
@@ -404,8 +410,8 @@ static int write_manifest(struct praas_store *store, struct praas_snapshot *s, u
 	return rc;
 }
 
-static int add_functions(struct praas_snapshot *s, const struct praas_function *functions,
-			 uint32_t count)
+static int add_functions(struct praas_snapshot *s,
+			 const struct praas_function *functions, uint32_t count)
 {
 	s->functions = calloc((size_t)count + 1, sizeof(*s->functions));
 	if (!s->functions)
@@ -418,7 +424,8 @@ static int add_functions(struct praas_snapshot *s, const struct praas_function *
 
 /* What does not refer to the base any more: chunks, manifest. */
 static int write_all(struct praas_store *store, struct praas_snapshot *s,
-		     struct praas_slot_entry *entry, struct praas_snapshot_result *result)
+		     struct praas_slot_entry *entry,
+		     struct praas_snapshot_result *result)
 {
 	struct packing p = { .s = s };
 	struct timespec now;
@@ -443,8 +450,9 @@ static int write_all(struct praas_store *store, struct praas_snapshot *s,
 }
 
 int praas_snapshot_write(struct praas_store *store, struct praas_snapshot *s,
-			 const struct praas_function *functions, uint32_t functions_count,
-			 const struct praas_snapshot *base, struct praas_slot_entry *entry,
+			 const struct praas_function *functions,
+			 uint32_t functions_count, const struct praas_snapshot *base,
+			 struct praas_slot_entry *entry,
 			 struct praas_snapshot_result *ret_result)
 {
 	struct praas_snapshot_result result = { 0 };

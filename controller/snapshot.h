@@ -20,8 +20,8 @@
 
 #define PRAAS_SNAPSHOT_VERSION 1u
 #define PRAAS_SNAPSHOT_HASH_BYTES 16u
-#define PRAAS_SNAPSHOT_INLINE_MAX 256u            /* values up to here in the manifest */
-#define PRAAS_SNAPSHOT_ALIGN 64u                  /* of values in chunks */
+#define PRAAS_SNAPSHOT_INLINE_MAX 256u /* values up to here in the manifest */
+#define PRAAS_SNAPSHOT_ALIGN 64u       /* of values in chunks */
 #define PRAAS_SNAPSHOT_CHUNK_BYTES (256ull << 20) /* a chunk is closed above this */
 #define PRAAS_SNAPSHOT_MANIFEST_MAX (1ull << 30)
 #define PRAAS_SNAPSHOT_CHUNKS_MAX 65536u
@@ -31,12 +31,13 @@
 
 struct praas_snapshot_chunk {
 	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES]; /* of the hashes of what is in it */
-	uint64_t nonce;                          /* of the writer: the rest of its name */
+	uint64_t nonce; /* of the writer: the rest of its name */
 	uint64_t bytes;
 };
 
 struct praas_snapshot_record {
-	struct praas_export_record record; /* data: NULL unless inside, or while writing */
+	struct praas_export_record
+		record; /* data: NULL unless inside, or while writing */
 	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES]; /* of the value; zero when inside */
 	uint32_t chunk;                          /* or PRAAS_SNAPSHOT_INLINE */
 	uint64_t offset;                         /* in the chunk */
@@ -56,9 +57,11 @@ struct praas_snapshot {
 	uint64_t value_bytes; /* sum over the records */
 	uint64_t created_ns;  /* CLOCK_REALTIME */
 	uint8_t *text;        /* decoded: keys and values inside point here */
-	struct praas_snapshot_text *blocks;   /* collected: keys point here */
-	struct praas_snapshot_late *late; /* borrowed: what comes later (snapshot_late.h) */
-	char object[PRAAS_STORE_KEY_MAX + 1]; /* of the manifest; "" when it is in the entry */
+	struct praas_snapshot_text *blocks; /* collected: keys point here */
+	struct praas_snapshot_late
+		*late; /* borrowed: what comes later (snapshot_late.h) */
+	char object[PRAAS_STORE_KEY_MAX +
+		    1]; /* of the manifest; "" when it is in the entry */
 };
 
 /* ---- collecting ---- */
@@ -81,8 +84,9 @@ struct praas_snapshot_result {
  * (its values are no longer referred to). On failure some chunks may be left: garbage.
  */
 int praas_snapshot_write(struct praas_store *store, struct praas_snapshot *snapshot,
-			 const struct praas_function *functions, uint32_t functions_count,
-			 const struct praas_snapshot *base, struct praas_slot_entry *entry,
+			 const struct praas_function *functions,
+			 uint32_t functions_count, const struct praas_snapshot *base,
+			 struct praas_slot_entry *entry,
 			 struct praas_snapshot_result *ret_result);
 
 /* ---- reading ---- */
@@ -101,9 +105,10 @@ int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry
  * without its value. 0; -EPROTO a value is damaged; -ENOENT a chunk is
  * gone, or a function that a record needs; or what fn or the store says.
  */
-int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *snapshot,
-			const struct praas_function *functions, uint32_t functions_count,
-			praas_export_fn fn, void *user);
+int praas_snapshot_load(struct praas_store *store,
+			const struct praas_snapshot *snapshot,
+			const struct praas_function *functions,
+			uint32_t functions_count, praas_export_fn fn, void *user);
 
 /* Delete every chunk and manifest in the store that none of the snapshots refers to. Only for who
  * owns the current epoch. */

@@ -171,7 +171,8 @@ static int decode_functions(struct cursor *c, struct praas_snapshot *s)
 }
 
 /* The place of a value must be one. */
-static bool place_ok(const struct praas_snapshot *s, const struct praas_snapshot_record *r)
+static bool place_ok(const struct praas_snapshot *s,
+		     const struct praas_snapshot_record *r)
 {
 	uint64_t bytes = r->record.bytes;
 
@@ -208,7 +209,8 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	    (e->kind == PRAAS_EXPORT_TRIGGER && e->function >= s->functions_count))
 		return -EPROTO;
 	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;
-	at = take(c, praas_align_up(RECORD_BYTES + e->key_bytes + inside, 8) - RECORD_BYTES);
+	at = take(c, praas_align_up(RECORD_BYTES + e->key_bytes + inside, 8) -
+			     RECORD_BYTES);
 	if (!at || memchr(at, '\0', e->key_bytes))
 		return -EPROTO;
 	e->key = (const char *)at;
@@ -229,7 +231,8 @@ static int decode_records(struct cursor *c, struct praas_snapshot *s)
 			return -EPROTO;
 		sum += s->records[i].record.bytes;
 	}
-	return sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES ? 0 : -EPROTO;
+	return sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES ? 0
+									     : -EPROTO;
 }
 
 /* Head and checksum. Nothing is allocated on the word of a manifest before these are right, and

@@ -30,7 +30,8 @@ struct praas_snapshot_late {
 
 bool praas_snapshot_late_is(const struct praas_snapshot_record *r)
 {
-	return r->record.kind == PRAAS_EXPORT_STATE && r->chunk != PRAAS_SNAPSHOT_INLINE &&
+	return r->record.kind == PRAAS_EXPORT_STATE &&
+	       r->chunk != PRAAS_SNAPSHOT_INLINE &&
 	       r->record.bytes >= PRAAS_SNAPSHOT_LATE_VALUE_MIN;
 }
 
@@ -44,7 +45,8 @@ static int read_item(const struct item *item, struct praas_store *store)
 	int rc;
 
 	praas_snapshot_chunk_key(&item->set->chunks[item->chunk], key);
-	rc = store->ops->get(store, key, item->offset, late->data, (size_t)late->bytes, &got);
+	rc = store->ops->get(store, key, item->offset, late->data, (size_t)late->bytes,
+			     &got);
 	if (rc != 0)
 		return rc;
 	if (got != late->bytes)
@@ -105,7 +107,8 @@ int praas_snapshot_late_new(struct praas_store *store, const struct praas_snapsh
 		free(late);
 		return -ENOMEM;
 	}
-	memcpy(late->chunks, s->chunks, (size_t)s->chunks_count * sizeof(*late->chunks));
+	memcpy(late->chunks, s->chunks,
+	       (size_t)s->chunks_count * sizeof(*late->chunks));
 	late->store = store;
 	late->count = count;
 	for (uint64_t i = 0; i < s->records_count; i++) {
@@ -138,8 +141,8 @@ struct praas_late *praas_snapshot_late_at(struct praas_snapshot_late *late, uint
 	return i < late->count ? &late->items[i].late : NULL;
 }
 
-int praas_snapshot_late_step(struct praas_snapshot_late *late, struct praas_store *store,
-			     uint64_t bytes_max)
+int praas_snapshot_late_step(struct praas_snapshot_late *late,
+			     struct praas_store *store, uint64_t bytes_max)
 {
 	uint64_t bytes = 0;
 
@@ -152,7 +155,8 @@ int praas_snapshot_late_step(struct praas_snapshot_late *late, struct praas_stor
 		rc = read_item(item, store);
 		late->failed += rc != 0;
 		praas_late_done(&item->late, rc);
-		bytes += item->late.bytes + 4096; /* a small one costs a look-up as well */
+		bytes += item->late.bytes +
+			 4096; /* a small one costs a look-up as well */
 	}
 	return late->next < late->count ? 0 : -ENODATA;
 }

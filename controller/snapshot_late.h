@@ -22,7 +22,8 @@ struct praas_snapshot_late;
  * is read on demand. NULL in *ret_late: nothing. 0; -ENOMEM; -ENOENT or -EPROTO a chunk is missing
  * or short; or what the store says. Data thread, as the store.
  */
-int praas_snapshot_late_new(struct praas_store *store, const struct praas_snapshot *snapshot,
+int praas_snapshot_late_new(struct praas_store *store,
+			    const struct praas_snapshot *snapshot,
 			    struct praas_snapshot_late **ret_late);
 /* After the last value has been released. NULL is allowed. */
 void praas_snapshot_late_free(struct praas_snapshot_late *late);
@@ -34,8 +35,8 @@ struct praas_late *praas_snapshot_late_at(struct praas_snapshot_late *late, uint
 
 /* Reads on in the background, up to about bytes_max, from a store of the caller's own. 0; -ENODATA
  * all has been read. One thread. */
-int praas_snapshot_late_step(struct praas_snapshot_late *late, struct praas_store *store,
-			     uint64_t bytes_max);
+int praas_snapshot_late_step(struct praas_snapshot_late *late,
+			     struct praas_store *store, uint64_t bytes_max);
 /* How many values cannot be had, so far as step() has come. */
 uint64_t praas_snapshot_late_failed(const struct praas_snapshot_late *late);
 

@@ -36,8 +36,10 @@ static int open_object(struct praas_store *store, const uint8_t *body,
 
 	if (get_u64(body + 24) != 0)
 		return -EPROTO;
-	(void)snprintf(key, sizeof(key), "manifest/%016" PRIx64, get_u64(body + 8)); /* fits */
-	rc = praas_store_get_all(store, key, PRAAS_SNAPSHOT_MANIFEST_MAX, &data, &bytes);
+	(void)snprintf(key, sizeof(key), "manifest/%016" PRIx64,
+		       get_u64(body + 8)); /* fits */
+	rc = praas_store_get_all(store, key, PRAAS_SNAPSHOT_MANIFEST_MAX, &data,
+				 &bytes);
 	if (rc != 0)
 		return rc == -EMSGSIZE ? -EPROTO : rc;
 	if (bytes != get_u64(body + 16) || bytes < PRAAS_SNAPSHOT_HASH_BYTES ||
@@ -106,7 +108,8 @@ static int window_get(struct window *w, const struct praas_snapshot_record *r,
 	}
 	/* Read ahead more and more while the values come in order. */
 	w->wanted = follows ? praas_min_u64(w->wanted * 2, WINDOW_MAX) : WINDOW_MIN;
-	bytes = praas_min_u64(praas_max_u64(bytes, w->wanted), chunk->bytes - r->offset);
+	bytes = praas_min_u64(praas_max_u64(bytes, w->wanted),
+			      chunk->bytes - r->offset);
 	rc = window_room(w, bytes);
 	if (rc != 0)
 		return rc;
@@ -145,8 +148,9 @@ static int load_value(struct window *w, const struct praas_snapshot_record *r,
 }
 
 /* The number that a function of the snapshot has now. */
-static int translate(const struct praas_snapshot *s, const struct praas_function *functions,
-		     uint32_t functions_count, uint16_t old, uint16_t *ret_new)
+static int translate(const struct praas_snapshot *s,
+		     const struct praas_function *functions, uint32_t functions_count,
+		     uint16_t old, uint16_t *ret_new)
 {
 	for (uint32_t i = 0; i < functions_count; i++) {
 		if (strcmp(functions[i].name, s->functions[old]) == 0) {
@@ -158,8 +162,8 @@ static int translate(const struct praas_snapshot *s, const struct praas_function
 }
 
 int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *s,
-			const struct praas_function *functions, uint32_t functions_count,
-			praas_export_fn fn, void *user)
+			const struct praas_function *functions,
+			uint32_t functions_count, praas_export_fn fn, void *user)
 {
 	struct window w = { .store = store, .s = s, .chunk = PRAAS_SNAPSHOT_INLINE };
 	uint64_t late_next = 0;
@@ -223,7 +227,8 @@ static int look_at(void *user, const char *key)
 		w->dead = more;
 		w->dead_room = room;
 	}
-	(void)snprintf(w->dead[w->dead_count++], sizeof(*w->dead), "%s", key); /* checked */
+	(void)snprintf(w->dead[w->dead_count++], sizeof(*w->dead), "%s",
+		       key); /* checked */
 	return 0;
 }
 
@@ -231,13 +236,15 @@ int praas_snapshot_collect_garbage(struct praas_store *store,
 				   const struct praas_snapshot *const *snapshots,
 				   unsigned snapshots_count)
 {
-	struct sweep w = { .store = store, .snapshots = snapshots, .count = snapshots_count };
+	struct sweep w = { .store = store,
+			   .snapshots = snapshots,
+			   .count = snapshots_count };
 	int rc = store->ops->list(store, "chunk/", NULL, look_at, &w);
 
 	if (rc == 0)
 		rc = store->ops->list(store, "manifest/", NULL, look_at, &w);
 	for (size_t i = 0; rc == 0 && i < w.dead_count; i++)
-		rc = store->ops->delete(store, w.dead[i]);
+		rc = store->ops->delete (store, w.dead[i]);
 	free(w.dead);
 	return rc;
 }

@@ -21,8 +21,9 @@
 #include "internal/base.h"
 #include "shm/ring.h"
 
-#define RING_SLOTS 256u /* a worker has at most one spawn, one kill and one death under way */
-#define POLL_TURNS 4u   /* epoll batches a poll */
+#define RING_SLOTS                                                                     \
+	256u /* a worker has at most one spawn, one kill and one death under way */
+#define POLL_TURNS 4u /* epoll batches a poll */
 
 enum { KEY_REQUESTS = 1000, KEY_TIMER = 1001 }; /* others: number of a worker */
 enum { ASK_SPAWN = 1, ASK_KILL = 2 };
@@ -119,12 +120,11 @@ static int host_next_death(void *host, struct praas_worker_death *ret_death)
 
 /* ---- admin thread ---- */
 
-static void tell_death(struct praas_spawner *s, uint32_t worker, int status, int start_errno,
-		       bool oom)
+static void tell_death(struct praas_spawner *s, uint32_t worker, int status,
+		       int start_errno, bool oom)
 {
-	struct praas_desc d = {
-		{ worker, (uint32_t)status, (uint32_t)start_errno, oom ? 1 : 0 }
-	};
+	struct praas_desc d = { { worker, (uint32_t)status, (uint32_t)start_errno,
+				  oom ? 1 : 0 } };
 
 	praas_check(praas_ring_push(&s->deaths->tx, &d) == 0);
 	signal_fd(s->event_fd);
@@ -132,7 +132,8 @@ static void tell_death(struct praas_spawner *s, uint32_t worker, int status, int
 
 static int group_open(struct praas_spawner *s, uint32_t worker, struct child *c)
 {
-	const struct praas_cgroup_limits limits = { .memory_bytes = s->config.memory_bytes,
+	const struct praas_cgroup_limits limits = { .memory_bytes =
+							    s->config.memory_bytes,
 						    .pids_max = s->config.pids_max,
 						    .cpu_milli = s->config.cpu_milli };
 	char name[PRAAS_CGROUP_NAME_MAX];
@@ -191,8 +192,10 @@ static void child_reap(struct praas_spawner *s, uint32_t worker)
 
 	if (c->pid == 0 || wait4(c->pid, &status, WNOHANG | __WALL, &usage) != c->pid)
 		return;
-	s->cpu_ns += (uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000u +
-		     (uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
+	s->cpu_ns +=
+		(uint64_t)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) *
+			1000000000u +
+		(uint64_t)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000u;
 	(void)epoll_ctl(s->epoll_fd, EPOLL_CTL_DEL, c->pidfd, NULL); /* closed anyway */
 	(void)close(c->pidfd);
 	c->pid = 0;
@@ -253,7 +256,8 @@ static void start_due(struct praas_spawner *s)
 		at.it_value.tv_sec = (time_t)(next / 1000000000u);
 		at.it_value.tv_nsec = (long)(next % 1000000000u);
 	}
-	(void)timerfd_settime(s->timer_fd, TFD_TIMER_ABSTIME, &at, NULL); /* valid arguments */
+	(void)timerfd_settime(s->timer_fd, TFD_TIMER_ABSTIME, &at,
+			      NULL); /* valid arguments */
 }
 
 void praas_spawner_poll(struct praas_spawner *s)
@@ -322,7 +326,8 @@ static void set_defaults(struct praas_spawner_config *c)
 		c->uid_base = 0x70000000u + (uint32_t)getpid() * PRAAS_WORKERS_MAX;
 }
 
-int praas_spawner_new(const struct praas_spawner_config *config, struct praas_spawner **ret_s)
+int praas_spawner_new(const struct praas_spawner_config *config,
+		      struct praas_spawner **ret_s)
 {
 	struct praas_spawner *s = calloc(1, sizeof(*s));
 	int rc;
@@ -338,7 +343,8 @@ int praas_spawner_new(const struct praas_spawner_config *config, struct praas_sp
 	if (rc == 0)
 		rc = config->code && realpath(config->code, s->code) ? 0 : -ENOENT;
 	if (rc == 0) {
-		praas_cgroup_find(config->cgroup_version, config->cgroup_path, &s->groups);
+		praas_cgroup_find(config->cgroup_version, config->cgroup_path,
+				  &s->groups);
 		praas_cgroup_sweep(&s->groups);
 		rc = open_fds(s);
 	}
@@ -417,9 +423,9 @@ int32_t praas_spawner_pid(const struct praas_spawner *s, uint32_t worker)
 
 const struct praas_worker_host_ops *praas_spawner_host(void)
 {
-	static const struct praas_worker_host_ops ops = { .spawn = host_spawn,
-							  .kill = host_kill,
-							  .next_death = host_next_death };
+	static const struct praas_worker_host_ops ops = {
+		.spawn = host_spawn, .kill = host_kill, .next_death = host_next_death
+	};
 
 	return &ops;
 }

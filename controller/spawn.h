@@ -15,20 +15,22 @@
 struct praas_spawner;
 
 struct praas_spawner_config {
-	const char *program;      /* praas-worker; NULL: beside this program */
-	const char *code;         /* absolute folder of the function libraries */
-	uint32_t cgroup_version;  /* as praas_cgroup_find(); 0 with cgroup_path NULL: our own */
+	const char *program; /* praas-worker; NULL: beside this program */
+	const char *code;    /* absolute folder of the function libraries */
+	uint32_t
+		cgroup_version; /* as praas_cgroup_find(); 0 with cgroup_path NULL: our own */
 	const char *cgroup_path;
-	uint64_t memory_bytes;    /* private memory of one worker; 0: 256 MiB */
-	uint64_t tmp_bytes;       /* of its /tmp; 0: 16 MiB */
-	uint32_t cpu_milli;       /* of one worker; 0: 1000 */
-	uint32_t pids_max;        /* threads of one worker; 0: 64 */
-	uint32_t uid_base;        /* as root: worker w becomes uid_base + w. 0: from our pid */
-	bool allow_weak;          /* missing layers of the sandbox are no error */
+	uint64_t memory_bytes; /* private memory of one worker; 0: 256 MiB */
+	uint64_t tmp_bytes;    /* of its /tmp; 0: 16 MiB */
+	uint32_t cpu_milli;    /* of one worker; 0: 1000 */
+	uint32_t pids_max;     /* threads of one worker; 0: 64 */
+	uint32_t uid_base; /* as root: worker w becomes uid_base + w. 0: from our pid */
+	bool allow_weak;   /* missing layers of the sandbox are no error */
 };
 
 /* Copies config. 0; -ENOMEM, -EMFILE, -ENOENT no such program, -EINVAL. Any thread. */
-int praas_spawner_new(const struct praas_spawner_config *config, struct praas_spawner **ret_s);
+int praas_spawner_new(const struct praas_spawner_config *config,
+		      struct praas_spawner **ret_s);
 /* Kills and reaps what still runs (waits for it). After both threads have stopped using it. */
 void praas_spawner_free(struct praas_spawner *s);
 

@@ -25,7 +25,8 @@
 
 /* The child's frames never return: sanitizers must not keep books of them, which would be found
  * when the next child gets the same stack. */
-#define IN_CHILD __attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
+#define IN_CHILD                                                                       \
+	__attribute__((noinline, no_sanitize("address"), no_sanitize("thread")))
 
 /* What the child needs; all made before the clone: it must not allocate. */
 struct plan {
@@ -46,9 +47,10 @@ static const char *number(struct plan *p, unsigned index, uint64_t value)
 /* As controller/worker/main.c reads them. No secrets: everybody can see arguments. */
 static void plan_arguments(struct plan *p)
 {
-	static const char *const parts[8] = { "-",	"memory",     "pids",
-					      "memory,pids", "cpu",   "memory,cpu",
-					      "pids,cpu",    "memory,pids,cpu" };
+	static const char *const parts[8] = { "-",        "memory",
+					      "pids",     "memory,pids",
+					      "cpu",      "memory,cpu",
+					      "pids,cpu", "memory,pids,cpu" };
 	const struct praas_spawn_child *c = p->config;
 	unsigned n = 0;
 
@@ -105,8 +107,9 @@ IN_CHILD static int child_descriptors(int socket)
 	for (int fd = 0; fd < 3; fd++)
 		if (dup2(null_fd, fd) < 0)
 			return -errno;
-	return close_range(PRAAS_WORKER_SOCKET_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) != 0 ? -errno
-										     : 0;
+	return close_range(PRAAS_WORKER_SOCKET_FD + 1, ~0u, CLOSE_RANGE_CLOEXEC) != 0
+		       ? -errno
+		       : 0;
 }
 
 IN_CHILD static int child_prepare(const struct plan *p, uint32_t uid, uint32_t gid)
@@ -144,7 +147,9 @@ IN_CHILD static int child_main(void *arg)
 
 	for (int sig = 1; sig < 32; sig++)
 		if (sig != SIGKILL && sig != SIGSTOP)
-			(void)signal(sig, SIG_DFL); /* its own table: handlers are not shared */
+			(void)signal(
+				sig,
+				SIG_DFL); /* its own table: handlers are not shared */
 	rc = child_prepare(p, c->uid, c->gid);
 	if (rc == 0) {
 		/* Not const for historical reasons only: execve writes nothing. */
@@ -156,7 +161,8 @@ IN_CHILD static int child_main(void *arg)
 	_exit(127);
 }
 
-static int try_clone(struct plan *p, int flags, void *stack, pid_t *ret_pid, int *ret_pidfd)
+static int try_clone(struct plan *p, int flags, void *stack, pid_t *ret_pid,
+		     int *ret_pidfd)
 {
 	struct child child = { .plan = p, .uid = geteuid(), .gid = getegid() };
 	int pidfd = -1;
@@ -166,7 +172,8 @@ static int try_clone(struct plan *p, int flags, void *stack, pid_t *ret_pid, int
 	p->failure = 0;
 	plan_arguments(p);
 	pid = clone(child_main, (uint8_t *)stack + STACK_BYTES,
-		    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | flags, &child, &pidfd);
+		    CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD | flags, &child,
+		    &pidfd);
 	if (pid < 0)
 		return -errno;
 	if (p->failure != 0) {
@@ -179,7 +186,8 @@ static int try_clone(struct plan *p, int flags, void *stack, pid_t *ret_pid, int
 	return 0;
 }
 
-int praas_spawn_child(const struct praas_spawn_child *config, pid_t *ret_pid, int *ret_pidfd)
+int praas_spawn_child(const struct praas_spawn_child *config, pid_t *ret_pid,
+		      int *ret_pidfd)
 {
 	struct plan plan = { .config = config };
 	sigset_t all, old;

@@ -22,7 +22,8 @@ struct praas_spawn_child {
 };
 
 /* 0; errno of clone or exec. */
-int praas_spawn_child(const struct praas_spawn_child *config, pid_t *ret_pid, int *ret_pidfd);
+int praas_spawn_child(const struct praas_spawn_child *config, pid_t *ret_pid,
+		      int *ret_pidfd);
 
 /* CPU time of a running process, ns; 0 when it is gone. */
 uint64_t praas_spawn_cpu_ns(pid_t pid);

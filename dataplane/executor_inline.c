@@ -131,7 +131,8 @@ static void free_inline(struct praas_executor *base)
 	if (ex->libraries)
 		for (uint32_t i = 0; i < ex->functions_count; i++)
 			if (ex->libraries[i])
-				(void)dlclose(ex->libraries[i]); /* nothing to do about it */
+				(void)dlclose(
+					ex->libraries[i]); /* nothing to do about it */
 	free(ex->libraries);
 	free(ex->entries);
 	free(ex->ctxs);

@@ -40,7 +40,8 @@ static int export_state(struct walk *w)
 	return 0;
 }
 
-static int export_mail(void *user, struct praas_mail *mail, const char *key, uint32_t key_bytes)
+static int export_mail(void *user, struct praas_mail *mail, const char *key,
+		       uint32_t key_bytes)
 {
 	struct walk *w = user;
 	struct praas_export_record r = { .kind = PRAAS_EXPORT_MESSAGE,
@@ -64,7 +65,8 @@ static int export_memos(struct walk *w)
 						 .status = m->status,
 						 .source = m->source,
 						 .id = m->id,
-						 .sequence = m->kept != PRAAS_MEMO_NOTHING };
+						 .sequence = m->kept !=
+							     PRAAS_MEMO_NOTHING };
 		const uint8_t *data;
 		int rc;
 
@@ -140,11 +142,12 @@ static int import_value(struct praas_process *p, const struct praas_export_recor
 static int import_state(struct praas_process *p, const struct praas_export_record *r,
 			struct praas_value *value)
 {
-	int rc = praas_state_import(&p->state, r->key, r->key_bytes, r->version, r->modified_ns,
-				    value);
+	int rc = praas_state_import(&p->state, r->key, r->key_bytes, r->version,
+				    r->modified_ns, value);
 
 	if (rc == 0 && (r->status != 0 || r->late)) {
-		struct praas_object *o = praas_state_find(&p->state, r->key, r->key_bytes);
+		struct praas_object *o =
+			praas_state_find(&p->state, r->key, r->key_bytes);
 
 		o->torn = r->status != 0;
 		o->late = r->late;
@@ -160,8 +163,8 @@ static int import_message(struct praas_process *p, const struct praas_export_rec
 
 	if (r->sequence <= p->mailbox.sequence)
 		return r->sequence == p->mailbox.sequence ? -EEXIST : -EINVAL;
-	return praas_mailbox_put(&p->mailbox, r->source, r->key, r->key_bytes, r->sequence,
-				 value, &wait);
+	return praas_mailbox_put(&p->mailbox, r->source, r->key, r->key_bytes,
+				 r->sequence, value, &wait);
 }
 
 static int import_memo(struct praas_process *p, const struct praas_export_record *r,
@@ -222,9 +225,11 @@ static int import_input(struct praas_process *p, const struct praas_export_recor
 	return 0;
 }
 
-int praas_process_import(struct praas_process *p, const struct praas_export_record *record)
+int praas_process_import(struct praas_process *p,
+			 const struct praas_export_record *record)
 {
-	bool keyed = record->kind == PRAAS_EXPORT_STATE || record->kind == PRAAS_EXPORT_MESSAGE;
+	bool keyed = record->kind == PRAAS_EXPORT_STATE ||
+		     record->kind == PRAAS_EXPORT_MESSAGE;
 	struct praas_value value;
 	int rc;
 

@@ -33,7 +33,8 @@ void praas_invoke_caller_none(struct praas_process *p, struct praas_invocation *
 }
 
 /* Tells the caller before the invocation has ended; what it comes to is dropped. */
-static void answer_now(struct praas_process *p, struct praas_invocation *inv, int32_t status)
+static void answer_now(struct praas_process *p, struct praas_invocation *inv,
+		       int32_t status)
 {
 	struct praas_invocation_caller caller = inv->caller;
 
@@ -136,7 +137,8 @@ void praas_invoke_retry(struct praas_process *p, struct praas_conn *conn,
 	}
 	praas_invocations_kept(&p->invocations, memo, &data, &bytes);
 	if (!one_way && praas_reply_copy(p, conn, &head, data, bytes) != 0)
-		praas_reply_refuse(p, conn, buf, PRAAS_OVERLOADED, PRAAS_RETRY_AFTER_NS);
+		praas_reply_refuse(p, conn, buf, PRAAS_OVERLOADED,
+				   PRAAS_RETRY_AFTER_NS);
 	else
 		praas_buf_release(buf);
 }

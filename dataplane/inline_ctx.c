@@ -30,7 +30,8 @@ static int ctx_input(struct praas_ctx *base, uint32_t index, struct praas_msg *r
 
 /* ---- result ---- */
 
-int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes, struct praas_buf **ret_buf)
+int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes,
+		       struct praas_buf **ret_buf)
 {
 	const struct praas_process *p = ctx->process;
 	struct praas_invocation *inv = ctx->inv;
@@ -75,7 +76,8 @@ static int ctx_output_resize(struct praas_ctx *base, size_t bytes, void **ret_da
 	struct praas_buf *buf = NULL;
 	int rc;
 
-	if (!old || (bytes > ctx->process->config.bytes_max && bytes > old->head.bytes) ||
+	if (!old ||
+	    (bytes > ctx->process->config.bytes_max && bytes > old->head.bytes) ||
 	    bytes <= old->capacity) {
 		if (old && bytes > ctx->process->config.bytes_max)
 			return -EMSGSIZE;
@@ -185,7 +187,8 @@ static uint64_t call_number(const struct praas_inline_call *call)
 }
 
 /* The context's own call of that number, or NULL. */
-static struct praas_inline_call *call_find(const struct praas_inline_ctx *ctx, uint64_t number)
+static struct praas_inline_call *call_find(const struct praas_inline_ctx *ctx,
+					   uint64_t number)
 {
 	struct praas_inline_call *call = ctx->calls;
 
@@ -194,8 +197,9 @@ static struct praas_inline_call *call_find(const struct praas_inline_ctx *ctx, u
 	return call;
 }
 
-static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination, const char *function,
-		      const char *key, const void *data, size_t bytes, uint64_t *ret_call)
+static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination,
+		      const char *function, const char *key, const void *data,
+		      size_t bytes, uint64_t *ret_call)
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	struct praas_process *p = ctx->process;
@@ -213,7 +217,8 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination, const cha
 	if (bytes > p->config.bytes_max)
 		return -EMSGSIZE;
 	if (bytes) {
-		if (p->config.memory->alloc(p->config.memory->user, bytes, &c.input) != 0)
+		if (p->config.memory->alloc(p->config.memory->user, bytes, &c.input) !=
+		    0)
 			return -ENOBUFS;
 		memcpy(c.input->data, data, bytes);
 		c.input->head.bytes = bytes;
@@ -236,8 +241,8 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination, const cha
 	return rc;
 }
 
-static int ctx_wait(struct praas_ctx *base, uint64_t number, int64_t timeout_ns, int *ret_status,
-		    struct praas_view *ret_result)
+static int ctx_wait(struct praas_ctx *base, uint64_t number, int64_t timeout_ns,
+		    int *ret_status, struct praas_view *ret_result)
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	struct praas_inline_call *call = call_find(ctx, number);
@@ -320,7 +325,8 @@ static int ctx_member(struct praas_ctx *base, const char *name, praas_pid_t *ret
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
 
 	return praas_process_fn_member(ctx->process, name,
-				       (uint32_t)strnlen(name, PRAAS_NAME_MAX + 1), ret_pid);
+				       (uint32_t)strnlen(name, PRAAS_NAME_MAX + 1),
+				       ret_pid);
 }
 
 static void ctx_log(struct praas_ctx *base, int level, const char *text)
@@ -328,7 +334,8 @@ static void ctx_log(struct praas_ctx *base, int level, const char *text)
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
 
 	if (ctx->process->log)
-		ctx->process->log(ctx->process->log_user, ctx->base.info.function, level, text);
+		ctx->process->log(ctx->process->log_user, ctx->base.info.function,
+				  level, text);
 }
 
 const struct praas_function_ops praas_inline_ops = {

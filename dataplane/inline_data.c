@@ -77,8 +77,8 @@ static int take_value(struct praas_inline_ctx *ctx, const void *data, size_t byt
 /* ---- state ---- */
 
 /* This invocation's own write of key, or NULL. */
-static struct praas_state_write *own_write(const struct praas_inline_ctx *ctx, const char *key,
-					   uint32_t key_bytes)
+static struct praas_state_write *own_write(const struct praas_inline_ctx *ctx,
+					   const char *key, uint32_t key_bytes)
 {
 	for (uint32_t i = ctx->writes_count; i-- > 0;) {
 		struct praas_state_write *w = &ctx->writes[i];
@@ -134,7 +134,8 @@ int praas_inline_state_get(struct praas_ctx *base, const char *key, uint32_t fla
 	if (own) {
 		value = &own->value;
 	} else {
-		rc = praas_process_fn_state_get(ctx->process, key, key_bytes, &value, &version);
+		rc = praas_process_fn_state_get(ctx->process, key, key_bytes, &value,
+						&version);
 		if (rc != 0)
 			return rc;
 		hold(ctx);
@@ -227,21 +228,20 @@ int praas_inline_state_delete(struct praas_ctx *base, const char *key)
 	return 0;
 }
 
-int praas_inline_state_list(struct praas_ctx *base, const char *prefix, const char *after,
-			    struct praas_state_info *ret_infos, uint32_t infos_max,
-			    uint32_t *ret_count)
+int praas_inline_state_list(struct praas_ctx *base, const char *prefix,
+			    const char *after, struct praas_state_info *ret_infos,
+			    uint32_t infos_max, uint32_t *ret_count)
 {
 	const struct praas_state *s = &praas_inline_of(base)->process->state;
 	uint32_t prefix_bytes = prefix ? key_length(prefix) : 0;
 	uint32_t after_bytes = after ? key_length(after) : 0;
 	bool skip = after_bytes && strcmp(after, prefix ? prefix : "") >= 0;
-	const struct praas_object *o =
-		praas_state_order_after(s, skip ? after : prefix,
-					skip ? after_bytes : prefix_bytes, !skip);
+	const struct praas_object *o = praas_state_order_after(
+		s, skip ? after : prefix, skip ? after_bytes : prefix_bytes, !skip);
 	uint32_t n = 0;
 
-	for (; o && n < infos_max;
-	     o = praas_state_order_after(s, praas_state_key(s, o), o->key_bytes, false)) {
+	for (; o && n < infos_max; o = praas_state_order_after(s, praas_state_key(s, o),
+							       o->key_bytes, false)) {
 		const char *key = praas_state_key(s, o);
 
 		if (o->key_bytes < prefix_bytes ||
@@ -275,7 +275,8 @@ int praas_inline_state_commit(struct praas_ctx *base)
 
 	if (ctx->writes_count == 0)
 		return 0;
-	rc = praas_process_fn_commit(ctx->process, ctx->writes, ctx->writes_count, &version);
+	rc = praas_process_fn_commit(ctx->process, ctx->writes, ctx->writes_count,
+				     &version);
 	if (rc != 0)
 		drop_writes(ctx);
 	ctx->writes_count = 0;
@@ -321,15 +322,16 @@ int praas_inline_update_begin(struct praas_ctx *base, const char *key, size_t by
 	(void)timeout_ns; /* whoever holds it runs below us on this stack, or in a worker */
 	if (ctx->updates_count == PRAAS_INLINE_UPDATES)
 		return -ENOSPC;
-	rc = praas_process_fn_update_begin(ctx->process, PRAAS_HOLDER_PROCESS, key, key_bytes,
-					   bytes, &wait);
+	rc = praas_process_fn_update_begin(ctx->process, PRAAS_HOLDER_PROCESS, key,
+					   key_bytes, bytes, &wait);
 	if (rc != 0)
 		return rc == -EAGAIN ? -EBUSY : rc == -ENOBUFS ? -ENOSPC : rc;
 	rc = writable(ctx, &wait.grant, &u->moved, &data);
 	if (rc != 0) {
 		/* Ends the lease; of an object that is there, as it was. */
-		(void)praas_process_fn_update_commit(ctx->process, PRAAS_HOLDER_PROCESS, key,
-						     key_bytes, NULL, false, &kept, &version);
+		(void)praas_process_fn_update_commit(ctx->process, PRAAS_HOLDER_PROCESS,
+						     key, key_bytes, NULL, false, &kept,
+						     &version);
 		return rc;
 	}
 	ctx->dirty = true;
@@ -349,15 +351,16 @@ static int end_update(struct praas_inline_ctx *ctx, struct praas_inline_update *
 	uint64_t version;
 	bool kept;
 	bool moved = u->moved.release != NULL;
-	int rc = praas_process_fn_update_commit(ctx->process, PRAAS_HOLDER_PROCESS, u->key,
-						u->key_bytes, moved ? &u->moved : NULL, false,
-						&kept, &version);
+	int rc = praas_process_fn_update_commit(
+		ctx->process, PRAAS_HOLDER_PROCESS, u->key, u->key_bytes,
+		moved ? &u->moved : NULL, false, &kept, &version);
 
 	if (rc != 0) {
 		praas_value_release(&u->moved);
 		/* A new home did not fit: the object stays what it was, and is free again. */
-		(void)praas_process_fn_update_commit(ctx->process, PRAAS_HOLDER_PROCESS, u->key,
-						     u->key_bytes, NULL, false, &kept, &version);
+		(void)praas_process_fn_update_commit(ctx->process, PRAAS_HOLDER_PROCESS,
+						     u->key, u->key_bytes, NULL, false,
+						     &kept, &version);
 	}
 	return rc;
 }
@@ -393,8 +396,8 @@ int praas_inline_send(struct praas_ctx *base, praas_pid_t destination, const cha
 	(void)flags;
 	if (rc != 0)
 		return rc;
-	rc = praas_process_fn_send(ctx->process, destination, key, key_length(key), &value,
-				   NULL);
+	rc = praas_process_fn_send(ctx->process, destination, key, key_length(key),
+				   &value, NULL);
 	if (rc == 0)
 		return 0;
 	/* A buffer stays the function's; a copy was for nothing. */

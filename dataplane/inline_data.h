@@ -17,9 +17,9 @@ int praas_inline_state_put(struct praas_ctx *base, const char *key, const void *
 int praas_inline_state_delete(struct praas_ctx *base, const char *key);
 int praas_inline_state_cas(struct praas_ctx *base, const char *key, uint64_t version,
 			   const void *data, size_t bytes);
-int praas_inline_state_list(struct praas_ctx *base, const char *prefix, const char *after,
-			    struct praas_state_info *ret_infos, uint32_t infos_max,
-			    uint32_t *ret_count);
+int praas_inline_state_list(struct praas_ctx *base, const char *prefix,
+			    const char *after, struct praas_state_info *ret_infos,
+			    uint32_t infos_max, uint32_t *ret_count);
 int praas_inline_state_commit(struct praas_ctx *base);
 int praas_inline_update_begin(struct praas_ctx *base, const char *key, size_t bytes,
 			      int64_t timeout_ns, struct praas_update *ret_update);

@@ -11,8 +11,8 @@
 #include "dataplane/process_fn.h"
 #include "dataplane/process_private.h"
 
-#define PRAAS_INLINE_DEPTH 32u    /* functions that call functions in place */
-#define PRAAS_INLINE_CALLS 1024u  /* started by functions and not yet waited for */
+#define PRAAS_INLINE_DEPTH 32u   /* functions that call functions in place */
+#define PRAAS_INLINE_CALLS 1024u /* started by functions and not yet waited for */
 
 /* A function that a function started. */
 struct praas_inline_call {
@@ -33,7 +33,8 @@ struct praas_inline_call {
 /* An update in place that a function has begun. */
 struct praas_inline_update {
 	uint8_t *data;
-	struct praas_value moved; /* a new home for the object; none: it is updated where it is */
+	struct praas_value
+		moved; /* a new home for the object; none: it is updated where it is */
 	uint8_t key_bytes;
 	char key[PRAAS_KEY_MAX];
 };
@@ -78,7 +79,8 @@ static inline struct praas_inline_ctx *praas_inline_of(struct praas_ctx *ctx)
 extern const struct praas_function_ops praas_inline_ops;
 
 /* A buffer for the result of inv. 0; -EMSGSIZE; -ENOSPC. */
-int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes, struct praas_buf **ret_buf);
+int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes,
+		       struct praas_buf **ret_buf);
 /* The entry has returned with status: what the context holds beyond its result goes back.
  * Returns the status that the invocation has now. */
 int32_t praas_inline_ctx_end(struct praas_inline_ctx *ctx, int32_t status);

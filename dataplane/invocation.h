@@ -38,24 +38,25 @@ struct praas_invocation_caller {
 };
 
 struct praas_invocation {
-	uint64_t id;          /* chosen by the caller; unique with source within an epoch */
-	uint64_t source;      /* stamped: process, or client */
+	uint64_t id;     /* chosen by the caller; unique with source within an epoch */
+	uint64_t source; /* stamped: process, or client */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0 none */
 	uint64_t started_ns;  /* the executor's own use */
 	uint16_t function;
-	uint8_t state;        /* enum praas_invocation_state; written by the process */
+	uint8_t state; /* enum praas_invocation_state; written by the process */
 	bool one_way;
-	bool cancelled;       /* the caller gave up, or the deadline passed */
-	bool answered;        /* the caller has its answer already; what comes is dropped */
-	bool counted;         /* private: among the running */
+	bool cancelled; /* the caller gave up, or the deadline passed */
+	bool answered;  /* the caller has its answer already; what comes is dropped */
+	bool counted;   /* private: among the running */
 	uint8_t pad;
 	uint32_t inputs_count;
-	uint32_t slot;        /* in the invocation table */
-	struct praas_buf *inputs[1]; /* one, or (triggers) inputs_more[0 … inputs_count) */
+	uint32_t slot; /* in the invocation table */
+	struct praas_buf
+		*inputs[1]; /* one, or (triggers) inputs_more[0 … inputs_count) */
 	struct praas_buf **inputs_more;
 	struct praas_invocation_caller caller;
 	struct praas_invocation *next; /* of the queue that holds it */
-	void *executor_data;  /* the executor's */
+	void *executor_data;           /* the executor's */
 	/* Private to the process from here. */
 	struct praas_conn *conn;       /* that the call came by, or NULL */
 	struct praas_timer timer;      /* its deadline */
@@ -65,13 +66,13 @@ struct praas_invocation {
 	uint64_t lane_key;             /* of a serial function: what must not overlap */
 	uint32_t memo;                 /* remembered id + 1; 0: not remembered */
 	uint32_t generation;           /* of the slot: increases with each use */
-	uint32_t lane;                 /* lane + 1 that it is in or waits for; 0: none */
-	uint32_t queue;                /* enum praas_invocation_queue */
+	uint32_t lane;  /* lane + 1 that it is in or waits for; 0: none */
+	uint32_t queue; /* enum praas_invocation_queue */
 };
 
 /* Input number index; NULL: an empty one. */
-static inline struct praas_buf *praas_invocation_input(const struct praas_invocation *inv,
-						       uint32_t index)
+static inline struct praas_buf *praas_invocation_input(
+	const struct praas_invocation *inv, uint32_t index)
 {
 	return inv->inputs_more ? inv->inputs_more[index] : inv->inputs[index];
 }

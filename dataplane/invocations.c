@@ -29,8 +29,8 @@ static uint32_t *number_stack(uint32_t n)
 	return s;
 }
 
-int praas_invocations_init(struct praas_invocations *t, uint32_t slots, uint32_t remembered,
-			   uint64_t bytes_max)
+int praas_invocations_init(struct praas_invocations *t, uint32_t slots,
+			   uint32_t remembered, uint64_t bytes_max)
 {
 	uint32_t finished = pow2_at_least(remembered);
 	uint32_t memos = slots + finished;
@@ -100,7 +100,8 @@ void praas_invocations_free(struct praas_invocations *t, struct praas_invocation
 	t->free_slots[t->free_count++] = inv->slot;
 }
 
-static uint32_t *bucket_of(const struct praas_invocations *t, uint64_t source, uint64_t id)
+static uint32_t *bucket_of(const struct praas_invocations *t, uint64_t source,
+			   uint64_t id)
 {
 	uint64_t h = (id ^ (source << 17 | source >> 47)) * 0x9e3779b97f4a7c15ull;
 
@@ -153,7 +154,8 @@ static void forget_oldest(struct praas_invocations *t)
 	unlink_memo(t, &t->memos[index]);
 }
 
-static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source, uint64_t id)
+static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source,
+				   uint64_t id)
 {
 	uint32_t *bucket = bucket_of(t, source, id);
 	struct praas_memo *m;
@@ -174,7 +176,8 @@ static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source,
 	return m;
 }
 
-void praas_invocations_remember(struct praas_invocations *t, struct praas_invocation *inv)
+void praas_invocations_remember(struct praas_invocations *t,
+				struct praas_invocation *inv)
 {
 	struct praas_memo *m = new_memo(t, inv->source, inv->id);
 
@@ -188,16 +191,18 @@ static void append_finished(struct praas_invocations *t, struct praas_memo *m)
 		forget_oldest(t);
 		/* The next to go was last touched thousands of calls ago: it is fetched while this
 		 * call goes on. */
-		__builtin_prefetch(
-			&t->memos[t->finished[t->finished_head & (t->finished_max - 1)]], 1);
+		__builtin_prefetch(&t->memos[t->finished[t->finished_head &
+							 (t->finished_max - 1)]],
+				   1);
 	}
-	t->finished[t->finished_tail++ & (t->finished_max - 1)] = (uint32_t)(m - t->memos);
+	t->finished[t->finished_tail++ & (t->finished_max - 1)] =
+		(uint32_t)(m - t->memos);
 	m->slot = 0;
 }
 
 struct praas_memo *praas_invocations_finish(struct praas_invocations *t,
-					    struct praas_invocation *inv, int32_t status,
-					    uint64_t run_ns)
+					    struct praas_invocation *inv,
+					    int32_t status, uint64_t run_ns)
 {
 	struct praas_memo *m;
 
@@ -247,8 +252,9 @@ int praas_invocations_keep_value(struct praas_invocations *t, struct praas_memo 
 	return 0;
 }
 
-void praas_invocations_kept(const struct praas_invocations *t, const struct praas_memo *memo,
-			    const uint8_t **ret_data, uint64_t *ret_bytes)
+void praas_invocations_kept(const struct praas_invocations *t,
+			    const struct praas_memo *memo, const uint8_t **ret_data,
+			    uint64_t *ret_bytes)
 {
 	bool value = memo->kept == PRAAS_MEMO_VALUE;
 
@@ -256,8 +262,9 @@ void praas_invocations_kept(const struct praas_invocations *t, const struct praa
 	*ret_bytes = value ? t->values[memo->value].bytes : memo->bytes;
 }
 
-struct praas_memo *praas_invocations_import(struct praas_invocations *t, uint64_t source,
-					    uint64_t id, int32_t status)
+struct praas_memo *praas_invocations_import(struct praas_invocations *t,
+					    uint64_t source, uint64_t id,
+					    int32_t status)
 {
 	struct praas_memo *m = new_memo(t, source, id);
 

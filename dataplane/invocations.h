@@ -25,13 +25,13 @@ enum praas_memo_kept {
 struct praas_memo {
 	uint64_t source, id;
 	uint64_t run_ns;
-	uint32_t next;   /* of the hash chain, index + 1 */
-	uint32_t slot;   /* of the running invocation + 1; 0: finished */
+	uint32_t next; /* of the hash chain, index + 1 */
+	uint32_t slot; /* of the running invocation + 1; 0: finished */
 	int32_t status;
-	uint8_t kept;    /* enum praas_memo_kept */
-	uint8_t bytes;   /* in text[] */
+	uint8_t kept;  /* enum praas_memo_kept */
+	uint8_t bytes; /* in text[] */
 	uint16_t pad;
-	uint32_t value;  /* place in values[] when kept there */
+	uint32_t value; /* place in values[] when kept there */
 	uint32_t pad2[5];
 	uint8_t text[PRAAS_MEMO_INLINE];
 };
@@ -43,9 +43,9 @@ struct praas_invocations {
 	uint32_t *free_slots;
 	uint32_t free_count, slots_count;
 	struct praas_memo *memos;
-	uint32_t *buckets;     /* heads of chains, index + 1 */
+	uint32_t *buckets; /* heads of chains, index + 1 */
 	uint32_t *free_memos;
-	uint32_t *finished;    /* ring of finished memos, oldest first */
+	uint32_t *finished;         /* ring of finished memos, oldest first */
 	struct praas_value *values; /* ring of kept results, oldest first */
 	uint32_t *value_memos;      /* whose they are */
 	uint32_t mask, free_memos_count;
@@ -57,8 +57,8 @@ struct praas_invocations {
 
 /* slots: running and queued. remembered: finished ids. bytes_max: of results kept outside the memos.
  * 0; -ENOMEM. */
-int praas_invocations_init(struct praas_invocations *t, uint32_t slots, uint32_t remembered,
-			   uint64_t bytes_max);
+int praas_invocations_init(struct praas_invocations *t, uint32_t slots,
+			   uint32_t remembered, uint64_t bytes_max);
 void praas_invocations_release(struct praas_invocations *t);
 
 /* A zeroed slot, state QUEUED; NULL: all are in use. */
@@ -69,16 +69,18 @@ void praas_invocations_free(struct praas_invocations *t, struct praas_invocation
 struct praas_memo *praas_invocations_find(struct praas_invocations *t, uint64_t source,
 					  uint64_t id);
 /* Remember that inv runs; it is not remembered yet. The oldest finished one is forgotten. */
-void praas_invocations_remember(struct praas_invocations *t, struct praas_invocation *inv);
+void praas_invocations_remember(struct praas_invocations *t,
+				struct praas_invocation *inv);
 /* inv has ended so; its memo stays. Then keep_text() or keep_value() for the result. */
 struct praas_memo *praas_invocations_finish(struct praas_invocations *t,
-					    struct praas_invocation *inv, int32_t status,
-					    uint64_t run_ns);
+					    struct praas_invocation *inv,
+					    int32_t status, uint64_t run_ns);
 /* Forget inv's id: it never ran. */
-void praas_invocations_forget(struct praas_invocations *t, struct praas_invocation *inv);
+void praas_invocations_forget(struct praas_invocations *t,
+			      struct praas_invocation *inv);
 /* The memo of one that runs and is remembered. */
-static inline struct praas_memo *praas_invocations_memo(const struct praas_invocations *t,
-							const struct praas_invocation *inv)
+static inline struct praas_memo *praas_invocations_memo(
+	const struct praas_invocations *t, const struct praas_invocation *inv)
 {
 	return &t->memos[inv->memo - 1];
 }
@@ -88,20 +90,23 @@ void praas_memo_keep_text(struct praas_memo *memo, const uint8_t *data, uint64_t
 int praas_invocations_keep_value(struct praas_invocations *t, struct praas_memo *memo,
 				 struct praas_value *value);
 /* What is kept of a finished one. */
-void praas_invocations_kept(const struct praas_invocations *t, const struct praas_memo *memo,
-			    const uint8_t **ret_data, uint64_t *ret_bytes);
+void praas_invocations_kept(const struct praas_invocations *t,
+			    const struct praas_memo *memo, const uint8_t **ret_data,
+			    uint64_t *ret_bytes);
 /* Adds a finished id (import). */
-struct praas_memo *praas_invocations_import(struct praas_invocations *t, uint64_t source,
-					    uint64_t id, int32_t status);
+struct praas_memo *praas_invocations_import(struct praas_invocations *t,
+					    uint64_t source, uint64_t id,
+					    int32_t status);
 /* Finished ids, oldest first: index 0 … count. */
 static inline uint32_t praas_invocations_finished(const struct praas_invocations *t)
 {
 	return (uint32_t)(t->finished_tail - t->finished_head);
 }
-static inline struct praas_memo *
-praas_invocations_finished_at(const struct praas_invocations *t, uint32_t index)
+static inline struct praas_memo *praas_invocations_finished_at(
+	const struct praas_invocations *t, uint32_t index)
 {
-	return &t->memos[t->finished[(t->finished_head + index) & (t->finished_max - 1)]];
+	return &t->memos[t->finished[(t->finished_head + index) &
+				     (t->finished_max - 1)]];
 }
 
 #endif

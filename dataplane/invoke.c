@@ -120,7 +120,8 @@ static PRAAS_COLD void keep_large(struct praas_process *p, struct praas_memo *me
 /* The id is finished. Its result was kept before (keep_small()), or is too large for that and
  * still there. */
 static void remember_result(struct praas_process *p, struct praas_invocation *inv,
-			    int32_t status, const struct praas_buf *result, uint64_t run_ns)
+			    int32_t status, const struct praas_buf *result,
+			    uint64_t run_ns)
 {
 	struct praas_memo *memo;
 
@@ -169,9 +170,9 @@ void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation
 }
 
 /* The others whose inputs ran with the leader's get a copy of its result each. */
-static PRAAS_COLD void end_joined(struct praas_process *p, struct praas_invocation *leader,
-				  int32_t status, const struct praas_buf *result,
-				  uint64_t run_ns)
+static PRAAS_COLD void end_joined(struct praas_process *p,
+				  struct praas_invocation *leader, int32_t status,
+				  const struct praas_buf *result, uint64_t run_ns)
 {
 	struct praas_invocation *inv = leader->join;
 
@@ -194,7 +195,8 @@ static PRAAS_COLD void end_joined(struct praas_process *p, struct praas_invocati
 		inv->state = PRAAS_INVOCATION_DONE;
 		p->queued--;
 		if (inv->memo) {
-			(void)keep_small(p, inv, result); /* else the next line keeps it */
+			(void)keep_small(p, inv,
+					 result); /* else the next line keeps it */
 			remember_result(p, inv, status, result, run_ns);
 		}
 		if (inv->answered)
@@ -206,7 +208,8 @@ static PRAAS_COLD void end_joined(struct praas_process *p, struct praas_invocati
 	}
 }
 
-PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p, struct praas_invocation *inv)
+PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p,
+					struct praas_invocation *inv)
 {
 	struct praas_invocation *next = praas_lanes_leave(&p->lanes, inv);
 
@@ -370,7 +373,8 @@ static void go_fired(struct praas_process *p, struct praas_invocation *leader)
 	go_by_lane(p, leader);
 }
 
-static PRAAS_COLD void go_by_trigger(struct praas_process *p, struct praas_invocation *inv)
+static PRAAS_COLD void go_by_trigger(struct praas_process *p,
+				     struct praas_invocation *inv)
 {
 	const struct praas_buf *in = inv->inputs[0];
 	struct praas_invocation *fired;
@@ -378,7 +382,8 @@ static PRAAS_COLD void go_by_trigger(struct praas_process *p, struct praas_invoc
 
 	p->queued++;
 	inv->queue = PRAAS_QUEUE_TRIGGER;
-	praas_triggers_put(&p->triggers, inv, praas_key_hash(in->key, in->head.key_bytes, 0),
+	praas_triggers_put(&p->triggers, inv,
+			   praas_key_hash(in->key, in->head.key_bytes, 0),
 			   praas_now_ns(), &fired, &armed);
 	if (fired) {
 		if (armed)

@@ -18,8 +18,9 @@
 struct praas_keys {
 	uint8_t *memory[PRAAS_KEY_CLASSES];
 	uint32_t used[PRAAS_KEY_CLASSES]; /* cells ever touched */
-	uint32_t free[PRAAS_KEY_CLASSES]; /* first free cell + 1; its first bytes name the next */
-	uint32_t max;                     /* cells of each class */
+	uint32_t free
+		[PRAAS_KEY_CLASSES]; /* first free cell + 1; its first bytes name the next */
+	uint32_t max;                /* cells of each class */
 };
 
 /* 0; -ENOMEM; -EINVAL more than 2^28. */

@@ -14,7 +14,9 @@ int praas_lanes_init(struct praas_lanes *l, uint32_t invocations_max)
 
 	while (buckets < invocations_max)
 		buckets *= 2;
-	*l = (struct praas_lanes){ .mask = buckets - 1, .count = invocations_max, .free = 1 };
+	*l = (struct praas_lanes){ .mask = buckets - 1,
+				   .count = invocations_max,
+				   .free = 1 };
 	l->lane = calloc(invocations_max, sizeof(*l->lane));
 	l->buckets = calloc(buckets, sizeof(*l->buckets));
 	if (!l->lane || !l->buckets) {
@@ -97,7 +99,8 @@ struct praas_invocation *praas_lanes_holder(const struct praas_lanes *l,
 	return l->lane[inv->lane - 1].holder;
 }
 
-struct praas_invocation *praas_lanes_leave(struct praas_lanes *l, struct praas_invocation *inv)
+struct praas_invocation *praas_lanes_leave(struct praas_lanes *l,
+					   struct praas_invocation *inv)
 {
 	uint32_t i = inv->lane;
 	struct praas_lane *lane = &l->lane[i - 1];

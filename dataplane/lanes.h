@@ -31,7 +31,8 @@ void praas_lanes_release(struct praas_lanes *l);
 /* inv->lane_key says which. True: it may go on and holds the lane; false: it waits there. */
 bool praas_lanes_enter(struct praas_lanes *l, struct praas_invocation *inv);
 /* The holder has ended: returns who may go on now (it holds the lane), or NULL. */
-struct praas_invocation *praas_lanes_leave(struct praas_lanes *l, struct praas_invocation *inv);
+struct praas_invocation *praas_lanes_leave(struct praas_lanes *l,
+					   struct praas_invocation *inv);
 /* Whom it waits for: who holds its lane. */
 struct praas_invocation *praas_lanes_holder(const struct praas_lanes *l,
 					    const struct praas_invocation *inv);

@@ -9,16 +9,16 @@ bool praas_late_claim(struct praas_late *late)
 	uint32_t waiting = PRAAS_LATE_WAITING;
 
 	/* Nothing is handed over by this: what the import has set came by the exchange. */
-	return atomic_compare_exchange_strong_explicit(&late->state, &waiting,
-						       PRAAS_LATE_LOADING,
-						       memory_order_relaxed,
-						       memory_order_relaxed);
+	return atomic_compare_exchange_strong_explicit(
+		&late->state, &waiting, PRAAS_LATE_LOADING, memory_order_relaxed,
+		memory_order_relaxed);
 }
 
 void praas_late_done(struct praas_late *late, int rc)
 {
 	/* late.R0, pairs with late.A0: the value is whole, nobody writes it any more. */
-	atomic_store_explicit(&late->state, rc == 0 ? PRAAS_LATE_THERE : PRAAS_LATE_FAILED,
+	atomic_store_explicit(&late->state,
+			      rc == 0 ? PRAAS_LATE_THERE : PRAAS_LATE_FAILED,
 			      memory_order_release);
 }
 
@@ -44,7 +44,8 @@ int praas_late_get(struct praas_late *late)
 bool praas_late_there(struct praas_late *late)
 {
 	/* late.A0, pairs with late.R0: as in settled(). */
-	return atomic_load_explicit(&late->state, memory_order_acquire) == PRAAS_LATE_THERE;
+	return atomic_load_explicit(&late->state, memory_order_acquire) ==
+	       PRAAS_LATE_THERE;
 }
 
 static void release(struct praas_value *value)
@@ -52,7 +53,8 @@ static void release(struct praas_value *value)
 	struct praas_late *late = value->owner;
 
 	if (praas_late_claim(late))
-		atomic_store_explicit(&late->state, PRAAS_LATE_DROPPED, memory_order_relaxed);
+		atomic_store_explicit(&late->state, PRAAS_LATE_DROPPED,
+				      memory_order_relaxed);
 	(void)settled(late); /* nobody writes there any more */
 	praas_value_release(&late->home);
 }

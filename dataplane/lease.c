@@ -26,9 +26,10 @@ static struct praas_lease *lease_new(struct praas_state *s, struct praas_object 
 		i = ++s->leases_used;
 	else
 		return NULL;
-	s->leases[i - 1] = (struct praas_lease){ .object = (uint32_t)(o - s->objects) + 1,
-						 .holder = holder,
-						 .state = PRAAS_LEASE_ACTIVE };
+	s->leases[i - 1] =
+		(struct praas_lease){ .object = (uint32_t)(o - s->objects) + 1,
+				      .holder = holder,
+				      .state = PRAAS_LEASE_ACTIVE };
 	o->lease = i;
 	return &s->leases[i - 1];
 }
@@ -46,7 +47,8 @@ static void lease_free(struct praas_state *s, struct praas_lease *l)
 		praas_state_object_drop(s, o);
 }
 
-static void wait_append(struct praas_state *s, struct praas_lease *l, struct praas_fn_wait *wait)
+static void wait_append(struct praas_state *s, struct praas_lease *l,
+			struct praas_fn_wait *wait)
 {
 	wait->queue = (uint32_t)(l - s->leases) + 1;
 	wait->next = NULL;
@@ -85,8 +87,8 @@ static int check_size(const struct praas_object *o, uint64_t bytes)
 static void grant(const struct praas_object *o, struct praas_fn_wait *wait)
 {
 	wait->grant = (struct praas_update_grant){ .version = o->version,
-						   .bytes = o->version ? o->value.bytes :
-									 wait->bytes,
+						   .bytes = o->version ? o->value.bytes
+								       : wait->bytes,
 						   .offset = o->value.offset,
 						   .segment = o->value.segment,
 						   .data = o->value.data };
@@ -125,11 +127,12 @@ static void recall(struct praas_state *s, struct praas_lease *l)
 		return;
 	l->state = PRAAS_LEASE_RECALLED;
 	if (s->recall)
-		s->recall(s->recall_user, l->holder, praas_state_key(s, o), o->key_bytes);
+		s->recall(s->recall_user, l->holder, praas_state_key(s, o),
+			  o->key_bytes);
 }
 
 int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
-			     uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait)
+		      uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait)
 {
 	struct praas_object *o = praas_state_find(s, key, key_bytes);
 	struct praas_lease *l;
@@ -183,8 +186,8 @@ static int take_new_home(struct praas_state *s, struct praas_object *o,
 }
 
 int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
-			      uint32_t key_bytes, struct praas_value *moved, bool keep,
-			      bool *ret_kept, uint64_t *ret_version)
+		       uint32_t key_bytes, struct praas_value *moved, bool keep,
+		       bool *ret_kept, uint64_t *ret_version)
 {
 	struct praas_object *o = praas_state_find(s, key, key_bytes);
 	struct praas_lease *l = o ? lease_of(s, o) : NULL;
@@ -200,7 +203,8 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 	} else if (moved) {
 		rc = take_new_home(s, o, moved);
 		if (rc == 0)
-			praas_state_replace(s, o, moved, ++s->version, praas_state_now());
+			praas_state_replace(s, o, moved, ++s->version,
+					    praas_state_now());
 		else if (o->version != 0)
 			return rc; /* still held: the holder may try a smaller one */
 		else
@@ -238,7 +242,8 @@ void praas_state_lease_replaced(struct praas_state *s, struct praas_object *o)
 	l->replaced = true;
 }
 
-void praas_state_holder_died(struct praas_state *s, uint32_t holder, uint64_t updating_offset)
+void praas_state_holder_died(struct praas_state *s, uint32_t holder,
+			     uint64_t updating_offset)
 {
 	for (uint32_t i = 0; i < s->leases_used; i++) {
 		struct praas_lease *l = &s->leases[i];
@@ -248,7 +253,8 @@ void praas_state_holder_died(struct praas_state *s, uint32_t holder, uint64_t up
 			continue;
 		o = &s->objects[l->object - 1];
 		if (o->version != 0 && !l->replaced &&
-		    (l->state == PRAAS_LEASE_ACTIVE || o->value.offset == updating_offset)) {
+		    (l->state == PRAAS_LEASE_ACTIVE ||
+		     o->value.offset == updating_offset)) {
 			o->torn = true;
 			praas_state_publish(s, o);
 		}

@@ -13,8 +13,8 @@
 
 #define RECORD_HEAD 32u /* bytes of a list record before its key */
 
-int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max, uint64_t bytes_max,
-		       uint32_t waits_max)
+int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
+		       uint64_t bytes_max, uint32_t waits_max)
 {
 	uint32_t objects = messages_max + waits_max;
 	uint32_t buckets = 64;
@@ -36,7 +36,8 @@ int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max, uint64_t 
 	m->by_from = calloc(objects, sizeof(*m->by_from));
 	m->key_buckets = calloc(buckets, sizeof(*m->key_buckets));
 	m->from_buckets = calloc(buckets, sizeof(*m->from_buckets));
-	if (!m->mails || !m->by_key || !m->by_from || !m->key_buckets || !m->from_buckets) {
+	if (!m->mails || !m->by_key || !m->by_from || !m->key_buckets ||
+	    !m->from_buckets) {
 		praas_mailbox_release(m);
 		return -ENOMEM;
 	}
@@ -59,7 +60,8 @@ void praas_mailbox_release(struct praas_mailbox *m)
 /* ---- objects ---- */
 
 /* One from the free list, else the next that was never used; 0: none left. */
-static uint32_t number_new(uint32_t *free, uint32_t next_free, uint32_t *used, uint32_t max)
+static uint32_t number_new(uint32_t *free, uint32_t next_free, uint32_t *used,
+			   uint32_t max)
 {
 	if (*free) {
 		uint32_t i = *free;
@@ -70,8 +72,8 @@ static uint32_t number_new(uint32_t *free, uint32_t next_free, uint32_t *used, u
 	return *used < max ? ++*used : 0;
 }
 
-static uint32_t key_find(const struct praas_mailbox *m, const char *key, uint32_t key_bytes,
-			 uint64_t hash)
+static uint32_t key_find(const struct praas_mailbox *m, const char *key,
+			 uint32_t key_bytes, uint64_t hash)
 {
 	uint32_t i = m->key_buckets[hash & m->mask];
 
@@ -98,7 +100,8 @@ static uint32_t key_get(struct praas_mailbox *m, const char *key, uint32_t key_b
 		return i;
 	if (praas_keys_put(&m->keys, key, key_bytes, &cell) != 0)
 		return 0;
-	i = number_new(&m->keys_free, m->keys_free ? m->by_key[m->keys_free - 1].next : 0,
+	i = number_new(&m->keys_free,
+		       m->keys_free ? m->by_key[m->keys_free - 1].next : 0,
 		       &m->keys_used, m->objects_max);
 	if (!i) {
 		praas_keys_remove(&m->keys, cell);
@@ -128,7 +131,8 @@ static void key_unref(struct praas_mailbox *m, uint32_t i)
 	m->keys_free = i;
 }
 
-static uint32_t *from_bucket(const struct praas_mailbox *m, uint32_t key, uint64_t source)
+static uint32_t *from_bucket(const struct praas_mailbox *m, uint32_t key,
+			     uint64_t source)
 {
 	uint64_t h = (m->by_key[key - 1].hash ^ source) * 0x9e3779b97f4a7c15ull;
 
@@ -156,13 +160,15 @@ static uint32_t from_get(struct praas_mailbox *m, uint32_t key, uint64_t source)
 
 	if (i)
 		return i;
-	i = number_new(&m->froms_free, m->froms_free ? m->by_from[m->froms_free - 1].next : 0,
+	i = number_new(&m->froms_free,
+		       m->froms_free ? m->by_from[m->froms_free - 1].next : 0,
 		       &m->froms_used, m->objects_max);
 	if (!i)
 		return 0;
 	bucket = from_bucket(m, key, source);
-	m->by_from[i - 1] =
-		(struct praas_mail_from){ .source = source, .next = *bucket, .key = key };
+	m->by_from[i - 1] = (struct praas_mail_from){ .source = source,
+						      .next = *bucket,
+						      .key = key };
 	*bucket = i;
 	m->by_key[key - 1].refs++;
 	return i;
@@ -213,8 +219,10 @@ static void mail_remove(struct praas_mailbox *m, uint32_t i)
 
 	*(mail->prev ? &m->mails[mail->prev - 1].next : &m->first) = mail->next;
 	*(mail->next ? &m->mails[mail->next - 1].prev : &m->last) = mail->prev;
-	*(mail->key_prev ? &m->mails[mail->key_prev - 1].key_next : &k->first) = mail->key_next;
-	*(mail->key_next ? &m->mails[mail->key_next - 1].key_prev : &k->last) = mail->key_prev;
+	*(mail->key_prev ? &m->mails[mail->key_prev - 1].key_next : &k->first) =
+		mail->key_next;
+	*(mail->key_next ? &m->mails[mail->key_next - 1].key_prev : &k->last) =
+		mail->key_prev;
 	*(mail->from_prev ? &m->mails[mail->from_prev - 1].from_next : &f->first) =
 		mail->from_next;
 	*(mail->from_next ? &m->mails[mail->from_next - 1].from_prev : &f->last) =
@@ -232,7 +240,8 @@ static void mail_remove(struct praas_mailbox *m, uint32_t i)
 
 /* Where wait stands: the receivers from anybody of a key, or those of a source. */
 static void wait_ends(struct praas_mailbox *m, const struct praas_fn_wait *wait,
-		      struct praas_fn_wait ***ret_first, struct praas_fn_wait ***ret_last)
+		      struct praas_fn_wait ***ret_first,
+		      struct praas_fn_wait ***ret_last)
 {
 	if (wait->any) {
 		*ret_first = &m->by_key[wait->queue - 1].wait_first;
@@ -298,7 +307,8 @@ int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key
 }
 
 /* The receiver that has waited longest for such a message; NULL: none. */
-static struct praas_fn_wait *match(const struct praas_mailbox *m, uint32_t key, uint64_t source)
+static struct praas_fn_wait *match(const struct praas_mailbox *m, uint32_t key,
+				   uint64_t source)
 {
 	struct praas_fn_wait *any = m->by_key[key - 1].wait_first;
 	uint32_t from = from_find(m, key, source);
@@ -311,8 +321,8 @@ static struct praas_fn_wait *match(const struct praas_mailbox *m, uint32_t key, 
 
 /* ---- messages ---- */
 
-static int keep(struct praas_mailbox *m, uint64_t source, const char *key, uint32_t key_bytes,
-		uint64_t sequence, struct praas_value *value)
+static int keep(struct praas_mailbox *m, uint64_t source, const char *key,
+		uint32_t key_bytes, uint64_t sequence, struct praas_value *value)
 {
 	struct praas_mail *mail;
 	uint32_t k = key_get(m, key, key_bytes);
@@ -328,7 +338,8 @@ static int keep(struct praas_mailbox *m, uint64_t source, const char *key, uint3
 		return -ENOBUFS;
 	}
 	m->by_from[from - 1].refs++;
-	i = number_new(&m->mails_free, m->mails_free ? m->mails[m->mails_free - 1].next : 0,
+	i = number_new(&m->mails_free,
+		       m->mails_free ? m->mails[m->mails_free - 1].next : 0,
 		       &m->mails_used, m->messages_max);
 	mail = &m->mails[i - 1];
 	*mail = (struct praas_mail){ .value = praas_value_take(value),
@@ -356,14 +367,16 @@ int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 	}
 	if (!wait && m->count == m->messages_max)
 		return -ENOBUFS;
-	if (!wait && value->charge > m->bytes_max - praas_min_u64(m->bytes, m->bytes_max))
+	if (!wait &&
+	    value->charge > m->bytes_max - praas_min_u64(m->bytes, m->bytes_max))
 		return -ENOSPC;
 	sequence = sequence ? sequence : m->sequence + 1;
 	if (wait) {
 		praas_mailbox_wait_remove(m, wait);
-		wait->message = (struct praas_message){ .source = source,
-							.sequence = sequence,
-							.value = praas_value_take(value) };
+		wait->message =
+			(struct praas_message){ .source = source,
+						.sequence = sequence,
+						.value = praas_value_take(value) };
 	} else {
 		rc = keep(m, source, key, key_bytes, sequence, value);
 		if (rc != 0)
@@ -405,8 +418,9 @@ int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key
 	return 0;
 }
 
-const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m, uint64_t source,
-					    const char *key, uint32_t key_bytes)
+const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
+					    uint64_t source, const char *key,
+					    uint32_t key_bytes)
 {
 	uint32_t i = oldest(m, source, key, key_bytes);
 
@@ -426,9 +440,9 @@ static uint32_t after_sequence(const struct praas_mailbox *m, uint64_t after)
 	return i;
 }
 
-void praas_mailbox_list(struct praas_mailbox *m, const char *prefix, uint32_t prefix_bytes,
-			uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
-			uint64_t *ret_bytes, uint64_t *ret_count)
+void praas_mailbox_list(struct praas_mailbox *m, const char *prefix,
+			uint32_t prefix_bytes, uint64_t after, uint8_t *ret_data,
+			uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count)
 {
 	uint64_t at = 0;
 	uint64_t count = 0;
@@ -441,7 +455,8 @@ void praas_mailbox_list(struct praas_mailbox *m, const char *prefix, uint32_t pr
 		uint64_t words[4] = { mail->sequence, mail->source, mail->value.bytes,
 				      k->key_bytes };
 
-		if (k->key_bytes < prefix_bytes || memcmp(key, prefix, prefix_bytes) != 0)
+		if (k->key_bytes < prefix_bytes ||
+		    memcmp(key, prefix, prefix_bytes) != 0)
 			continue;
 		if (bytes > bytes_max - at)
 			break;

@@ -18,8 +18,8 @@
 struct praas_mail {
 	struct praas_value value;
 	uint64_t source, sequence;
-	uint32_t next, prev;         /* of all, by sequence; next also of the free list */
-	uint32_t key_next, key_prev; /* of its key */
+	uint32_t next, prev; /* of all, by sequence; next also of the free list */
+	uint32_t key_next, key_prev;   /* of its key */
 	uint32_t from_next, from_prev; /* of its key and source */
 	uint32_t key, from;
 };
@@ -58,8 +58,8 @@ struct praas_mailbox {
 	uint32_t mails_free, keys_free, froms_free;
 	uint32_t first, last; /* of all messages */
 	uint64_t count, bytes, bytes_max;
-	uint64_t sequence;    /* of the last message */
-	uint64_t order;       /* of the last receiver */
+	uint64_t sequence;           /* of the last message */
+	uint64_t order;              /* of the last receiver */
 	struct praas_fn_wait *waits; /* all */
 	uint64_t waits_count;
 	uint64_t listed;    /* where the last list() stopped: sequence … */
@@ -67,8 +67,8 @@ struct praas_mailbox {
 };
 
 /* waits_max: receivers at once. 0; -ENOMEM; -EINVAL. */
-int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max, uint64_t bytes_max,
-		       uint32_t waits_max);
+int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
+		       uint64_t bytes_max, uint32_t waits_max);
 /* Values are released; no receiver may wait any more. */
 void praas_mailbox_release(struct praas_mailbox *m);
 
@@ -84,17 +84,18 @@ int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_message *ret_message);
 /* Look at the oldest match; NULL: none. */
-const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m, uint64_t source,
-					    const char *key, uint32_t key_bytes);
+const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
+					    uint64_t source, const char *key,
+					    uint32_t key_bytes);
 /* wait for a match; there is none now. 0; -ENOBUFS. */
 int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_fn_wait *wait);
 void praas_mailbox_wait_remove(struct praas_mailbox *m, struct praas_fn_wait *wait);
 
 /* Records of docs/dataplane.md. */
-void praas_mailbox_list(struct praas_mailbox *m, const char *prefix, uint32_t prefix_bytes,
-			uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
-			uint64_t *ret_bytes, uint64_t *ret_count);
+void praas_mailbox_list(struct praas_mailbox *m, const char *prefix,
+			uint32_t prefix_bytes, uint64_t after, uint8_t *ret_data,
+			uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count);
 
 /* All messages, oldest first; fn may change the value but not the mailbox. Non-zero ends it. */
 int praas_mailbox_each(struct praas_mailbox *m,

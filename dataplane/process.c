@@ -14,15 +14,18 @@
 #define DEFAULT_REMEMBERED 4096u
 #define DEFAULT_MESSAGES 65536u
 #define MESSAGES_MAX (1u << 21)
-#define MESSAGE_POOL_SHARE 2048u /* bytes of pool for each that is allowed beyond the default */
-#define STATE_KEYS 49152u        /* by default: an index of 65536 entries, 4 MiB */
-#define STATE_KEYS_MAX 1572864u  /* an index of 2^21 entries, 128 MiB */
-#define STATE_POOL_SHARE 8u      /* the index takes no more than this part of the pool, … */
-#define STATE_LARGE_SHARE 32u    /* … and a larger one no more than this */
+#define MESSAGE_POOL_SHARE                                                             \
+	2048u /* bytes of pool for each that is allowed beyond the default */
+#define STATE_KEYS 49152u       /* by default: an index of 65536 entries, 4 MiB */
+#define STATE_KEYS_MAX 1572864u /* an index of 2^21 entries, 128 MiB */
+#define STATE_POOL_SHARE 8u /* the index takes no more than this part of the pool, … */
+#define STATE_LARGE_SHARE 32u /* … and a larger one no more than this */
 #define DEFAULT_DEDUP_BYTES (1u << 20)
 #define DEFAULT_RECEIVERS 1024u
-#define TRIGGER_AGAIN_NS 10000000u /* a trigger whose time passed while the gate is closed */
-#define POLLS_PER_CLOCK 64u /* the activity stamp is that coarse, in turns of the loop */
+#define TRIGGER_AGAIN_NS                                                               \
+	10000000u /* a trigger whose time passed while the gate is closed */
+#define POLLS_PER_CLOCK                                                                \
+	64u /* the activity stamp is that coarse, in turns of the loop */
 
 static uint64_t index_bytes(uint64_t keys)
 {
@@ -36,14 +39,16 @@ static uint32_t default_keys(uint64_t pool_bytes)
 
 	while (keys > 48 && index_bytes(keys) > pool_bytes / STATE_POOL_SHARE)
 		keys /= 2;
-	while (keys < STATE_KEYS_MAX && index_bytes(2ull * keys) <= pool_bytes / STATE_LARGE_SHARE)
+	while (keys < STATE_KEYS_MAX &&
+	       index_bytes(2ull * keys) <= pool_bytes / STATE_LARGE_SHARE)
 		keys *= 2;
 	return keys;
 }
 
 static uint32_t default_messages(uint64_t pool_bytes)
 {
-	uint64_t messages = praas_min_u64(pool_bytes / MESSAGE_POOL_SHARE, MESSAGES_MAX);
+	uint64_t messages =
+		praas_min_u64(pool_bytes / MESSAGE_POOL_SHARE, MESSAGES_MAX);
 
 	return (uint32_t)praas_max_u64(messages, DEFAULT_MESSAGES);
 }
@@ -53,15 +58,18 @@ static void set_defaults(struct praas_process_config *c)
 	struct praas_pool_stats pool;
 
 	praas_pool_stats(c->pool, &pool);
-	c->invocations_max = c->invocations_max ? c->invocations_max : DEFAULT_INVOCATIONS;
+	c->invocations_max =
+		c->invocations_max ? c->invocations_max : DEFAULT_INVOCATIONS;
 	c->dedup_entries = c->dedup_entries ? c->dedup_entries : DEFAULT_REMEMBERED;
-	c->messages_max = c->messages_max ? c->messages_max :
-							  default_messages(pool.bytes_total);
-	c->mailbox_bytes_max = c->mailbox_bytes_max ? c->mailbox_bytes_max : pool.bytes_total / 2;
+	c->messages_max =
+		c->messages_max ? c->messages_max : default_messages(pool.bytes_total);
+	c->mailbox_bytes_max =
+		c->mailbox_bytes_max ? c->mailbox_bytes_max : pool.bytes_total / 2;
 	if (c->state_keys_max == 0)
 		c->state_keys_max = default_keys(pool.bytes_total);
 	c->state_bytes_max = c->state_bytes_max ? c->state_bytes_max : pool.bytes_total;
-	c->dedup_bytes_max = c->dedup_bytes_max ? c->dedup_bytes_max : DEFAULT_DEDUP_BYTES;
+	c->dedup_bytes_max =
+		c->dedup_bytes_max ? c->dedup_bytes_max : DEFAULT_DEDUP_BYTES;
 	c->receivers_max = c->receivers_max ? c->receivers_max : DEFAULT_RECEIVERS;
 }
 
@@ -82,8 +90,8 @@ static int init_tables(struct praas_process *p)
 	for (uint32_t i = 0; i < c->functions_count; i++)
 		p->plain[i] = c->functions[i].trigger == PRAAS_TRIGGER_STANDARD &&
 			      c->functions[i].concurrency == PRAAS_PARALLEL;
-	rc = praas_invocations_init(&p->invocations, c->invocations_max, c->dedup_entries,
-				    c->dedup_bytes_max);
+	rc = praas_invocations_init(&p->invocations, c->invocations_max,
+				    c->dedup_entries, c->dedup_bytes_max);
 	/* Invocations, an accumulator each, and receivers of clients and functions. */
 	if (rc == 0)
 		rc = praas_timers_init(&p->timers,
@@ -94,23 +102,25 @@ static int init_tables(struct praas_process *p)
 		rc = praas_triggers_init(&p->triggers, c->functions, c->functions_count,
 					 c->invocations_max);
 	if (rc == 0)
-		rc = praas_state_init(&p->state, c->pool, c->pool_segment, c->state_keys_max,
-				      c->state_bytes_max);
+		rc = praas_state_init(&p->state, c->pool, c->pool_segment,
+				      c->state_keys_max, c->state_bytes_max);
 	if (rc == 0)
-		rc = praas_mailbox_init(&p->mailbox, c->messages_max, c->mailbox_bytes_max,
+		rc = praas_mailbox_init(&p->mailbox, c->messages_max,
+					c->mailbox_bytes_max,
 					c->invocations_max + c->receivers_max);
 	if (rc == 0)
 		rc = praas_requests_init(p);
 	return rc;
 }
 
-int praas_process_new(const struct praas_process_config *config, struct praas_process **ret_p)
+int praas_process_new(const struct praas_process_config *config,
+		      struct praas_process **ret_p)
 {
 	struct praas_process *p;
 	int rc;
 
-	if (!config->pool || !config->pool_segment || !config->memory || !config->executor ||
-	    config->functions_count > UINT16_MAX)
+	if (!config->pool || !config->pool_segment || !config->memory ||
+	    !config->executor || config->functions_count > UINT16_MAX)
 		return -EINVAL;
 	p = calloc(1, sizeof(*p));
 	if (!p)
@@ -140,7 +150,8 @@ void praas_process_free(struct praas_process *p)
 	if (p->invocations.slots)
 		praas_invoke_drop_all(p);
 	for (; p->pending_head != p->pending_tail; p->pending_head++)
-		praas_buf_release(p->pending[p->pending_head & (p->pending_max - 1)].buf);
+		praas_buf_release(
+			p->pending[p->pending_head & (p->pending_max - 1)].buf);
 	praas_mailbox_release(&p->mailbox);
 	praas_invocations_release(&p->invocations);
 	praas_state_release(&p->state);
@@ -269,10 +280,12 @@ static void on_timer(struct praas_process *p, struct praas_timer *timer)
 {
 	if (timer->kind == PRAAS_TIMER_INVOCATION) {
 		p->stats.deadlines++;
-		praas_invoke_give_up(p,
-				     (struct praas_invocation *)(void *)((char *)timer -
-					     offsetof(struct praas_invocation, timer)),
-				     PRAAS_DEADLINE);
+		praas_invoke_give_up(
+			p,
+			(struct praas_invocation
+				 *)(void *)((char *)timer -
+					    offsetof(struct praas_invocation, timer)),
+			PRAAS_DEADLINE);
 	} else if (timer->kind == PRAAS_TIMER_TRIGGER) {
 		/* What fired behind a closed gate could run after its input was put into a
 		 * snapshot, and then once more. */
@@ -282,11 +295,16 @@ static void on_timer(struct praas_process *p, struct praas_timer *timer)
 			return;
 		}
 		praas_invoke_trigger_due(
-			p, (struct praas_accumulator *)(void *)((char *)timer -
-					offsetof(struct praas_accumulator, timer)));
+			p,
+			(struct praas_accumulator
+				 *)(void *)((char *)timer -
+					    offsetof(struct praas_accumulator, timer)));
 	} else {
-		praas_process_wait_due(p, (struct praas_fn_wait *)(void *)((char *)timer -
-					       offsetof(struct praas_fn_wait, timer)));
+		praas_process_wait_due(
+			p,
+			(struct praas_fn_wait *)(void *)((char *)timer -
+							 offsetof(struct praas_fn_wait,
+								  timer)));
 	}
 }
 
@@ -379,8 +397,8 @@ bool praas_process_quiet(const struct praas_process *p)
 	return p->queued == held;
 }
 
-int praas_process_members_set(struct praas_process *p, const struct praas_member *members,
-			      uint32_t count)
+int praas_process_members_set(struct praas_process *p,
+			      const struct praas_member *members, uint32_t count)
 {
 	if (count > PRAAS_MEMBERS_MAX)
 		return -ENOSPC;
@@ -389,7 +407,8 @@ int praas_process_members_set(struct praas_process *p, const struct praas_member
 	return 0;
 }
 
-void praas_process_stats(const struct praas_process *p, struct praas_process_stats *ret_stats)
+void praas_process_stats(const struct praas_process *p,
+			 struct praas_process_stats *ret_stats)
 {
 	*ret_stats = p->stats;
 	ret_stats->running = p->running;

@@ -23,19 +23,22 @@ struct praas_process_config {
 	uint32_t dedup_entries;     /* finished ids remembered. 0: 4096 */
 	uint32_t messages_max;      /* in the mailbox. 0: 65536 */
 	uint64_t mailbox_bytes_max; /* 0: half the pool */
-	uint32_t state_keys_max;    /* 0: as many as an index of an eighth of the pool has, up to
+	uint32_t
+		state_keys_max; /* 0: as many as an index of an eighth of the pool has, up to
 				     * 49152; the index takes 64 to 128 bytes of pool a key */
 	uint64_t state_bytes_max;
-	uint64_t bytes_max;         /* payload and result limit */
-	struct praas_pool *pool;    /* of the pool segment; borrowed */
+	uint64_t bytes_max;                       /* payload and result limit */
+	struct praas_pool *pool;                  /* of the pool segment; borrowed */
 	const struct praas_segment *pool_segment; /* borrowed */
-	const struct praas_memory *memory; /* gives buffers of that pool (and bigger ones) */
-	struct praas_executor *executor;   /* given */
-	uint64_t dedup_bytes_max;   /* results kept for retries. 0: 1 MiB */
-	uint32_t receivers_max;     /* clients' RECV that wait. 0: 1024 */
+	const struct praas_memory
+		*memory; /* gives buffers of that pool (and bigger ones) */
+	struct praas_executor *executor; /* given */
+	uint64_t dedup_bytes_max;        /* results kept for retries. 0: 1 MiB */
+	uint32_t receivers_max;          /* clients' RECV that wait. 0: 1024 */
 };
 
-int praas_process_new(const struct praas_process_config *config, struct praas_process **ret_p);
+int praas_process_new(const struct praas_process_config *config,
+		      struct praas_process **ret_p);
 void praas_process_free(struct praas_process *p);
 
 /* Events for authenticated connections; user is the process. */
@@ -62,11 +65,12 @@ struct praas_member {
 	praas_pid_t pid;
 	char name[PRAAS_NAME_MAX + 1];
 };
-int praas_process_members_set(struct praas_process *p, const struct praas_member *members,
-			      uint32_t count);
+int praas_process_members_set(struct praas_process *p,
+			      const struct praas_member *members, uint32_t count);
 
 /* Where praas_log() of functions goes; text is borrowed. Must not block. */
-typedef void (*praas_log_fn)(void *user, const char *function, int level, const char *text);
+typedef void (*praas_log_fn)(void *user, const char *function, int level,
+			     const char *text);
 void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user);
 
 /* While held, no value that export gave out is freed, whatever is written meanwhile: so a snapshot
@@ -89,7 +93,8 @@ struct praas_process_stats {
 	uint64_t running, queued;
 	uint64_t last_activity_ns;
 };
-void praas_process_stats(const struct praas_process *p, struct praas_process_stats *ret_stats);
+void praas_process_stats(const struct praas_process *p,
+			 struct praas_process_stats *ret_stats);
 
 /* Export for a snapshot: every state object, unread message, dedup entry, in the order given.
  * Values are borrowed for the call. A non-zero return ends the walk and is returned. */
@@ -108,12 +113,14 @@ struct praas_export_record {
 	uint64_t source, sequence, id, version, modified_ns;
 	const void *data; /* out, of state that has not been loaded: NULL */
 	uint64_t bytes;
-	struct praas_late *late; /* in, of state: the value comes by this, not by data */
+	struct praas_late
+		*late; /* in, of state: the value comes by this, not by data */
 };
 typedef int (*praas_export_fn)(void *user, const struct praas_export_record *record);
 int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user);
 /* The reverse, before the gate opens. Data is copied into the pool, or (data in the pool segment:
  * by its offset) taken over. 0; -ENOSPC; -EINVAL; -EEXIST. */
-int praas_process_import(struct praas_process *p, const struct praas_export_record *record);
+int praas_process_import(struct praas_process *p,
+			 const struct praas_export_record *record);
 
 #endif

@@ -55,8 +55,8 @@ int praas_process_function(const struct praas_process *p, const char *name,
 	return -ENOENT;
 }
 
-int praas_process_fn_member(const struct praas_process *p, const char *name, uint32_t name_bytes,
-			    uint64_t *ret_pid)
+int praas_process_fn_member(const struct praas_process *p, const char *name,
+			    uint32_t name_bytes, uint64_t *ret_pid)
 {
 	if (name_bytes == 0 || name_bytes > PRAAS_NAME_MAX)
 		return -ENOENT;
@@ -128,8 +128,8 @@ int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call 
 	}
 	inv->id = CALL_ID | (uint64_t)(inv->generation & 0x7fffffffu) << 32 | inv->slot;
 	inv->source = call->source;
-	inv->deadline_ns =
-		earlier(call->deadline_ns, call->parent ? call->parent->deadline_ns : 0);
+	inv->deadline_ns = earlier(call->deadline_ns,
+				   call->parent ? call->parent->deadline_ns : 0);
 	inv->function = (uint16_t)call->function;
 	inv->inputs_count = 1;
 	inv->inputs[0] = input;
@@ -147,7 +147,8 @@ int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t i
 	if (!(id & CALL_ID) || slot >= p->invocations.slots_count)
 		return -ENOENT;
 	inv = &p->invocations.slots[slot];
-	if (inv->state == PRAAS_INVOCATION_FREE || inv->id != id || inv->source != source)
+	if (inv->state == PRAAS_INVOCATION_FREE || inv->id != id ||
+	    inv->source != source)
 		return -ENOENT;
 	praas_invoke_give_up(p, inv, PRAAS_CANCELLED);
 	return 0;

@@ -40,13 +40,14 @@ struct praas_fn_wait {
 	 * -ECANCELED; -ESHUTDOWN; -EIO torn meanwhile. */
 	void (*done)(struct praas_fn_wait *wait, int rc);
 	void *user;
-	uint64_t deadline_ns; /* when to give up; PRAAS_DEADLINE_NEVER: never */
-	struct praas_message message;   /* of a recv, valid in done() with rc 0 */
+	uint64_t deadline_ns;         /* when to give up; PRAAS_DEADLINE_NEVER: never */
+	struct praas_message message; /* of a recv, valid in done() with rc 0 */
 	struct praas_update_grant {
-		uint64_t version;  /* 0: just created */
-		uint64_t bytes;    /* of the object */
-		uint64_t offset;   /* where it lies now */
-		uint32_t segment;  /* 0 when just created: the holder brings the memory */
+		uint64_t version; /* 0: just created */
+		uint64_t bytes;   /* of the object */
+		uint64_t offset;  /* where it lies now */
+		uint32_t
+			segment; /* 0 when just created: the holder brings the memory */
 		const uint8_t *data;
 	} grant; /* of an update */
 	/* Private to the process from here. */
@@ -69,9 +70,9 @@ void praas_process_fn_wait_cancel(struct praas_process *p, struct praas_fn_wait 
 /* destination PRAAS_SELF or a pid; value is given on success. key is copied. *ret_sequence may
  * be NULL. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
  * mailbox; -ESHUTDOWN the gate is closed. */
-int praas_process_fn_send(struct praas_process *p, uint64_t destination, const char *key,
-			  uint32_t key_bytes, struct praas_value *value,
-			  uint64_t *ret_sequence);
+int praas_process_fn_send(struct praas_process *p, uint64_t destination,
+			  const char *key, uint32_t key_bytes,
+			  struct praas_value *value, uint64_t *ret_sequence);
 
 /* source: a process, PRAAS_SELF, a client, or PRAAS_ANY. wait->deadline_ns 0: look once (then
  * wait->done may be NULL). 0: wait->message is given; -EAGAIN none; -EINPROGRESS; -EINVAL; -ENOBUFS. */
@@ -84,9 +85,9 @@ int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *
 			  uint32_t key_bytes, struct praas_message *ret_message);
 
 /* Records as docs/dataplane.md describes, whole ones up to bytes_max. */
-int praas_process_fn_list(struct praas_process *p, const char *prefix, uint32_t prefix_bytes,
-			  uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
-			  uint64_t *ret_bytes, uint64_t *ret_count);
+int praas_process_fn_list(struct praas_process *p, const char *prefix,
+			  uint32_t prefix_bytes, uint64_t after, uint8_t *ret_data,
+			  uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count);
 
 /* ---- state ---- */
 
@@ -108,14 +109,16 @@ int praas_process_fn_commit(struct praas_process *p, struct praas_state_write *w
 
 /* The committed object; borrowed: valid until a commit is followed by praas_process_poll().
  * 0; -ENOENT; -EINVAL; -EIO torn. */
-int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_t key_bytes,
-			       const struct praas_value **ret_value, uint64_t *ret_version);
+int praas_process_fn_state_get(struct praas_process *p, const char *key,
+			       uint32_t key_bytes, const struct praas_value **ret_value,
+			       uint64_t *ret_version);
 
 /* Records as docs/dataplane.md describes, in the order of the keys, after the key `after`. */
 int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
 				uint32_t prefix_bytes, const char *after,
-				uint32_t after_bytes, uint8_t *ret_data, uint64_t bytes_max,
-				uint64_t *ret_bytes, uint64_t *ret_count);
+				uint32_t after_bytes, uint8_t *ret_data,
+				uint64_t bytes_max, uint64_t *ret_bytes,
+				uint64_t *ret_count);
 
 /* Exclusive update in place. holder: worker index, or PRAAS_HOLDER_PROCESS for the data thread
  * itself. A lease is *active* during an update and may be *kept* afterwards: then the holder
@@ -125,22 +128,24 @@ int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
  * holder copies it to memory of its own and names that in the commit. -EINPROGRESS; -EAGAIN held
  * and wait->deadline_ns is 0; -ENOENT bytes 0 and no such object; -ESTALE other size; -EIO torn. */
 #define PRAAS_HOLDER_PROCESS 0xffffffffu
-int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder, const char *key,
-				  uint32_t key_bytes, uint64_t bytes,
+int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder,
+				  const char *key, uint32_t key_bytes, uint64_t bytes,
 				  struct praas_fn_wait *wait);
 
 /* End an update. moved: NULL when it was done in place, else the new home (given on success).
  * keep: the holder would like to keep the lease; *ret_kept says whether it does (false when
  * somebody waits). A holder whose lease was recalled ends it by a commit with keep false.
  * 0; -EINVAL not held by holder; -ENOSPC. */
-int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder, const char *key,
-				   uint32_t key_bytes, struct praas_value *moved, bool keep,
-				   bool *ret_kept, uint64_t *ret_version);
+int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder,
+				   const char *key, uint32_t key_bytes,
+				   struct praas_value *moved, bool keep, bool *ret_kept,
+				   uint64_t *ret_version);
 
 /* Called when somebody wants a kept lease; at most once per kept lease. */
 typedef void (*praas_recall_fn)(void *user, uint32_t holder, const char *key,
 				uint32_t key_bytes);
-void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall, void *user);
+void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall,
+			      void *user);
 
 /* The holder died. Active leases: the object is torn. Kept leases: torn when its offset is
  * updating_offset (what the holder said in its arena it was updating; ~0: nothing). */
@@ -163,14 +168,16 @@ uint64_t praas_process_state_index_offset(const struct praas_process *p);
 /* ---- calls ---- */
 
 struct praas_fn_call {
-	uint64_t destination; /* PRAAS_SELF or this process's pid; others: -ENOENT until routed */
+	uint64_t
+		destination; /* PRAAS_SELF or this process's pid; others: -ENOENT until routed */
 	uint64_t source;      /* stamped: who asks */
 	uint64_t deadline_ns; /* 0: none; the parent's when it is earlier */
 	uint32_t function;    /* number */
 	const char *key;
 	uint32_t key_bytes;
 	struct praas_buf *input; /* given on success; may be NULL when empty */
-	struct praas_invocation_caller caller; /* done() perhaps before the call returns */
+	struct praas_invocation_caller
+		caller; /* done() perhaps before the call returns */
 	const struct praas_invocation *parent; /* may be NULL */
 };
 /* 0: caller.done() is called exactly once. *ret_id is set before done() is. -ENOENT; -ENOBUFS
@@ -191,10 +198,11 @@ struct praas_invocation *praas_process_first_queued(const struct praas_process *
 int praas_process_start_queued(struct praas_process *p, struct praas_invocation *inv);
 
 /* Number of a function by name. 0; -ENOENT. */
-int praas_process_function(const struct praas_process *p, const char *name, uint32_t *ret_number);
+int praas_process_function(const struct praas_process *p, const char *name,
+			   uint32_t *ret_number);
 /* pid of a member by name. 0; -ENOENT. */
-int praas_process_fn_member(const struct praas_process *p, const char *name, uint32_t name_bytes,
-			    uint64_t *ret_pid);
+int praas_process_fn_member(const struct praas_process *p, const char *name,
+			    uint32_t name_bytes, uint64_t *ret_pid);
 
 /* A value from a received buffer: by reference when it lies in the pool, else by a copy into
  * the pool. The buffer is given on success. 0; -ENOSPC. */

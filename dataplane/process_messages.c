@@ -37,7 +37,8 @@ void praas_process_wait_due(struct praas_process *p, struct praas_fn_wait *wait)
 	wait->done(wait, -EAGAIN);
 }
 
-int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait, uint32_t kind)
+int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait,
+			   uint32_t kind)
 {
 	wait->kind = kind;
 	wait->process = p;
@@ -85,15 +86,16 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 	return 0;
 }
 
-int praas_process_fn_send(struct praas_process *p, uint64_t destination, const char *key,
-			  uint32_t key_bytes, struct praas_value *value,
-			  uint64_t *ret_sequence)
+int praas_process_fn_send(struct praas_process *p, uint64_t destination,
+			  const char *key, uint32_t key_bytes,
+			  struct praas_value *value, uint64_t *ret_sequence)
 {
 	if (destination != PRAAS_SELF && destination != p->config.pid)
 		return -ENOENT;
 	/* Functions that still run may write to themselves while the gate is closed: what they
 	 * send is in the snapshot. */
-	return praas_process_message_put(p, p->config.pid, key, key_bytes, value, ret_sequence);
+	return praas_process_message_put(p, p->config.pid, key, key_bytes, value,
+					 ret_sequence);
 }
 
 int praas_process_fn_recv(struct praas_process *p, uint64_t source, const char *key,
@@ -135,7 +137,8 @@ int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *
 
 	if (praas_key_check(key, key_bytes) != 0)
 		return -EINVAL;
-	mail = praas_mailbox_peek(&p->mailbox, source == PRAAS_SELF ? p->config.pid : source, key,
+	mail = praas_mailbox_peek(&p->mailbox,
+				  source == PRAAS_SELF ? p->config.pid : source, key,
 				  key_bytes);
 	if (!mail)
 		return -EAGAIN;
@@ -145,13 +148,13 @@ int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *
 	return 0;
 }
 
-int praas_process_fn_list(struct praas_process *p, const char *prefix, uint32_t prefix_bytes,
-			  uint64_t after, uint8_t *ret_data, uint64_t bytes_max,
-			  uint64_t *ret_bytes, uint64_t *ret_count)
+int praas_process_fn_list(struct praas_process *p, const char *prefix,
+			  uint32_t prefix_bytes, uint64_t after, uint8_t *ret_data,
+			  uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count)
 {
 	if (prefix_bytes > PRAAS_KEY_MAX)
 		return -EINVAL;
-	praas_mailbox_list(&p->mailbox, prefix, prefix_bytes, after, ret_data, bytes_max,
-			   ret_bytes, ret_count);
+	praas_mailbox_list(&p->mailbox, prefix, prefix_bytes, after, ret_data,
+			   bytes_max, ret_bytes, ret_count);
 	return 0;
 }

@@ -53,7 +53,8 @@ struct praas_pending_reply {
 struct praas_process {
 	/* Looked at in every call. */
 	struct praas_executor *executor;
-	uint8_t *plain; /* by function: 1 when its trigger is standard and it runs in parallel */
+	uint8_t *
+		plain; /* by function: 1 when its trigger is standard and it runs in parallel */
 	uint32_t functions_count;
 	uint32_t epoch;
 	bool open;    /* the gate */
@@ -81,8 +82,9 @@ struct praas_process {
 	uint32_t members_count;
 	struct praas_receiver *receivers, *receivers_free;
 	uint32_t receivers_made; /* of receivers_max; the others were never used */
-	struct praas_state_write client_write; /* of the STATE_PUT or DELETE under way */
-	praas_log_fn log; /* NULL: dropped */
+	struct praas_state_write
+		client_write; /* of the STATE_PUT or DELETE under way */
+	praas_log_fn log;     /* NULL: dropped */
 	void *log_user;
 	uint32_t polls;
 };
@@ -116,8 +118,8 @@ int praas_process_value_ref(struct praas_process *p, const struct praas_buf *buf
 			    struct praas_value *ret_value);
 /* data is the beginning of a buffer of the pool, and the caller's reference to it is taken.
  * -ENOENT: it is not. */
-int praas_process_value_adopt(struct praas_process *p, const uint8_t *data, uint64_t bytes,
-			      struct praas_value *ret_value);
+int praas_process_value_adopt(struct praas_process *p, const uint8_t *data,
+			      uint64_t bytes, struct praas_value *ret_value);
 /* Undoes what import made of data: an adopted buffer is the caller's again. */
 void praas_process_value_disown(struct praas_process *p, const void *data,
 				struct praas_value *value);
@@ -129,7 +131,8 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 			      uint32_t key_bytes, struct praas_value *value,
 			      uint64_t *ret_sequence);
 /* wait stands in its queue: give it its timer. 0; -ENOBUFS. */
-int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait, uint32_t kind);
+int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait,
+			   uint32_t kind);
 /* wait is out of its queue: disarm it and tell. */
 void praas_process_wait_over(struct praas_fn_wait *wait, int rc);
 /* Its time has passed. */
@@ -144,7 +147,8 @@ int praas_requests_init(struct praas_process *p);
 bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
 			  struct praas_buf *buf);
 /* Ends the RECV of that id; false: there is none. */
-bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn, uint64_t id);
+bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn,
+			   uint64_t id);
 void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn *conn);
 
 /* ---- invoke.c ---- */

@@ -38,8 +38,9 @@ int praas_process_fn_commit(struct praas_process *p, struct praas_state_write *w
 	return praas_objects_commit(&p->state, writes, count, ret_version);
 }
 
-int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_t key_bytes,
-			       const struct praas_value **ret_value, uint64_t *ret_version)
+int praas_process_fn_state_get(struct praas_process *p, const char *key,
+			       uint32_t key_bytes, const struct praas_value **ret_value,
+			       uint64_t *ret_version)
 {
 	struct praas_object *o;
 
@@ -59,8 +60,9 @@ int praas_process_fn_state_get(struct praas_process *p, const char *key, uint32_
 
 int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
 				uint32_t prefix_bytes, const char *after,
-				uint32_t after_bytes, uint8_t *ret_data, uint64_t bytes_max,
-				uint64_t *ret_bytes, uint64_t *ret_count)
+				uint32_t after_bytes, uint8_t *ret_data,
+				uint64_t bytes_max, uint64_t *ret_bytes,
+				uint64_t *ret_count)
 {
 	char key[PRAAS_KEY_MAX];
 
@@ -69,13 +71,13 @@ int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
 	/* `after` may lie in memory that its sender still writes. */
 	if (after_bytes)
 		memcpy(key, after, after_bytes);
-	praas_objects_list(&p->state, prefix, prefix_bytes, key, after_bytes, ret_data, bytes_max,
-			 ret_bytes, ret_count);
+	praas_objects_list(&p->state, prefix, prefix_bytes, key, after_bytes, ret_data,
+			   bytes_max, ret_bytes, ret_count);
 	return 0;
 }
 
-int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder, const char *key,
-				  uint32_t key_bytes, uint64_t bytes,
+int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder,
+				  const char *key, uint32_t key_bytes, uint64_t bytes,
 				  struct praas_fn_wait *wait)
 {
 	int rc;
@@ -99,18 +101,20 @@ int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder, cons
 	return -EINPROGRESS;
 }
 
-int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder, const char *key,
-				   uint32_t key_bytes, struct praas_value *moved, bool keep,
-				   bool *ret_kept, uint64_t *ret_version)
+int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder,
+				   const char *key, uint32_t key_bytes,
+				   struct praas_value *moved, bool keep, bool *ret_kept,
+				   uint64_t *ret_version)
 {
 	if (praas_key_check(key, key_bytes) != 0)
 		return -EINVAL;
 	p->activity++;
-	return praas_lease_commit(&p->state, holder, key, key_bytes, moved, keep, ret_kept,
-					 ret_version);
+	return praas_lease_commit(&p->state, holder, key, key_bytes, moved, keep,
+				  ret_kept, ret_version);
 }
 
-void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall, void *user)
+void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall,
+			      void *user)
 {
 	p->state.recall = recall;
 	p->state.recall_user = user;
@@ -186,7 +190,8 @@ static int evacuate_object(struct evacuation *e, struct praas_object *o)
 	bool torn = o->torn;
 	struct praas_value copy;
 
-	if (praas_state_retire_room(s, 1) != 0 || copy_value(e->p, &o->value, &copy) != 0)
+	if (praas_state_retire_room(s, 1) != 0 ||
+	    copy_value(e->p, &o->value, &copy) != 0)
 		return -ENOSPC;
 	praas_state_replace(s, o, &copy, o->version, o->modified_ns);
 	if (torn) {
@@ -207,7 +212,8 @@ int praas_process_evacuate(struct praas_process *p, uint32_t segment)
 		    evacuate_object(&e, o) != 0)
 			e.rc = -ENOSPC;
 	}
-	(void)praas_mailbox_each(&p->mailbox, evacuate_mail, &e); /* it always goes on */
+	(void)praas_mailbox_each(&p->mailbox, evacuate_mail,
+				 &e); /* it always goes on */
 	praas_state_reclaim(&p->state, true);
 	return e.rc;
 }

@@ -24,13 +24,15 @@ static void release_buf(struct praas_value *value)
 }
 
 /* A value of a pool buffer that begins at offset; the reference is given. */
-static struct praas_value of_pool(struct praas_process *p, uint64_t offset, uint64_t bytes)
+static struct praas_value of_pool(struct praas_process *p, uint64_t offset,
+				  uint64_t bytes)
 {
 	return (struct praas_value){ .data = p->config.pool_segment->base + offset,
 				     .bytes = bytes,
 				     .offset = offset,
 				     .segment = p->config.pool_segment->id,
-				     .charge = praas_pool_capacity(p->config.pool, offset),
+				     .charge = praas_pool_capacity(p->config.pool,
+								   offset),
 				     .release = release_pool,
 				     .owner = p,
 				     .cookie = offset };
@@ -79,7 +81,8 @@ int praas_process_value_ref(struct praas_process *p, const struct praas_buf *buf
 {
 	uint64_t start;
 
-	if (buf->segment == 0 || buf->segment != p->config.pool_segment->id || !buf->data)
+	if (buf->segment == 0 || buf->segment != p->config.pool_segment->id ||
+	    !buf->data)
 		return -ENOENT;
 	if (praas_pool_find(p->config.pool, buf->offset, &start) != 0)
 		return -ENOENT;
@@ -103,7 +106,8 @@ int praas_process_value_from_buf(struct praas_process *p, struct praas_buf *buf,
 		return 0;
 	}
 	if (praas_process_value_ref(p, buf, ret_value) == 0) {
-		if (ret_value->charge <= WASTE_MAX * praas_max_u64(bytes, PRAAS_POOL_CLASS_MIN)) {
+		if (ret_value->charge <=
+		    WASTE_MAX * praas_max_u64(bytes, PRAAS_POOL_CLASS_MIN)) {
 			praas_buf_release(buf);
 			return 0;
 		}
@@ -117,8 +121,8 @@ int praas_process_value_from_buf(struct praas_process *p, struct praas_buf *buf,
 	return 0;
 }
 
-int praas_process_value_adopt(struct praas_process *p, const uint8_t *data, uint64_t bytes,
-			      struct praas_value *ret_value)
+int praas_process_value_adopt(struct praas_process *p, const uint8_t *data,
+			      uint64_t bytes, struct praas_value *ret_value)
 {
 	const struct praas_segment *segment = p->config.pool_segment;
 	uint64_t offset = (uint64_t)((uintptr_t)data - (uintptr_t)segment->base);

@@ -58,7 +58,8 @@ static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
 {
 	struct praas_pending_reply *r;
 
-	if (p->pending_tail - p->pending_head == p->pending_max || has_its_share(p, conn)) {
+	if (p->pending_tail - p->pending_head == p->pending_max ||
+	    has_its_share(p, conn)) {
 		praas_buf_release(buf);
 		praas_process_drop_conn(conn, -ENOBUFS);
 		return;
@@ -107,7 +108,8 @@ void praas_reply_refuse(struct praas_process *p, struct praas_conn *conn,
 {
 	bool invoke = buf->head.kind == PRAAS_FRAME_INVOKE;
 	bool wanted = !(buf->head.flags & PRAAS_FRAME_ONE_WAY);
-	struct praas_frame head = { .kind = invoke ? PRAAS_FRAME_RESULT : PRAAS_FRAME_REPLY,
+	struct praas_frame head = { .kind = invoke ? PRAAS_FRAME_RESULT
+						   : PRAAS_FRAME_REPLY,
 				    .id = buf->head.id,
 				    .status = status,
 				    .aux = aux };

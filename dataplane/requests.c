@@ -16,8 +16,8 @@ static struct praas_frame reply_head(const struct praas_buf *request, uint64_t a
 }
 
 /* The end of a request: refused with rc's status, or answered with aux alone. */
-static void finish(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf,
-		   int rc, uint64_t aux)
+static void finish(struct praas_process *p, struct praas_conn *conn,
+		   struct praas_buf *buf, int rc, uint64_t aux)
 {
 	struct praas_frame head = reply_head(buf, aux);
 
@@ -34,7 +34,8 @@ static void finish(struct praas_process *p, struct praas_conn *conn, struct praa
 
 /* ---- messages ---- */
 
-static void on_send(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+static void on_send(struct praas_process *p, struct praas_conn *conn,
+		    struct praas_buf *buf)
 {
 	struct praas_frame head = buf->head;
 	struct praas_value value;
@@ -58,8 +59,8 @@ static void on_send(struct praas_process *p, struct praas_conn *conn, struct pra
 		return;
 	}
 	/* The buffer is gone: what the answer needs is in head. */
-	rc = praas_process_message_put(p, conn->peer_source, key, head.key_bytes, &value,
-				       &sequence);
+	rc = praas_process_message_put(p, conn->peer_source, key, head.key_bytes,
+				       &value, &sequence);
 	if (rc != 0)
 		praas_value_release(&value);
 	if (head.flags & PRAAS_FRAME_ONE_WAY)
@@ -142,7 +143,8 @@ static int answer_peek(struct praas_process *p, struct praas_conn *conn,
 {
 	struct praas_frame head;
 	struct praas_message m;
-	int rc = praas_process_fn_peek(p, buf->head.aux, buf->key, buf->head.key_bytes, &m);
+	int rc = praas_process_fn_peek(p, buf->head.aux, buf->key, buf->head.key_bytes,
+				       &m);
 
 	if (rc != 0)
 		return rc;
@@ -150,7 +152,8 @@ static int answer_peek(struct praas_process *p, struct praas_conn *conn,
 	return praas_reply_copy(p, conn, &head, m.value.data, m.value.bytes);
 }
 
-static void on_peek(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+static void on_peek(struct praas_process *p, struct praas_conn *conn,
+		    struct praas_buf *buf)
 {
 	int rc = answer_peek(p, conn, buf);
 
@@ -187,7 +190,8 @@ static int wait_for(struct praas_process *p, struct praas_conn *conn,
 	return rc;
 }
 
-static void on_recv(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+static void on_recv(struct praas_process *p, struct praas_conn *conn,
+		    struct praas_buf *buf)
 {
 	struct praas_message m;
 	int32_t status = praas_route_check(p, buf->head.epoch);
@@ -205,8 +209,8 @@ static void on_recv(struct praas_process *p, struct praas_conn *conn, struct pra
 	/* The answer first, then the message goes: it is not lost when there is no memory. */
 	rc = answer_peek(p, conn, buf);
 	if (rc == 0) {
-		if (praas_mailbox_take(&p->mailbox, source, buf->key, buf->head.key_bytes,
-				       &m) == 0)
+		if (praas_mailbox_take(&p->mailbox, source, buf->key,
+				       buf->head.key_bytes, &m) == 0)
 			praas_value_release(&m.value);
 		p->stats.messages_out++;
 		p->activity++;
@@ -221,7 +225,8 @@ static void on_recv(struct praas_process *p, struct praas_conn *conn, struct pra
 		finish(p, conn, buf, rc, 0);
 }
 
-bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn, uint64_t id)
+bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn,
+			   uint64_t id)
 {
 	for (uint32_t i = 0; i < p->receivers_made; i++) {
 		struct praas_receiver *r = &p->receivers[i];
@@ -255,7 +260,8 @@ int praas_requests_init(struct praas_process *p)
 
 /* ---- lists ---- */
 
-static void on_list(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+static void on_list(struct praas_process *p, struct praas_conn *conn,
+		    struct praas_buf *buf)
 {
 	struct praas_frame head = reply_head(buf, 0);
 	struct praas_buf *reply = NULL;
@@ -263,15 +269,14 @@ static void on_list(struct praas_process *p, struct praas_conn *conn, struct pra
 	int rc = conn->ops->alloc(conn, PRAAS_LIST_BYTES_MAX, &reply);
 
 	if (rc == 0 && buf->head.kind == PRAAS_FRAME_LIST)
-		rc = praas_process_fn_list(p, buf->key, buf->head.key_bytes, buf->head.aux,
-					   reply->data, PRAAS_LIST_BYTES_MAX, &bytes, &head.aux);
+		rc = praas_process_fn_list(p, buf->key, buf->head.key_bytes,
+					   buf->head.aux, reply->data,
+					   PRAAS_LIST_BYTES_MAX, &bytes, &head.aux);
 	else if (rc == 0)
-		rc = praas_process_fn_state_list(p, buf->key, buf->head.key_bytes,
-						 (const char *)buf->data,
-						 (uint32_t)praas_min_u64(buf->head.bytes,
-									 PRAAS_KEY_MAX + 1),
-						 reply->data, PRAAS_LIST_BYTES_MAX, &bytes,
-						 &head.aux);
+		rc = praas_process_fn_state_list(
+			p, buf->key, buf->head.key_bytes, (const char *)buf->data,
+			(uint32_t)praas_min_u64(buf->head.bytes, PRAAS_KEY_MAX + 1),
+			reply->data, PRAAS_LIST_BYTES_MAX, &bytes, &head.aux);
 	if (rc != 0) {
 		praas_buf_release(reply);
 		finish(p, conn, buf, rc, 0);
@@ -284,11 +289,13 @@ static void on_list(struct praas_process *p, struct praas_conn *conn, struct pra
 
 /* ---- state ---- */
 
-static void on_state_get(struct praas_process *p, struct praas_conn *conn, struct praas_buf *buf)
+static void on_state_get(struct praas_process *p, struct praas_conn *conn,
+			 struct praas_buf *buf)
 {
 	const struct praas_value *value;
 	struct praas_frame head = reply_head(buf, 0);
-	int rc = praas_process_fn_state_get(p, buf->key, buf->head.key_bytes, &value, &head.aux);
+	int rc = praas_process_fn_state_get(p, buf->key, buf->head.key_bytes, &value,
+					    &head.aux);
 
 	if (rc == 0)
 		rc = praas_reply_copy(p, conn, &head, value->data, value->bytes);

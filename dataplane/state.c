@@ -56,14 +56,16 @@ static uint64_t published_key(const struct praas_state *s, uint32_t cell)
 	uint32_t index = praas_key_index(cell);
 	uint32_t n = cells_per_chunk(class);
 
-	return s->chunks[class][index / n] + (uint64_t)(index % n) * praas_key_cell_bytes(class);
+	return s->chunks[class][index / n] +
+	       (uint64_t)(index % n) * praas_key_cell_bytes(class);
 }
 
 /* Copies a key to where readers find it. 0; -ENOSPC. */
 static int publish_key(struct praas_state *s, uint32_t cell, uint32_t key_bytes)
 {
 	uint32_t class = praas_key_class(cell);
-	uint64_t *chunk = &s->chunks[class][praas_key_index(cell) / cells_per_chunk(class)];
+	uint64_t *chunk =
+		&s->chunks[class][praas_key_index(cell) / cells_per_chunk(class)];
 	const char *key = praas_keys_at(&s->keys, cell);
 	_Atomic uint64_t *words;
 
@@ -90,13 +92,14 @@ static void store_word(_Atomic uint64_t *word, uint64_t value)
 }
 
 /* Entry `slot` says what o is, or (NULL) that the slot is free. */
-static void write_entry(struct praas_state *s, uint32_t slot, const struct praas_object *o)
+static void write_entry(struct praas_state *s, uint32_t slot,
+			const struct praas_object *o)
 {
 	struct praas_state_entry *e = &s->entries[slot];
 	uint64_t sequence = s->slots[slot].sequence;
 	uint64_t flags = o ? (o->torn ? PRAAS_STATE_TORN : 0u) |
-				     (o->late ? PRAAS_STATE_LATE : 0u) :
-			     0;
+					 (o->late ? PRAAS_STATE_LATE : 0u)
+			   : 0;
 
 	/* Odd; ordered before the stores below, which are releases. */
 	atomic_store_explicit(&e->sequence, sequence + 1, memory_order_relaxed);
@@ -206,7 +209,8 @@ void praas_state_object_drop(struct praas_state *s, struct praas_object *o)
 	uint64_t gap = o->slot;
 
 	begin_change(s);
-	for (uint64_t i = (gap + 1) & s->mask; s->slots[i].object; i = (i + 1) & s->mask) {
+	for (uint64_t i = (gap + 1) & s->mask; s->slots[i].object;
+	     i = (i + 1) & s->mask) {
 		struct praas_object *x = &s->objects[s->slots[i].object - 1];
 
 		/* It may move to the gap unless its chain begins after it. */
@@ -284,8 +288,8 @@ static bool put_before(const struct praas_state_write *writes, uint32_t end)
 }
 
 /* Versions, number and memory; changes nothing. *ret_version: what is there, with -ESTALE. */
-static int check(struct praas_state *s, const struct praas_state_write *writes, uint32_t count,
-		 uint64_t *ret_version)
+static int check(struct praas_state *s, const struct praas_state_write *writes,
+		 uint32_t count, uint64_t *ret_version)
 {
 	uint64_t added = 0;
 	uint64_t freed = 0;
@@ -350,8 +354,8 @@ static int make_objects(struct praas_state *s, const struct praas_state_write *w
 	return 0;
 }
 
-int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes, uint32_t count,
-		       uint64_t *ret_version)
+int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes,
+			 uint32_t count, uint64_t *ret_version)
 {
 	int rc = check(s, writes, count, ret_version);
 	uint64_t now;
@@ -389,7 +393,8 @@ int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes
 }
 
 int praas_state_import(struct praas_state *s, const char *key, uint32_t key_bytes,
-		       uint64_t version, uint64_t modified_ns, struct praas_value *value)
+		       uint64_t version, uint64_t modified_ns,
+		       struct praas_value *value)
 {
 	struct praas_object *o = praas_state_find(s, key, key_bytes);
 
@@ -416,10 +421,13 @@ static int init_index(struct praas_state *s, uint64_t slots)
 	s->mask = slots - 1;
 	if (praas_pool_alloc(s->pool, sizeof(*s->header), &s->header_offset) != 0)
 		return -ENOSPC;
-	s->header = (struct praas_state_header *)(void *)(s->segment->base + s->header_offset);
-	if (praas_pool_alloc(s->pool, slots * sizeof(*s->entries), &s->entries_offset) != 0)
+	s->header = (struct praas_state_header *)(void *)(s->segment->base +
+							  s->header_offset);
+	if (praas_pool_alloc(s->pool, slots * sizeof(*s->entries),
+			     &s->entries_offset) != 0)
 		return -ENOSPC;
-	s->entries = (struct praas_state_entry *)(void *)(s->segment->base + s->entries_offset);
+	s->entries = (struct praas_state_entry *)(void *)(s->segment->base +
+							  s->entries_offset);
 	memset(s->header, 0, sizeof(*s->header));
 	praas_segment_zero(s->segment, s->entries_offset, slots * sizeof(*s->entries));
 	s->header->slots = slots;
@@ -455,18 +463,20 @@ static int init_memory(struct praas_state *s, uint64_t slots)
 }
 
 int praas_state_init(struct praas_state *s, struct praas_pool *pool,
-		     const struct praas_segment *segment, uint32_t keys_max, uint64_t bytes_max)
+		     const struct praas_segment *segment, uint32_t keys_max,
+		     uint64_t bytes_max)
 {
 	uint64_t slots = 64;
 	int rc;
 
-	*s = (struct praas_state){ .pool = pool,
-				   .segment = segment,
-				   .keys_max = keys_max,
-				   .objects_max = keys_max + 1 +
-						  (uint32_t)praas_min_u64(keys_max / 4,
-									  PRAAS_WRITES_MAX),
-				   .bytes_max = bytes_max };
+	*s = (struct praas_state){
+		.pool = pool,
+		.segment = segment,
+		.keys_max = keys_max,
+		.objects_max = keys_max + 1 +
+			       (uint32_t)praas_min_u64(keys_max / 4, PRAAS_WRITES_MAX),
+		.bytes_max = bytes_max
+	};
 	/* At most three quarters full, but in the middle of a commit. */
 	while (slots < (uint64_t)keys_max + keys_max / 3 + 1)
 		slots *= 2;

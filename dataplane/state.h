@@ -18,8 +18,9 @@
 #include "shm/pool.h"
 
 #define PRAAS_LEASES_MAX 1024u
-#define PRAAS_RETIRED_MAX 65536u /* values that wait for readers; far more than one commit's */
-#define PRAAS_KEY_CHUNK 4096u   /* bytes of published keys taken from the pool at once */
+#define PRAAS_RETIRED_MAX                                                              \
+	65536u /* values that wait for readers; far more than one commit's */
+#define PRAAS_KEY_CHUNK 4096u /* bytes of published keys taken from the pool at once */
 
 struct praas_object {
 	struct praas_value value;
@@ -27,9 +28,10 @@ struct praas_object {
 	uint64_t modified_ns;
 	uint64_t hash;
 	uint32_t cell;
-	uint32_t slot;        /* in the table */
-	uint32_t left, right; /* in the order of keys, + 1; right also of the free list */
-	uint32_t lease;       /* + 1; 0: none */
+	uint32_t slot; /* in the table */
+	uint32_t left,
+		right;  /* in the order of keys, + 1; right also of the free list */
+	uint32_t lease; /* + 1; 0: none */
 	struct praas_late *late; /* its value is not there yet; NULL: it is */
 	uint8_t key_bytes;
 	bool torn;
@@ -105,7 +107,8 @@ struct praas_state {
 
 /* 0; -ENOMEM; -ENOSPC the pool has no room for the index. */
 int praas_state_init(struct praas_state *s, struct praas_pool *pool,
-		     const struct praas_segment *segment, uint32_t keys_max, uint64_t bytes_max);
+		     const struct praas_segment *segment, uint32_t keys_max,
+		     uint64_t bytes_max);
 void praas_state_release(struct praas_state *s);
 
 /* ---- state.c ---- */
@@ -114,11 +117,12 @@ void praas_state_release(struct praas_state *s);
 struct praas_object *praas_state_find(const struct praas_state *s, const char *key,
 				      uint32_t key_bytes);
 /* praas_process_fn_commit(), but the checks of keys and sizes. sequence 0. */
-int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes, uint32_t count,
-		       uint64_t *ret_version);
+int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes,
+			 uint32_t count, uint64_t *ret_version);
 /* Adds an object that is not there yet, as it was (import). 0; -EEXIST; -ENOSPC; -ENOBUFS. */
 int praas_state_import(struct praas_state *s, const char *key, uint32_t key_bytes,
-		       uint64_t version, uint64_t modified_ns, struct praas_value *value);
+		       uint64_t version, uint64_t modified_ns,
+		       struct praas_value *value);
 /* An object that is not live, found or made; NULL: too many keys, or no memory. */
 struct praas_object *praas_state_object_get(struct praas_state *s, const char *key,
 					    uint32_t key_bytes);
@@ -139,12 +143,14 @@ uint64_t praas_state_now(void);
 void praas_state_order_put(struct praas_state *s, struct praas_object *o);
 void praas_state_order_remove(struct praas_state *s, struct praas_object *o);
 /* The first object whose key is above (or, with equal, at) that key; NULL: none. */
-struct praas_object *praas_state_order_after(const struct praas_state *s, const char *key,
-					     uint32_t key_bytes, bool equal);
+struct praas_object *praas_state_order_after(const struct praas_state *s,
+					     const char *key, uint32_t key_bytes,
+					     bool equal);
 /* Records of docs/dataplane.md. */
-void praas_objects_list(const struct praas_state *s, const char *prefix, uint32_t prefix_bytes,
-		      const char *after, uint32_t after_bytes, uint8_t *ret_data,
-		      uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count);
+void praas_objects_list(const struct praas_state *s, const char *prefix,
+			uint32_t prefix_bytes, const char *after, uint32_t after_bytes,
+			uint8_t *ret_data, uint64_t bytes_max, uint64_t *ret_bytes,
+			uint64_t *ret_count);
 
 /* ---- state_reclaim.c ---- */
 
@@ -163,11 +169,12 @@ void praas_state_reclaim_all(struct praas_state *s);
 /* ---- lease.c ---- */
 
 int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
-			     uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait);
+		      uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait);
 int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
-			      uint32_t key_bytes, struct praas_value *moved, bool keep,
-			      bool *ret_kept, uint64_t *ret_version);
-void praas_state_holder_died(struct praas_state *s, uint32_t holder, uint64_t updating_offset);
+		       uint32_t key_bytes, struct praas_value *moved, bool keep,
+		       bool *ret_kept, uint64_t *ret_version);
+void praas_state_holder_died(struct praas_state *s, uint32_t holder,
+			     uint64_t updating_offset);
 /* o was put or deleted: its lease, if any, is told. */
 void praas_state_lease_replaced(struct praas_state *s, struct praas_object *o);
 /* In the order of waiting; the lease is not there yet. 0; -ENOBUFS. */

@@ -36,16 +36,17 @@ struct praas_state_header {
 	uint64_t entries;   /* offset of the table in the segment; constant */
 	uint64_t pad[4];
 	alignas(64) _Atomic uint64_t epoch; /* of reclamation; from 1 */
-	_Atomic uint64_t sequence;          /* odd while several entries change together */
+	_Atomic uint64_t sequence; /* odd while several entries change together */
 	uint64_t pad2[6];
 };
 
 struct praas_state_entry {
 	_Atomic uint64_t sequence; /* odd while it changes */
 	_Atomic uint64_t hash;     /* of the key; 0: free */
-	_Atomic uint64_t key;      /* offset of the key's bytes in segment 1 << 8 | its bytes */
-	_Atomic uint64_t segment;  /* id of the value's segment | flags << 32 */
-	_Atomic uint64_t offset;   /* of the value there */
+	_Atomic uint64_t
+		key; /* offset of the key's bytes in segment 1 << 8 | its bytes */
+	_Atomic uint64_t segment; /* id of the value's segment | flags << 32 */
+	_Atomic uint64_t offset;  /* of the value there */
 	_Atomic uint64_t bytes;
 	_Atomic uint64_t version; /* 0: there is no such object (it is being made) */
 	_Atomic uint64_t modified_ns;
@@ -78,8 +79,9 @@ struct praas_state_found {
 };
 
 /* pool is borrowed for the reader's life. 0; -EPROTO the index does not fit into the segment. */
-int praas_state_reader_init(struct praas_state_reader *r, const struct praas_segment *pool,
-			    uint64_t index_offset, struct praas_state_reader_line *line);
+int praas_state_reader_init(struct praas_state_reader *r,
+			    const struct praas_segment *pool, uint64_t index_offset,
+			    struct praas_state_reader_line *line);
 
 /* 0; -ENOENT; -EINVAL key; -EPROTO what is there makes no sense, or never holds still. */
 int praas_state_reader_get(const struct praas_state_reader *r, const char *key,

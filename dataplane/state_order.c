@@ -22,7 +22,8 @@ static int compare(const char *a, uint32_t a_bytes, const char *b, uint32_t b_by
 static int compare_objects(const struct praas_state *s, const struct praas_object *a,
 			   const struct praas_object *b)
 {
-	return compare(praas_state_key(s, a), a->key_bytes, praas_state_key(s, b), b->key_bytes);
+	return compare(praas_state_key(s, a), a->key_bytes, praas_state_key(s, b),
+		       b->key_bytes);
 }
 
 static uint32_t number(const struct praas_state *s, const struct praas_object *o)
@@ -89,8 +90,9 @@ void praas_state_order_remove(struct praas_state *s, struct praas_object *o)
 	*at = left ? left : right;
 }
 
-struct praas_object *praas_state_order_after(const struct praas_state *s, const char *key,
-					     uint32_t key_bytes, bool equal)
+struct praas_object *praas_state_order_after(const struct praas_state *s,
+					     const char *key, uint32_t key_bytes,
+					     bool equal)
 {
 	uint32_t i = s->root;
 	struct praas_object *best = NULL;
@@ -109,23 +111,27 @@ struct praas_object *praas_state_order_after(const struct praas_state *s, const 
 	return best;
 }
 
-void praas_objects_list(const struct praas_state *s, const char *prefix, uint32_t prefix_bytes,
-		      const char *after, uint32_t after_bytes, uint8_t *ret_data,
-		      uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count)
+void praas_objects_list(const struct praas_state *s, const char *prefix,
+			uint32_t prefix_bytes, const char *after, uint32_t after_bytes,
+			uint8_t *ret_data, uint64_t bytes_max, uint64_t *ret_bytes,
+			uint64_t *ret_count)
 {
 	bool from_prefix = compare(after, after_bytes, prefix, prefix_bytes) < 0;
 	const struct praas_object *o =
-		from_prefix ? praas_state_order_after(s, prefix, prefix_bytes, true) :
-			      praas_state_order_after(s, after, after_bytes, false);
+		from_prefix ? praas_state_order_after(s, prefix, prefix_bytes, true)
+			    : praas_state_order_after(s, after, after_bytes, false);
 	uint64_t at = 0;
 	uint64_t count = 0;
 
-	for (; o; o = praas_state_order_after(s, praas_state_key(s, o), o->key_bytes, false)) {
+	for (; o; o = praas_state_order_after(s, praas_state_key(s, o), o->key_bytes,
+					      false)) {
 		const char *key = praas_state_key(s, o);
 		uint64_t bytes = RECORD_HEAD + praas_align_up(o->key_bytes, 8);
-		uint64_t words[4] = { o->version, o->modified_ns, o->value.bytes, o->key_bytes };
+		uint64_t words[4] = { o->version, o->modified_ns, o->value.bytes,
+				      o->key_bytes };
 
-		if (o->key_bytes < prefix_bytes || memcmp(key, prefix, prefix_bytes) != 0)
+		if (o->key_bytes < prefix_bytes ||
+		    memcmp(key, prefix, prefix_bytes) != 0)
 			break;
 		if (o->version == 0)
 			continue;

@@ -10,8 +10,9 @@
 #include "dataplane/key_hash.h"
 #include "dataplane/state_index.h"
 
-#define TRIES_MAX (1u << 18) /* of one read, before the index is called broken: above 0.1 s */
-#define TRIES_SPIN 64u       /* then the writer may need our core to finish */
+#define TRIES_MAX                                                                      \
+	(1u << 18)     /* of one read, before the index is called broken: above 0.1 s */
+#define TRIES_SPIN 64u /* then the writer may need our core to finish */
 #define KEY_WORDS ((PRAAS_KEY_MAX + 1) / 8)
 
 /* A key as the index stores it: padded with zeros to whole words. */
@@ -29,8 +30,9 @@ void praas_state_fence(void)
 	(void)atomic_fetch_add_explicit(&word, 1, memory_order_seq_cst);
 }
 
-int praas_state_reader_init(struct praas_state_reader *r, const struct praas_segment *pool,
-			    uint64_t index_offset, struct praas_state_reader_line *line)
+int praas_state_reader_init(struct praas_state_reader *r,
+			    const struct praas_segment *pool, uint64_t index_offset,
+			    struct praas_state_reader_line *line)
 {
 	const struct praas_state_header *h;
 	uint64_t slots;
@@ -39,17 +41,20 @@ int praas_state_reader_init(struct praas_state_reader *r, const struct praas_seg
 	if (index_offset % PRAAS_CACHE_LINE ||
 	    !praas_segment_holds(pool, index_offset, sizeof(*h)))
 		return -EPROTO;
-	h = (const struct praas_state_header *)(const void *)(pool->base + index_offset);
+	h = (const struct praas_state_header *)(const void *)(pool->base +
+							      index_offset);
 	slots = h->slots;
 	entries = h->entries;
 	if (h->magic != PRAAS_STATE_MAGIC || slots == 0 || (slots & (slots - 1)) ||
 	    slots > pool->bytes / sizeof(struct praas_state_entry) ||
 	    entries % PRAAS_CACHE_LINE ||
-	    !praas_segment_holds(pool, entries, slots * sizeof(struct praas_state_entry)))
+	    !praas_segment_holds(pool, entries,
+				 slots * sizeof(struct praas_state_entry)))
 		return -EPROTO;
 	*r = (struct praas_state_reader){
 		.header = h,
-		.entries = (const struct praas_state_entry *)(const void *)(pool->base + entries),
+		.entries = (const struct praas_state_entry *)(const void *)(pool->base +
+									    entries),
 		.pool = pool,
 		.line = line,
 		.mask = slots - 1,
@@ -99,23 +104,26 @@ static int copy_entry(const struct praas_state_entry *e, struct entry_copy *ret)
 	ret->bytes = load_word(&e->bytes);
 	ret->version = load_word(&e->version);
 	ret->modified_ns = load_word(&e->modified_ns);
-	return atomic_load_explicit(&e->sequence, memory_order_relaxed) == ret->sequence ?
-		       0 :
-		       -EAGAIN;
+	return atomic_load_explicit(&e->sequence, memory_order_relaxed) == ret->sequence
+		       ? 0
+		       : -EAGAIN;
 }
 
 /* True when the entry has not changed since it was copied. */
 static bool still(const struct praas_state_entry *e, const struct entry_copy *copy)
 {
-	return atomic_load_explicit(&e->sequence, memory_order_relaxed) == copy->sequence;
+	return atomic_load_explicit(&e->sequence, memory_order_relaxed) ==
+	       copy->sequence;
 }
 
 /* The words of the entry's key in the segment; NULL: they cannot be there. */
-static const _Atomic uint64_t *key_words(const struct praas_state_reader *r, uint64_t key)
+static const _Atomic uint64_t *key_words(const struct praas_state_reader *r,
+					 uint64_t key)
 {
 	uint64_t offset = key >> 8;
 
-	if (offset % 8 || !praas_segment_holds(r->pool, offset, praas_align_up(key & 0xff, 8)))
+	if (offset % 8 ||
+	    !praas_segment_holds(r->pool, offset, praas_align_up(key & 0xff, 8)))
 		return NULL;
 	return (const _Atomic uint64_t *)(const void *)(r->pool->base + offset);
 }
@@ -129,7 +137,8 @@ static bool same_key(const struct praas_state_reader *r, const struct entry_copy
 		return false;
 	for (uint32_t i = 0; i < key->words; i++)
 		/* state.A3, pairs with state.R4: another key's words show a changed entry. */
-		if (atomic_load_explicit(&words[i], memory_order_acquire) != key->word[i])
+		if (atomic_load_explicit(&words[i], memory_order_acquire) !=
+		    key->word[i])
 			return false;
 	return true;
 }
@@ -143,8 +152,8 @@ static void pad_key(struct padded_key *k, const char *key, uint32_t key_bytes)
 }
 
 /* One pass over the chain. 0; -ENOENT; -EAGAIN something moved. Long chains count as tries. */
-static int probe(const struct praas_state_reader *r, uint64_t hash, const struct padded_key *key,
-		 uint32_t *tries, struct entry_copy *ret)
+static int probe(const struct praas_state_reader *r, uint64_t hash,
+		 const struct padded_key *key, uint32_t *tries, struct entry_copy *ret)
 {
 	for (uint64_t n = 0; n <= r->mask; n++) {
 		const struct praas_state_entry *e = &r->entries[(hash + n) & r->mask];
@@ -182,8 +191,8 @@ int praas_state_reader_get(const struct praas_state_reader *r, const char *key,
 	hash = praas_key_hash(key, key_bytes, r->seed);
 	do {
 		/* state.A4, pairs with state.R5: what changes together is seen together. */
-		uint64_t before =
-			atomic_load_explicit(&r->header->sequence, memory_order_acquire);
+		uint64_t before = atomic_load_explicit(&r->header->sequence,
+						       memory_order_acquire);
 
 		rc = before & 1 ? -EAGAIN : probe(r, hash, &padded, &tries, &e);
 		if (praas_likely(rc != -EAGAIN) &&
@@ -208,7 +217,8 @@ int praas_state_reader_get(const struct praas_state_reader *r, const char *key,
 /* ---- list ---- */
 
 /* Copies what is at e, if it is a live object of that prefix after `after`. */
-static int copy_info(const struct praas_state_reader *r, const struct praas_state_entry *e,
+static int copy_info(const struct praas_state_reader *r,
+		     const struct praas_state_entry *e,
 		     struct praas_state_info *ret_info)
 {
 	struct entry_copy copy;
@@ -239,8 +249,8 @@ static int copy_info(const struct praas_state_reader *r, const struct praas_stat
 }
 
 /* Puts info into the sorted array of at most max, if it is small enough; returns the count. */
-static uint32_t insert_sorted(struct praas_state_info *infos, uint32_t count, uint32_t max,
-			      const struct praas_state_info *info)
+static uint32_t insert_sorted(struct praas_state_info *infos, uint32_t count,
+			      uint32_t max, const struct praas_state_info *info)
 {
 	uint32_t low = 0;
 	uint32_t high = count;
@@ -265,8 +275,9 @@ static uint32_t insert_sorted(struct praas_state_info *infos, uint32_t count, ui
 	return count + 1;
 }
 
-static int list_pass(const struct praas_state_reader *r, const char *prefix, const char *after,
-		     struct praas_state_info *infos, uint32_t max, uint32_t *ret_count)
+static int list_pass(const struct praas_state_reader *r, const char *prefix,
+		     const char *after, struct praas_state_info *infos, uint32_t max,
+		     uint32_t *ret_count)
 {
 	size_t prefix_bytes = strlen(prefix);
 	struct praas_state_info info;
@@ -301,16 +312,18 @@ int praas_state_reader_list(const struct praas_state_reader *r, const char *pref
 		return 0;
 	for (;;) {
 		/* state.A4, pairs with state.R5: as in get(). */
-		uint64_t before =
-			atomic_load_explicit(&r->header->sequence, memory_order_acquire);
-		int rc = before & 1 ? 0 :
-				      list_pass(r, prefix ? prefix : "", after ? after : "",
-						ret_infos, infos_max, ret_count);
+		uint64_t before = atomic_load_explicit(&r->header->sequence,
+						       memory_order_acquire);
+		int rc = before & 1 ? 0
+				    : list_pass(r, prefix ? prefix : "",
+						after ? after : "", ret_infos,
+						infos_max, ret_count);
 
 		if (rc != 0)
 			return rc;
-		if (!(before & 1) && atomic_load_explicit(&r->header->sequence,
-							  memory_order_relaxed) == before)
+		if (!(before & 1) &&
+		    atomic_load_explicit(&r->header->sequence, memory_order_relaxed) ==
+			    before)
 			return 0;
 		/* A table that never holds still is answered as it was in the last pass. */
 		if (tries++ >= 8 && !(before & 1))

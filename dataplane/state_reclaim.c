@@ -94,12 +94,14 @@ void praas_state_reclaim(struct praas_state *s, bool now)
 		s->epoch++;
 		/* state.R6, pairs with the load in enter(): those who enter in this epoch find
 		 * nothing that was retired before it. */
-		atomic_store_explicit(&s->header->epoch, s->epoch, memory_order_release);
+		atomic_store_explicit(&s->header->epoch, s->epoch,
+				      memory_order_release);
 		fence_readers();
 	}
 	oldest = oldest_epoch(s);
 	while (s->retired_head != s->retired_tail) {
-		struct praas_retired *r = &s->retired[s->retired_head % PRAAS_RETIRED_MAX];
+		struct praas_retired *r =
+			&s->retired[s->retired_head % PRAAS_RETIRED_MAX];
 
 		if (r->epoch >= oldest)
 			break;
@@ -116,7 +118,9 @@ int praas_state_retire_room(struct praas_state *s, uint32_t count)
 	if (PRAAS_RETIRED_MAX - (s->retired_tail - s->retired_head) >= count)
 		return 0;
 	praas_state_reclaim(s, true);
-	return PRAAS_RETIRED_MAX - (s->retired_tail - s->retired_head) >= count ? 0 : -ENOSPC;
+	return PRAAS_RETIRED_MAX - (s->retired_tail - s->retired_head) >= count
+		       ? 0
+		       : -ENOSPC;
 }
 
 void praas_state_reclaim_all(struct praas_state *s)

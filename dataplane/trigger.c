@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-int praas_triggers_init(struct praas_triggers *t, const struct praas_function *functions,
+int praas_triggers_init(struct praas_triggers *t,
+			const struct praas_function *functions,
 			uint32_t functions_count, uint32_t invocations_max)
 {
 	uint32_t buckets = 16;
@@ -54,7 +55,8 @@ void praas_triggers_release(struct praas_triggers *t)
 	*t = (struct praas_triggers){ 0 };
 }
 
-static uint32_t *bucket_of(const struct praas_triggers *t, uint16_t function, uint64_t hash)
+static uint32_t *bucket_of(const struct praas_triggers *t, uint16_t function,
+			   uint64_t hash)
 {
 	uint64_t h = (hash + function) * 0x9e3779b97f4a7c15ull;
 
@@ -104,7 +106,8 @@ static void give_back(struct praas_triggers *t, struct praas_accumulator *a)
 }
 
 /* The first one leads; the others are joined to it. */
-static struct praas_invocation *fire(struct praas_triggers *t, struct praas_accumulator *a)
+static struct praas_invocation *fire(struct praas_triggers *t,
+				     struct praas_accumulator *a)
 {
 	struct praas_invocation *leader = a->first;
 	struct praas_join *join = t->free_joins;
@@ -126,14 +129,15 @@ static struct praas_invocation *fire(struct praas_triggers *t, struct praas_accu
 }
 
 void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
-			uint64_t key_hash, uint64_t now_ns, struct praas_invocation **ret_fired,
+			uint64_t key_hash, uint64_t now_ns,
+			struct praas_invocation **ret_fired,
 			struct praas_accumulator **ret_armed)
 {
 	const struct praas_function *f = &t->functions[inv->function];
 	const struct praas_buf *in = inv->inputs[0];
 	bool batch = f->trigger == PRAAS_TRIGGER_BATCH;
-	struct praas_accumulator *a = find(t, inv->function, batch ? 0 : key_hash, in->key,
-					   batch ? 0 : in->head.key_bytes);
+	struct praas_accumulator *a = find(t, inv->function, batch ? 0 : key_hash,
+					   in->key, batch ? 0 : in->head.key_bytes);
 
 	*ret_fired = NULL;
 	*ret_armed = NULL;
@@ -196,13 +200,16 @@ void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *lead
 }
 
 int praas_triggers_each(const struct praas_triggers *t,
-			int (*fn)(void *user, const struct praas_invocation *inv), void *user)
+			int (*fn)(void *user, const struct praas_invocation *inv),
+			void *user)
 {
 	if (!t->accumulators)
 		return 0;
 	for (uint32_t b = 0; b <= t->mask; b++) {
-		for (uint32_t i = t->buckets[b]; i != 0; i = t->accumulators[i - 1].next) {
-			const struct praas_invocation *inv = t->accumulators[i - 1].first;
+		for (uint32_t i = t->buckets[b]; i != 0;
+		     i = t->accumulators[i - 1].next) {
+			const struct praas_invocation *inv =
+				t->accumulators[i - 1].first;
 
 			for (; inv; inv = inv->next) {
 				int rc = fn(user, inv);

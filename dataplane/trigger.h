@@ -44,7 +44,8 @@ struct praas_triggers {
 };
 
 /* 0; -ENOMEM; -EINVAL a function's count is not in 1 … PRAAS_INPUTS_MAX. */
-int praas_triggers_init(struct praas_triggers *t, const struct praas_function *functions,
+int praas_triggers_init(struct praas_triggers *t,
+			const struct praas_function *functions,
 			uint32_t functions_count, uint32_t invocations_max);
 void praas_triggers_release(struct praas_triggers *t);
 
@@ -54,7 +55,8 @@ void praas_triggers_release(struct praas_triggers *t);
  * *ret_armed: an accumulator whose timer is to be armed (deadline_ns is set), or NULL.
  */
 void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
-			uint64_t key_hash, uint64_t now_ns, struct praas_invocation **ret_fired,
+			uint64_t key_hash, uint64_t now_ns,
+			struct praas_invocation **ret_fired,
 			struct praas_accumulator **ret_armed);
 /* The time of an accumulator has come: returns the leader. */
 struct praas_invocation *praas_triggers_expire(struct praas_triggers *t,
@@ -67,6 +69,7 @@ struct praas_accumulator *praas_triggers_remove(struct praas_triggers *t,
 void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *leader);
 /* Every waiting input, in the order of arrival within its accumulator. Non-zero ends it. */
 int praas_triggers_each(const struct praas_triggers *t,
-			int (*fn)(void *user, const struct praas_invocation *inv), void *user);
+			int (*fn)(void *user, const struct praas_invocation *inv),
+			void *user);
 
 #endif

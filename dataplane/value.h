@@ -14,9 +14,10 @@ struct praas_value {
 	const uint8_t *data; /* as this process maps it; may be NULL when bytes is 0 */
 	uint64_t bytes;      /* of the content */
 	uint64_t offset;     /* in its segment, as readers find it */
-	uint32_t segment;    /* id; 0: private memory of the data thread, never published */
+	uint32_t
+		segment; /* id; 0: private memory of the data thread, never published */
 	uint32_t pad;
-	uint64_t charge;     /* bytes of memory that it holds, for the limits */
+	uint64_t charge; /* bytes of memory that it holds, for the limits */
 	/* Gives the memory back; NULL: there is none. Data thread. */
 	void (*release)(struct praas_value *value);
 	void *owner;     /* of release() */

@@ -20,7 +20,8 @@ int praas_worker_executor_ready(const struct praas_executor *base, char *ret_tex
 	bool all = ex->begun;
 
 	for (uint32_t i = 0; i < ex->config.workers; i++)
-		all = all && (ex->workers[i].state == WX_IDLE || ex->workers[i].state == WX_BUSY);
+		all = all && (ex->workers[i].state == WX_IDLE ||
+			      ex->workers[i].state == WX_BUSY);
 	if (all)
 		return 1;
 	if (ex->failure[0] == '\0')
@@ -40,8 +41,8 @@ const char *praas_worker_executor_layers(const struct praas_executor *base)
 	return wx_of_const(base)->layers;
 }
 
-int praas_worker_executor_segment_add(struct praas_executor *base, uint32_t id, uint64_t bytes,
-				      int fd)
+int praas_worker_executor_segment_add(struct praas_executor *base, uint32_t id,
+				      uint64_t bytes, int fd)
 {
 	struct wx *ex = wx_of(base);
 
@@ -80,8 +81,8 @@ void praas_worker_executor_segment_remove(struct praas_executor *base, uint32_t 
 			if (!(f->shown & 1u << k) || w->socket < 0)
 				continue;
 			/* Lost: a mapping stays that nobody names any more. */
-			(void)wx_socket_send(w, PRAAS_WORKER_MSG_UNMAP, &gone, sizeof(gone),
-					     NULL, 0);
+			(void)wx_socket_send(w, PRAAS_WORKER_MSG_UNMAP, &gone,
+					     sizeof(gone), NULL, 0);
 			w->segments--;
 			wx_socket_ring(w);
 		}
@@ -98,10 +99,11 @@ void wx_read_log(struct wx_worker *w)
 	char name[32];
 
 	(void)snprintf(name, sizeof(name), "worker %u", w->index);
-	for (uint32_t i = 0; i < LOG_LINES && praas_log_read(&w->log_rx, &line) == 0; i++)
+	for (uint32_t i = 0; i < LOG_LINES && praas_log_read(&w->log_rx, &line) == 0;
+	     i++)
 		if (ex->config.log)
-			ex->config.log(ex->config.log_user, name, levels[line.level & 3],
-				       line.text);
+			ex->config.log(ex->config.log_user, name,
+				       levels[line.level & 3], line.text);
 }
 
 void praas_worker_executor_stats(const struct praas_executor *base,
@@ -127,18 +129,19 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 			continue;
 		/* Its own claims: for people and for accounting of its own owner. */
 		s.calls += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
-		s.direct_calls +=
-			atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
-		s.direct_failures +=
-			atomic_load_explicit(&w->line->direct_failures, memory_order_relaxed);
+		s.direct_calls += atomic_load_explicit(&w->line->direct_calls,
+						       memory_order_relaxed);
+		s.direct_failures += atomic_load_explicit(&w->line->direct_failures,
+							  memory_order_relaxed);
 		s.direct_busy += atomic_load_explicit(&w->line->direct_call,
 						      memory_order_relaxed) != 0;
-		s.nested_calls +=
-			atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
-		s.busy_ns += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);
+		s.nested_calls += atomic_load_explicit(&w->line->nested_calls,
+						       memory_order_relaxed);
+		s.busy_ns +=
+			atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);
 	}
 	for (uint32_t i = 0; i < WX_REGIONS_MAX; i++)
-		s.retired_arenas += ex->regions[i].segment.base && ex->regions[i].arena &&
-				    ex->regions[i].closed;
+		s.retired_arenas += ex->regions[i].segment.base &&
+				    ex->regions[i].arena && ex->regions[i].closed;
 	*ret_stats = s;
 }

@@ -9,7 +9,8 @@
 #include "dataplane/worker_private.h"
 
 #define NO_DELETE (~(uint64_t)0)
-#define FEW 4u /* an arena this many times larger than what it cannot hold is to be emptied */
+#define FEW                                                                            \
+	4u /* an arena this many times larger than what it cannot hold is to be emptied */
 
 void wx_push(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	     uint64_t offset)
@@ -105,7 +106,8 @@ void wx_calls_end(struct wx_worker *w)
 }
 
 /* Answer with a value that becomes the worker's to read. */
-static void reply_value(struct wx_worker *w, struct praas_frame *f, struct praas_value *value)
+static void reply_value(struct wx_worker *w, struct praas_frame *f,
+			struct praas_value *value)
 {
 	uint32_t segment = value->segment;
 	uint64_t offset = value->offset;
@@ -116,7 +118,8 @@ static void reply_value(struct wx_worker *w, struct praas_frame *f, struct praas
 		struct praas_value copy;
 		uint8_t *room;
 
-		rc = praas_process_value_new(w->ex->base.process, value->bytes, &copy, &room);
+		rc = praas_process_value_new(w->ex->base.process, value->bytes, &copy,
+					     &room);
 		if (rc == 0) {
 			memcpy(room, value->data, value->bytes);
 			w->ex->stats.copies++;
@@ -138,7 +141,8 @@ static void reply_value(struct wx_worker *w, struct praas_frame *f, struct praas
 
 /* ---- messages ---- */
 
-static void reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message)
+static void reply_message(struct wx_worker *w, uint64_t id,
+			  struct praas_message *message)
 {
 	struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
 				 .id = id,
@@ -148,7 +152,8 @@ static void reply_message(struct wx_worker *w, uint64_t id, struct praas_message
 	reply_value(w, &f, &message->value);
 }
 
-static void reply_grant(struct wx_worker *w, uint64_t id, const struct praas_update_grant *g)
+static void reply_grant(struct wx_worker *w, uint64_t id,
+			const struct praas_update_grant *g)
 {
 	const struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
 				       .id = id,
@@ -229,14 +234,15 @@ static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char 
 	if (wx_given_up(w, f))
 		return 0;
 	wait_begin(w, f);
-	wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key, f->key_bytes,
-					    &w->wait));
+	wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key,
+					    f->key_bytes, &w->wait));
 	if (w->waiting)
 		wx_wait_began(w);
 	return 0;
 }
 
-static int on_update_begin(struct wx_worker *w, const struct praas_frame *f, const char *key)
+static int on_update_begin(struct wx_worker *w, const struct praas_frame *f,
+			   const char *key)
 {
 	if (w->waiting)
 		return -EPROTO;
@@ -266,8 +272,9 @@ static int on_update_commit(struct wx_worker *w, const struct praas_frame *f,
 		if (rc != 0)
 			return rc;
 	}
-	rc = praas_process_fn_update_commit(w->ex->base.process, w->index, key, f->key_bytes,
-					    f->bytes ? &moved : NULL, false, &kept, &version);
+	rc = praas_process_fn_update_commit(w->ex->base.process, w->index, key,
+					    f->key_bytes, f->bytes ? &moved : NULL,
+					    false, &kept, &version);
 	if (rc != 0)
 		praas_value_release(&moved);
 	if (!(f->flags & PRAAS_FRAME_ONE_WAY))
@@ -312,8 +319,8 @@ static int on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 	if (rc == -EPROTO)
 		return rc;
 	if (rc == 0) {
-		rc = praas_process_fn_send(w->ex->base.process, f->aux, key, f->key_bytes,
-					   &value, &sequence);
+		rc = praas_process_fn_send(w->ex->base.process, f->aux, key,
+					   f->key_bytes, &value, &sequence);
 		if (rc != 0)
 			praas_value_release(&value);
 	}
@@ -366,8 +373,8 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	if (rc == -EPROTO)
 		return rc;
 	if (rc == 0) {
-		rc = praas_process_fn_commit(ex->base.process, ex->writes, (uint32_t)f->aux,
-					     &version);
+		rc = praas_process_fn_commit(ex->base.process, ex->writes,
+					     (uint32_t)f->aux, &version);
 		for (uint32_t i = 0; rc != 0 && i < f->aux; i++)
 			praas_value_release(&ex->writes[i].value);
 	}
@@ -381,12 +388,13 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	return 0;
 }
 
-static int on_state_load(struct wx_worker *w, const struct praas_frame *f, const char *key)
+static int on_state_load(struct wx_worker *w, const struct praas_frame *f,
+			 const char *key)
 {
 	const struct praas_value *value;
 	uint64_t version = 0;
-	int rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes, &value,
-					    &version);
+	int rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes,
+					    &value, &version);
 
 	wx_reply(w, f->id, rc, version);
 	return 0;
@@ -415,10 +423,9 @@ static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 	}
 	rc = praas_process_value_new(p, PRAAS_LIST_BYTES_MAX, &value, &room);
 	if (rc == 0)
-		rc = praas_process_fn_state_list(p, key, f->key_bytes, after,
-						 (uint32_t)f->bytes, room,
-						 PRAAS_LIST_BYTES_MAX, &value.bytes,
-						 &answer.aux);
+		rc = praas_process_fn_state_list(
+			p, key, f->key_bytes, after, (uint32_t)f->bytes, room,
+			PRAAS_LIST_BYTES_MAX, &value.bytes, &answer.aux);
 	if (rc == 0 && value.bytes != 0) {
 		reply_value(w, &answer, &value);
 		return 0;
@@ -444,7 +451,8 @@ static bool segment_allowed(const struct wx *ex, uint64_t bytes)
 		sum += r->segment.bytes;
 		count++;
 	}
-	return sum <= ex->config.big_bytes_max && count < WX_REGIONS_MAX - PRAAS_WORKERS_MAX;
+	return sum <= ex->config.big_bytes_max &&
+	       count < WX_REGIONS_MAX - PRAAS_WORKERS_MAX;
 }
 
 static int on_segment(struct wx_worker *w, const struct praas_frame *f)
@@ -509,7 +517,8 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 	case PRAAS_WORKER_UPDATE_COMMIT:
 		return on_update_commit(w, f, segment, offset, key);
 	case PRAAS_WORKER_MEMBER:
-		rc = praas_process_fn_member(w->ex->base.process, key, f->key_bytes, &pid);
+		rc = praas_process_fn_member(w->ex->base.process, key, f->key_bytes,
+					     &pid);
 		wx_reply(w, f->id, rc, pid);
 		return 0;
 	case PRAAS_WORKER_SEGMENT:

@@ -11,7 +11,8 @@
 
 #include "dataplane/worker_private.h"
 
-#define CANCEL_KEPT_NS 20000000u /* a cancel that was faster than its call waits so long for it */
+#define CANCEL_KEPT_NS                                                                 \
+	20000000u /* a cancel that was faster than its call waits so long for it */
 #define CANCEL_LOOK_NS 1000000u
 
 static uint64_t bit(uint32_t client)
@@ -32,7 +33,8 @@ bool wx_direct_running(const struct wx_worker *w, struct wx_direct_run *ret_run)
 		return false;
 	/* run.A0, pairs with run.R0: were they newer, the number would be gone below. */
 	ret_run->id = atomic_load_explicit(&line->direct_id, memory_order_acquire);
-	ret_run->deadline_ns = atomic_load_explicit(&line->direct_deadline_ns, memory_order_acquire);
+	ret_run->deadline_ns =
+		atomic_load_explicit(&line->direct_deadline_ns, memory_order_acquire);
 	ret_run->number = call >> 8;
 	ret_run->client = (uint32_t)(call & 0xff) - 1;
 	return ret_run->client < PRAAS_WORKER_CLIENTS_MAX &&
@@ -45,9 +47,11 @@ bool wx_direct_running(const struct wx_worker *w, struct wx_direct_run *ret_run)
 /* praas_cancelled() says so, and what it waits for ends. */
 static void give_up(struct wx_worker *w, const struct wx_direct_run *run)
 {
-	if (atomic_load_explicit(&w->order->direct_cancel, memory_order_relaxed) >= run->number)
+	if (atomic_load_explicit(&w->order->direct_cancel, memory_order_relaxed) >=
+	    run->number)
 		return;
-	atomic_store_explicit(&w->order->direct_cancel, run->number, memory_order_relaxed);
+	atomic_store_explicit(&w->order->direct_cancel, run->number,
+			      memory_order_relaxed);
 	if (w->waiting && w->wait_direct)
 		wx_wait_give_up(w);
 	else
@@ -84,7 +88,8 @@ void wx_direct_cancel(struct praas_executor *base, uint64_t source, uint64_t id)
 		return;
 	/* Taken, but not begun: it will be seen soon, or has ended. */
 	if (ex->cancels_count == WX_CANCELS_MAX) {
-		memmove(ex->cancels, ex->cancels + 1, sizeof(*c) * (WX_CANCELS_MAX - 1));
+		memmove(ex->cancels, ex->cancels + 1,
+			sizeof(*c) * (WX_CANCELS_MAX - 1));
 		ex->cancels_count--;
 	}
 	c = &ex->cancels[ex->cancels_count++];
@@ -107,7 +112,8 @@ static void retry_cancels(struct wx *ex, uint64_t now)
 }
 
 /* Clients that it does not let go. What it runs for somebody else may take as long as it does. */
-static void watch_detaching(struct wx_worker *w, const struct wx_direct_run *run, uint64_t now)
+static void watch_detaching(struct wx_worker *w, const struct wx_direct_run *run,
+			    uint64_t now)
 {
 	bool others = run ? !(w->gone & bit(run->client)) : w->state == WX_BUSY;
 
@@ -120,7 +126,8 @@ static void watch_detaching(struct wx_worker *w, const struct wx_direct_run *run
 	if (now - w->detach_ns < w->ex->config.detach_timeout_ns)
 		return;
 	w->ex->stats.hangs++;
-	wx_kill(w, PRAAS_CRASHED, "the worker did not let go of a client and was ended");
+	wx_kill(w, PRAAS_CRASHED,
+		"the worker did not let go of a client and was ended");
 }
 
 void wx_direct_watch(struct wx_worker *w, uint64_t now)
@@ -142,7 +149,8 @@ void wx_direct_watch(struct wx_worker *w, uint64_t now)
 		return;
 	ex->stats.hangs++;
 	wx_kill(w, PRAAS_DEADLINE,
-		"the deadline of a direct call passed; the function did not return and its "
+		"the deadline of a direct call passed; the function did not return and "
+		"its "
 		"worker was ended");
 }
 
@@ -157,19 +165,21 @@ uint64_t wx_direct_next(const struct wx_worker *w, uint64_t now)
 	if (w->clients == 0 || !alive(w))
 		return next;
 	if (w->detaching != 0)
-		next = praas_min_u64(next, praas_max_u64(w->detach_ns + c->detach_timeout_ns,
-							 now + CANCEL_LOOK_NS));
+		next = praas_min_u64(next,
+				     praas_max_u64(w->detach_ns + c->detach_timeout_ns,
+						   now + CANCEL_LOOK_NS));
 	if (!wx_direct_running(w, &run) || run.deadline_ns == 0)
 		return next;
-	return praas_min_u64(next, run.deadline_ns > now ? run.deadline_ns
-							 : run.deadline_ns +
-								   c->deadline_grace_ns);
+	return praas_min_u64(next, run.deadline_ns > now
+					   ? run.deadline_ns
+					   : run.deadline_ns + c->deadline_grace_ns);
 }
 
 /* ---- coming and going ---- */
 
 void praas_worker_executor_direct_set(struct praas_executor *base,
-				      const struct praas_worker_direct_ops *ops, void *user)
+				      const struct praas_worker_direct_ops *ops,
+				      void *user)
 {
 	struct wx *ex = wx_of(base);
 
@@ -222,7 +232,8 @@ int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker,
 		w->detach_ns = praas_now_ns();
 	w->detaching |= bit(client);
 	/* It does not read: it is of no use to anybody. */
-	if (wx_socket_send(w, PRAAS_WORKER_MSG_DETACH, &detach, sizeof(detach), NULL, 0) != 0) {
+	if (wx_socket_send(w, PRAAS_WORKER_MSG_DETACH, &detach, sizeof(detach), NULL,
+			   0) != 0) {
 		wx_violation(w);
 		return 0;
 	}
@@ -265,7 +276,8 @@ void wx_drop_clients(struct wx_worker *w, int32_t status)
 int wx_on_share(struct wx_worker *w, const struct praas_frame *f)
 {
 	struct wx *ex = w->ex;
-	struct wx_region *r = f->aux <= UINT16_MAX ? wx_region_find(ex, (uint32_t)f->aux) : NULL;
+	struct wx_region *r =
+		f->aux <= UINT16_MAX ? wx_region_find(ex, (uint32_t)f->aux) : NULL;
 	int rc = -ENOTCONN;
 
 	if (!r || r->worker != w->index || r->arena || f->status < 0 ||
@@ -273,7 +285,8 @@ int wx_on_share(struct wx_worker *w, const struct praas_frame *f)
 		return -EPROTO;
 	r->held++;
 	if (ex->direct && (w->clients & bit((uint32_t)f->status)))
-		rc = ex->direct->share(ex->direct_user, (uint32_t)f->status, &r->segment);
+		rc = ex->direct->share(ex->direct_user, (uint32_t)f->status,
+				       &r->segment);
 	if (rc != 0)
 		r->held--; /* the worker gives it back as one that it did not use */
 	wx_reply(w, f->id, rc != 0 ? -ENOSPC : 0, 0);

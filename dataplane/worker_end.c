@@ -9,7 +9,7 @@
 
 /* Rings, buffers and waiting of a worker. What the socket brings is in worker_end_socket.c. */
 
-#define LOAN 0u /* the controller, in the pool's loans */
+#define LOAN 0u          /* the controller, in the pool's loans */
 #define RETURNS_MAX 256u /* taken in one go */
 
 const struct praas_segment *praas_worker_end_segment(struct praas_worker_end *end,
@@ -25,8 +25,8 @@ const struct praas_segment *praas_worker_end_segment(struct praas_worker_end *en
 	return NULL;
 }
 
-int praas_worker_end_view(struct praas_worker_end *end, uint32_t segment, uint64_t offset,
-			  uint64_t bytes, const uint8_t **ret_data)
+int praas_worker_end_view(struct praas_worker_end *end, uint32_t segment,
+			  uint64_t offset, uint64_t bytes, const uint8_t **ret_data)
 {
 	const struct praas_segment *s = praas_worker_end_segment(end, segment);
 
@@ -58,9 +58,9 @@ int praas_worker_end_alloc_big(struct praas_worker_end *end, uint64_t bytes,
 	s = praas_worker_end_segment(end, (uint32_t)reply.head.aux);
 	if (!s || !s->writable || s->bytes < bytes)
 		return -EPROTO;
-	*ret_buffer = (struct praas_worker_buffer){
-		.data = s->base, .capacity = s->bytes, .segment = s->id
-	};
+	*ret_buffer = (struct praas_worker_buffer){ .data = s->base,
+						    .capacity = s->bytes,
+						    .segment = s->id };
 	return 0;
 }
 
@@ -79,20 +79,23 @@ int praas_worker_end_alloc(struct praas_worker_end *end, uint64_t bytes,
 	}
 	if (praas_unlikely(rc != 0))
 		return praas_worker_end_alloc_big(end, bytes, ret_buffer);
-	*ret_buffer = (struct praas_worker_buffer){ .data = end->arena.base + offset,
-						    .offset = offset,
-						    .capacity = praas_pool_capacity(
-							    end->pool, offset),
-						    .segment = end->start.arena_segment };
+	*ret_buffer =
+		(struct praas_worker_buffer){ .data = end->arena.base + offset,
+					      .offset = offset,
+					      .capacity = praas_pool_capacity(end->pool,
+									      offset),
+					      .segment = end->start.arena_segment };
 	return 0;
 }
 
-void praas_worker_end_drop(struct praas_worker_end *end, const struct praas_worker_buffer *b)
+void praas_worker_end_drop(struct praas_worker_end *end,
+			   const struct praas_worker_buffer *b)
 {
 	if (b->segment == end->start.arena_segment)
 		praas_pool_unref(end->pool, b->offset);
 	else if (b->segment != 0)
-		praas_worker_end_return(end, b->segment, 0); /* the controller unmaps it */
+		praas_worker_end_return(end, b->segment,
+					0); /* the controller unmaps it */
 }
 
 void praas_worker_end_returns(struct praas_worker_end *end)
@@ -104,11 +107,13 @@ void praas_worker_end_returns(struct praas_worker_end *end)
 			break;
 		/* A big segment's end comes by the socket; its return says nothing new. */
 		if (offset >> 48 == 0)
-			(void)praas_pool_give_back(end->pool, offset, LOAN); /* counted there */
+			(void)praas_pool_give_back(end->pool, offset,
+						   LOAN); /* counted there */
 	}
 }
 
-void praas_worker_end_return(struct praas_worker_end *end, uint32_t segment, uint64_t offset)
+void praas_worker_end_return(struct praas_worker_end *end, uint32_t segment,
+			     uint64_t offset)
 {
 	/* Full: it goes back when the invocation ends. */
 	(void)praas_channel_return(&end->channel, (uint64_t)segment << 48 | offset);
@@ -116,8 +121,8 @@ void praas_worker_end_return(struct praas_worker_end *end, uint32_t segment, uin
 
 /* ---- rings ---- */
 
-static void lend(struct praas_worker_end *end, const struct praas_frame *f, uint32_t segment,
-		 uint64_t offset)
+static void lend(struct praas_worker_end *end, const struct praas_frame *f,
+		 uint32_t segment, uint64_t offset)
 {
 	uint64_t start;
 
@@ -155,7 +160,8 @@ int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame
 	return rc == -EAGAIN ? -ESHUTDOWN : rc;
 }
 
-int praas_worker_end_pop(struct praas_worker_end *end, struct praas_worker_frame *ret_frame)
+int praas_worker_end_pop(struct praas_worker_end *end,
+			 struct praas_worker_frame *ret_frame)
 {
 	struct praas_desc d;
 
@@ -163,7 +169,8 @@ int praas_worker_end_pop(struct praas_worker_end *end, struct praas_worker_frame
 		int rc = praas_ring_pop(&end->channel.rx, &d);
 
 		if (rc == 0)
-			rc = praas_frame_from_desc(&d, &ret_frame->head, &ret_frame->segment,
+			rc = praas_frame_from_desc(&d, &ret_frame->head,
+						   &ret_frame->segment,
 						   &ret_frame->offset);
 		if (rc != 0)
 			return rc;
@@ -222,7 +229,8 @@ int praas_worker_end_request(struct praas_worker_end *end, struct praas_frame *f
 
 /* Announce ourselves on every doorbell that a peer looks at; the clients' wake descriptors are
  * what the sleep watches. */
-static unsigned announce(struct praas_worker_end *end, bool direct, bool awake, int *ret_fds)
+static unsigned announce(struct praas_worker_end *end, bool direct, bool awake,
+			 int *ret_fds)
 {
 	unsigned count = 0;
 
@@ -263,7 +271,8 @@ static void sleep_now(struct praas_worker_end *end, bool direct)
 	praas_worker_end_returns(end);
 	praas_doorbell_prepare(&end->doorbell);
 	if (!ready(end, direct)) {
-		(void)praas_doorbell_sleep(&end->doorbell, fds, count, -1); /* look again */
+		(void)praas_doorbell_sleep(&end->doorbell, fds, count,
+					   -1); /* look again */
 		atomic_fetch_add_explicit(&end->line->sleeps, 1, memory_order_relaxed);
 	}
 	praas_doorbell_awake(&end->doorbell);

@@ -31,7 +31,7 @@ struct praas_worker_end {
 	struct praas_worker_function *functions; /* start.functions_count of them */
 	struct praas_segment pool_segment, control, arena, log;
 	struct praas_segment others[PRAAS_WORKER_SEGMENTS_MAX]; /* base NULL: free */
-	uint32_t others_count; /* entries ever used */
+	uint32_t others_count;                                  /* entries ever used */
 	struct praas_channel channel;
 	struct praas_pool *pool; /* of the arena */
 	uint8_t *keys;
@@ -46,11 +46,12 @@ struct praas_worker_end {
 	uint64_t requests; /* ids of ours given so far */
 	int32_t in_direct; /* client whose call is being run; -1: none */
 	bool detach_later; /* it is to go when that call has ended */
-	bool has_parked;   /* an INVOKE that came while a direct call waited for an answer */
+	bool has_parked; /* an INVOKE that came while a direct call waited for an answer */
 	struct praas_worker_frame parked;
-	bool stopped;      /* STOP, or the controller is gone */
+	bool stopped; /* STOP, or the controller is gone */
 	/* The outcome of an INVOKE of ours; called while something waits or polls. */
-	void (*result)(struct praas_worker_end *end, const struct praas_worker_frame *frame);
+	void (*result)(struct praas_worker_end *end,
+		       const struct praas_worker_frame *frame);
 };
 
 /* Read START … GO from the socket and map all. ret_text: PRAAS_ERROR_TEXT_MAX bytes, says what
@@ -68,8 +69,8 @@ int praas_worker_end_detach_now(struct praas_worker_end *end, uint32_t client);
 
 /* Memory of a segment that is mapped; asks the socket when it is not known yet. The address is
  * valid until the controller unmaps it, which it does not while we use it. 0; -EPROTO. */
-int praas_worker_end_view(struct praas_worker_end *end, uint32_t segment, uint64_t offset,
-			  uint64_t bytes, const uint8_t **ret_data);
+int praas_worker_end_view(struct praas_worker_end *end, uint32_t segment,
+			  uint64_t offset, uint64_t bytes, const uint8_t **ret_data);
 /* The segment with that id; NULL unknown. */
 const struct praas_segment *praas_worker_end_segment(struct praas_worker_end *end,
 						     uint32_t segment);
@@ -88,7 +89,8 @@ int praas_worker_end_alloc(struct praas_worker_end *end, uint64_t bytes,
 int praas_worker_end_alloc_big(struct praas_worker_end *end, uint64_t bytes,
 			       struct praas_worker_buffer *ret_buffer);
 /* Give an unlent buffer back. */
-void praas_worker_end_drop(struct praas_worker_end *end, const struct praas_worker_buffer *b);
+void praas_worker_end_drop(struct praas_worker_end *end,
+			   const struct praas_worker_buffer *b);
 
 /* Push a frame; waits while the ring is full. The payload (segment and offset, bytes > 0) is lent.
  * key may be NULL. 0; -EPROTO; -ESHUTDOWN the controller is gone. */
@@ -97,7 +99,8 @@ int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame
 
 /* The next frame that is not handled here: INVOKE, or REPLY. 0; -EAGAIN; -EPROTO. Who waits for
  * something else parks an INVOKE: the controller does not know of direct calls. */
-int praas_worker_end_pop(struct praas_worker_end *end, struct praas_worker_frame *ret_frame);
+int praas_worker_end_pop(struct praas_worker_end *end,
+			 struct praas_worker_frame *ret_frame);
 
 int praas_worker_end_park(struct praas_worker_end *end,
 			  const struct praas_worker_frame *frame);
@@ -110,7 +113,8 @@ int praas_worker_end_request(struct praas_worker_end *end, struct praas_frame *f
 /* Take back what the controller returned. */
 void praas_worker_end_returns(struct praas_worker_end *end);
 /* Give a payload of the controller's back early. */
-void praas_worker_end_return(struct praas_worker_end *end, uint32_t segment, uint64_t offset);
+void praas_worker_end_return(struct praas_worker_end *end, uint32_t segment,
+			     uint64_t offset);
 
 /* Nothing to do: pause, yield or sleep. direct: also wake for direct clients. */
 void praas_worker_end_idle(struct praas_worker_end *end, struct praas_waiter *waiter,

@@ -64,7 +64,8 @@ static int message_read(struct message *m, bool wait)
 		memcpy(m->fds, CMSG_DATA(c), bytes);
 		m->fds_count = (unsigned)(bytes / sizeof(int));
 	}
-	if ((size_t)n < sizeof(m->head) || (size_t)n != sizeof(m->head) + m->head.bytes ||
+	if ((size_t)n < sizeof(m->head) ||
+	    (size_t)n != sizeof(m->head) + m->head.bytes ||
 	    (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC))) {
 		message_close(m);
 		return -EPROTO;
@@ -222,7 +223,8 @@ static int read_functions(struct praas_worker_end *end)
 		return -ENOMEM;
 	for (uint32_t i = 0; i <= count; i++) {
 		int rc = message_read(&m, true);
-		uint32_t kind = i < count ? PRAAS_WORKER_MSG_FUNCTION : PRAAS_WORKER_MSG_GO;
+		uint32_t kind =
+			i < count ? PRAAS_WORKER_MSG_FUNCTION : PRAAS_WORKER_MSG_GO;
 
 		if (rc == 0 && m.head.kind == PRAAS_WORKER_MSG_SEGMENT) {
 			rc = on_segment(end, &m);
@@ -253,7 +255,8 @@ static int map_all(struct praas_worker_end *end, struct message *m)
 		{ &end->pool_segment, s->pool_bytes, PRAAS_SEGMENT_POOL, false },
 		{ &end->control, praas_channel_segment_bytes(&s->control),
 		  PRAAS_SEGMENT_CONTROL, false },
-		{ &end->arena, praas_channel_segment_bytes(&s->arena), s->arena_segment, true },
+		{ &end->arena, praas_channel_segment_bytes(&s->arena), s->arena_segment,
+		  true },
 		{ &end->log, s->log_bytes, PRAAS_SEGMENT_CONTROL, true },
 	};
 
@@ -266,7 +269,8 @@ static int map_all(struct praas_worker_end *end, struct message *m)
 		if (rc != 0)
 			return rc;
 		m->fds[i] = -1;
-		praas_segment_close_fd(maps[i].segment); /* a function has no use for it */
+		praas_segment_close_fd(
+			maps[i].segment); /* a function has no use for it */
 	}
 	if (m->fds[START_FDS - 1] == PRAAS_WORKER_WAKE_FD)
 		m->fds[START_FDS - 1] = -1;
@@ -281,23 +285,26 @@ static int join(struct praas_worker_end *end)
 	const struct praas_worker_start *s = &end->start;
 	uint64_t keys = praas_worker_keys_bytes(s->arena.ring_slots);
 	uint64_t area = praas_channel_pool_offset(&s->arena);
-	int rc = praas_channel_init(&end->channel, &end->arena, &s->arena, 0, &end->control,
-				    &s->control, 0, end->wake_fd);
+	int rc = praas_channel_init(&end->channel, &end->arena, &s->arena, 0,
+				    &end->control, &s->control, 0, end->wake_fd);
 
 	if (rc == 0)
-		rc = praas_log_tx_init(&end->log_tx, &end->log, s->log_bytes,
-				       praas_channel_log_tail(&end->control, &s->control, 0));
+		rc = praas_log_tx_init(
+			&end->log_tx, &end->log, s->log_bytes,
+			praas_channel_log_tail(&end->control, &s->control, 0));
 	if (rc == 0)
-		rc = praas_pool_new(&end->arena, area + keys, s->arena.pool_bytes - keys,
-				    &end->pool);
+		rc = praas_pool_new(&end->arena, area + keys,
+				    s->arena.pool_bytes - keys, &end->pool);
 	if (rc != 0)
 		return rc;
 	end->keys = end->arena.base + area;
 	end->line = (void *)(end->arena.base + PRAAS_WORKER_LINE_OFFSET);
 	end->order = (const void *)(end->control.base + PRAAS_WORKER_LINE_OFFSET);
-	end->call = (const void *)(end->control.base + praas_channel_pool_offset(&s->control));
-	end->doorbell = (struct praas_doorbell){ .shared = praas_channel_doorbell(&end->arena),
-						 .event_fd = end->wake_fd };
+	end->call = (const void *)(end->control.base +
+				   praas_channel_pool_offset(&s->control));
+	end->doorbell =
+		(struct praas_doorbell){ .shared = praas_channel_doorbell(&end->arena),
+					 .event_fd = end->wake_fd };
 	return 0;
 }
 
@@ -330,7 +337,8 @@ int praas_worker_end_open(struct praas_worker_end *end, char *ret_text)
 		rc = read_functions(end);
 	}
 	if (rc != 0)
-		(void)snprintf(ret_text, PRAAS_ERROR_TEXT_MAX, "%s: %s", step, strerror(-rc));
+		(void)snprintf(ret_text, PRAAS_ERROR_TEXT_MAX, "%s: %s", step,
+			       strerror(-rc));
 	return rc;
 }
 

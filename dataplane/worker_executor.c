@@ -2,13 +2,13 @@
 #include "dataplane/worker_executor.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/timerfd.h>
-#include <fcntl.h>
 #include <unistd.h>
 
 #include "dataplane/worker_private.h"
@@ -46,12 +46,13 @@ static int input_prepare(struct wx_worker *w, struct praas_buf **buf,
 }
 
 /* Inputs of a trigger, key and trace: what the descriptor has no room for. */
-static int call_fill(struct wx_worker *w, struct praas_invocation *inv, struct praas_frame *f,
-		     struct praas_worker_input *ret_first)
+static int call_fill(struct wx_worker *w, struct praas_invocation *inv,
+		     struct praas_frame *f, struct praas_worker_input *ret_first)
 {
 	struct praas_buf **bufs = inv->inputs_more ? inv->inputs_more : inv->inputs;
 	struct praas_worker_call *call =
-		(void *)((uint8_t *)w->call + wx_level_next(w) * PRAAS_WORKER_CALL_BYTES);
+		(void *)((uint8_t *)w->call +
+			 wx_level_next(w) * PRAAS_WORKER_CALL_BYTES);
 	const struct praas_buf *first;
 	int rc = input_prepare(w, &bufs[0], ret_first);
 
@@ -83,7 +84,8 @@ static struct wx_worker *choose(struct wx *ex)
 
 		if (w->state != WX_IDLE)
 			continue;
-		if (atomic_load_explicit(&w->line->reader.epoch, memory_order_relaxed) == 0)
+		if (atomic_load_explicit(&w->line->reader.epoch,
+					 memory_order_relaxed) == 0)
 			return w;
 		any = w;
 	}
@@ -95,11 +97,13 @@ static int fail_fast(struct wx *ex, struct praas_invocation *inv)
 {
 	char text[PRAAS_ERROR_TEXT_MAX + 64];
 
-	(void)snprintf(text, sizeof(text),
-		       "the process is degraded: its workers died 5 times within a minute; "
-		       "last: %.400s",
-		       ex->failure[0] ? ex->failure : ex->last_death);
-	praas_process_complete(ex->base.process, inv, PRAAS_CRASHED, wx_text(ex, text), 0);
+	(void)snprintf(
+		text, sizeof(text),
+		"the process is degraded: its workers died 5 times within a minute; "
+		"last: %.400s",
+		ex->failure[0] ? ex->failure : ex->last_death);
+	praas_process_complete(ex->base.process, inv, PRAAS_CRASHED, wx_text(ex, text),
+			       0);
 	return 0;
 }
 
@@ -180,8 +184,9 @@ static int32_t status_checked(int32_t status)
 }
 
 /* A piece of its own input: the buffer that we have anyway. */
-static int result_is_input(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
-			   uint64_t offset, struct praas_buf **ret_buf)
+static int result_is_input(struct wx_worker *w, const struct praas_frame *f,
+			   uint32_t segment, uint64_t offset,
+			   struct praas_buf **ret_buf)
 {
 	struct praas_buf *in = w->inv->inputs_more ? NULL : w->inv->inputs[0];
 
@@ -218,23 +223,26 @@ static int on_result(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	if (praas_unlikely(w->commit_rc != 0 && status == 0)) {
 		praas_buf_release(result);
 		status = praas_status_of(w->commit_rc);
-		result = wx_text(w->ex, "the writes of the function could not be committed");
+		result = wx_text(w->ex,
+				 "the writes of the function could not be committed");
 	}
 	w->commit_rc = 0;
 	/* It was not asked for by the caller: all are, when the executor stops. */
-	if (praas_unlikely(status == PRAAS_CANCELLED && w->ex->stopping && !w->inv->cancelled))
+	if (praas_unlikely(status == PRAAS_CANCELLED && w->ex->stopping &&
+			   !w->inv->cancelled))
 		status = PRAAS_INTERRUPTED;
 	wx_complete(w, status, result, f->aux);
 	return 0;
 }
 
 /* The key of the message that was just popped, copied before anybody looks at it. */
-static int take_key(const struct wx_worker *w, const struct praas_frame *f, char *ret_key)
+static int take_key(const struct wx_worker *w, const struct praas_frame *f,
+		    char *ret_key)
 {
 	uint64_t slots = 2 * (w->channel.rx.mask + 1);
 	uint64_t slot = (w->channel.rx.next - 1) & (slots - 1);
-	const uint8_t *keys =
-		w->arena->segment.base + praas_channel_pool_offset(&w->ex->arena_geometry);
+	const uint8_t *keys = w->arena->segment.base +
+			      praas_channel_pool_offset(&w->ex->arena_geometry);
 
 	ret_key[0] = '\0';
 	if (f->key_bytes == 0)
@@ -382,7 +390,8 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 	next = wx_next_timer(ex);
 	at.it_value.tv_sec = (time_t)(next / 1000000000u);
 	at.it_value.tv_nsec = (long)(next % 1000000000u);
-	(void)timerfd_settime(ex->timer_fd, TFD_TIMER_ABSTIME, &at, NULL); /* valid arguments */
+	(void)timerfd_settime(ex->timer_fd, TFD_TIMER_ABSTIME, &at,
+			      NULL); /* valid arguments */
 	/* Deaths and timers are looked at once in so many polls: now is such a poll. */
 	ex->polls = TIMER_POLLS - 1;
 	*ret_fd = ex->epoll_fd;
@@ -488,16 +497,19 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 	struct praas_worker_executor_config *c = &ex->config;
 
 	*c = *config;
-	c->arena_bytes = praas_align_up(c->arena_bytes ? c->arena_bytes : ARENA_BYTES, 4096);
+	c->arena_bytes =
+		praas_align_up(c->arena_bytes ? c->arena_bytes : ARENA_BYTES, 4096);
 	c->ring_slots = c->ring_slots ? c->ring_slots : RING_SLOTS;
 	c->bytes_max = c->bytes_max ? c->bytes_max : c->arena_bytes / 2;
 	c->big_bytes_max = c->big_bytes_max ? c->big_bytes_max : 8 * c->bytes_max;
 	c->deadline_grace_ns = c->deadline_grace_ns ? c->deadline_grace_ns : GRACE_NS;
-	c->start_timeout_ns = c->start_timeout_ns ? c->start_timeout_ns : START_TIMEOUT_NS;
-	c->detach_timeout_ns = c->detach_timeout_ns ? c->detach_timeout_ns : DETACH_TIMEOUT_NS;
+	c->start_timeout_ns =
+		c->start_timeout_ns ? c->start_timeout_ns : START_TIMEOUT_NS;
+	c->detach_timeout_ns =
+		c->detach_timeout_ns ? c->detach_timeout_ns : DETACH_TIMEOUT_NS;
 	c->budget = c->budget ? c->budget : BUDGET;
-	if (c->workers == 0 || c->workers > PRAAS_WORKERS_MAX || !c->host || !c->memory ||
-	    !c->pool_segment || c->pool_segment->bytes == 0)
+	if (c->workers == 0 || c->workers > PRAAS_WORKERS_MAX || !c->host ||
+	    !c->memory || !c->pool_segment || c->pool_segment->bytes == 0)
 		return -EINVAL;
 	ex->control_geometry = (struct praas_channel_geometry){
 		.blocks = 1,

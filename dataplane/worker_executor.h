@@ -28,9 +28,9 @@
 /* How a worker ended. */
 struct praas_worker_death {
 	uint32_t worker;
-	int32_t wait_status;   /* as of waitpid(2); meaningless when start_errno != 0 */
-	int32_t start_errno;   /* it could not be started: why; else 0 */
-	bool out_of_memory;    /* its memory limit killed it */
+	int32_t wait_status; /* as of waitpid(2); meaningless when start_errno != 0 */
+	int32_t start_errno; /* it could not be started: why; else 0 */
+	bool out_of_memory;  /* its memory limit killed it */
 };
 
 /* Who starts and reaps workers. Called by the data thread; nothing blocks. */
@@ -48,20 +48,21 @@ struct praas_worker_host_ops {
 struct praas_worker_executor_config {
 	praas_pid_t pid;
 	uint32_t epoch;
-	uint32_t workers;                      /* 1 … PRAAS_WORKERS_MAX */
+	uint32_t workers;                       /* 1 … PRAAS_WORKERS_MAX */
 	const struct praas_function *functions; /* borrowed until free */
 	uint32_t functions_count;
 	const struct praas_segment *pool_segment; /* borrowed until free */
-	const struct praas_memory *memory;     /* of that pool; borrowed until free */
-	uint64_t arena_bytes;                  /* buffers of each worker; 0: 64 MiB */
-	uint64_t bytes_max;                    /* payload and result limit; 0: half an arena */
-	uint64_t big_bytes_max; /* of all workers' buffers beside their arenas; 0: 8 * bytes_max */
-	uint32_t ring_slots;                   /* 0: 256 */
-	enum praas_wait_mode wait_mode;        /* of the workers */
-	uint64_t deadline_grace_ns;            /* from deadline to kill; 0: 50 ms */
-	uint64_t start_timeout_ns;             /* from spawn to READY; 0: 10 s */
-	uint64_t detach_timeout_ns;            /* to let a direct client go; 0: 5 s */
-	uint32_t budget;                       /* descriptors per worker and turn; 0: 64 */
+	const struct praas_memory *memory; /* of that pool; borrowed until free */
+	uint64_t arena_bytes;              /* buffers of each worker; 0: 64 MiB */
+	uint64_t bytes_max; /* payload and result limit; 0: half an arena */
+	uint64_t
+		big_bytes_max; /* of all workers' buffers beside their arenas; 0: 8 * bytes_max */
+	uint32_t ring_slots;            /* 0: 256 */
+	enum praas_wait_mode wait_mode; /* of the workers */
+	uint64_t deadline_grace_ns;     /* from deadline to kill; 0: 50 ms */
+	uint64_t start_timeout_ns;      /* from spawn to READY; 0: 10 s */
+	uint64_t detach_timeout_ns;     /* to let a direct client go; 0: 5 s */
+	uint32_t budget;                /* descriptors per worker and turn; 0: 64 */
 	const struct praas_worker_host_ops *host;
 	void *host_user;
 	praas_log_fn log; /* lines of functions; NULL: dropped */
@@ -85,8 +86,8 @@ const char *praas_worker_executor_layers(const struct praas_executor *ex);
 
 /* A segment that workers shall see (read-only) from now on: big payloads. fd is borrowed for
  * the call (all workers, also later ones, get a copy). 0; -ENOBUFS too many. */
-int praas_worker_executor_segment_add(struct praas_executor *ex, uint32_t id, uint64_t bytes,
-				      int fd);
+int praas_worker_executor_segment_add(struct praas_executor *ex, uint32_t id,
+				      uint64_t bytes, int fd);
 void praas_worker_executor_segment_remove(struct praas_executor *ex, uint32_t id);
 
 /**
@@ -100,8 +101,8 @@ int praas_worker_executor_attach(struct praas_executor *base, uint32_t worker,
 /* Take it back. detached() is called when the worker has confirmed, or died. gone: nobody waits for
  * that client's call any more: it is given up, and the worker is ended when that does not help.
  * 0; -ENOENT. */
-int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker, uint32_t client,
-				 bool gone);
+int praas_worker_executor_detach(struct praas_executor *base, uint32_t worker,
+				 uint32_t client, bool gone);
 
 /* What the owner of the direct clients does. */
 struct praas_worker_direct_ops {
@@ -113,14 +114,15 @@ struct praas_worker_direct_ops {
 	int (*share)(void *user, uint32_t client, const struct praas_segment *segment);
 };
 void praas_worker_executor_direct_set(struct praas_executor *base,
-				      const struct praas_worker_direct_ops *ops, void *user);
+				      const struct praas_worker_direct_ops *ops,
+				      void *user);
 void praas_worker_executor_unshare(struct praas_executor *base, uint32_t segment);
 
 struct praas_worker_executor_stats {
 	uint64_t started, deaths, crashes, ooms, hangs, violations; /* workers */
 	/* As the workers tell. */
 	uint64_t calls, direct_calls, direct_failures, nested_calls, busy_ns;
-	uint64_t copies;   /* payloads that we copied for a worker */
+	uint64_t copies; /* payloads that we copied for a worker */
 	uint32_t workers, ready, busy, direct_busy, retired_arenas;
 	bool degraded;
 };

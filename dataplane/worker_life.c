@@ -37,7 +37,8 @@ static int send_functions(struct wx_worker *w)
 		memcpy(msg.name, f->name, sizeof(msg.name));
 		memcpy(msg.symbol, f->symbol, sizeof(msg.symbol));
 		memcpy(msg.library, f->library, sizeof(msg.library));
-		rc = wx_socket_send(w, PRAAS_WORKER_MSG_FUNCTION, &msg, sizeof(msg), NULL, 0);
+		rc = wx_socket_send(w, PRAAS_WORKER_MSG_FUNCTION, &msg, sizeof(msg),
+				    NULL, 0);
 	}
 	return rc ? rc : wx_socket_send(w, PRAAS_WORKER_MSG_GO, NULL, 0, NULL, 0);
 }
@@ -59,10 +60,12 @@ static int send_start(struct wx_worker *w, int pool_fd, int control_fd, int wake
 		.log_bytes = WX_LOG_BYTES,
 		.functions_count = c->functions_count,
 		.workers_count = c->workers,
-		.state_index_offset = praas_process_state_index_offset(ex->base.process),
+		.state_index_offset =
+			praas_process_state_index_offset(ex->base.process),
 		.arena_segment = w->arena->segment.id
 	};
-	const int fds[5] = { pool_fd, control_fd, w->arena->segment.fd, w->log.fd, wake_fd };
+	const int fds[5] = { pool_fd, control_fd, w->arena->segment.fd, w->log.fd,
+			     wake_fd };
 
 	return wx_socket_send(w, PRAAS_WORKER_MSG_START, &start, sizeof(start), fds, 5);
 }
@@ -90,17 +93,20 @@ static int send_regions(struct wx_worker *w)
 static int join(struct wx_worker *w, int wake_fd)
 {
 	struct wx *ex = w->ex;
-	int rc = praas_channel_init(&w->channel, &w->control, &ex->control_geometry, 0,
-				    &w->arena->segment, &ex->arena_geometry, 0, wake_fd);
+	int rc =
+		praas_channel_init(&w->channel, &w->control, &ex->control_geometry, 0,
+				   &w->arena->segment, &ex->arena_geometry, 0, wake_fd);
 
 	if (rc == 0)
-		rc = praas_log_rx_init(&w->log_rx, &w->log, WX_LOG_BYTES,
-				       praas_channel_log_tail(&w->control,
-							      &ex->control_geometry, 0));
+		rc = praas_log_rx_init(
+			&w->log_rx, &w->log, WX_LOG_BYTES,
+			praas_channel_log_tail(&w->control, &ex->control_geometry, 0));
 	w->order = (void *)(w->control.base + PRAAS_WORKER_LINE_OFFSET);
-	w->call = (void *)(w->control.base + praas_channel_pool_offset(&ex->control_geometry));
-	w->doorbell = (struct praas_doorbell){ .shared = praas_channel_doorbell(&w->control),
-					       .event_fd = wake_fd };
+	w->call = (void *)(w->control.base +
+			   praas_channel_pool_offset(&ex->control_geometry));
+	w->doorbell =
+		(struct praas_doorbell){ .shared = praas_channel_doorbell(&w->control),
+					 .event_fd = wake_fd };
 	w->line = (void *)(w->arena->segment.base + PRAAS_WORKER_LINE_OFFSET);
 	return rc;
 }
@@ -108,15 +114,17 @@ static int join(struct wx_worker *w, int wake_fd)
 static int make_segments(struct wx_worker *w)
 {
 	struct wx *ex = w->ex;
-	int rc = wx_region_new(ex, w->index, praas_channel_segment_bytes(&ex->arena_geometry),
-			       true, &w->arena);
+	int rc = wx_region_new(ex, w->index,
+			       praas_channel_segment_bytes(&ex->arena_geometry), true,
+			       &w->arena);
 
 	if (rc != 0)
 		return rc;
-	praas_channel_format(&w->arena->segment, &ex->arena_geometry, PRAAS_SEGMENT_ARENA);
-	rc = praas_segment_create("praas-control",
-				  praas_channel_segment_bytes(&ex->control_geometry),
-				  PRAAS_SEGMENT_CONTROL, PRAAS_SEGMENT_OWN, &w->control);
+	praas_channel_format(&w->arena->segment, &ex->arena_geometry,
+			     PRAAS_SEGMENT_ARENA);
+	rc = praas_segment_create(
+		"praas-control", praas_channel_segment_bytes(&ex->control_geometry),
+		PRAAS_SEGMENT_CONTROL, PRAAS_SEGMENT_OWN, &w->control);
 	if (rc != 0)
 		return rc;
 	praas_channel_format(&w->control, &ex->control_geometry, PRAAS_SEGMENT_CONTROL);
@@ -133,7 +141,8 @@ static int prepare(struct wx_worker *w, int *ret_child)
 
 	if (rc == 0 &&
 	    (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, socks) != 0 ||
-	     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, wakes) != 0 ||
+	     socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+			wakes) != 0 ||
 	     epoll_ctl(ex->epoll_fd, EPOLL_CTL_ADD, wakes[0], &ev) != 0))
 		rc = -errno;
 	w->socket = socks[0];
@@ -231,8 +240,8 @@ static void start(struct wx_worker *w)
 	clean(w);
 	w->state = WX_ABSENT;
 	w->deadline_ns = now + SECOND_NS; /* tried again then */
-	(void)snprintf(ex->failure, sizeof(ex->failure), "worker %" PRIu32 ": %s", w->index,
-		       strerror(-rc));
+	(void)snprintf(ex->failure, sizeof(ex->failure), "worker %" PRIu32 ": %s",
+		       w->index, strerror(-rc));
 }
 
 void wx_begin(struct wx *ex)
@@ -289,7 +298,8 @@ static bool requeue(struct wx_worker *w)
 	struct praas_invocation *inv = w->inv;
 	struct wx_direct_run run;
 
-	if (!inv || w->depth != 0 || w->ex->stopping || inv->cancelled || inv->answered || !wx_direct_running(w, &run))
+	if (!inv || w->depth != 0 || w->ex->stopping || inv->cancelled ||
+	    inv->answered || !wx_direct_running(w, &run))
 		return false;
 	w->inv = NULL;
 	praas_process_requeue(w->ex->base.process, inv);
@@ -338,23 +348,26 @@ static void describe(const struct wx_worker *w, const struct praas_worker_death 
 	else if (d->start_errno == 0 && WEXITSTATUS(d->wait_status) == 128 + SIGABRT)
 		sig = SIGABRT;
 	if (d->start_errno != 0)
-		(void)snprintf(ret_text, bytes, "worker %" PRIu32 " could not be started: %s",
-			       w->index, strerror(d->start_errno));
+		(void)snprintf(ret_text, bytes,
+			       "worker %" PRIu32 " could not be started: %s", w->index,
+			       strerror(d->start_errno));
 	else if (d->out_of_memory)
 		(void)snprintf(ret_text, bytes,
-			       "worker %" PRIu32 " ran out of its memory limit%s%s", w->index,
-			       in, name);
+			       "worker %" PRIu32 " ran out of its memory limit%s%s",
+			       w->index, in, name);
 	else if (sig == SIGSYS)
 		(void)snprintf(ret_text, bytes,
 			       "worker %" PRIu32 " made a system call that the sandbox "
 			       "forbids (SIGSYS)%s%s",
 			       w->index, in, name);
 	else if (sig != 0)
-		(void)snprintf(ret_text, bytes, "worker %" PRIu32 " was killed by SIG%s (%s)%s%s",
+		(void)snprintf(ret_text, bytes,
+			       "worker %" PRIu32 " was killed by SIG%s (%s)%s%s",
 			       w->index, sigabbrev_np(sig), sigdescr_np(sig), in, name);
 	else
-		(void)snprintf(ret_text, bytes, "worker %" PRIu32 " exited with code %d%s%s",
-			       w->index, WEXITSTATUS(d->wait_status), in, name);
+		(void)snprintf(ret_text, bytes,
+			       "worker %" PRIu32 " exited with code %d%s%s", w->index,
+			       WEXITSTATUS(d->wait_status), in, name);
 }
 
 /* Why a worker that did not get READY gave up, if it said so. */
@@ -435,10 +448,12 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 			     ex->last_death);
 	wx_calls_end(w);
 	w->calls_before += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
-	w->direct_before += atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
+	w->direct_before +=
+		atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
 	w->failures_before +=
 		atomic_load_explicit(&w->line->direct_failures, memory_order_relaxed);
-	w->nested_before += atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
+	w->nested_before +=
+		atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
 	w->busy_before += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);
 	wx_read_log(w);
 	tell_process(w);
@@ -476,7 +491,8 @@ static void on_timer(struct wx_worker *w, uint64_t now)
 		start(w);
 	} else if (w->state == WX_STARTING) {
 		(void)snprintf(ex->failure, sizeof(ex->failure),
-			       "worker %" PRIu32 " did not become ready in time", w->index);
+			       "worker %" PRIu32 " did not become ready in time",
+			       w->index);
 		wx_kill(w, PRAAS_INTERNAL, "not ready in time");
 	} else if (w->state == WX_BUSY) {
 		uint64_t kill_ns = w->deadline_ns + ex->config.deadline_grace_ns;
@@ -493,7 +509,8 @@ static void on_timer(struct wx_worker *w, uint64_t now)
 		}
 		ex->stats.hangs++;
 		wx_kill(w, PRAAS_DEADLINE,
-			"the deadline passed; the function did not return and its worker "
+			"the deadline passed; the function did not return and its "
+			"worker "
 			"was ended");
 	}
 }
@@ -506,7 +523,8 @@ void wx_timers(struct wx *ex)
 		if (ex->workers[i].line)
 			wx_read_log(&ex->workers[i]);
 	for (uint32_t i = 0; i < ex->config.workers; i++)
-		if (ex->workers[i].deadline_ns != 0 && now >= ex->workers[i].deadline_ns)
+		if (ex->workers[i].deadline_ns != 0 &&
+		    now >= ex->workers[i].deadline_ns)
 			on_timer(&ex->workers[i], now);
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		wx_direct_watch(&ex->workers[i], now);
@@ -539,7 +557,8 @@ uint64_t wx_next_timer(const struct wx *ex)
 		next = praas_min_u64(next, at);
 	}
 	for (uint32_t i = 0; ex->stopping && i < ex->config.workers; i++)
-		if (ex->workers[i].state != WX_ABSENT && ex->workers[i].state != WX_DYING)
+		if (ex->workers[i].state != WX_ABSENT &&
+		    ex->workers[i].state != WX_DYING)
 			next = praas_min_u64(next, ex->stop_ns);
 	return next == UINT64_MAX ? 0 : next;
 }

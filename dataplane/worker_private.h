@@ -10,16 +10,17 @@
 #include "dataplane/worker_executor.h"
 #include "shm/log_ring.h"
 
-#define WX_REGIONS_MAX 128u    /* arenas, retired arenas and big buffers */
-#define WX_FOREIGN_MAX 96u     /* segments of clients that workers may see */
-#define WX_HANDLES 2048u       /* results under way at once */
-#define WX_LOANS_MAX 256u      /* values that one worker holds */
-#define WX_CALLS_MAX 64u       /* functions that one worker has started */
-#define WX_CRASHES 5u          /* in a minute: degraded */
+#define WX_REGIONS_MAX 128u /* arenas, retired arenas and big buffers */
+#define WX_FOREIGN_MAX 96u  /* segments of clients that workers may see */
+#define WX_HANDLES 2048u    /* results under way at once */
+#define WX_LOANS_MAX 256u   /* values that one worker holds */
+#define WX_CALLS_MAX 64u    /* functions that one worker has started */
+#define WX_CRASHES 5u       /* in a minute: degraded */
 #define WX_LOG_BYTES 65536u
-#define WX_COPY_MAX 4096u      /* smaller values are copied to the pool: arenas stay empty */
+#define WX_COPY_MAX 4096u /* smaller values are copied to the pool: arenas stay empty */
 #define WX_LAYERS_MAX 512u
-#define WX_CANCELS_MAX 8u      /* direct calls to be cancelled that nobody is seen to run yet */
+#define WX_CANCELS_MAX                                                                 \
+	8u /* direct calls to be cancelled that nobody is seen to run yet */
 #define PRAAS_WORKER_CLIENTS_MAX 64u
 
 struct wx;
@@ -30,14 +31,14 @@ struct wx_worker;
 struct wx_region {
 	struct praas_segment segment; /* base NULL: free */
 	struct wx *ex;
-	int read_fd;         /* read-only, for the other workers */
-	uint32_t worker;     /* writer */
+	int read_fd;     /* read-only, for the other workers */
+	uint32_t worker; /* writer */
 	bool arena;
-	bool closed;         /* writer gone; a big one: lent to us */
-	uint32_t shown;      /* bit per worker that has mapped it */
-	uint64_t data_from;  /* where buffers may lie */
-	uint64_t held;       /* values and results of ours in it */
-	uint64_t *pending;   /* offsets that did not fit the return ring */
+	bool closed;        /* writer gone; a big one: lent to us */
+	uint32_t shown;     /* bit per worker that has mapped it */
+	uint64_t data_from; /* where buffers may lie */
+	uint64_t held;      /* values and results of ours in it */
+	uint64_t *pending;  /* offsets that did not fit the return ring */
 	uint32_t pending_count, pending_max;
 };
 
@@ -57,7 +58,7 @@ struct wx_call {
 	uint64_t id;
 	uint64_t inv_id; /* of its invocation */
 	uint32_t life;
-	uint32_t depth;  /* of who started it */
+	uint32_t depth; /* of who started it */
 	bool used;
 };
 
@@ -80,7 +81,7 @@ struct wx_worker {
 	struct wx *ex;
 	uint32_t index;
 	enum wx_state state;
-	uint32_t life;            /* increases with every start */
+	uint32_t life; /* increases with every start */
 	struct wx_region *arena;
 	struct praas_channel channel;
 	struct praas_worker_line *line; /* its words, read-only here */
@@ -89,36 +90,38 @@ struct wx_worker {
 	struct praas_log_rx log_rx;
 	struct praas_segment control, log; /* of this life */
 	struct praas_doorbell doorbell;    /* ours, that it rings */
-	int socket;  /* control socket */
-	int wake_fd; /* our end of the wake socket */
-	uint64_t deadline_ns;     /* of start or of the running call; 0 */
-	uint64_t dispatches;      /* in this life */
-	struct praas_invocation *inv; /* on top */
-	uint64_t number;          /* of its dispatch */
-	uint32_t level, depth;    /* its place; entries of below[] in use */
+	int socket;                        /* control socket */
+	int wake_fd;                       /* our end of the wake socket */
+	uint64_t deadline_ns;              /* of start or of the running call; 0 */
+	uint64_t dispatches;               /* in this life */
+	struct praas_invocation *inv;      /* on top */
+	uint64_t number;                   /* of its dispatch */
+	uint32_t level, depth;             /* its place; entries of below[] in use */
 	struct wx_frame below[PRAAS_WORKER_LEVELS_MAX];
-	int32_t end_status;       /* why we killed it: enum praas_status; 0: we did not */
+	int32_t end_status; /* why we killed it: enum praas_status; 0: we did not */
 	const char *end_text;
-	int commit_rc;            /* verdict for the RESULT that follows */
+	int commit_rc;             /* verdict for the RESULT that follows */
 	struct praas_fn_wait wait; /* its one question that waits */
 	bool waiting;
 	uint64_t wait_id;
 	uint8_t wait_kind;
-	bool asks_direct;         /* who asks is a direct call */
-	uint32_t asks_depth;      /* in the worker */
-	uint64_t wait_until_ns;   /* of a WAIT */
+	bool asks_direct;       /* who asks is a direct call */
+	uint32_t asks_depth;    /* in the worker */
+	uint64_t wait_until_ns; /* of a WAIT */
 	struct wx_call *wait_call;
 	struct wx_call calls[WX_CALLS_MAX];
 	struct wx_loan loans[WX_LOANS_MAX];
 	uint32_t loans_count;
-	uint64_t clients;         /* direct ones, a bit each */
-	uint64_t detaching, gone; /* of them: asked to be let go; whose call nobody waits for */
-	uint64_t detach_ns;       /* since when it could have let them go */
+	uint64_t clients; /* direct ones, a bit each */
+	uint64_t detaching,
+		gone; /* of them: asked to be let go; whose call nobody waits for */
+	uint64_t detach_ns; /* since when it could have let them go */
 	uint64_t sources[PRAAS_WORKER_CLIENTS_MAX]; /* identities of direct clients */
-	bool wait_direct;         /* the question that waits is a direct call's */
-	uint32_t segments;        /* that it has mapped of foreign ones */
+	bool wait_direct;  /* the question that waits is a direct call's */
+	uint32_t segments; /* that it has mapped of foreign ones */
 	/* Of former lives. */
-	uint64_t calls_before, direct_before, failures_before, nested_before, busy_before;
+	uint64_t calls_before, direct_before, failures_before, nested_before,
+		busy_before;
 };
 
 /* A cancel of a direct call that was faster than the call. */
@@ -156,7 +159,8 @@ struct wx {
 	char layers[WX_LAYERS_MAX];
 	char failure[PRAAS_ERROR_TEXT_MAX]; /* why the last start failed; "" */
 	char last_death[PRAAS_ERROR_TEXT_MAX];
-	const struct praas_worker_direct_ops *direct; /* NULL: nobody has direct clients */
+	const struct praas_worker_direct_ops
+		*direct; /* NULL: nobody has direct clients */
 	void *direct_user;
 	struct wx_cancel cancels[WX_CANCELS_MAX];
 	uint32_t cancels_count;
@@ -183,8 +187,8 @@ void wx_region_free(struct wx_region *r);
 void wx_region_close(struct wx_region *r);
 struct wx_region *wx_region_find(struct wx *ex, uint32_t id);
 /* What a worker names, checked: it must be its own. NULL: it lies. */
-struct wx_region *wx_region_named(struct wx_worker *w, uint32_t segment, uint64_t offset,
-				  uint64_t bytes);
+struct wx_region *wx_region_named(struct wx_worker *w, uint32_t segment,
+				  uint64_t offset, uint64_t bytes);
 /* One thing of ours in it ends: give the buffer back, or the region. */
 void wx_region_release(struct wx_region *r, uint64_t offset);
 void wx_region_flush(struct wx_region *r);
@@ -196,8 +200,8 @@ int wx_show(struct wx_worker *w, uint32_t segment);
 int wx_value(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t bytes,
 	     struct praas_value *ret_value);
 /* The same, where it lies whatever its size. */
-int wx_value_here(struct wx_worker *w, struct wx_region *r, uint64_t offset, uint64_t bytes,
-		  struct praas_value *ret_value);
+int wx_value_here(struct wx_worker *w, struct wx_region *r, uint64_t offset,
+		  uint64_t bytes, struct praas_value *ret_value);
 /* A buffer of what a worker named; by reference when there is a handle. 0; -EPROTO; -ENOBUFS. */
 int wx_buf(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t bytes,
 	   struct praas_buf **ret_buf);

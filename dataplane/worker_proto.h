@@ -61,21 +61,24 @@ enum praas_worker_kind {
 	/* key; aux = 1: keep the lease; payload: the new home when it moved. Reply aux = version << 1 |
 	 * lease kept. */
 	PRAAS_WORKER_UPDATE_COMMIT = 42,
-	PRAAS_WORKER_MEMBER = 43,       /* key = name. Reply aux = pid */
+	PRAAS_WORKER_MEMBER = 43, /* key = name. Reply aux = pid */
 	/* aux = bytes: wants a big buffer, a segment of its own that it may write. It comes by the
 	 * socket, before the reply, whose aux is its id. Lent and given back as offset 0 of it. */
 	PRAAS_WORKER_SEGMENT = 44,
-	PRAAS_WORKER_READY = 45,        /* library loaded, sandbox closed, rings polled; payload: the
+	PRAAS_WORKER_READY =
+		45, /* library loaded, sandbox closed, rings polled; payload: the
 					 * active layers of the sandbox, words parted by blanks */
-	PRAAS_WORKER_DETACHED = 46,     /* aux = client: nothing of it is touched any more */
-	PRAAS_WORKER_SOCKET = 47,       /* c→w: a message waits on the socket */
+	PRAAS_WORKER_DETACHED =
+		46,               /* aux = client: nothing of it is touched any more */
+	PRAAS_WORKER_SOCKET = 47, /* c→w: a message waits on the socket */
 	/* aux = a big segment of ours, status = number of a direct client: show it to that client, for
 	 * one result. Reply when the client has been told; the segment goes when it is done with it. */
 	PRAAS_WORKER_SHARE = 48,
 	/* aux = id of an INVOKE of ours; deadline; status = depth of who asks, | IN_DIRECT. Reply: 0 its
 	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot run, and is withdrawn. */
 	PRAAS_WORKER_WAIT = 49,
-	PRAAS_WORKER_STATE_LOAD = 50    /* key: its entry is LATE. Reply when it is not, or cannot be had */
+	PRAAS_WORKER_STATE_LOAD =
+		50 /* key: its entry is LATE. Reply when it is not, or cannot be had */
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
@@ -85,7 +88,8 @@ enum praas_worker_kind {
 
 static inline uint64_t praas_worker_keys_bytes(uint32_t ring_slots)
 {
-	return praas_align_up(2u * (uint64_t)ring_slots * PRAAS_WORKER_KEY_STRIDE, 4096);
+	return praas_align_up(2u * (uint64_t)ring_slots * PRAAS_WORKER_KEY_STRIDE,
+			      4096);
 }
 
 /* What does not fit a descriptor of c→w INVOKE: at the start of the buffer area of the control
@@ -110,13 +114,15 @@ struct praas_worker_call {
 #define PRAAS_WORKER_IN_PLACE_MAX 8u
 #define PRAAS_WORKER_IN_DIRECT 0x100 /* the bottom of the stack is a direct call */
 
-_Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES, "three pages");
+_Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES,
+	       "three pages");
 
 /* At offset 128 of the control segment: the controller's words for the worker. */
 struct praas_worker_order {
-	alignas(64) _Atomic uint64_t cancel; /* dispatches up to this one are given up */
-	_Atomic uint64_t recalls;            /* leases wanted back, ever */
-	_Atomic uint64_t direct_cancel;      /* direct calls up to this one are given up */
+	alignas(64) _Atomic uint64_t
+		cancel;                 /* dispatches up to this one are given up */
+	_Atomic uint64_t recalls;       /* leases wanted back, ever */
+	_Atomic uint64_t direct_cancel; /* direct calls up to this one are given up */
 	uint64_t pad[5];
 	/* cancel, for those on level 1 … */
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
@@ -126,8 +132,9 @@ _Static_assert(sizeof(struct praas_worker_order) == 128, "shared layout");
 /* At offset 128 of each arena: what its worker tells without a message. */
 struct praas_worker_line {
 	struct praas_state_reader_line reader; /* dataplane/state_index.h */
-	alignas(64) _Atomic uint64_t updating; /* offset + 1 of the object updated in place; 0 */
-	_Atomic uint64_t calls;        /* invocations finished */
+	alignas(64) _Atomic uint64_t
+		updating;       /* offset + 1 of the object updated in place; 0 */
+	_Atomic uint64_t calls; /* invocations finished */
 	_Atomic uint64_t direct_calls; /* of them, by the direct path */
 	_Atomic uint64_t nested_calls; /* in place, by another function */
 	_Atomic uint64_t busy_ns;      /* in functions */
@@ -136,7 +143,8 @@ struct praas_worker_line {
 	_Atomic uint64_t sleeps;
 	/* The direct call that runs: the controller watches its deadline and hears of its cancel. The
 	 * first is 0 while none does, and while the others change. */
-	alignas(64) _Atomic uint64_t direct_call; /* number, from 1, << 8 | client + 1 */
+	alignas(64) _Atomic uint64_t
+		direct_call; /* number, from 1, << 8 | client + 1 */
 	_Atomic uint64_t direct_id, direct_deadline_ns;
 	_Atomic uint64_t direct_failures; /* direct calls whose status was not 0 */
 	uint64_t pad[4];
@@ -146,10 +154,11 @@ _Static_assert(sizeof(struct praas_worker_line) == 192, "shared layout");
 
 /* One write of a commit; in the worker's arena, read once and copied before it is checked. */
 struct praas_commit_record {
-	uint64_t offset;  /* of the value in the worker's arena; ~0: delete */
-	uint64_t bytes;   /* of the value */
-	uint64_t expect;  /* version + 1 that must be there; 0: any */
-	uint32_t segment; /* in which the value lies: the arena, or a dynamic segment of its own */
+	uint64_t offset; /* of the value in the worker's arena; ~0: delete */
+	uint64_t bytes;  /* of the value */
+	uint64_t expect; /* version + 1 that must be there; 0: any */
+	uint32_t
+		segment; /* in which the value lies: the arena, or a dynamic segment of its own */
 	uint8_t key_bytes;
 	uint8_t pad[3];
 	char key[PRAAS_KEY_MAX + 1];
@@ -163,22 +172,23 @@ _Static_assert(sizeof(struct praas_commit_record) == 288, "shared layout");
 #define PRAAS_WORKER_WAKE_FD 4 /* where the worker keeps its end of the wake socket */
 
 enum praas_worker_msg_kind {
-	PRAAS_WORKER_MSG_START = 1,   /* c→w: struct praas_worker_start; fds: pool (ro), control
+	PRAAS_WORKER_MSG_START =
+		1, /* c→w: struct praas_worker_start; fds: pool (ro), control
 				       * (ro), own arena (rw), log ring segment (rw), wake socket.
 				       * (Not eventfds: their flags would be shared with a hostile peer.) */
-	PRAAS_WORKER_MSG_FUNCTION,    /* c→w: struct praas_worker_function, one per function */
-	PRAAS_WORKER_MSG_GO,          /* c→w: all said; load, close the sandbox, answer READY */
-	PRAAS_WORKER_MSG_SEGMENT,     /* c→w: struct praas_worker_segment; fd */
-	PRAAS_WORKER_MSG_UNMAP,       /* c→w: struct praas_worker_segment (id only) */
-	PRAAS_WORKER_MSG_ATTACH,      /* c→w: struct praas_direct_attach (transport/shm_direct.h): a
+	PRAAS_WORKER_MSG_FUNCTION, /* c→w: struct praas_worker_function, one per function */
+	PRAAS_WORKER_MSG_GO, /* c→w: all said; load, close the sandbox, answer READY */
+	PRAAS_WORKER_MSG_SEGMENT, /* c→w: struct praas_worker_segment; fd */
+	PRAAS_WORKER_MSG_UNMAP,   /* c→w: struct praas_worker_segment (id only) */
+	PRAAS_WORKER_MSG_ATTACH, /* c→w: struct praas_direct_attach (transport/shm_direct.h): a
 				       * direct client; fds as PRAAS_DIRECT_FDS says */
-	PRAAS_WORKER_MSG_DETACH,      /* c→w: struct praas_worker_detach: revoked */
-	PRAAS_WORKER_MSG_FAILED,      /* w→c: text: could not start; it exits */
-	PRAAS_WORKER_MSG_STOP         /* c→w: leave when idle */
+	PRAAS_WORKER_MSG_DETACH, /* c→w: struct praas_worker_detach: revoked */
+	PRAAS_WORKER_MSG_FAILED, /* w→c: text: could not start; it exits */
+	PRAAS_WORKER_MSG_STOP    /* c→w: leave when idle */
 };
 
 struct praas_worker_msg {
-	uint32_t kind; /* enum praas_worker_msg_kind */
+	uint32_t kind;  /* enum praas_worker_msg_kind */
 	uint32_t bytes; /* of what follows */
 };
 
@@ -187,16 +197,17 @@ struct praas_worker_start {
 	uint32_t worker;  /* index, from 0 */
 	uint64_t pid;
 	uint32_t epoch;
-	uint32_t wait_mode;  /* enum praas_wait_mode */
-	uint64_t bytes_max;  /* payload and result limit */
-	uint64_t pool_bytes; /* of segment 1 */
+	uint32_t wait_mode;                    /* enum praas_wait_mode */
+	uint64_t bytes_max;                    /* payload and result limit */
+	uint64_t pool_bytes;                   /* of segment 1 */
 	struct praas_channel_geometry control; /* of segment 2 */
-	struct praas_channel_geometry arena;   /* of the own arena: block 0 is the controller's */
+	struct praas_channel_geometry
+		arena; /* of the own arena: block 0 is the controller's */
 	uint64_t log_bytes;
 	uint32_t functions_count;
 	uint32_t workers_count;
 	uint64_t state_index_offset; /* of the published state index in segment 1 */
-	uint32_t arena_segment; /* id of the own arena */
+	uint32_t arena_segment;      /* id of the own arena */
 	uint32_t pad;
 };
 

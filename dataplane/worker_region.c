@@ -11,7 +11,8 @@
 
 #include "dataplane/worker_private.h"
 
-#define WORKER_SEGMENTS_MAX 160u /* a worker maps so many at most (worker_end.h has room for more) */
+#define WORKER_SEGMENTS_MAX                                                            \
+	160u /* a worker maps so many at most (worker_end.h has room for more) */
 #define ID_MAX 0xfffu
 
 /* ---- sockets ---- */
@@ -25,7 +26,8 @@ int wx_socket_send(struct wx_worker *w, uint32_t kind, const void *body, uint32_
 		uint8_t space[CMSG_SPACE(sizeof(int) * 8)];
 	} control = { .space = { 0 } };
 	struct iovec iov[2] = { { .iov_base = &head, .iov_len = sizeof(head) },
-				{ .iov_base = (void *)(uintptr_t)body, .iov_len = bytes } };
+				{ .iov_base = (void *)(uintptr_t)body,
+				  .iov_len = bytes } };
 	struct msghdr msg = { .msg_iov = iov, .msg_iovlen = bytes ? 2 : 1 };
 
 	praas_check(fds_count <= 8);
@@ -74,9 +76,11 @@ int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
 			r = &ex->regions[i];
 	if (!r)
 		return -ENOBUFS;
-	*r = (struct wx_region){ .ex = ex, .worker = worker, .arena = arena, .read_fd = -1 };
-	rc = praas_segment_create(arena ? "praas-arena" : "praas-big", bytes, free_id(ex),
-				  0, &r->segment);
+	*r = (struct wx_region){
+		.ex = ex, .worker = worker, .arena = arena, .read_fd = -1
+	};
+	rc = praas_segment_create(arena ? "praas-arena" : "praas-big", bytes,
+				  free_id(ex), 0, &r->segment);
 	if (rc != 0)
 		return rc;
 	rc = praas_segment_read_only_fd(&r->segment, &r->read_fd);
@@ -106,7 +110,8 @@ void wx_region_free(struct wx_region *r)
 		if (!(r->shown & 1u << i) || w->socket < 0)
 			continue;
 		/* Lost: it keeps a mapping that nobody names any more. */
-		(void)wx_socket_send(w, PRAAS_WORKER_MSG_UNMAP, &gone, sizeof(gone), NULL, 0);
+		(void)wx_socket_send(w, PRAAS_WORKER_MSG_UNMAP, &gone, sizeof(gone),
+				     NULL, 0);
 		if (w->segments)
 			w->segments--;
 		wx_socket_ring(w);
@@ -133,8 +138,8 @@ struct wx_region *wx_region_find(struct wx *ex, uint32_t id)
 	return NULL;
 }
 
-struct wx_region *wx_region_named(struct wx_worker *w, uint32_t segment, uint64_t offset,
-				  uint64_t bytes)
+struct wx_region *wx_region_named(struct wx_worker *w, uint32_t segment,
+				  uint64_t offset, uint64_t bytes)
 {
 	struct wx_region *r = w->arena;
 
@@ -179,7 +184,8 @@ void wx_region_release(struct wx_region *r, uint64_t offset)
 
 /* ---- showing ---- */
 
-static int show(struct wx_worker *w, uint32_t id, uint64_t bytes, int fd, uint32_t *shown)
+static int show(struct wx_worker *w, uint32_t id, uint64_t bytes, int fd,
+		uint32_t *shown)
 {
 	const struct praas_worker_segment seg = { .id = id, .bytes = bytes };
 	int rc;
@@ -209,7 +215,8 @@ int wx_show(struct wx_worker *w, uint32_t segment)
 	if (r)
 		return r->worker == w->index && !r->closed
 			       ? 0
-			       : show(w, segment, r->segment.bytes, r->read_fd, &r->shown);
+			       : show(w, segment, r->segment.bytes, r->read_fd,
+				      &r->shown);
 	for (uint32_t i = 0; i < WX_FOREIGN_MAX; i++)
 		if (ex->foreign[i].id == segment)
 			return show(w, segment, ex->foreign[i].bytes, ex->foreign[i].fd,
@@ -221,7 +228,8 @@ int wx_show(struct wx_worker *w, uint32_t segment)
 static int show_all(struct wx *ex, uint32_t segment)
 {
 	for (uint32_t i = 0; i < ex->config.workers; i++)
-		if (ex->workers[i].socket >= 0 && wx_show(&ex->workers[i], segment) != 0)
+		if (ex->workers[i].socket >= 0 &&
+		    wx_show(&ex->workers[i], segment) != 0)
 			return -EPERM;
 	return 0;
 }
@@ -246,8 +254,8 @@ static int value_copy(struct wx *ex, const uint8_t *data, uint64_t bytes,
 	return rc;
 }
 
-int wx_value_here(struct wx_worker *w, struct wx_region *r, uint64_t offset, uint64_t bytes,
-		  struct praas_value *ret_value)
+int wx_value_here(struct wx_worker *w, struct wx_region *r, uint64_t offset,
+		  uint64_t bytes, struct praas_value *ret_value)
 {
 	r->held++;
 	if (!r->arena && show_all(w->ex, r->segment.id) != 0) {
@@ -359,7 +367,8 @@ int wx_readable(struct wx_worker *w, struct praas_buf **buf)
 
 	if (!from || from->head.bytes == 0 || wx_show(w, from->segment) == 0)
 		return 0;
-	if (ex->config.memory->alloc(ex->config.memory->user, from->head.bytes, &to) != 0)
+	if (ex->config.memory->alloc(ex->config.memory->user, from->head.bytes, &to) !=
+	    0)
 		return -ENOBUFS;
 	memcpy(to->data, from->data, from->head.bytes);
 	to->head = from->head;

@@ -20,7 +20,7 @@
 
 #define PAUSES_MAX 32u /* about 1 µs */
 #define PAUSES_MIN 1u
-#define HITS_MANY 4u   /* waits that ended while pausing, to one that did not */
+#define HITS_MANY 4u /* waits that ended while pausing, to one that did not */
 #define PROBE_MISSES 64u
 #define PAUSES_BETWEEN_YIELDS 8u /* while nobody else wants the core */
 #define SPIN_PAUSES                                                                    \

@@ -27,14 +27,16 @@
 extern const struct praas_transport_ops praas_shm_transport_ops;
 
 struct praas_shm_config {
-	uint32_t workers;    /* blocks for the direct path in each client's segment, 0 … 32 */
+	uint32_t
+		workers; /* blocks for the direct path in each client's segment, 0 … 32 */
 	uint32_t ring_slots; /* of every ring; power of two, 4 … 65536; 0: 256 */
 	uint64_t client_pool_bytes; /* buffer area of a client; 0: 4 MiB */
 	uint64_t reply_pool_bytes;  /* of the controller, for one client; 0: 2 MiB */
 	uint64_t direct_pool_bytes; /* of a worker, for one client; 0: 1 MiB */
-	uint64_t big_bytes_max; /* big segments of one connection, both ways; 0: 3 × bytes_max */
+	uint64_t
+		big_bytes_max; /* big segments of one connection, both ways; 0: 3 × bytes_max */
 	uint32_t first_segment; /* ids are taken from here up to 0xffff; 0: 0x1000 */
-	uid_t uid;              /* also allowed to connect, beside our own and root; 0: nobody */
+	uid_t uid; /* also allowed to connect, beside our own and root; 0: nobody */
 	/* A segment in which payloads of clients lie came or went: workers that shall see these
 	 * payloads must map it. The descriptor is in segment->fd. May be NULL. */
 	void (*segment)(void *user, const struct praas_segment *segment, bool added);
@@ -89,6 +91,7 @@ int praas_shm_share(struct praas_conn *conn, const struct praas_segment *segment
 		    void (*released)(void *user, uint32_t segment), void *user);
 
 /* The segment with that id that a connection of the port uses. NULL: none. */
-const struct praas_segment *praas_shm_segment(const struct praas_port *port, uint32_t id);
+const struct praas_segment *praas_shm_segment(const struct praas_port *port,
+					      uint32_t id);
 
 #endif

@@ -80,7 +80,8 @@ static void drop_free(struct praas_shm_conn *c)
 }
 
 /* The server's: 0; -ENOBUFS; -EMSGSIZE; -ENOMEM. */
-static int create(struct praas_shm_conn *c, uint64_t bytes, struct praas_shm_big **ret_big)
+static int create(struct praas_shm_conn *c, uint64_t bytes,
+		  struct praas_shm_big **ret_big)
 {
 	uint64_t max = c->port->shm.big_bytes_max;
 	struct praas_shm_big *b;
@@ -112,7 +113,8 @@ static int create(struct praas_shm_conn *c, uint64_t bytes, struct praas_shm_big
 	return 0;
 }
 
-int praas_shm_big_alloc(struct praas_shm_conn *c, uint64_t bytes, struct praas_shm_big **ret)
+int praas_shm_big_alloc(struct praas_shm_conn *c, uint64_t bytes,
+			struct praas_shm_big **ret)
 {
 	struct praas_shm_big *b = find_free(c, bytes);
 	struct praas_shm_msg msg = { .kind = PRAAS_SHM_WANT, .bytes = bytes };
@@ -265,14 +267,14 @@ int praas_shm_on_segment(struct praas_shm_conn *c, const struct praas_shm_msg *m
 		c->want_status = msg->status == -EMSGSIZE ? -EMSGSIZE : -ENOBUFS;
 		return 0;
 	}
-	if (d->fds_count != 1 || msg->segment == 0 || msg->segment >= PRAAS_SHM_SEGMENTS ||
-	    praas_shm_big_find(c, msg->segment))
+	if (d->fds_count != 1 || msg->segment == 0 ||
+	    msg->segment >= PRAAS_SHM_SEGMENTS || praas_shm_big_find(c, msg->segment))
 		return -EPROTO;
 	b = add(c);
 	if (!b)
 		return -EPROTO; /* the server knows the limit too */
-	rc = praas_segment_attach(d->fds[0], msg->bytes, msg->segment, msg->writable != 0,
-				  &b->segment);
+	rc = praas_segment_attach(d->fds[0], msg->bytes, msg->segment,
+				  msg->writable != 0, &b->segment);
 	if (rc != 0) {
 		b->segment = (struct praas_segment){ 0 };
 		for (unsigned i = 0; i < PRAAS_SHM_BIG_MAX; i++)

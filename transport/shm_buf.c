@@ -85,7 +85,8 @@ int praas_shm_memory_alloc(struct praas_shm_conn *c, uint64_t bytes, uint64_t *r
 		rc = praas_pool_alloc(c->pool, bytes + PRAAS_SHM_HEADROOM, &offset);
 		if (rc != 0)
 			return -ENOBUFS;
-		*ret_capacity = praas_pool_capacity(c->pool, offset) - PRAAS_SHM_HEADROOM;
+		*ret_capacity =
+			praas_pool_capacity(c->pool, offset) - PRAAS_SHM_HEADROOM;
 		offset += PRAAS_SHM_HEADROOM;
 		*ret_ref = praas_shm_ref(c->mine.id, offset);
 		*ret_data = c->mine.base + offset;
@@ -103,7 +104,8 @@ int praas_shm_memory_alloc(struct praas_shm_conn *c, uint64_t bytes, uint64_t *r
 void praas_shm_memory_free(struct praas_shm_conn *c, uint64_t ref)
 {
 	if (praas_likely(praas_shm_ref_segment(ref) == c->mine.id)) {
-		praas_pool_unref(c->pool, praas_shm_ref_offset(ref) - PRAAS_SHM_HEADROOM);
+		praas_pool_unref(c->pool,
+				 praas_shm_ref_offset(ref) - PRAAS_SHM_HEADROOM);
 	} else {
 		struct praas_shm_big *big =
 			praas_shm_big_find(c, praas_shm_ref_segment(ref));
@@ -169,7 +171,8 @@ int praas_shm_find(struct praas_shm_conn *c, const void *data, uint64_t *ret_ref
 	for (unsigned i = 0; i < PRAAS_SHM_BIG_MAX; i++) {
 		const struct praas_shm_big *b = c->big[i];
 
-		if (!b || !b->kept || (const uint8_t *)data != b->segment.base + PRAAS_SHM_HEADROOM)
+		if (!b || !b->kept ||
+		    (const uint8_t *)data != b->segment.base + PRAAS_SHM_HEADROOM)
 			continue;
 		*ret_ref = praas_shm_ref(b->segment.id, PRAAS_SHM_HEADROOM);
 		return 0;
@@ -185,7 +188,8 @@ static void release_heap(struct praas_buf *buf)
 	praas_shm_handle_put(buf);
 }
 
-int praas_shm_alloc_heap(struct praas_shm_conn *c, uint64_t bytes, struct praas_buf **ret_buf)
+int praas_shm_alloc_heap(struct praas_shm_conn *c, uint64_t bytes,
+			 struct praas_buf **ret_buf)
 {
 	uint64_t capacity = praas_align_up(bytes + 1, PRAAS_FRAME_ALIGN);
 	uint8_t *data;
@@ -226,8 +230,8 @@ int praas_shm_alloc(struct praas_conn *conn, uint64_t bytes, struct praas_buf **
 		if (praas_unlikely(!buf))
 			return -ENOBUFS;
 		rc = bytes == 0 ? 0
-				: praas_shm_memory_alloc(c, bytes, &buf->cookie, &buf->data,
-							 &buf->capacity);
+				: praas_shm_memory_alloc(c, bytes, &buf->cookie,
+							 &buf->data, &buf->capacity);
 		if (praas_unlikely(rc != 0)) {
 			praas_shm_handle_put(buf);
 			return rc;
@@ -275,7 +279,8 @@ int praas_shm_backlog_flush(struct praas_channel *ch, struct praas_shm_backlog *
 	return 0;
 }
 
-int praas_shm_give_back(struct praas_channel *ch, struct praas_shm_backlog *b, uint64_t ref)
+int praas_shm_give_back(struct praas_channel *ch, struct praas_shm_backlog *b,
+			uint64_t ref)
 {
 	uint32_t at;
 	int rc = b->count == 0 ? praas_channel_return(ch, ref) : -EAGAIN;

@@ -81,7 +81,8 @@ static int table_add(struct praas_shm_port *p, struct praas_shm_conn *c)
 {
 	if (p->conns_count == p->conns_capacity) {
 		uint32_t capacity = p->conns_capacity ? 2 * p->conns_capacity : 16;
-		struct praas_shm_conn **conns = realloc(p->conns, capacity * sizeof(*conns));
+		struct praas_shm_conn **conns =
+			realloc(p->conns, capacity * sizeof(*conns));
 
 		if (!conns)
 			return -ENOMEM;
@@ -115,7 +116,9 @@ struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool
 	c->base.bytes_max = p->config.handshake_bytes_max;
 	c->port = p;
 	c->server = server;
-	c->source = (struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_CONN, .fd = fd, .conn = c };
+	c->source = (struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_CONN,
+					       .fd = fd,
+					       .conn = c };
 	if (table_add(p, c) != 0) {
 		free(c);
 		return NULL;

@@ -20,14 +20,16 @@
 /* In front of every payload: room for the largest meta block (trace and key). */
 #define PRAAS_SHM_HEADROOM 320u
 #define PRAAS_SHM_NO_REF (~(uint64_t)0)
-#define PRAAS_SHM_BIG_MAX 16u   /* big segments of one connection, both ways */
-#define PRAAS_SHM_LOANS 4096u   /* invocations whose payload the server holds; power of two */
-#define PRAAS_SHM_BURST 64u     /* frames of one connection in one turn */
+#define PRAAS_SHM_BIG_MAX 16u /* big segments of one connection, both ways */
+#define PRAAS_SHM_LOANS                                                                \
+	4096u /* invocations whose payload the server holds; power of two */
+#define PRAAS_SHM_BURST 64u          /* frames of one connection in one turn */
 #define PRAAS_SHM_BURST_CLIENT 4096u /* datagrams that a client reads in one go */
 #define PRAAS_SHM_SEGMENTS 65536u
 #define PRAAS_SHM_FIRST_SEGMENT 0x1000u
 
-_Static_assert(PRAAS_SHM_HEADROOM >= PRAAS_TRACE_BYTES + PRAAS_KEY_MAX, "meta block fits");
+_Static_assert(PRAAS_SHM_HEADROOM >= PRAAS_TRACE_BYTES + PRAAS_KEY_MAX,
+	       "meta block fits");
 _Static_assert(PRAAS_SHM_HEADROOM % PRAAS_FRAME_ALIGN == 0, "payload stays aligned");
 
 static inline uint64_t praas_shm_ref(uint32_t segment, uint64_t offset)
@@ -69,11 +71,11 @@ enum praas_shm_state {
 
 /* A big segment, as one connection knows it. */
 enum praas_shm_big_state {
-	PRAAS_SHM_BIG_FREE, /* written by us, to be used again */
-	PRAAS_SHM_BIG_HELD, /* written by us: a buffer not sent yet */
-	PRAAS_SHM_BIG_LENT, /* written by us, at the peer until it gives it back */
+	PRAAS_SHM_BIG_FREE,   /* written by us, to be used again */
+	PRAAS_SHM_BIG_HELD,   /* written by us: a buffer not sent yet */
+	PRAAS_SHM_BIG_LENT,   /* written by us, at the peer until it gives it back */
 	PRAAS_SHM_BIG_LOANED, /* the same, until the RESULT of the INVOKE that took it */
-	PRAAS_SHM_BIG_READ  /* written by the peer, or by a worker and shared */
+	PRAAS_SHM_BIG_READ    /* written by the peer, or by a worker and shared */
 };
 struct praas_shm_big {
 	struct praas_segment segment; /* base NULL on the server for shared ones */
@@ -98,7 +100,7 @@ enum praas_shm_route_state {
 	PRAAS_SHM_ROUTE_NONE,
 	PRAAS_SHM_ROUTE_OPEN,
 	PRAAS_SHM_ROUTE_REVOKED, /* nothing new; taken calls are still answered */
-	PRAAS_SHM_ROUTE_GONE     /* no answer comes any more; unmapped when no view is held */
+	PRAAS_SHM_ROUTE_GONE /* no answer comes any more; unmapped when no view is held */
 };
 
 /* The client's end of a direct channel. Calls on it are the client library's. */
@@ -109,9 +111,9 @@ struct praas_shm_route {
 	struct praas_shm_source wake; /* our end of the wake socket */
 	uint32_t worker;
 	uint32_t outstanding; /* calls pushed and not answered; the library counts */
-	bool stalled;         /* it left a call in the ring for too long; until its next answer */
-	int32_t gone_status;  /* GONE: what calls that it took and did not answer come to; 0: crashed */
-	uint32_t views;       /* results in reply that the caller holds; the library counts */
+	bool stalled; /* it left a call in the ring for too long; until its next answer */
+	int32_t gone_status; /* GONE: what calls that it took and did not answer come to; 0: crashed */
+	uint32_t views; /* results in reply that the caller holds; the library counts */
 	enum praas_shm_route_state state;
 	struct praas_shm_backlog backlog;
 };
@@ -132,11 +134,11 @@ struct praas_shm_conn {
 	struct praas_conn base;
 	struct praas_shm_port *port;
 	enum praas_shm_state state;
-	bool server;   /* we accepted it */
-	bool eof;      /* the peer is gone; what is in its ring is still to be read */
-	bool bye;      /* it said so */
-	bool active;   /* frames since the last housekeeping */
-	bool cold;     /* not polled: its doorbell word is set, it will write the socket */
+	bool server; /* we accepted it */
+	bool eof;    /* the peer is gone; what is in its ring is still to be read */
+	bool bye;    /* it said so */
+	bool active; /* frames since the last housekeeping */
+	bool cold; /* not polled: its doorbell word is set, it will write the socket */
 	bool in_table; /* of the port */
 	bool switched; /* ended after the switch */
 	uint32_t at;   /* index in that table */
@@ -163,9 +165,11 @@ struct praas_shm_conn {
 	uint32_t loans_count;
 	bool want_pending;
 	int want_status;
-	struct praas_shm_route *route[PRAAS_SHM_WORKERS_MAX]; /* client; NULL: never granted */
-	uint32_t routes;        /* entries of route[] in use, from 0 */
-	uint32_t routes_changed; /* counts grants, revokes, ends: the library looks again */
+	struct praas_shm_route
+		*route[PRAAS_SHM_WORKERS_MAX]; /* client; NULL: never granted */
+	uint32_t routes;                       /* entries of route[] in use, from 0 */
+	uint32_t
+		routes_changed; /* counts grants, revokes, ends: the library looks again */
 	/* server */
 	struct praas_shm_granted granted[PRAAS_SHM_WORKERS_MAX];
 };
@@ -184,10 +188,10 @@ struct praas_shm_port {
 	uint32_t turns;       /* since the sockets were looked at */
 	uint64_t round_ns;    /* last housekeeping */
 	bool armed;
-	bool failed;          /* some connection has failing set */
-	bool polling;         /* ended connections are destroyed at its end */
+	bool failed;  /* some connection has failing set */
+	bool polling; /* ended connections are destroyed at its end */
 	struct praas_shm_conn *dead;
-	uint32_t refs;        /* connections that are not destroyed, and who opened it */
+	uint32_t refs; /* connections that are not destroyed, and who opened it */
 	struct praas_buf *free_bufs;
 	struct praas_buf_chunk *chunks;
 	uint8_t *datagram; /* receive buffer of PRAAS_SHM_WELCOME_MAX bytes */
@@ -208,12 +212,15 @@ static inline struct praas_shm_port *praas_shm_port_of(struct praas_port *port)
 int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source);
 int praas_shm_segment_id(struct praas_shm_port *p, uint32_t *ret_id);
 /* Enters a segment under its id, or takes it out. */
-void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s, bool known);
+void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s,
+			     bool known);
 /* The same, and tells who asked for it in the configuration: payloads of clients lie there. */
-void praas_shm_segment_told(struct praas_shm_port *p, const struct praas_segment *s, bool known);
+void praas_shm_segment_told(struct praas_shm_port *p, const struct praas_segment *s,
+			    bool known);
 
 /* ---- shm_conn.c: life of a connection */
-struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool server);
+struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd,
+					  bool server);
 /* The connection is unusable: told, and ended, at the end of this turn. */
 void praas_shm_conn_fail(struct praas_shm_conn *c, int rc);
 void praas_shm_conn_tell_closed(struct praas_shm_conn *c);
@@ -230,8 +237,10 @@ void praas_shm_port_unref(struct praas_shm_port *p);
 /* ---- shm_buf.c: handles and memory */
 struct praas_buf *praas_shm_handle_get(struct praas_shm_conn *c);
 void praas_shm_handles_free(struct praas_shm_port *p);
-int praas_shm_alloc(struct praas_conn *conn, uint64_t bytes, struct praas_buf **ret_buf);
-int praas_shm_alloc_heap(struct praas_shm_conn *c, uint64_t bytes, struct praas_buf **ret_buf);
+int praas_shm_alloc(struct praas_conn *conn, uint64_t bytes,
+		    struct praas_buf **ret_buf);
+int praas_shm_alloc_heap(struct praas_shm_conn *c, uint64_t bytes,
+			 struct praas_buf **ret_buf);
 /* Memory that we write: 0; -ENOBUFS; -EMSGSIZE. */
 int praas_shm_memory_alloc(struct praas_shm_conn *c, uint64_t bytes, uint64_t *ret_ref,
 			   uint8_t **ret_data, uint64_t *ret_capacity);
@@ -240,14 +249,16 @@ void praas_shm_memory_free(struct praas_shm_conn *c, uint64_t ref);
 void praas_shm_handle_put(struct praas_buf *buf);
 /* A handle for memory of ours that its caller keeps: sending takes it along, and what ends the
  * loan gives it back to the caller, not to the pool. NULL: no memory for a handle. */
-struct praas_buf *praas_shm_adopt(struct praas_shm_conn *c, uint64_t ref, uint8_t *data);
+struct praas_buf *praas_shm_adopt(struct praas_shm_conn *c, uint64_t ref,
+				  uint8_t *data);
 /* The registered buffer that begins at data: 0; -ENOENT. */
 int praas_shm_find(struct praas_shm_conn *c, const void *data, uint64_t *ret_ref);
 /* True for a buffer that came from praas_shm_alloc() of this open connection. */
 bool praas_shm_is_ours(const struct praas_shm_conn *c, const struct praas_buf *buf);
 int praas_shm_backlog_init(struct praas_shm_backlog *b, uint32_t capacity);
 /* Gives a buffer of the peer's back, now or when there is room. 0; -EPROTO. */
-int praas_shm_give_back(struct praas_channel *ch, struct praas_shm_backlog *b, uint64_t ref);
+int praas_shm_give_back(struct praas_channel *ch, struct praas_shm_backlog *b,
+			uint64_t ref);
 int praas_shm_backlog_flush(struct praas_channel *ch, struct praas_shm_backlog *b);
 
 /* ---- shm_frame.c: rings */
@@ -258,8 +269,8 @@ unsigned praas_shm_conn_poll(struct praas_shm_conn *c, unsigned budget);
 int praas_shm_conn_deliver(struct praas_shm_conn *c, const struct praas_desc *d);
 void praas_shm_flush_sent(struct praas_shm_conn *c, int rc);
 /* Where a payload that a peer names lies: 0; -EPROTO. */
-int praas_shm_locate(struct praas_shm_conn *c, uint32_t segment, uint64_t offset, uint64_t meta,
-		     uint64_t bytes, uint8_t **ret_data);
+int praas_shm_locate(struct praas_shm_conn *c, uint32_t segment, uint64_t offset,
+		     uint64_t meta, uint64_t bytes, uint8_t **ret_data);
 
 /* ---- shm_link.c: the switch and the socket */
 int praas_shm_switch(struct praas_shm_conn *c, struct praas_buf *welcome);
@@ -267,13 +278,14 @@ int praas_shm_switch(struct praas_shm_conn *c, struct praas_buf *welcome);
 int praas_shm_socket_send(struct praas_shm_conn *c, const struct praas_buf *buf,
 			  const struct praas_shm_msg *msg, const int *fds);
 /* A control message, announced in the ring too, so that a busy peer reads it. */
-int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg, const int *fds,
-		   unsigned fds_count);
+int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
+		   const int *fds, unsigned fds_count);
 /* Reads the socket until it is empty. Returns work done. */
 unsigned praas_shm_socket_poll(struct praas_shm_conn *c);
 
 /* ---- shm_big.c */
-int praas_shm_big_alloc(struct praas_shm_conn *c, uint64_t bytes, struct praas_shm_big **ret);
+int praas_shm_big_alloc(struct praas_shm_conn *c, uint64_t bytes,
+			struct praas_shm_big **ret);
 int praas_shm_big_announce(struct praas_shm_conn *c, struct praas_shm_big *b);
 struct praas_shm_big *praas_shm_big_find(struct praas_shm_conn *c, uint32_t id);
 void praas_shm_big_free(struct praas_shm_conn *c, struct praas_shm_big *b);
@@ -290,7 +302,8 @@ void praas_shm_big_release_all(struct praas_shm_conn *c);
 /* ---- shm_grant.c */
 int praas_shm_on_grant(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
 		       struct praas_shm_datagram *d);
-int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *msg, bool gone);
+int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
+			bool gone);
 int praas_shm_on_freed(struct praas_shm_conn *c, const struct praas_shm_msg *msg);
 /* The library is done with a route that is GONE: no call, no view. 0; -EAGAIN try again. */
 int praas_shm_route_close(struct praas_shm_conn *c, struct praas_shm_route *r);

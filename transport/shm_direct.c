@@ -23,21 +23,25 @@ int praas_direct_open(struct praas_direct *d, const struct praas_direct_attach *
 	int rc;
 
 	*d = (struct praas_direct){ .attach = *attach, .wake_fd = -1 };
-	if (praas_channel_geometry_check(cg) != 0 || praas_channel_geometry_check(rg) != 0 ||
-	    attach->block >= cg->blocks)
+	if (praas_channel_geometry_check(cg) != 0 ||
+	    praas_channel_geometry_check(rg) != 0 || attach->block >= cg->blocks)
 		return -EPROTO;
 	client_bytes = praas_align_up(praas_channel_segment_bytes(cg), 4096);
 	reply_bytes = praas_align_up(praas_channel_segment_bytes(rg), 4096);
-	rc = praas_segment_attach(fds[0], client_bytes, attach->client_segment, false, &d->client);
+	rc = praas_segment_attach(fds[0], client_bytes, attach->client_segment, false,
+				  &d->client);
 	if (rc != 0)
 		return rc;
-	rc = praas_segment_attach(fds[1], reply_bytes, attach->reply_segment, true, &d->reply);
+	rc = praas_segment_attach(fds[1], reply_bytes, attach->reply_segment, true,
+				  &d->reply);
 	if (rc != 0)
 		goto err_client;
-	rc = praas_channel_init(&d->channel, &d->reply, rg, 0, &d->client, cg, attach->block, fds[2]);
+	rc = praas_channel_init(&d->channel, &d->reply, rg, 0, &d->client, cg,
+				attach->block, fds[2]);
 	if (rc != 0)
 		goto err_reply;
-	rc = praas_pool_new(&d->reply, praas_channel_pool_offset(rg), rg->pool_bytes, &d->pool);
+	rc = praas_pool_new(&d->reply, praas_channel_pool_offset(rg), rg->pool_bytes,
+			    &d->pool);
 	if (rc != 0)
 		goto err_reply;
 	praas_segment_populate(&d->reply);
@@ -101,7 +105,8 @@ int praas_direct_alloc(struct praas_direct *d, uint64_t bytes, uint64_t *ret_off
 	int rc = praas_pool_alloc(d->pool, bytes, &offset);
 
 	if (praas_unlikely(rc == -ENOBUFS)) {
-		(void)take_returns(d, UINT32_MAX); /* a violation is told by the next take */
+		(void)take_returns(
+			d, UINT32_MAX); /* a violation is told by the next take */
 		rc = praas_pool_alloc(d->pool, bytes, &offset);
 	}
 	if (praas_unlikely(rc != 0))
@@ -123,8 +128,8 @@ static void count(_Atomic uint64_t *shared, uint64_t *ours, uint64_t n)
 	atomic_store_explicit(shared, *ours, memory_order_relaxed);
 }
 
-static int push_result(struct praas_direct *d, const struct praas_frame *f, uint32_t segment,
-		       uint64_t offset)
+static int push_result(struct praas_direct *d, const struct praas_frame *f,
+		       uint32_t segment, uint64_t offset)
 {
 	struct praas_desc desc;
 
@@ -160,7 +165,8 @@ int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *
 }
 
 /* True when the client took the call back before we published that we have it. */
-static bool withdrawn(struct praas_direct *d, const struct praas_ring_slot *slot, uint64_t word)
+static bool withdrawn(struct praas_direct *d, const struct praas_ring_slot *slot,
+		      uint64_t word)
 {
 	/* direct.R0, pairs with direct.A0: our position is visible before we look at the mark;
 	 * the client's membarrier between its two is what makes one of us see the other. */
@@ -246,7 +252,8 @@ int praas_direct_take(struct praas_direct *d, struct praas_direct_call *ret_call
 				return -EPROTO;
 			continue;
 		}
-		if (praas_frame_from_desc(&desc, &ret_call->head, &segment, &offset) != 0 ||
+		if (praas_frame_from_desc(&desc, &ret_call->head, &segment, &offset) !=
+			    0 ||
 		    ret_call->head.kind != PRAAS_FRAME_INVOKE ||
 		    (ret_call->head.flags & PRAAS_FRAME_ONE_WAY))
 			return -EPROTO;

@@ -29,21 +29,24 @@
 #include "shm/pool.h"
 #include "transport/frame.h"
 
-#define PRAAS_DIRECT_FDS 3u                    /* client segment, reply segment, wake socket */
-#define PRAAS_DIRECT_MARK (1ull << 24)         /* in word 0 of a slot: withdrawn */
-#define PRAAS_DIRECT_WITHDRAWN (~(uint64_t)0)  /* aux of a RESULT: seen withdrawn, not run */
-#define PRAAS_DIRECT_NO_BUFFER (~(uint64_t)0)  /* offset of a reply without payload */
+#define PRAAS_DIRECT_FDS 3u            /* client segment, reply segment, wake socket */
+#define PRAAS_DIRECT_MARK (1ull << 24) /* in word 0 of a slot: withdrawn */
+#define PRAAS_DIRECT_WITHDRAWN                                                         \
+	(~(uint64_t)0) /* aux of a RESULT: seen withdrawn, not run */
+#define PRAAS_DIRECT_NO_BUFFER (~(uint64_t)0) /* offset of a reply without payload */
 
 /* What a worker must know of a direct client. The same members in the same order as
  * struct praas_worker_attach of dataplane/worker_proto.h. */
 struct praas_direct_attach {
 	uint32_t client; /* number of the direct client, 0 … 63, chosen by who grants */
-	uint32_t block;  /* this worker's block in the client's segment: 1 + worker index */
+	uint32_t
+		block; /* this worker's block in the client's segment: 1 + worker index */
 	uint64_t source; /* identity to stamp on its calls */
 	uint64_t bytes_max;
 	struct praas_channel_geometry client_geometry;
-	struct praas_channel_geometry reply_geometry; /* of the segment that we write for it */
-	uint32_t client_segment, reply_segment;       /* ids */
+	struct praas_channel_geometry
+		reply_geometry; /* of the segment that we write for it */
+	uint32_t client_segment, reply_segment; /* ids */
 };
 
 /* In the header page of the reply segment at PRAAS_DIRECT_COUNTERS_OFFSET; written by the
@@ -55,7 +58,7 @@ struct praas_direct_counters {
 	_Atomic uint64_t copies;    /* payloads that the worker had to copy */
 	_Atomic uint64_t bytes_in;
 	_Atomic uint64_t bytes_out;
-	_Atomic uint64_t run_ns;    /* in functions */
+	_Atomic uint64_t run_ns; /* in functions */
 	_Atomic uint64_t pad;
 };
 #define PRAAS_DIRECT_COUNTERS_OFFSET 128u
@@ -71,9 +74,9 @@ _Static_assert(PRAAS_DIRECT_COUNTERS_OFFSET + sizeof(struct praas_direct_counter
  * the inline functions below only. */
 struct praas_direct {
 	struct praas_channel channel;
-	struct praas_segment client; /* read-only */
-	struct praas_segment reply;  /* ours */
-	struct praas_pool *pool;     /* over the buffer area of reply */
+	struct praas_segment client;     /* read-only */
+	struct praas_segment reply;      /* ours */
+	struct praas_pool *pool;         /* over the buffer area of reply */
 	uint64_t client_from, client_to; /* the client's buffer area */
 	struct praas_direct_attach attach;
 	struct praas_direct_counters *counters; /* shared; we write */
@@ -84,8 +87,9 @@ struct praas_direct {
 /* A call taken from a client. data lies in the client's memory and may change while it is read:
  * what is interpreted is copied first. Key and trace are copies. */
 struct praas_direct_call {
-	struct praas_frame head;  /* INVOKE; source stamped; deadline_ns absolute (monotonic) */
-	const uint8_t *data;      /* head.bytes long; NULL when 0 */
+	struct praas_frame
+		head; /* INVOKE; source stamped; deadline_ns absolute (monotonic) */
+	const uint8_t *data;              /* head.bytes long; NULL when 0 */
 	uint8_t trace[PRAAS_TRACE_BYTES]; /* valid when head.flags has TRACE */
 	char key[PRAAS_KEY_MAX + 1];
 };
@@ -124,7 +128,8 @@ struct praas_direct_reply {
 	uint64_t id;
 	int32_t status;
 	uint32_t segment; /* 0: the reply segment; else a shared big one */
-	uint64_t offset;  /* from praas_direct_alloc(); PRAAS_DIRECT_NO_BUFFER: no payload */
+	uint64_t
+		offset; /* from praas_direct_alloc(); PRAAS_DIRECT_NO_BUFFER: no payload */
 	uint64_t bytes;
 	uint64_t run_ns;
 };
@@ -138,7 +143,8 @@ int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *
 /* The doorbell word that this client looks at before it wakes us: a worker that goes to sleep
  * sets those of all its clients, then calls praas_doorbell_prepare() on any one doorbell, then
  * looks at praas_direct_ready() of all once more. */
-static inline struct praas_doorbell_shared *praas_direct_doorbell(struct praas_direct *d)
+static inline struct praas_doorbell_shared *praas_direct_doorbell(
+	struct praas_direct *d)
 {
 	return praas_channel_doorbell(&d->reply);
 }

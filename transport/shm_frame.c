@@ -17,8 +17,9 @@ static const uint64_t ring_kinds =
 	KIND(PRAAS_FRAME_SEND) | KIND(PRAAS_FRAME_RECV) | KIND(PRAAS_FRAME_PEEK) |
 	KIND(PRAAS_FRAME_LIST) | KIND(PRAAS_FRAME_REPLY) | KIND(PRAAS_FRAME_STATE_GET) |
 	KIND(PRAAS_FRAME_STATE_PUT) | KIND(PRAAS_FRAME_STATE_DELETE) |
-	KIND(PRAAS_FRAME_STATE_LIST) | KIND(PRAAS_FRAME_EVENT) | KIND(PRAAS_FRAME_PING) |
-	KIND(PRAAS_FRAME_PONG) | KIND(PRAAS_FRAME_CLOSE) | KIND(PRAAS_SHM_FRAME_LOOK);
+	KIND(PRAAS_FRAME_STATE_LIST) | KIND(PRAAS_FRAME_EVENT) |
+	KIND(PRAAS_FRAME_PING) | KIND(PRAAS_FRAME_PONG) | KIND(PRAAS_FRAME_CLOSE) |
+	KIND(PRAAS_SHM_FRAME_LOOK);
 
 /* ---- loans: payloads of invocations, ours again when the result is there -------------------- */
 
@@ -78,8 +79,8 @@ static void loan_end(struct praas_shm_conn *c, uint64_t id)
 
 /* ---- receiving -------------------------------------------------------------------------- */
 
-int praas_shm_locate(struct praas_shm_conn *c, uint32_t segment, uint64_t offset, uint64_t meta,
-		     uint64_t bytes, uint8_t **ret_data)
+int praas_shm_locate(struct praas_shm_conn *c, uint32_t segment, uint64_t offset,
+		     uint64_t meta, uint64_t bytes, uint8_t **ret_data)
 {
 	uint8_t *base = c->peer.base;
 	uint64_t from = c->peer_from, to = c->peer_to;
@@ -132,8 +133,8 @@ static int copy_meta(struct praas_buf *buf, const uint8_t *meta)
 }
 
 /* Finds the payload, so far only named, and makes buf hold it. */
-static int take_payload(struct praas_shm_conn *c, struct praas_buf *buf, uint32_t segment,
-			uint64_t offset)
+static int take_payload(struct praas_shm_conn *c, struct praas_buf *buf,
+			uint32_t segment, uint64_t offset)
 {
 	uint64_t meta = praas_frame_meta_bytes(&buf->head);
 	uint8_t *data;
@@ -152,7 +153,8 @@ static int take_payload(struct praas_shm_conn *c, struct praas_buf *buf, uint32_
 	if (praas_unlikely(segment != c->peer.id))
 		praas_shm_big_find(c, segment)->users++;
 	/* The payload of an invocation goes back with its result, without a word. */
-	if (buf->head.kind != PRAAS_FRAME_INVOKE || (buf->head.flags & PRAAS_FRAME_ONE_WAY))
+	if (buf->head.kind != PRAAS_FRAME_INVOKE ||
+	    (buf->head.flags & PRAAS_FRAME_ONE_WAY))
 		buf->cookie = praas_shm_ref(segment, offset);
 	return 0;
 }
@@ -172,7 +174,8 @@ static int deliver(struct praas_shm_conn *c, const struct praas_desc *d)
 	buf->data = NULL;
 	buf->capacity = 0;
 	buf->key[0] = '\0';
-	if (praas_unlikely(praas_frame_from_desc(d, &buf->head, &segment, &offset) != 0 ||
+	if (praas_unlikely(praas_frame_from_desc(d, &buf->head, &segment, &offset) !=
+				   0 ||
 			   (ring_kinds >> buf->head.kind & 1) == 0))
 		goto err_put;
 	if (praas_unlikely(buf->head.kind == PRAAS_SHM_FRAME_LOOK)) {
@@ -221,7 +224,8 @@ static int take_returns(struct praas_shm_conn *c)
 		offset = praas_shm_ref_offset(ref);
 		if (praas_likely(praas_shm_ref_segment(ref) == c->mine.id)) {
 			if (offset < PRAAS_SHM_HEADROOM ||
-			    praas_pool_give_back(c->pool, offset - PRAAS_SHM_HEADROOM, 0) != 0)
+			    praas_pool_give_back(c->pool, offset - PRAAS_SHM_HEADROOM,
+						 0) != 0)
 				return -EPROTO;
 			continue;
 		}
@@ -317,7 +321,8 @@ static int prepare(struct praas_shm_conn *c, struct praas_buf *buf, uint64_t *re
 
 	if (ours && buf->head.bytes > capacity)
 		return -EINVAL;
-	ours = ours && ref != PRAAS_SHM_NO_REF; /* made for no payload: a key needs memory */
+	ours = ours &&
+	       ref != PRAAS_SHM_NO_REF; /* made for no payload: a key needs memory */
 	if (!ours) {
 		rc = praas_shm_memory_alloc(c, buf->head.bytes, &ref, &data, &capacity);
 		if (rc != 0)
@@ -346,7 +351,8 @@ static int prepare(struct praas_shm_conn *c, struct praas_buf *buf, uint64_t *re
 }
 
 /* The peer has it from now on. */
-static void part_with(struct praas_shm_conn *c, const struct praas_frame *f, uint64_t ref)
+static void part_with(struct praas_shm_conn *c, const struct praas_frame *f,
+		      uint64_t ref)
 {
 	bool loan = !c->server && f->kind == PRAAS_FRAME_INVOKE &&
 		    !(f->flags & PRAAS_FRAME_ONE_WAY);
@@ -355,7 +361,8 @@ static void part_with(struct praas_shm_conn *c, const struct praas_frame *f, uin
 		praas_shm_big_find(c, praas_shm_ref_segment(ref))->state =
 			loan ? PRAAS_SHM_BIG_LOANED : PRAAS_SHM_BIG_LENT;
 	else if (!loan)
-		praas_pool_lend(c->pool, praas_shm_ref_offset(ref) - PRAAS_SHM_HEADROOM, 0);
+		praas_pool_lend(c->pool, praas_shm_ref_offset(ref) - PRAAS_SHM_HEADROOM,
+				0);
 	if (loan)
 		loan_put(c, f->id, ref);
 }
@@ -392,7 +399,8 @@ static int send_ring(struct praas_shm_conn *c, struct praas_buf *buf)
 			return rc;
 		part_with(c, &f, ref);
 		if (praas_shm_is_ours(c, buf))
-			buf->cookie = PRAAS_SHM_NO_REF; /* the handle alone comes back */
+			buf->cookie =
+				PRAAS_SHM_NO_REF; /* the handle alone comes back */
 	}
 	praas_frame_to_desc(&f, (uint16_t)praas_shm_ref_segment(ref),
 			    praas_shm_ref_offset(ref), &d);

@@ -29,7 +29,8 @@ static int make_reply(struct praas_shm_conn *c, const struct praas_channel_geome
 
 	if (rc != 0)
 		return rc;
-	rc = praas_segment_create("praas direct", bytes, id, PRAAS_SEGMENT_POPULATE, ret_segment);
+	rc = praas_segment_create("praas direct", bytes, id, PRAAS_SEGMENT_POPULATE,
+				  ret_segment);
 	if (rc != 0)
 		return rc;
 	praas_channel_format(ret_segment, g, SEGMENT_KIND_DIRECT);
@@ -55,8 +56,8 @@ void praas_shm_grants_release(struct praas_shm_conn *c)
 }
 
 /* Descriptors for the worker: client segment (ro), reply segment (rw), wake socket. */
-static int worker_fds(struct praas_shm_conn *c, const struct praas_segment *reply, int wake,
-		      int ret_fds[PRAAS_DIRECT_FDS])
+static int worker_fds(struct praas_shm_conn *c, const struct praas_segment *reply,
+		      int wake, int ret_fds[PRAAS_DIRECT_FDS])
 {
 	int client_fd, reply_fd;
 	int rc = praas_segment_read_only_fd(&c->peer, &client_fd);
@@ -76,8 +77,8 @@ static int worker_fds(struct praas_shm_conn *c, const struct praas_segment *repl
 }
 
 static int tell_grant(struct praas_shm_conn *c, uint32_t worker,
-		      const struct praas_channel_geometry *g, const struct praas_segment *reply,
-		      int wake)
+		      const struct praas_channel_geometry *g,
+		      const struct praas_segment *reply, int wake)
 {
 	struct praas_shm_msg msg = { .kind = PRAAS_SHM_GRANT,
 				     .worker = worker,
@@ -91,6 +92,24 @@ static int tell_grant(struct praas_shm_conn *c, uint32_t worker,
 	rc = praas_shm_tell(c, &msg, fds, 2);
 	(void)close(fds[0]);
 	return rc;
+}
+
+/* What the worker must know of the channel. */
+static struct praas_direct_attach attach_of(const struct praas_shm_conn *c,
+					    uint32_t worker, uint32_t client,
+					    const struct praas_channel_geometry *g,
+					    uint32_t reply)
+{
+	return (struct praas_direct_attach){
+		.client = client,
+		.block = 1 + worker,
+		.source = c->base.peer_source,
+		.bytes_max = c->base.bytes_max,
+		.client_geometry = c->peer_geometry,
+		.reply_geometry = *g,
+		.client_segment = c->peer.id,
+		.reply_segment = reply,
+	};
 }
 
 int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
@@ -107,7 +126,8 @@ int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
 	int wake[2];
 	int rc;
 
-	if (!c->server || c->state != PRAAS_SHM_OPEN || c->eof || worker >= c->port->shm.workers)
+	if (!c->server || c->state != PRAAS_SHM_OPEN || c->eof ||
+	    worker >= c->port->shm.workers)
 		return -EINVAL;
 	if (c->granted[worker].reply.base)
 		return -EEXIST;
@@ -116,7 +136,8 @@ int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
 	rc = make_reply(c, &g, &reply);
 	if (rc != 0)
 		return rc;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, wake) != 0) {
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0,
+		       wake) != 0) {
 		rc = -errno;
 		goto err_reply;
 	}
@@ -129,16 +150,7 @@ int praas_shm_grant(struct praas_conn *conn, uint32_t worker, uint32_t client,
 	(void)close(wake[0]);
 	praas_segment_close_fd(&reply);
 	c->granted[worker] = (struct praas_shm_granted){ .reply = reply };
-	ret_grant->attach = (struct praas_direct_attach){
-		.client = client,
-		.block = 1 + worker,
-		.source = c->base.peer_source,
-		.bytes_max = c->base.bytes_max,
-		.client_geometry = c->peer_geometry,
-		.reply_geometry = g,
-		.client_segment = c->peer.id,
-		.reply_segment = reply.id,
-	};
+	ret_grant->attach = attach_of(c, worker, client, &g, reply.id);
 	for (unsigned i = 0; i < PRAAS_DIRECT_FDS; i++)
 		ret_grant->fds[i] = fds[i];
 	return 0;
@@ -170,7 +182,9 @@ int praas_shm_revoke(struct praas_conn *conn, uint32_t worker)
 int praas_shm_gone(struct praas_conn *conn, uint32_t worker, int32_t status)
 {
 	struct praas_shm_conn *c = praas_shm_conn_of(conn);
-	struct praas_shm_msg msg = { .kind = PRAAS_SHM_GONE, .worker = worker, .status = status };
+	struct praas_shm_msg msg = { .kind = PRAAS_SHM_GONE,
+				     .worker = worker,
+				     .status = status };
 
 	if (worker >= PRAAS_SHM_WORKERS_MAX || !c->granted[worker].reply.base)
 		return -ENOENT;
@@ -185,12 +199,14 @@ int praas_shm_gone(struct praas_conn *conn, uint32_t worker, int32_t status)
 int praas_shm_direct_counts(const struct praas_conn *conn, uint32_t worker,
 			    struct praas_shm_direct_counts *ret_counts)
 {
-	const struct praas_shm_conn *c = (const struct praas_shm_conn *)(const void *)conn;
+	const struct praas_shm_conn *c =
+		(const struct praas_shm_conn *)(const void *)conn;
 	const struct praas_direct_counters *s;
 
 	if (worker >= PRAAS_SHM_WORKERS_MAX || !c->granted[worker].reply.base)
 		return -ENOENT;
-	s = (const void *)(c->granted[worker].reply.base + PRAAS_DIRECT_COUNTERS_OFFSET);
+	s = (const void *)(c->granted[worker].reply.base +
+			   PRAAS_DIRECT_COUNTERS_OFFSET);
 	/* Statistics: no order between them is needed. */
 	*ret_counts = (struct praas_shm_direct_counts){
 		.calls = atomic_load_explicit(&s->calls, memory_order_relaxed),
@@ -287,8 +303,9 @@ static int open_route(struct praas_shm_conn *c, struct praas_shm_route *r,
 		return -EPROTO;
 	r->reply_from = praas_channel_pool_offset(&msg->reply);
 	r->reply_to = r->reply_from + msg->reply.pool_bytes;
-	rc = praas_shm_backlog_init(&r->backlog, (uint32_t)(msg->reply.pool_bytes /
-							    PRAAS_POOL_CLASS_MIN) + 1);
+	rc = praas_shm_backlog_init(
+		&r->backlog,
+		(uint32_t)(msg->reply.pool_bytes / PRAAS_POOL_CLASS_MIN) + 1);
 	if (rc != 0)
 		return rc;
 	return praas_shm_watch(c->port, &r->wake);
@@ -301,8 +318,9 @@ int praas_shm_on_grant(struct praas_shm_conn *c, const struct praas_shm_msg *msg
 	struct praas_shm_route *r;
 	int rc;
 
-	if (d->fds_count != 2 || w >= PRAAS_SHM_WORKERS_MAX || 1 + w >= c->my_geometry.blocks ||
-	    msg->segment == 0 || msg->segment >= PRAAS_SHM_SEGMENTS ||
+	if (d->fds_count != 2 || w >= PRAAS_SHM_WORKERS_MAX ||
+	    1 + w >= c->my_geometry.blocks || msg->segment == 0 ||
+	    msg->segment >= PRAAS_SHM_SEGMENTS ||
 	    praas_channel_geometry_check(&msg->reply) != 0)
 		return -EPROTO;
 	r = c->route[w];
@@ -329,14 +347,16 @@ int praas_shm_on_grant(struct praas_shm_conn *c, const struct praas_shm_msg *msg
 	return 0;
 }
 
-int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *msg, bool gone)
+int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
+			bool gone)
 {
 	struct praas_shm_route *r;
 
 	if (msg->worker >= PRAAS_SHM_WORKERS_MAX || !c->route[msg->worker])
 		return -EPROTO;
 	r = c->route[msg->worker];
-	if (r->state == PRAAS_SHM_ROUTE_OPEN || (gone && r->state == PRAAS_SHM_ROUTE_REVOKED)) {
+	if (r->state == PRAAS_SHM_ROUTE_OPEN ||
+	    (gone && r->state == PRAAS_SHM_ROUTE_REVOKED)) {
 		r->state = gone ? PRAAS_SHM_ROUTE_GONE : PRAAS_SHM_ROUTE_REVOKED;
 		r->gone_status = msg->status;
 		c->routes_changed++;

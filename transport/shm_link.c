@@ -42,8 +42,8 @@ int praas_shm_socket_send(struct praas_shm_conn *c, const struct praas_buf *buf,
 	return praas_shm_sock_send(c->source.fd, iov, n, fds, fds ? 2 : 0);
 }
 
-int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg, const int *fds,
-		   unsigned fds_count)
+int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
+		   const int *fds, unsigned fds_count)
 {
 	struct praas_shm_msg copy = *msg;
 	struct iovec iov = { &copy, sizeof(copy) };
@@ -56,7 +56,8 @@ int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg, co
 	if (rc != 0 || c->state != PRAAS_SHM_OPEN)
 		return rc;
 	praas_frame_to_desc(&look, 0, 0, &d);
-	(void)praas_channel_push(&c->channel, &d); /* full: it is awake and looks in time */
+	(void)praas_channel_push(&c->channel,
+				 &d); /* full: it is awake and looks in time */
 	return 0;
 }
 
@@ -71,7 +72,8 @@ static uint64_t page_up(uint64_t bytes)
 static int open_books(struct praas_shm_conn *c, int wake_fd)
 {
 	uint64_t slots = c->my_geometry.ring_slots;
-	uint64_t capacity = c->peer_geometry.pool_bytes / PRAAS_POOL_CLASS_MIN + 4 * slots;
+	uint64_t capacity =
+		c->peer_geometry.pool_bytes / PRAAS_POOL_CLASS_MIN + 4 * slots;
 	int rc = praas_channel_init(&c->channel, &c->mine, &c->my_geometry, 0, &c->peer,
 				    &c->peer_geometry, 0, wake_fd);
 
@@ -96,16 +98,16 @@ static int open_books(struct praas_shm_conn *c, int wake_fd)
 }
 
 static int make_segment(struct praas_shm_conn *c, const char *name,
-			const struct praas_channel_geometry *g, uint32_t kind, unsigned flags,
-			struct praas_segment *ret_segment)
+			const struct praas_channel_geometry *g, uint32_t kind,
+			unsigned flags, struct praas_segment *ret_segment)
 {
 	uint64_t bytes = page_up(praas_channel_segment_bytes(g));
 	uint32_t id;
 	int rc = praas_shm_segment_id(c->port, &id);
 
 	if (rc == 0)
-		rc = praas_segment_create(name, bytes, id, flags | PRAAS_SEGMENT_POPULATE,
-					  ret_segment);
+		rc = praas_segment_create(name, bytes, id,
+					  flags | PRAAS_SEGMENT_POPULATE, ret_segment);
 	if (rc != 0)
 		return rc;
 	praas_channel_format(ret_segment, g, kind);
@@ -128,7 +130,8 @@ static int make_segments(struct praas_shm_conn *c)
 		.ring_slots = config->ring_slots,
 		.pool_bytes = page_up(config->reply_pool_bytes),
 	};
-	rc = make_segment(c, "praas client", &c->peer_geometry, SEGMENT_KIND_CLIENT, 0, &c->peer);
+	rc = make_segment(c, "praas client", &c->peer_geometry, SEGMENT_KIND_CLIENT, 0,
+			  &c->peer);
 	if (rc != 0)
 		return rc;
 	return make_segment(c, "praas reply", &c->my_geometry, SEGMENT_KIND_REPLY,
@@ -170,15 +173,15 @@ int praas_shm_switch(struct praas_shm_conn *c, struct praas_buf *welcome)
 
 /* ---- the switch, client -------------------------------------------------------------------- */
 
-static int take_segment(const struct praas_channel_geometry *g, uint32_t id, int *fd, bool writable,
-			struct praas_segment *ret_segment)
+static int take_segment(const struct praas_channel_geometry *g, uint32_t id, int *fd,
+			bool writable, struct praas_segment *ret_segment)
 {
 	int rc;
 
 	if (praas_channel_geometry_check(g) != 0 || id == 0 || id >= PRAAS_SHM_SEGMENTS)
 		return -EPROTO;
-	rc = praas_segment_attach(*fd, page_up(praas_channel_segment_bytes(g)), id, writable,
-				  ret_segment);
+	rc = praas_segment_attach(*fd, page_up(praas_channel_segment_bytes(g)), id,
+				  writable, ret_segment);
 	if (rc != 0)
 		return rc;
 	*fd = -1;
@@ -196,7 +199,8 @@ static int on_switch(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
 		return -EPROTO;
 	c->my_geometry = msg->client;
 	c->peer_geometry = msg->reply;
-	rc = take_segment(&msg->client, msg->client_segment, &d->fds[0], true, &c->mine);
+	rc = take_segment(&msg->client, msg->client_segment, &d->fds[0], true,
+			  &c->mine);
 	if (rc != 0)
 		return rc;
 	rc = take_segment(&msg->reply, msg->reply_segment, &d->fds[1], false, &c->peer);
@@ -215,7 +219,8 @@ static int on_switch(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
 /* A handshake frame: copied into memory of its own, checked there. */
 static int on_frame(struct praas_shm_conn *c, const uint8_t *data, size_t bytes)
 {
-	uint64_t max = c->server ? c->port->config.handshake_bytes_max : PRAAS_SHM_WELCOME_MAX;
+	uint64_t max =
+		c->server ? c->port->config.handshake_bytes_max : PRAAS_SHM_WELCOME_MAX;
 	struct praas_frame head;
 	struct praas_buf *buf;
 	uint64_t meta;
@@ -237,7 +242,8 @@ static int on_frame(struct praas_shm_conn *c, const uint8_t *data, size_t bytes)
 	data += PRAAS_FRAME_BYTES;
 	if (head.flags & PRAAS_FRAME_TRACE)
 		memcpy(buf->trace, data, PRAAS_TRACE_BYTES);
-	memcpy(buf->key, data + ((head.flags & PRAAS_FRAME_TRACE) ? PRAAS_TRACE_BYTES : 0),
+	memcpy(buf->key,
+	       data + ((head.flags & PRAAS_FRAME_TRACE) ? PRAAS_TRACE_BYTES : 0),
 	       head.key_bytes);
 	buf->key[head.key_bytes] = '\0';
 	memcpy(buf->data, data + meta, head.bytes);
@@ -293,7 +299,8 @@ static int on_msg(struct praas_shm_conn *c, struct praas_shm_datagram *d)
 	memcpy(&msg, data, sizeof(msg));
 	if (msg.kind == PRAAS_SHM_SWITCH) {
 		rc = on_switch(c, &msg, d);
-		return rc ? rc : on_frame(c, data + sizeof(msg), d->bytes - sizeof(msg));
+		return rc ? rc
+			  : on_frame(c, data + sizeof(msg), d->bytes - sizeof(msg));
 	}
 	if (d->bytes != sizeof(msg))
 		return -EPROTO;
@@ -329,7 +336,8 @@ unsigned praas_shm_socket_poll(struct praas_shm_conn *c)
 	unsigned done = 0;
 
 	/* Bounded: a client that floods its socket gets no more than its share of a turn. */
-	while (done < (c->server ? PRAAS_SHM_BURST : PRAAS_SHM_BURST_CLIENT) && c->state != PRAAS_SHM_ENDED && !c->failing && !c->eof) {
+	while (done < (c->server ? PRAAS_SHM_BURST : PRAAS_SHM_BURST_CLIENT) &&
+	       c->state != PRAAS_SHM_ENDED && !c->failing && !c->eof) {
 		struct praas_shm_datagram d = { .data = c->port->datagram,
 						.capacity = PRAAS_SHM_WELCOME_MAX };
 		int rc = praas_shm_sock_recv(c->source.fd, &d);

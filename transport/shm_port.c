@@ -22,7 +22,8 @@
 #define EVENTS 32
 #define TURNS_IDLE 64u    /* without work, before the sockets are looked at */
 #define TURNS_SHAKING 16u /* while somebody has not proved who he is */
-#define TURNS_BUSY 1024u  /* the same in all; a client's port, which is told by its ring */
+#define TURNS_BUSY                                                                     \
+	1024u /* the same in all; a client's port, which is told by its ring */
 #define ROUND_NS 1000000u /* housekeeping */
 #define COLD_ROUNDS 20u   /* of it without frames */
 #define RING_SLOTS 256u
@@ -47,20 +48,24 @@ int praas_shm_segment_id(struct praas_shm_port *p, uint32_t *ret_id)
 	return -ENOBUFS;
 }
 
-void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s, bool known)
+void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s,
+			     bool known)
 {
 	p->segments[s->id] = known ? s : NULL;
 }
 
-void praas_shm_segment_told(struct praas_shm_port *p, const struct praas_segment *s, bool known)
+void praas_shm_segment_told(struct praas_shm_port *p, const struct praas_segment *s,
+			    bool known)
 {
 	if (p->shm.segment)
 		p->shm.segment(p->shm.user, s, known);
 }
 
-const struct praas_segment *praas_shm_segment(const struct praas_port *port, uint32_t id)
+const struct praas_segment *praas_shm_segment(const struct praas_port *port,
+					      uint32_t id)
 {
-	const struct praas_shm_port *p = (const struct praas_shm_port *)(const void *)port;
+	const struct praas_shm_port *p =
+		(const struct praas_shm_port *)(const void *)port;
 
 	return id < PRAAS_SHM_SEGMENTS && p->segments ? p->segments[id] : NULL;
 }
@@ -111,7 +116,8 @@ static int listen_on(struct praas_shm_port *p, const char *addr)
 
 static void free_port(struct praas_port *port);
 
-static int open_port(const struct praas_port_config *config, struct praas_port **ret_port)
+static int open_port(const struct praas_port_config *config,
+		     struct praas_port **ret_port)
 {
 	struct praas_shm_port *p = calloc(1, sizeof(*p));
 	int rc = -ENOMEM;
@@ -121,7 +127,8 @@ static int open_port(const struct praas_port_config *config, struct praas_port *
 	p->base.ops = &praas_shm_transport_ops;
 	p->config = *config;
 	p->refs = 1;
-	p->listen = (struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_LISTEN, .fd = -1 };
+	p->listen =
+		(struct praas_shm_source){ .kind = PRAAS_SHM_SOURCE_LISTEN, .fd = -1 };
 	set_defaults(p);
 	(void)praas_doorbell_setup(); /* always 0 */
 	p->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
@@ -159,8 +166,9 @@ int praas_shm_configure(struct praas_port *port, const struct praas_shm_config *
 		.ring_slots = s.ring_slots,
 		.pool_bytes = praas_align_up(s.client_pool_bytes, 4096),
 	};
-	if (s.workers > PRAAS_SHM_WORKERS_MAX || s.first_segment >= PRAAS_SHM_SEGMENTS ||
-	    p->conns_count != 0 || praas_channel_geometry_check(&g) != 0)
+	if (s.workers > PRAAS_SHM_WORKERS_MAX ||
+	    s.first_segment >= PRAAS_SHM_SEGMENTS || p->conns_count != 0 ||
+	    praas_channel_geometry_check(&g) != 0)
 		return -EINVAL;
 	if (p->path && s.uid != geteuid() && chmod(p->path, 0666) != 0)
 		return -errno;
@@ -171,11 +179,13 @@ int praas_shm_configure(struct praas_port *port, const struct praas_shm_config *
 
 static int address(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX])
 {
-	const struct praas_shm_port *p = (const struct praas_shm_port *)(const void *)port;
+	const struct praas_shm_port *p =
+		(const struct praas_shm_port *)(const void *)port;
 
 	if (!p->path)
 		return -ENOTCONN;
-	(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "shm://%s", p->path); /* path is < 108 */
+	(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "shm://%s",
+		       p->path); /* path is < 108 */
 	return 0;
 }
 
@@ -273,7 +283,8 @@ static unsigned accept_some(struct praas_shm_port *p)
 	unsigned n;
 
 	for (n = 0; n < EVENTS; n++) {
-		int fd = accept4(p->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd =
+			accept4(p->listen.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
 			break;
@@ -343,7 +354,8 @@ static void cool(struct praas_shm_port *p)
 		if (!c->server || c->state != PRAAS_SHM_OPEN || c->cold || c->eof ||
 		    c->idle_rounds < COLD_ROUNDS)
 			continue;
-		bell = (struct praas_doorbell){ .shared = praas_channel_doorbell(&c->mine) };
+		bell = (struct praas_doorbell){ .shared = praas_channel_doorbell(
+							&c->mine) };
 		praas_doorbell_announce(&bell);
 		c->cold = true;
 		c->idle_rounds = 0;
@@ -367,8 +379,8 @@ static void disarm(struct praas_shm_port *p)
 		struct praas_shm_conn *c = p->conns[i];
 
 		if (c->state == PRAAS_SHM_OPEN && !c->cold) {
-			struct praas_doorbell bell = { .shared =
-							       praas_channel_doorbell(&c->mine) };
+			struct praas_doorbell bell = { .shared = praas_channel_doorbell(
+							       &c->mine) };
 
 			praas_doorbell_awake(&bell);
 		}
@@ -393,7 +405,8 @@ static unsigned poll_rings(struct praas_shm_port *p, unsigned budget)
 	uint32_t count = p->conns_count;
 
 	p->next = p->next + 1 < count ? p->next + 1 : 0;
-	for (uint32_t i = 0, at = p->next; i < count && at < p->conns_count && done < budget; i++) {
+	for (uint32_t i = 0, at = p->next;
+	     i < count && at < p->conns_count && done < budget; i++) {
 		struct praas_shm_conn *c = p->conns[at];
 		unsigned left = budget - done;
 
@@ -401,8 +414,8 @@ static unsigned poll_rings(struct praas_shm_port *p, unsigned budget)
 		if (c->sent_head)
 			praas_shm_flush_sent(c, 0);
 		if (c->state == PRAAS_SHM_OPEN && !c->cold && !c->failing)
-			done += praas_shm_conn_poll(c, left < PRAAS_SHM_BURST ? left
-									      : PRAAS_SHM_BURST);
+			done += praas_shm_conn_poll(
+				c, left < PRAAS_SHM_BURST ? left : PRAAS_SHM_BURST);
 	}
 	return done;
 }
@@ -445,11 +458,12 @@ static int arm(struct praas_port *port, int *ret_fd)
 		struct praas_shm_conn *c = p->conns[i];
 		struct praas_doorbell bell;
 
-		work = work || c->sent_head || c->failing || c->eof || c->backlog.count != 0 ||
-		       c->state == PRAAS_SHM_CONNECTING;
+		work = work || c->sent_head || c->failing || c->eof ||
+		       c->backlog.count != 0 || c->state == PRAAS_SHM_CONNECTING;
 		if (c->state != PRAAS_SHM_OPEN || c->cold)
 			continue;
-		bell = (struct praas_doorbell){ .shared = praas_channel_doorbell(&c->mine) };
+		bell = (struct praas_doorbell){ .shared = praas_channel_doorbell(
+							&c->mine) };
 		praas_doorbell_announce(&bell);
 	}
 	p->armed = true;
@@ -458,7 +472,8 @@ static int arm(struct praas_port *port, int *ret_fd)
 		for (uint32_t i = 0; i < p->conns_count && !work; i++) {
 			struct praas_shm_conn *c = p->conns[i];
 
-			work = c->state == PRAAS_SHM_OPEN && c->bufs_out < c->bufs_max &&
+			work = c->state == PRAAS_SHM_OPEN &&
+			       c->bufs_out < c->bufs_max &&
 			       praas_ring_ready(&c->channel.rx);
 		}
 	}

@@ -22,17 +22,18 @@
 
 /* c client, s server. */
 enum praas_shm_msg_kind {
-	PRAAS_SHM_SWITCH = 1, /* s→c: geometries, ids; fds: client segment (rw), reply segment
+	PRAAS_SHM_SWITCH =
+		1, /* s→c: geometries, ids; fds: client segment (rw), reply segment
 			       * (ro); the WELCOME frame follows in the same datagram */
-	PRAAS_SHM_WANT,       /* c→s: a big segment of bytes, to write to */
-	PRAAS_SHM_SEGMENT,    /* s→c: segment, bytes, writable, status; fd when status is 0 */
-	PRAAS_SHM_DROP,       /* both: segment is not used any more by who says so */
-	PRAAS_SHM_GRANT,      /* s→c: worker, reply geometry, segment; fds: reply (ro), wake socket */
-	PRAAS_SHM_REVOKE,     /* s→c: worker: send it no more */
-	PRAAS_SHM_GONE,       /* s→c: worker: it answers no more; status: what its calls come to,
+	PRAAS_SHM_WANT, /* c→s: a big segment of bytes, to write to */
+	PRAAS_SHM_SEGMENT, /* s→c: segment, bytes, writable, status; fd when status is 0 */
+	PRAAS_SHM_DROP, /* both: segment is not used any more by who says so */
+	PRAAS_SHM_GRANT, /* s→c: worker, reply geometry, segment; fds: reply (ro), wake socket */
+	PRAAS_SHM_REVOKE, /* s→c: worker: send it no more */
+	PRAAS_SHM_GONE, /* s→c: worker: it answers no more; status: what its calls come to,
 			       * an enum praas_status */
-	PRAAS_SHM_FREED,      /* c→s: worker: its block is cleared and may be granted again */
-	PRAAS_SHM_BYE         /* both: closing in order */
+	PRAAS_SHM_FREED, /* c→s: worker: its block is cleared and may be granted again */
+	PRAAS_SHM_BYE    /* both: closing in order */
 };
 
 struct praas_shm_msg {
@@ -58,8 +59,8 @@ int praas_shm_sock_listen(const char *path, mode_t mode, int *ret_fd);
 int praas_shm_sock_connect(const char *path, int *ret_fd);
 
 /* One datagram, whole or not at all. 0; -EAGAIN; -ECONNRESET; -EMSGSIZE. */
-int praas_shm_sock_send(int fd, const struct iovec *iov, unsigned iov_count, const int *fds,
-			unsigned fds_count);
+int praas_shm_sock_send(int fd, const struct iovec *iov, unsigned iov_count,
+			const int *fds, unsigned fds_count);
 
 struct praas_shm_datagram {
 	void *data;

@@ -29,7 +29,8 @@ int praas_shm_path(const char *addr, const char **ret_path)
 static void fill(const char *path, struct sockaddr_un *ret_sun)
 {
 	*ret_sun = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	memcpy(ret_sun->sun_path, path, strlen(path)); /* praas_shm_path() checked the size */
+	memcpy(ret_sun->sun_path, path,
+	       strlen(path)); /* praas_shm_path() checked the size */
 }
 
 int praas_shm_sock_connect(const char *path, int *ret_fd)
@@ -83,7 +84,8 @@ int praas_shm_sock_listen(const char *path, mode_t mode, int *ret_fd)
 	rc = bind(fd, (const struct sockaddr *)&sun, sizeof(sun)) == 0 ? 0 : -errno;
 	if (rc == -EADDRINUSE) {
 		rc = remove_dead(path);
-		if (rc == 0 && bind(fd, (const struct sockaddr *)&sun, sizeof(sun)) != 0)
+		if (rc == 0 &&
+		    bind(fd, (const struct sockaddr *)&sun, sizeof(sun)) != 0)
 			rc = -errno;
 	}
 	if (rc != 0)
@@ -102,8 +104,8 @@ err_close:
 	return rc;
 }
 
-int praas_shm_sock_send(int fd, const struct iovec *iov, unsigned iov_count, const int *fds,
-			unsigned fds_count)
+int praas_shm_sock_send(int fd, const struct iovec *iov, unsigned iov_count,
+			const int *fds, unsigned fds_count)
 {
 	union {
 		struct cmsghdr align;

@@ -7,7 +7,8 @@
 #include "internal/base.h"
 
 #define CHUNKS_MIN 4u
-#define CHUNKS_TOUCHED 8u /* faulted in at open, their first page; the others when used */
+#define CHUNKS_TOUCHED                                                                 \
+	8u /* faulted in at open, their first page; the others when used */
 
 static void slice_give_back(struct praas_buf *buf)
 {

@@ -46,8 +46,7 @@ static int setup(struct praas_tcp_port *port)
 		rc = io_uring_queue_init_params(SQ_ENTRIES, &port->ring, &p);
 		port->task_flag =
 			rc == 0 && (flags[i] & IORING_SETUP_TASKRUN_FLAG) != 0;
-		port->pinned =
-			rc == 0 && (flags[i] & IORING_SETUP_SINGLE_ISSUER) != 0;
+		port->pinned = rc == 0 && (flags[i] & IORING_SETUP_SINGLE_ISSUER) != 0;
 		if (rc == 0 && (p.features & IORING_FEAT_NODROP) == 0) {
 			io_uring_queue_exit(&port->ring);
 			rc = -EOPNOTSUPP;
@@ -336,7 +335,8 @@ static void on_poll(struct praas_tcp_conn *conn, enum praas_tcp_op op, int res)
 		conn->poll_out_armed = false;
 	if (res < 0) {
 		/* Cancelled by us, or with the thread that had asked, which has ended. */
-		if (conn->state == PRAAS_TCP_OPEN || conn->state == PRAAS_TCP_CONNECTING)
+		if (conn->state == PRAAS_TCP_OPEN ||
+		    conn->state == PRAAS_TCP_CONNECTING)
 			praas_tcp_activate(conn);
 		return;
 	}

@@ -22,8 +22,9 @@
 #include <unistd.h>
 
 #define TOKEN_BYTES 32
-#define STOP_SECONDS 30      /* then the control service is killed: more than it ever takes */
-#define SWAP_SECONDS "15"    /* for it to swap all out; then it ends what is left */
+#define STOP_SECONDS                                                                   \
+	30 /* then the control service is killed: more than it ever takes */
+#define SWAP_SECONDS "15" /* for it to swap all out; then it ends what is left */
 #define FOLDERS_MAX 64
 
 struct dev {
@@ -187,10 +188,12 @@ static int start_control(struct dev *dev)
 	char program[PATH_MAX + 64];
 	char controller[PATH_MAX + 64];
 	char worker[PATH_MAX + 64];
-	const char *args[] = { program,         "--data",       dev->data,
-			       "--listen",      dev->listen,    "--token-file",
-			       dev->token_file, "--controller", controller,
-			       "--worker",      worker,         "--stop-seconds",
+	const char *args[] = { program,         "--data",
+			       dev->data,       "--listen",
+			       dev->listen,     "--token-file",
+			       dev->token_file, "--controller",
+			       controller,      "--worker",
+			       worker,          "--stop-seconds",
 			       SWAP_SECONDS,    NULL };
 	int out[2];
 	int rc = find_program("praas-control", program);

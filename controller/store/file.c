@@ -79,7 +79,8 @@ static int make_folder(const struct file_store *f, const char *path)
 }
 
 /* Opens the folder of a name; make: creates what is missing on the way, durably. */
-static int open_folder(const struct file_store *f, const char *dir, bool make, int *ret_fd)
+static int open_folder(const struct file_store *f, const char *dir, bool make,
+		       int *ret_fd)
 {
 	char path[PRAAS_STORE_KEY_MAX + 2];
 	int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW;
@@ -150,8 +151,9 @@ static int draft_open(const struct file_store *f, const char *dir, bool direct,
 static void draft_release(struct draft *d)
 {
 	if (d->temp[0] != '\0')
-		(void)unlinkat(d->dir_fd, d->temp, 0); /* a left-over is hidden from all */
-	(void)close(d->fd); /* synced before, or of no use */
+		(void)unlinkat(d->dir_fd, d->temp,
+			       0); /* a left-over is hidden from all */
+	(void)close(d->fd);        /* synced before, or of no use */
 	(void)close(d->dir_fd);
 }
 
@@ -354,7 +356,8 @@ static int file_list(struct praas_store *s, const char *prefix, const char *afte
 	int fd = -1, rc;
 	DIR *dir;
 
-	if (strlen(prefix) > PRAAS_STORE_KEY_MAX || strstr(prefix, "..") || prefix[0] == '/')
+	if (strlen(prefix) > PRAAS_STORE_KEY_MAX || strstr(prefix, "..") ||
+	    prefix[0] == '/')
 		return -EINVAL;
 	split(prefix, path, &part);
 	folder_bytes = (size_t)(part - prefix);
@@ -370,7 +373,8 @@ static int file_list(struct praas_store *s, const char *prefix, const char *afte
 	(void)closedir(dir); /* read-only folder */
 	for (size_t i = 0; i < count; i++) {
 		memcpy(key, prefix, folder_bytes);
-		(void)snprintf(key + folder_bytes, sizeof(key) - folder_bytes, "%s", names[i]);
+		(void)snprintf(key + folder_bytes, sizeof(key) - folder_bytes, "%s",
+			       names[i]);
 		free(names[i]);
 		if (rc == 0 && praas_store_key_check(key) == 0 &&
 		    (!after || strcmp(key, after) > 0))

@@ -163,7 +163,8 @@ static int write_pieces(struct writer *w, const struct praas_store_source *sourc
 
 		rc = take_buffer(w, &i);
 		if (rc == 0)
-			rc = source->fill(source->user, w->buffers + (size_t)i * PIECE_BYTES,
+			rc = source->fill(source->user,
+					  w->buffers + (size_t)i * PIECE_BYTES,
 					  (size_t)bytes);
 		if (rc == 0) {
 			memset(w->buffers + (size_t)i * PIECE_BYTES + bytes, 0,
@@ -202,9 +203,10 @@ int praas_file_write_source(int fd, const struct praas_store_source *source, int
 		w.aio = 0; /* none left on this host: one piece after the other */
 	rc = write_pieces(&w, source, align);
 	if (w.aio != 0)
-		(void)syscall(SYS_io_destroy, w.aio); /* nothing is in flight */
+		(void)syscall(SYS_io_destroy, w.aio);         /* nothing is in flight */
 	(void)munmap(w.buffers, (size_t)DEPTH * PIECE_BYTES); /* ours: cannot fail */
-	if (rc == 0 && padded != source->bytes && ftruncate(fd, (off_t)source->bytes) != 0)
+	if (rc == 0 && padded != source->bytes &&
+	    ftruncate(fd, (off_t)source->bytes) != 0)
 		rc = praas_file_error(errno);
 	return rc;
 }

@@ -18,6 +18,7 @@ int praas_file_write_small(int fd, const void *data, size_t bytes);
  * cache when direct (fd has O_DIRECT): 2.5 GB/s where write + fsync gives 1.4 on the reference
  * machine. Not synced.
  */
-int praas_file_write_source(int fd, const struct praas_store_source *source, int direct);
+int praas_file_write_source(int fd, const struct praas_store_source *source,
+			    int direct);
 
 #endif

@@ -54,11 +54,13 @@ static struct object *find(const struct memory_store *m, const char *key)
 {
 	size_t i = lower_bound(m, key);
 
-	return i < m->count && strcmp(m->objects[i].key, key) == 0 ? &m->objects[i] : NULL;
+	return i < m->count && strcmp(m->objects[i].key, key) == 0 ? &m->objects[i]
+								   : NULL;
 }
 
 /* data is given on success. */
-static int insert(struct memory_store *m, const char *key, uint8_t *data, uint64_t bytes)
+static int insert(struct memory_store *m, const char *key, uint8_t *data,
+		  uint64_t bytes)
 {
 	size_t i = lower_bound(m, key);
 
@@ -73,7 +75,8 @@ static int insert(struct memory_store *m, const char *key, uint8_t *data, uint64
 		m->objects = more;
 		m->room = room;
 	}
-	memmove(&m->objects[i + 1], &m->objects[i], (m->count - i) * sizeof(*m->objects));
+	memmove(&m->objects[i + 1], &m->objects[i],
+		(m->count - i) * sizeof(*m->objects));
 	memcpy(m->objects[i].key, key, strlen(key) + 1);
 	m->objects[i].data = data;
 	m->objects[i].bytes = bytes;
@@ -82,8 +85,8 @@ static int insert(struct memory_store *m, const char *key, uint8_t *data, uint64
 	return 0;
 }
 
-static int memory_put_if_absent(struct praas_store *s, const char *key, const void *data,
-				size_t bytes)
+static int memory_put_if_absent(struct praas_store *s, const char *key,
+				const void *data, size_t bytes)
 {
 	struct memory_store *m = memory_store_of(s);
 	uint8_t *copy;
@@ -118,7 +121,8 @@ static int memory_put(struct praas_store *s, const struct praas_store_source *so
 	data = malloc(source->bytes > 0 ? (size_t)source->bytes : 1);
 	if (!data)
 		return -ENOSPC;
-	rc = source->bytes > 0 ? source->fill(source->user, data, (size_t)source->bytes) : 0;
+	rc = source->bytes > 0 ? source->fill(source->user, data, (size_t)source->bytes)
+			       : 0;
 	if (rc == 0)
 		rc = source->name(source->user, key);
 	if (rc == 0)
@@ -132,8 +136,8 @@ static int memory_put(struct praas_store *s, const struct praas_store_source *so
 	return fault(m, "put", key, 1);
 }
 
-static int memory_get(struct praas_store *s, const char *key, uint64_t offset, void *data,
-		      size_t bytes, size_t *ret_bytes)
+static int memory_get(struct praas_store *s, const char *key, uint64_t offset,
+		      void *data, size_t bytes, size_t *ret_bytes)
 {
 	struct memory_store *m = memory_store_of(s);
 	const struct object *o;
@@ -186,7 +190,8 @@ static int memory_list(struct praas_store *s, const char *prefix, const char *af
 
 		if (strncmp(key, prefix, prefix_bytes) != 0)
 			break;
-		if (strchr(key + prefix_bytes, '/') || (after && strcmp(key, after) <= 0))
+		if (strchr(key + prefix_bytes, '/') ||
+		    (after && strcmp(key, after) <= 0))
 			continue;
 		rc = fn(user, key);
 	}
@@ -246,7 +251,8 @@ int praas_store_memory_open(struct praas_store **ret_store)
 	return 0;
 }
 
-void praas_store_memory_faults(struct praas_store *store, praas_store_fault_fn fn, void *user)
+void praas_store_memory_faults(struct praas_store *store, praas_store_fault_fn fn,
+			       void *user)
 {
 	struct memory_store *m = memory_store_of(store);
 
@@ -254,7 +260,8 @@ void praas_store_memory_faults(struct praas_store *store, praas_store_fault_fn f
 	m->fault_user = user;
 }
 
-int praas_store_memory_corrupt(struct praas_store *store, const char *key, uint64_t offset)
+int praas_store_memory_corrupt(struct praas_store *store, const char *key,
+			       uint64_t offset)
 {
 	struct object *o = find(memory_store_of(store), key);
 

@@ -44,8 +44,8 @@ static void checksum(const uint8_t *data, size_t bytes, uint8_t ret_sum[16])
 	memcpy(ret_sum, sum.digest, 16);
 }
 
-size_t praas_slot_encode(const struct praas_slot_id *id, const struct praas_slot_entry *entry,
-			 uint8_t *ret_data)
+size_t praas_slot_encode(const struct praas_slot_id *id,
+			 const struct praas_slot_entry *entry, uint8_t *ret_data)
 {
 	uint8_t *h = ret_data;
 
@@ -66,8 +66,9 @@ size_t praas_slot_encode(const struct praas_slot_id *id, const struct praas_slot
 	return PRAAS_SLOT_HEADER_BYTES + entry->body_bytes;
 }
 
-int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot, const uint8_t *data,
-		      size_t bytes, struct praas_slot_entry *ret_entry)
+int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
+		      const uint8_t *data, size_t bytes,
+		      struct praas_slot_entry *ret_entry)
 {
 	uint8_t sum[16];
 	uint64_t kind, body_bytes;
@@ -115,7 +116,8 @@ enum praas_slot_verdict praas_slot_judge(uint32_t epoch,
 
 void praas_slot_key(uint64_t slot, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 {
-	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "log/%020" PRIu64, slot); /* fits */
+	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "log/%020" PRIu64,
+		       slot); /* fits */
 }
 
 int praas_slot_log_read(const struct praas_slot_log *log, uint64_t slot,
@@ -316,8 +318,8 @@ int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entr
 	}
 	/* Bounded: each pass is an entry of an older epoch, and each of their writers is fenced
 	 * when it next looks; failures are counted. */
-	while (rc == -EAGAIN || ((rc == -EIO || rc == -ETIMEDOUT) &&
-				 ++failures < PRAAS_SLOT_TRIES))
+	while (rc == -EAGAIN ||
+	       ((rc == -EIO || rc == -ETIMEDOUT) && ++failures < PRAAS_SLOT_TRIES))
 		rc = attempt(log, entry, found, data);
 	if (rc == 0)
 		account(log, entry);

@@ -27,7 +27,7 @@ enum praas_slot_kind {
 	PRAAS_SLOT_SNAP,    /* a snapshot of a process that goes on */
 	PRAAS_SLOT_REL,     /* a snapshot, and the epoch is over */
 	PRAAS_SLOT_TOMB,    /* the generation is deleted: nothing may follow */
-	PRAAS_SLOT_KEEP     /* a migration was called off: the epoch goes on (reserved) */
+	PRAAS_SLOT_KEEP /* a migration was called off: the epoch goes on (reserved) */
 };
 
 /* Whose log it is; written into every entry and checked. */
@@ -47,11 +47,12 @@ struct praas_slot_entry {
 };
 
 /* ret_data: PRAAS_SLOT_HEADER_BYTES + body_bytes. Returns the bytes written. */
-size_t praas_slot_encode(const struct praas_slot_id *id, const struct praas_slot_entry *entry,
-			 uint8_t *ret_data);
+size_t praas_slot_encode(const struct praas_slot_id *id,
+			 const struct praas_slot_entry *entry, uint8_t *ret_data);
 /* 0; -EPROTO not an entry of this slot of this log, or damaged. */
-int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot, const uint8_t *data,
-		      size_t bytes, struct praas_slot_entry *ret_entry);
+int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
+		      const uint8_t *data, size_t bytes,
+		      struct praas_slot_entry *ret_entry);
 
 /* What a writer of epoch e that wanted to write `nonce` into a slot makes of the entry that it
  * finds there. Pure. */

@@ -96,9 +96,12 @@ int praas_store_memory_open(struct praas_store **ret_store);
  * which). Non-zero becomes the operation's result: before, it was not done; after, its
  * response was lost.
  */
-typedef int (*praas_store_fault_fn)(void *user, const char *op, const char *key, int done);
-void praas_store_memory_faults(struct praas_store *store, praas_store_fault_fn fn, void *user);
+typedef int (*praas_store_fault_fn)(void *user, const char *op, const char *key,
+				    int done);
+void praas_store_memory_faults(struct praas_store *store, praas_store_fault_fn fn,
+			       void *user);
 /* Flip a bit of a stored object. 0; -ENOENT; -EINVAL beyond its end. */
-int praas_store_memory_corrupt(struct praas_store *store, const char *key, uint64_t offset);
+int praas_store_memory_corrupt(struct praas_store *store, const char *key,
+			       uint64_t offset);
 
 #endif

@@ -33,7 +33,8 @@ static bool runs_in_place(const struct ctx *ctx, uint32_t function)
 {
 	const struct praas_worker_function *f = &ctx->worker->end.functions[function];
 
-	return f->trigger == PRAAS_TRIGGER_STANDARD && f->concurrency == PRAAS_PARALLEL &&
+	return f->trigger == PRAAS_TRIGGER_STANDARD &&
+	       f->concurrency == PRAAS_PARALLEL &&
 	       ctx->depth < PRAAS_WORKER_IN_PLACE_MAX;
 }
 
@@ -198,7 +199,8 @@ int ctx_wait(struct praas_ctx *head, uint64_t id, int64_t timeout_ns, int *ret_s
 	return 0;
 }
 
-void worker_on_result(struct praas_worker_end *end, const struct praas_worker_frame *frame)
+void worker_on_result(struct praas_worker_end *end,
+		      const struct praas_worker_frame *frame)
 {
 	struct worker *w = (struct worker *)(void *)end; /* its first member */
 	struct call *call = call_find(w, frame->head.id);

@@ -90,7 +90,8 @@ uint8_t ctx_key_bytes(const char *key)
 static int ops_input(struct praas_ctx *head, uint32_t index, struct praas_msg *ret_msg)
 {
 	struct ctx *ctx = ctx_of(head);
-	const struct praas_worker_input *in = ctx->inputs ? ctx->inputs + index : &ctx->input;
+	const struct praas_worker_input *in =
+		ctx->inputs ? ctx->inputs + index : &ctx->input;
 	const uint8_t *data = ctx->data;
 
 	if (index >= head->info.inputs)
@@ -139,7 +140,8 @@ static int output_alloc(struct ctx *ctx, uint64_t bytes, struct output *ret_out)
 		out.buffer.capacity = praas_align_up(bytes, 64);
 		/* A segment of its own, which the client is shown with the result. */
 		if (rc != 0)
-			rc = praas_worker_end_alloc_big(&ctx->worker->end, bytes, &out.buffer);
+			rc = praas_worker_end_alloc_big(&ctx->worker->end, bytes,
+							&out.buffer);
 	} else {
 		rc = praas_worker_end_alloc(&ctx->worker->end, bytes, &out.buffer);
 		out.segment = out.buffer.segment;
@@ -196,8 +198,8 @@ static int ops_output_view(struct praas_ctx *head, const struct praas_view *view
 	int rc;
 
 	/* The input of a call by the controller: it has it, and sends it back as it is. */
-	if (ctx->given && !ctx->inputs && view->bytes != 0 &&
-	    data >= ctx->data && data + view->bytes <= ctx->data + ctx->input.bytes) {
+	if (ctx->given && !ctx->inputs && view->bytes != 0 && data >= ctx->data &&
+	    data + view->bytes <= ctx->data + ctx->input.bytes) {
 		ctx_output_drop(ctx);
 		ctx->out.bytes = view->bytes;
 		ctx->out.segment = ctx->input.segment;
@@ -248,8 +250,9 @@ bool ctx_cancelled(struct praas_ctx *head)
 	uint64_t deadline = head->info.deadline_ns;
 
 	if (ctx->dispatch != 0 &&
-	    atomic_load_explicit(ctx->level == 0 ? &order->cancel
-						 : &order->nested_cancel[ctx->level - 1],
+	    atomic_load_explicit(ctx->level == 0
+					 ? &order->cancel
+					 : &order->nested_cancel[ctx->level - 1],
 				 memory_order_relaxed) >= ctx->dispatch)
 		return true;
 	if (ctx->direct_number == 0)
@@ -272,18 +275,20 @@ static void ops_log(struct praas_ctx *head, int level, const char *text)
 	else if (level <= LOG_INFO)
 		l = PRAAS_LOG_INFO;
 	/* Full: dropped, and counted there. */
-	(void)praas_log_write(&w->end.log_tx, l, text, strnlen(text, PRAAS_LOG_TEXT_MAX));
+	(void)praas_log_write(&w->end.log_tx, l, text,
+			      strnlen(text, PRAAS_LOG_TEXT_MAX));
 	atomic_store_explicit(&w->end.line->log_dropped, w->end.log_tx.dropped,
 			      memory_order_relaxed);
 }
 
-int ctx_request(struct ctx *ctx, struct praas_frame *f, const char *key, uint32_t segment,
-		uint64_t offset, struct praas_worker_frame *ret_reply)
+int ctx_request(struct ctx *ctx, struct praas_frame *f, const char *key,
+		uint32_t segment, uint64_t offset, struct praas_worker_frame *ret_reply)
 {
 	int rc;
 
 	ctx_flush_deferred(ctx, false);
-	rc = praas_worker_end_request(&ctx->worker->end, f, key, segment, offset, ret_reply);
+	rc = praas_worker_end_request(&ctx->worker->end, f, key, segment, offset,
+				      ret_reply);
 	if (rc != 0)
 		worker_fatal(ctx->worker, "the controller does not answer");
 	return ret_reply->head.status;

@@ -36,21 +36,21 @@ static void take_message(struct ctx *ctx, const struct praas_worker_frame *reply
 	uint64_t token = 0;
 
 	if (reply->head.bytes != 0) {
-		if (praas_worker_end_view(&ctx->worker->end, reply->segment, reply->offset,
-					  reply->head.bytes, &data) != 0)
+		if (praas_worker_end_view(&ctx->worker->end, reply->segment,
+					  reply->offset, reply->head.bytes, &data) != 0)
 			worker_fatal(ctx->worker, "a message lies nowhere");
 		token = (uint64_t)reply->segment << 48 | reply->offset;
 		worker_borrowed(ctx->worker, token);
 	}
-	*ret_msg = (struct praas_msg){ .view = { .data = data,
-						 .bytes = reply->head.bytes,
-						 .token = token },
-				       .source = reply->head.aux,
-				       .sequence = reply->head.deadline_ns };
+	*ret_msg = (struct praas_msg){
+		.view = { .data = data, .bytes = reply->head.bytes, .token = token },
+		.source = reply->head.aux,
+		.sequence = reply->head.deadline_ns
+	};
 }
 
-static int receive(struct ctx *ctx, struct praas_frame *f, const char *key, uint32_t flags,
-		   struct praas_msg *ret_msg)
+static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
+		   uint32_t flags, struct praas_msg *ret_msg)
 {
 	struct praas_worker_frame reply;
 	struct praas_worker_buffer copy;
@@ -72,18 +72,17 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key, uint
 			return rc;
 		memcpy(copy.data, msg.view.data, msg.view.bytes);
 		worker_return(ctx->worker, msg.view.token);
-		msg.view = (struct praas_view){
-			.data = copy.data,
-			.bytes = msg.view.bytes,
-			.token = (uint64_t)copy.segment << 48 | copy.offset
-		};
+		msg.view = (struct praas_view){ .data = copy.data,
+						.bytes = msg.view.bytes,
+						.token = (uint64_t)copy.segment << 48 |
+							 copy.offset };
 	}
 	*ret_msg = msg;
 	return 0;
 }
 
-int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key, int64_t timeout_ns,
-	     uint32_t flags, struct praas_msg *ret_msg)
+int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key,
+	     int64_t timeout_ns, uint32_t flags, struct praas_msg *ret_msg)
 {
 	struct praas_frame f = { .kind = PRAAS_FRAME_RECV,
 				 .aux = source,
@@ -102,7 +101,8 @@ int ctx_peek(struct praas_ctx *head, praas_pid_t source, const char *key,
 
 int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid)
 {
-	struct praas_frame f = { .kind = PRAAS_WORKER_MEMBER, .key_bytes = ctx_key_bytes(name) };
+	struct praas_frame f = { .kind = PRAAS_WORKER_MEMBER,
+				 .key_bytes = ctx_key_bytes(name) };
 	struct praas_worker_frame reply;
 	int rc;
 

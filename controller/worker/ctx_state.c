@@ -25,12 +25,14 @@ static struct write *find_write(struct ctx *ctx, const char *key, uint8_t key_by
 static PRAAS_COLD int load(struct ctx *ctx, const char *key, uint8_t key_bytes,
 			   struct praas_state_found *ret_found)
 {
-	struct praas_frame f = { .kind = PRAAS_WORKER_STATE_LOAD, .key_bytes = key_bytes };
+	struct praas_frame f = { .kind = PRAAS_WORKER_STATE_LOAD,
+				 .key_bytes = key_bytes };
 	struct praas_worker_frame reply;
 	int rc = ctx_request(ctx, &f, key, 0, 0, &reply);
 
-	return rc == 0 ? praas_state_reader_get(&ctx->worker->reader, key, key_bytes, ret_found) :
-			 rc;
+	return rc == 0 ? praas_state_reader_get(&ctx->worker->reader, key, key_bytes,
+						ret_found)
+		       : rc;
 }
 
 /* What is committed. */
@@ -50,8 +52,8 @@ static int read_committed(struct ctx *ctx, const char *key, uint8_t key_bytes,
 	if (found.flags & (PRAAS_STATE_TORN | PRAAS_STATE_LATE))
 		return -EIO;
 	if (found.bytes != 0 &&
-	    praas_worker_end_view(&ctx->worker->end, found.segment, found.offset, found.bytes,
-				  &data) != 0)
+	    praas_worker_end_view(&ctx->worker->end, found.segment, found.offset,
+				  found.bytes, &data) != 0)
 		worker_fatal(ctx->worker, "a state object lies nowhere");
 	*ret_view = (struct praas_view){ .data = data, .bytes = found.bytes };
 	*ret_version = found.version;
@@ -75,7 +77,8 @@ int ctx_state_get(struct praas_ctx *head, const char *key, uint32_t flags,
 	if (mine && mine->erase)
 		return -ENOENT;
 	if (mine)
-		view = (struct praas_view){ .data = mine->value.data, .bytes = mine->bytes };
+		view = (struct praas_view){ .data = mine->value.data,
+					    .bytes = mine->bytes };
 	else
 		rc = read_committed(ctx, key, key_bytes, &view, &version);
 	if (rc == 0 && (flags & PRAAS_COPY) && view.bytes) {
@@ -94,8 +97,8 @@ int ctx_state_get(struct praas_ctx *head, const char *key, uint32_t flags,
 }
 
 /* A place for a write of key: the one there is, or a new one. What it held goes. */
-static int write_slot(struct ctx *ctx, const char *key, uint8_t key_bytes, uint64_t expect,
-		      struct write **ret_write)
+static int write_slot(struct ctx *ctx, const char *key, uint8_t key_bytes,
+		      uint64_t expect, struct write **ret_write)
 {
 	struct write *w = find_write(ctx, key, key_bytes);
 
@@ -145,8 +148,8 @@ static int put(struct ctx *ctx, const char *key, uint64_t expect, const void *da
 	return 0;
 }
 
-int ctx_state_put(struct praas_ctx *head, const char *key, const void *data, size_t bytes,
-		  uint32_t flags)
+int ctx_state_put(struct praas_ctx *head, const char *key, const void *data,
+		  size_t bytes, uint32_t flags)
 {
 	(void)flags; /* it is in memory of ours or copied there: nobody changes it later */
 	return put(ctx_of(head), key, 0, data, bytes);
@@ -217,7 +220,8 @@ static void fill_records(const struct ctx *ctx, struct praas_commit_record *reco
 
 int ctx_commit(struct ctx *ctx, bool one_way)
 {
-	struct praas_frame f = { .kind = PRAAS_WORKER_COMMIT, .aux = ctx->writes_count };
+	struct praas_frame f = { .kind = PRAAS_WORKER_COMMIT,
+				 .aux = ctx->writes_count };
 	struct praas_worker_frame reply;
 	struct praas_worker_buffer b;
 	int rc;
@@ -233,7 +237,8 @@ int ctx_commit(struct ctx *ctx, bool one_way)
 	if (!one_way)
 		return ctx_request(ctx, &f, NULL, b.segment, b.offset, &reply);
 	f.flags = PRAAS_FRAME_ONE_WAY;
-	if (praas_worker_end_push(&ctx->worker->end, &f, NULL, b.segment, b.offset) != 0)
+	if (praas_worker_end_push(&ctx->worker->end, &f, NULL, b.segment, b.offset) !=
+	    0)
 		worker_fatal(ctx->worker, "cannot commit");
 	return 0;
 }
@@ -304,8 +309,8 @@ int ctx_state_list(struct praas_ctx *head, const char *prefix, const char *after
 			return rc;
 		if (reply.head.bytes == 0)
 			break;
-		if (praas_worker_end_view(&ctx->worker->end, reply.segment, reply.offset,
-					  reply.head.bytes, &data) != 0)
+		if (praas_worker_end_view(&ctx->worker->end, reply.segment,
+					  reply.offset, reply.head.bytes, &data) != 0)
 			worker_fatal(ctx->worker, "a list lies nowhere");
 		more = parse_records(data, reply.head.bytes, ret_infos + count,
 				     infos_max - count);

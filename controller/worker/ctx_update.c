@@ -18,12 +18,13 @@ static struct update *free_slot(struct ctx *ctx)
 
 static void updating(struct worker *w, uint64_t offset_plus_one)
 {
-	atomic_store_explicit(&w->end.line->updating, offset_plus_one, memory_order_relaxed);
+	atomic_store_explicit(&w->end.line->updating, offset_plus_one,
+			      memory_order_relaxed);
 }
 
 /* Where the function may write. */
-static int place(struct ctx *ctx, struct update *u, const struct praas_worker_frame *grant,
-		 void **ret_data)
+static int place(struct ctx *ctx, struct update *u,
+		 const struct praas_worker_frame *grant, void **ret_data)
 {
 	struct worker *w = ctx->worker;
 	const uint8_t *data = NULL;
@@ -36,7 +37,8 @@ static int place(struct ctx *ctx, struct update *u, const struct praas_worker_fr
 		return 0;
 	}
 	if (grant->segment != 0 &&
-	    praas_worker_end_view(&w->end, grant->segment, grant->offset, u->bytes, &data) != 0)
+	    praas_worker_end_view(&w->end, grant->segment, grant->offset, u->bytes,
+				  &data) != 0)
 		worker_fatal(w, "an object to update lies nowhere");
 	if (grant->segment == w->end.start.arena_segment) {
 		updating(w, grant->offset + 1);

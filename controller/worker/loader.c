@@ -20,8 +20,8 @@ static int load_one(const struct praas_worker_function *f, function_entry *ret_e
 
 	if (!library) {
 		(void)snprintf(ret_text, PRAAS_ERROR_TEXT_MAX,
-			       "function \"%s\": its library cannot be loaded: %s", f->name,
-			       dlerror());
+			       "function \"%s\": its library cannot be loaded: %s",
+			       f->name, dlerror());
 		return -ENOENT;
 	}
 	symbol = dlsym(library, f->symbol);

@@ -16,7 +16,7 @@
 #include "controller/worker/sandbox.h"
 #include "controller/worker/worker.h"
 
-#define EXIT_FAILED 1  /* could not start; the text went by the socket */
+#define EXIT_FAILED 1 /* could not start; the text went by the socket */
 #define EXIT_USAGE 2
 #define EXIT_PROTOCOL 3
 #define EXIT_ABORT (128 + SIGABRT)
@@ -26,7 +26,8 @@
 const char *__asan_default_options(void);
 __attribute__((visibility("default"))) const char *__asan_default_options(void)
 {
-	return "detect_leaks=0:handle_abort=0:handle_segv=0:handle_sigbus=0:handle_sigfpe=0";
+	return "detect_leaks=0:handle_abort=0:handle_segv=0:handle_sigbus=0:handle_"
+	       "sigfpe=0";
 }
 
 const char *__tsan_default_options(void);
@@ -87,7 +88,8 @@ static int start(struct worker *w, struct praas_sandbox *sandbox, char *text)
 		return rc;
 	worker_clock_start(w);
 	rc = praas_state_reader_init(&w->reader, &w->end.pool_segment,
-				     w->end.start.state_index_offset, &w->end.line->reader);
+				     w->end.start.state_index_offset,
+				     &w->end.line->reader);
 	if (rc != 0) {
 		(void)snprintf(text, PRAAS_ERROR_TEXT_MAX, "the state index: %s",
 			       strerror(-rc));
@@ -114,7 +116,8 @@ int main(int argc, char **argv)
 	socklen_t type_bytes = sizeof(type);
 
 	if (parse(argc, argv, &sandbox) != 0 ||
-	    getsockopt(PRAAS_WORKER_SOCKET_FD, SOL_SOCKET, SO_TYPE, &type, &type_bytes) != 0 ||
+	    getsockopt(PRAAS_WORKER_SOCKET_FD, SOL_SOCKET, SO_TYPE, &type,
+		       &type_bytes) != 0 ||
 	    type != SOCK_SEQPACKET) {
 		(void)fprintf(stderr, "praas-worker is started by praas-controller\n");
 		return EXIT_USAGE;

@@ -55,9 +55,12 @@ static void tell_counters(struct worker *w)
 	struct praas_worker_line *line = w->end.line;
 
 	atomic_store_explicit(&line->calls, w->runs, memory_order_relaxed);
-	atomic_store_explicit(&line->direct_calls, w->direct_runs, memory_order_relaxed);
-	atomic_store_explicit(&line->direct_failures, w->direct_failures, memory_order_relaxed);
-	atomic_store_explicit(&line->nested_calls, w->nested_runs, memory_order_relaxed);
+	atomic_store_explicit(&line->direct_calls, w->direct_runs,
+			      memory_order_relaxed);
+	atomic_store_explicit(&line->direct_failures, w->direct_failures,
+			      memory_order_relaxed);
+	atomic_store_explicit(&line->nested_calls, w->nested_runs,
+			      memory_order_relaxed);
 	atomic_store_explicit(&line->busy_ns, w->busy_ns, memory_order_relaxed);
 	atomic_store_explicit(&line->copies, w->copies, memory_order_relaxed);
 }
@@ -73,7 +76,8 @@ static void tell_direct(struct worker *w, const struct ctx *ctx)
 	/* run.R0, pairs with run.A0: who sees these knows that the number of the call before is
 	 * gone. */
 	atomic_store_explicit(&line->direct_id, info->id, memory_order_release);
-	atomic_store_explicit(&line->direct_deadline_ns, info->deadline_ns, memory_order_release);
+	atomic_store_explicit(&line->direct_deadline_ns, info->deadline_ns,
+			      memory_order_release);
 	/* run.R1, pairs with run.A1: who sees the number sees its id and deadline. */
 	atomic_store_explicit(&line->direct_call, number, memory_order_release);
 }
@@ -131,7 +135,8 @@ static int32_t commit_status(int rc)
 
 /* The function, and what has to be settled before its result counts. One-way commit: by the
  * controller's path, where the result is checked with it. Returns the status. */
-static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way, uint64_t *ret_ns)
+static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way,
+		       uint64_t *ret_ns)
 {
 	struct worker *w = ctx->worker;
 	uint64_t start = worker_ticks();
@@ -184,7 +189,8 @@ static void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
 }
 
 /* Its inputs, and what is known of it. */
-static void ctx_fill(struct worker *w, struct ctx *ctx, const struct praas_worker_frame *frame)
+static void ctx_fill(struct worker *w, struct ctx *ctx,
+		     const struct praas_worker_frame *frame)
 {
 	const struct praas_frame *f = &frame->head;
 	const struct praas_worker_call *call;
@@ -311,7 +317,8 @@ void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *
 			praas_worker_end_drop(&w->end, &ctx->out.buffer);
 		ctx->out = (struct output){ .bytes = strlen(ctx->text) };
 		if (ctx->out.bytes == 0 ||
-		    praas_worker_end_alloc(&w->end, ++ctx->out.bytes, &ctx->out.buffer) != 0)
+		    praas_worker_end_alloc(&w->end, ++ctx->out.bytes,
+					   &ctx->out.buffer) != 0)
 			return;
 		memcpy(ctx->out.buffer.data, ctx->text, ctx->out.bytes);
 	}
@@ -440,7 +447,8 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 		const struct praas_direct_reply r = { .id = call->head.id,
 						      .status = PRAAS_CANCELLED,
 						      .offset = PRAAS_DIRECT_NO_BUFFER,
-						      .run_ns = PRAAS_DIRECT_WITHDRAWN };
+						      .run_ns =
+							      PRAAS_DIRECT_WITHDRAWN };
 
 		if (praas_direct_reply(d, &r) != 0)
 			(void)praas_worker_end_detach_now(&w->end, d->attach.client);

@@ -14,16 +14,17 @@
 
 struct praas_sandbox {
 	/* Set by the caller. */
-	const char *code;     /* absolute folder of the function libraries; seen at the same path */
-	const char *cgroups;  /* limits that the host has set: "memory,pids,cpu" */
-	uint64_t tmp_bytes;   /* of the private /tmp */
-	uint64_t data_bytes;  /* RLIMIT_DATA: where no memory group limits us; 0: none */
-	uint32_t uid;         /* to become, when we are root */
-	bool user_namespace;  /* the host has put us into one already */
-	bool allow_weak;      /* missing layers are no error */
+	const char *
+		code; /* absolute folder of the function libraries; seen at the same path */
+	const char *cgroups; /* limits that the host has set: "memory,pids,cpu" */
+	uint64_t tmp_bytes;  /* of the private /tmp */
+	uint64_t data_bytes; /* RLIMIT_DATA: where no memory group limits us; 0: none */
+	uint32_t uid;        /* to become, when we are root */
+	bool user_namespace; /* the host has put us into one already */
+	bool allow_weak;     /* missing layers are no error */
 	/* Filled in. */
 	bool private_root;
-	char layers[PRAAS_SANDBOX_TEXT_MAX]; /* active ones, words parted by blanks */
+	char layers[PRAAS_SANDBOX_TEXT_MAX];  /* active ones, words parted by blanks */
 	char missing[PRAAS_SANDBOX_TEXT_MAX]; /* "layer: why" of those that are not */
 };
 

@@ -43,8 +43,8 @@ enum {
 	NET_TCP = 3,              /* bind, connect */
 	SCOPES = 3,               /* abstract sockets, signals */
 	READ_ONLY = FS_READ_FILE | FS_READ_DIR,
-	SCRATCH = READ_ONLY | FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE | FS_MAKE_DIR |
-		  FS_MAKE_REG
+	SCRATCH = READ_ONLY | FS_WRITE_FILE | FS_REMOVE_DIR | FS_REMOVE_FILE |
+		  FS_MAKE_DIR | FS_MAKE_REG
 };
 
 static int allow(int ruleset, const char *path, uint64_t what)
@@ -63,7 +63,8 @@ static int allow(int ruleset, const char *path, uint64_t what)
 
 int praas_sandbox_landlock(const struct praas_sandbox *s, int *ret_abi)
 {
-	static const char *const system_dirs[] = { "/usr/lib", "/usr/lib64", "/lib", "/lib64" };
+	static const char *const system_dirs[] = { "/usr/lib", "/usr/lib64", "/lib",
+						   "/lib64" };
 	struct ruleset set = { .fs = FS_ABI_1 };
 	uint64_t scratch = SCRATCH;
 	size_t bytes = sizeof(set.fs);
@@ -87,7 +88,8 @@ int praas_sandbox_landlock(const struct praas_sandbox *s, int *ret_abi)
 	fd = (int)syscall(SYS_landlock_create_ruleset, &set, bytes, 0);
 	if (fd < 0)
 		return -errno;
-	for (size_t i = 0; rc == 0 && i < sizeof(system_dirs) / sizeof(system_dirs[0]); i++)
+	for (size_t i = 0; rc == 0 && i < sizeof(system_dirs) / sizeof(system_dirs[0]);
+	     i++)
 		rc = allow(fd, system_dirs[i], READ_ONLY);
 	if (rc == 0)
 		rc = allow(fd, s->code, READ_ONLY);

@@ -72,7 +72,8 @@ static int read_only(int fd)
 	struct mount_attr attr = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID |
 					       MOUNT_ATTR_NODEV };
 
-	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr, sizeof(attr)) != 0
+	return mount_setattr(fd, "", AT_EMPTY_PATH | AT_RECURSIVE, &attr,
+			     sizeof(attr)) != 0
 		       ? -errno
 		       : 0;
 }
@@ -101,15 +102,16 @@ static int stage(const struct praas_sandbox *s)
 {
 	char options[96];
 
-	(void)umask(022); /* whoever started us may want more privacy than a root folder has */
+	(void)umask(
+		022); /* whoever started us may want more privacy than a root folder has */
 	if (mount("praas-root", STAGE, "tmpfs", MS_NOSUID | MS_NODEV,
 		  "size=64k,nr_inodes=128,mode=0755") != 0 ||
 	    chdir(STAGE) != 0 || mkdir("tmp", 0755) != 0)
 		return -errno;
 	(void)snprintf(options, sizeof(options), "size=%llu,nr_inodes=1024,mode=1777",
 		       (unsigned long long)s->tmp_bytes);
-	if (mount("praas-tmp", "tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) !=
-	    0)
+	if (mount("praas-tmp", "tmp", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC,
+		  options) != 0)
 		return -errno;
 	return 0;
 }
@@ -129,7 +131,8 @@ static int pivot(void)
 
 int praas_sandbox_root(struct praas_sandbox *s)
 {
-	static const char *const system_dirs[] = { "/usr/lib", "/usr/lib64", "/lib", "/lib64" };
+	static const char *const system_dirs[] = { "/usr/lib", "/usr/lib64", "/lib",
+						   "/lib64" };
 	enum { SYSTEM_DIRS = sizeof(system_dirs) / sizeof(system_dirs[0]) };
 	struct source *src = calloc(SYSTEM_DIRS + 1, sizeof(*src));
 	size_t count = 0;

@@ -19,30 +19,104 @@
 /* Allowed whatever their arguments are. */
 static const char *const plain[] = {
 	/* time, waiting, threads */
-	"clock_gettime", "clock_getres", "clock_nanosleep", "nanosleep", "gettimeofday", "time",
-	"sched_yield", "sched_getaffinity", "sched_get_priority_max", "sched_get_priority_min",
-	"sched_getparam", "sched_getscheduler", "getcpu", "futex", "membarrier", "poll", "ppoll",
-	"restart_syscall", "set_robust_list", "set_tid_address", "rseq", "exit", "exit_group",
-	"getpid", "gettid", "getuid", "geteuid", "getgid", "getegid", "uname", "sysinfo",
-	"getrusage", "times", "getrandom", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn",
-	"sigaltstack", "arch_prctl",
+	"clock_gettime",
+	"clock_getres",
+	"clock_nanosleep",
+	"nanosleep",
+	"gettimeofday",
+	"time",
+	"sched_yield",
+	"sched_getaffinity",
+	"sched_get_priority_max",
+	"sched_get_priority_min",
+	"sched_getparam",
+	"sched_getscheduler",
+	"getcpu",
+	"futex",
+	"membarrier",
+	"poll",
+	"ppoll",
+	"restart_syscall",
+	"set_robust_list",
+	"set_tid_address",
+	"rseq",
+	"exit",
+	"exit_group",
+	"getpid",
+	"gettid",
+	"getuid",
+	"geteuid",
+	"getgid",
+	"getegid",
+	"uname",
+	"sysinfo",
+	"getrusage",
+	"times",
+	"getrandom",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"sigaltstack",
+	"arch_prctl",
 	/* memory */
-	"brk", "munmap", "mremap", "madvise", "msync",
+	"brk",
+	"munmap",
+	"mremap",
+	"madvise",
+	"msync",
 	/* files: in the private /tmp, and descriptors that we were given */
-	"read", "write", "readv", "writev", "preadv2", "pread64", "pwrite64", "lseek", "close", "fstat",
-	"newfstatat", "stat", "lstat", "statx", "fstatfs", "statfs", "open", "openat", "access",
-	"faccessat", "faccessat2", "getcwd", "readlink", "readlinkat", "getdents64", "ftruncate",
-	"truncate", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "rename", "renameat",
-	"renameat2", "fsync", "fdatasync", "fallocate", "fcntl", "dup", "umask", "copy_file_range",
+	"read",
+	"write",
+	"readv",
+	"writev",
+	"preadv2",
+	"pread64",
+	"pwrite64",
+	"lseek",
+	"close",
+	"fstat",
+	"newfstatat",
+	"stat",
+	"lstat",
+	"statx",
+	"fstatfs",
+	"statfs",
+	"open",
+	"openat",
+	"access",
+	"faccessat",
+	"faccessat2",
+	"getcwd",
+	"readlink",
+	"readlinkat",
+	"getdents64",
+	"ftruncate",
+	"truncate",
+	"unlink",
+	"unlinkat",
+	"mkdir",
+	"mkdirat",
+	"rmdir",
+	"rename",
+	"renameat",
+	"renameat2",
+	"fsync",
+	"fdatasync",
+	"fallocate",
+	"fcntl",
+	"dup",
+	"umask",
+	"copy_file_range",
 };
 
 /* Refused with an error instead of death: libraries probe them and have another way. */
 static const struct {
 	const char *name;
 	uint16_t error;
-} refused[] = { { "clone3", ENOSYS },  { "ioctl", ENOTTY },       { "prlimit64", EPERM },
-		{ "getppid", EPERM },  { "sched_setaffinity", EPERM }, { "mlock", EPERM },
-		{ "setpriority", EPERM }, { "getrlimit", EPERM } };
+} refused[] = { { "clone3", ENOSYS },           { "ioctl", ENOTTY },
+		{ "prlimit64", EPERM },         { "getppid", EPERM },
+		{ "sched_setaffinity", EPERM }, { "mlock", EPERM },
+		{ "setpriority", EPERM },       { "getrlimit", EPERM } };
 
 static int add_plain(scmp_filter_ctx ctx)
 {
@@ -57,8 +131,8 @@ static int add_plain(scmp_filter_ctx ctx)
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
 		int nr = seccomp_syscall_resolve_name(refused[i].name);
 		int rc = nr < 0 ? 0
-				: seccomp_rule_add(ctx, SCMP_ACT_ERRNO(refused[i].error), nr,
-						   0);
+				: seccomp_rule_add(
+					  ctx, SCMP_ACT_ERRNO(refused[i].error), nr, 0);
 
 		/* EACCES: what happens to everything else in this build anyway. */
 		if (rc != 0 && rc != -EACCES)
@@ -75,7 +149,8 @@ static int add_checked(scmp_filter_ctx ctx, bool loading)
 	/* All CLONE_NEW… and what a plain thread has no use for. */
 	const scmp_datum_t never = CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS |
 				   CLONE_NEWIPC | CLONE_NEWUSER | CLONE_NEWPID |
-				   CLONE_NEWNET | CLONE_PTRACE | CLONE_PARENT | CLONE_VFORK;
+				   CLONE_NEWNET | CLONE_PTRACE | CLONE_PARENT |
+				   CLONE_VFORK;
 	int rc = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
 				  SCMP_A2(SCMP_CMP_MASKED_EQ, exec, 0));
 

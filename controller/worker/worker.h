@@ -16,11 +16,12 @@
 #include "praas/function.h"
 
 #define DEPTH_MAX PRAAS_WORKER_DEPTH_MAX /* functions that run on top of one another */
-#define OWNED_MAX 512u  /* buffers of running functions that were not given away */
-#define WRITES_MAX 1024u /* of one commit; as PRAAS_WRITES_MAX of dataplane/process_fn.h */
-#define UPDATES_MAX 8u  /* in place, at once, in one invocation */
+#define OWNED_MAX 512u /* buffers of running functions that were not given away */
+#define WRITES_MAX                                                                     \
+	1024u /* of one commit; as PRAAS_WRITES_MAX of dataplane/process_fn.h */
+#define UPDATES_MAX 8u    /* in place, at once, in one invocation */
 #define BORROWED_MAX 256u /* payloads of the controller's that a direct call holds */
-#define CALLS_MAX 64u   /* started functions whose outcome was not released */
+#define CALLS_MAX 64u     /* started functions whose outcome was not released */
 
 typedef int (*function_entry)(struct praas_ctx *ctx);
 
@@ -37,7 +38,7 @@ struct write {
 /* One object that is being updated in place. */
 struct update {
 	struct praas_worker_buffer moved; /* segment 0: it did not move */
-	uint64_t token; /* names it to the function; 0: free */
+	uint64_t token;                   /* names it to the function; 0: free */
 	uint64_t bytes;
 	uint8_t key_bytes;
 	char key[PRAAS_KEY_MAX + 1];
@@ -55,10 +56,11 @@ struct call {
 	enum call_state state;
 	uint64_t id;
 	uint32_t function;
-	uint32_t depth; /* of who started it */
+	uint32_t depth;      /* of who started it */
 	const uint8_t *data; /* input, while deferred */
 	uint64_t bytes;
-	struct praas_worker_buffer input; /* that holds it; segment 0: it lies in the caller's */
+	struct praas_worker_buffer
+		input; /* that holds it; segment 0: it lies in the caller's */
 	int32_t status;
 	struct praas_view result;
 	uint8_t key_bytes;
@@ -79,19 +81,19 @@ struct worker;
 struct ctx {
 	struct praas_ctx head; /* first: what the function sees */
 	struct worker *worker;
-	bool given;            /* asked for by the controller */
-	uint32_t depth;        /* how many it lies on */
-	uint32_t level;        /* of its dispatch; in place: its caller's */
+	bool given;                  /* asked for by the controller */
+	uint32_t depth;              /* how many it lies on */
+	uint32_t level;              /* of its dispatch; in place: its caller's */
 	struct praas_direct *direct; /* asked for by that client; NULL */
 	struct output out;
-	uint64_t dispatch;     /* number of the dispatch, for the cancel word; 0: direct */
+	uint64_t dispatch; /* number of the dispatch, for the cancel word; 0: direct */
 	uint64_t direct_number; /* of the direct call, for its cancel word; 0: none */
 	const struct praas_worker_input *inputs; /* NULL: the one below */
 	struct praas_worker_input input;
-	const uint8_t *data;   /* of the one input */
+	const uint8_t *data; /* of the one input */
 	struct write *writes;
 	uint32_t writes_count;
-	uint32_t owned_from;   /* of the worker's list */
+	uint32_t owned_from; /* of the worker's list */
 	struct update updates[UPDATES_MAX];
 	char text[PRAAS_ERROR_TEXT_MAX];
 };
@@ -113,7 +115,8 @@ struct worker {
 	struct write writes[DEPTH_MAX][WRITES_MAX];
 	uint64_t tsc_start, ns_start;
 	double ns_per_tick;
-	uint64_t busy_ns, runs, direct_runs, nested_runs, copies; /* as the line tells */
+	uint64_t busy_ns, runs, direct_runs, nested_runs,
+		copies; /* as the line tells */
 };
 
 /* ---- loader.c ---- */
@@ -164,8 +167,9 @@ void ctx_output_drop(struct ctx *ctx);
 bool ctx_cancelled(struct praas_ctx *head);
 
 /* Ask the controller. 0 or the negative errno of its answer; does not return when it is gone. */
-int ctx_request(struct ctx *ctx, struct praas_frame *f, const char *key, uint32_t segment,
-		uint64_t offset, struct praas_worker_frame *ret_reply);
+int ctx_request(struct ctx *ctx, struct praas_frame *f, const char *key,
+		uint32_t segment, uint64_t offset,
+		struct praas_worker_frame *ret_reply);
 
 /* Until when to wait, as frames have it: 1 look once, PRAAS_WORKER_NEVER. */
 #define PRAAS_WORKER_NEVER (1ull << 62)
@@ -173,15 +177,16 @@ static inline uint64_t wait_until(int64_t timeout_ns)
 {
 	if (timeout_ns == 0)
 		return 1;
-	return timeout_ns < 0 ? PRAAS_WORKER_NEVER : praas_now_ns() + (uint64_t)timeout_ns;
+	return timeout_ns < 0 ? PRAAS_WORKER_NEVER
+			      : praas_now_ns() + (uint64_t)timeout_ns;
 }
 
 /* ---- ctx_state.c ---- */
 
 int ctx_state_get(struct praas_ctx *head, const char *key, uint32_t flags,
 		  struct praas_view *ret_view, uint64_t *ret_version);
-int ctx_state_put(struct praas_ctx *head, const char *key, const void *data, size_t bytes,
-		  uint32_t flags);
+int ctx_state_put(struct praas_ctx *head, const char *key, const void *data,
+		  size_t bytes, uint32_t flags);
 int ctx_state_delete(struct praas_ctx *head, const char *key);
 int ctx_state_cas(struct praas_ctx *head, const char *key, uint64_t version,
 		  const void *data, size_t bytes);
@@ -205,8 +210,8 @@ void ctx_updates_end(struct ctx *ctx);
 
 int ctx_send(struct praas_ctx *head, praas_pid_t destination, const char *key,
 	     const void *data, size_t bytes, uint32_t flags);
-int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key, int64_t timeout_ns,
-	     uint32_t flags, struct praas_msg *ret_msg);
+int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key,
+	     int64_t timeout_ns, uint32_t flags, struct praas_msg *ret_msg);
 int ctx_peek(struct praas_ctx *head, praas_pid_t source, const char *key,
 	     struct praas_msg *ret_msg);
 int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid);
@@ -222,6 +227,7 @@ void ctx_flush_deferred(struct ctx *ctx, bool one_way);
 /* Forget the calls of this invocation. */
 void ctx_calls_end(struct ctx *ctx);
 /* Upcall of the worker end. */
-void worker_on_result(struct praas_worker_end *end, const struct praas_worker_frame *frame);
+void worker_on_result(struct praas_worker_end *end,
+		      const struct praas_worker_frame *frame);
 
 #endif

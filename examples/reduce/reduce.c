@@ -5,8 +5,8 @@
  * lives. Nothing is read from or written to a store, and the accumulator is never
  * copied (paper, section 6.4).
  *
- *   praas invoke reduce add -d @vector.bin      # little-endian int64, always the same
- * length praas invoke reduce result > sum.bin
+ *   praas invoke reduce add -d @vector.bin   # little-endian int64, always as many
+ *   praas invoke reduce result > sum.bin
  *
  * The key of the invocation names the accumulator, so that one process can hold many.
  */
@@ -42,8 +42,7 @@ PRAAS_FUNCTION int add(struct praas_ctx *ctx)
 		return praas_fail(ctx, 1,
 				  "the input must be a vector of 64-bit integers");
 	accumulator_name(ctx, name, sizeof(name));
-	/* Created as zeros by the first call. While we hold it, others' additions wait.
-	 */
+	/* Created as zeros by the first call. While we hold it, others' additions wait. */
 	rc = praas_state_update_begin(ctx, name, in.view.bytes, -1, &update);
 	if (rc == -ESTALE)
 		return praas_fail(ctx, 2, "the vectors must all have the same length");

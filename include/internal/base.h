@@ -34,8 +34,8 @@
 #define praas_check_hot(cond) ((void)0)
 #endif
 
-__attribute__((unused)) static PRAAS_COLD _Noreturn void
-praas_check_failed(const char *cond, const char *file, int line)
+__attribute__((unused)) static PRAAS_COLD _Noreturn void praas_check_failed(
+	const char *cond, const char *file, int line)
 {
 	(void)fprintf(stderr, "%s:%d: check failed: %s\n", file, line, cond);
 	abort();

@@ -26,7 +26,7 @@ extern "C" {
 
 #define PRAAS_API __attribute__((visibility("default")))
 
-struct praas_control; /* a control service */
+struct praas_control;                             /* a control service */
 typedef struct praas_connection praas_connection; /* a connection to one process */
 
 /** Words for a status of an invocation (enum praas_status). Never NULL; static. */
@@ -51,8 +51,9 @@ PRAAS_API void praas_control_close(struct praas_control *control);
  */
 PRAAS_API int praas_control_request(struct praas_control *control, const char *method,
 				    const char *path, const char *content_type,
-				    const void *body, size_t body_bytes, int *ret_status,
-				    char **ret_body, size_t *ret_bytes);
+				    const void *body, size_t body_bytes,
+				    int *ret_status, char **ret_body,
+				    size_t *ret_bytes);
 
 /** Create an application from the folder `code` that holds praas.json and its libraries.
  * resources may be NULL or JSON members: "\"memory_bytes\": 268435456, \"concurrency\": 2". */
@@ -81,16 +82,18 @@ enum praas_wait_policy {
 };
 
 struct praas_connect_config {
-	const char *transport;      /* NULL or "auto": the best placement allows; "shm", "tcp" */
-	uint64_t timeout_ns;        /* for connect and handshake; 0: 5 s */
-	uint32_t inflight_max;      /* invocations at once, power of two; 0: 256 */
+	const char *
+		transport; /* NULL or "auto": the best placement allows; "shm", "tcp" */
+	uint64_t timeout_ns;   /* for connect and handshake; 0: 5 s */
+	uint32_t inflight_max; /* invocations at once, power of two; 0: 256 */
 	enum praas_wait_policy wait;
-	bool no_direct;             /* shm: keep to the controller's path (for measuring) */
+	bool no_direct; /* shm: keep to the controller's path (for measuring) */
 };
 
 /** Ask the control service for endpoints and a credential of a process (which wakes a swapped
  * one) and connect. config may be NULL. */
-PRAAS_API int praas_connect(struct praas_control *control, const char *app, const char *process,
+PRAAS_API int praas_connect(struct praas_control *control, const char *app,
+			    const char *process,
 			    const struct praas_connect_config *config,
 			    praas_connection **ret_conn);
 
@@ -121,24 +124,28 @@ PRAAS_API int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **re
 PRAAS_API void praas_buffer_free(praas_connection *conn, void *data);
 
 struct praas_call {
-	uint32_t function;    /* from praas_function_lookup() */
-	uint32_t flags;       /* PRAAS_CALL_… */
-	const void *data;     /* from praas_buffer_alloc(): no copy; any other: one copy */
+	uint32_t function; /* from praas_function_lookup() */
+	uint32_t flags;    /* PRAAS_CALL_… */
+	const void *data;  /* from praas_buffer_alloc(): no copy; any other: one copy */
 	size_t bytes;
 	const char *key;      /* NULL: none */
 	uint64_t timeout_ns;  /* until the deadline, which travels along; 0: none */
 	uint64_t id;          /* 0: made up; else the caller's own, for retries */
 	const uint8_t *trace; /* NULL, or 24 bytes: W3C trace id and parent span id */
 };
-#define PRAAS_CALL_ONE_WAY 0x1u /* no result; the submit returns 0 once it is handed over */
-#define PRAAS_CALL_MORE 0x2u /* others follow at once: over a socket it may leave with them, at the latest
+#define PRAAS_CALL_ONE_WAY                                                             \
+	0x1u /* no result; the submit returns 0 once it is handed over */
+#define PRAAS_CALL_MORE                                                                \
+	0x2u /* others follow at once: over a socket it may leave with them, at the latest
 				when the connection is looked at (praas_poll(), any wait) */
 
 struct praas_result {
-	uint64_t call;          /* as praas_submit() returned it */
-	int status;             /* 0, the function's own code > 0, or enum praas_status */
-	struct praas_view view; /* result, or error text (NUL-terminated) when status != 0 */
-	uint64_t run_ns;        /* time in the function, as its worker measured it; 0 unknown */
+	uint64_t call; /* as praas_submit() returned it */
+	int status;    /* 0, the function's own code > 0, or enum praas_status */
+	struct praas_view
+		view; /* result, or error text (NUL-terminated) when status != 0 */
+	uint64_t
+		run_ns; /* time in the function, as its worker measured it; 0 unknown */
 };
 
 /**
@@ -165,7 +172,8 @@ PRAAS_API int praas_wait_call(praas_connection *conn, uint64_t call, int64_t tim
 PRAAS_API int praas_cancel(praas_connection *conn, uint64_t call);
 
 /** Give a result's memory back. NULL view data is allowed. */
-PRAAS_API void praas_result_release(praas_connection *conn, struct praas_result *result);
+PRAAS_API void praas_result_release(praas_connection *conn,
+				    struct praas_result *result);
 
 /** The convenient form: function by name, result copied into memory of the caller's: bytes_max is
  * its size, ret_bytes the result's (-EMSGSIZE when larger; what fits is written). */
@@ -178,26 +186,29 @@ PRAAS_API int praas_invoke_simple(praas_connection *conn, const char *function,
 PRAAS_API int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 			     size_t bytes);
 /** Takes a message out of the process's mailbox. data is malloc'd, the caller's. */
-PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
-			     void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source);
+PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key,
+			     int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
+			     praas_pid_t *ret_source);
 PRAAS_API int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
 			       size_t *ret_bytes, uint64_t *ret_version);
-PRAAS_API int praas_state_write(praas_connection *conn, const char *key, const void *data,
-				size_t bytes);
+PRAAS_API int praas_state_write(praas_connection *conn, const char *key,
+				const void *data, size_t bytes);
 PRAAS_API int praas_state_remove(praas_connection *conn, const char *key);
 PRAAS_API int praas_state_enumerate(praas_connection *conn, const char *prefix,
-				    const char *after, struct praas_state_info *ret_infos,
+				    const char *after,
+				    struct praas_state_info *ret_infos,
 				    uint32_t infos_max, uint32_t *ret_count);
 
 /* ---- events ------------------------------------------------------------------------- */
 
 enum praas_event_kind {
-	PRAAS_EVENT_MOVED = 1,      /* the process lives elsewhere; reconnect */
-	PRAAS_EVENT_DRAINING = 2,   /* it is being swapped out */
-	PRAAS_EVENT_EPOCH_LOST = 3, /* it crashed; what followed its last snapshot is lost */
-	PRAAS_EVENT_REAUTH = 4,     /* the credential ends soon */
-	PRAAS_EVENT_CLOSED = 5,     /* the connection ended; status says why */
-	PRAAS_EVENT_MEMBERS = 6     /* the application's processes changed */
+	PRAAS_EVENT_MOVED = 1,    /* the process lives elsewhere; reconnect */
+	PRAAS_EVENT_DRAINING = 2, /* it is being swapped out */
+	PRAAS_EVENT_EPOCH_LOST =
+		3, /* it crashed; what followed its last snapshot is lost */
+	PRAAS_EVENT_REAUTH = 4, /* the credential ends soon */
+	PRAAS_EVENT_CLOSED = 5, /* the connection ended; status says why */
+	PRAAS_EVENT_MEMBERS = 6 /* the application's processes changed */
 };
 
 struct praas_event {
@@ -212,14 +223,15 @@ PRAAS_API int praas_event_poll(praas_connection *conn, struct praas_event *ret_e
 /* ---- counters ------------------------------------------------------------------------ */
 
 struct praas_conn_stats {
-	uint64_t calls;        /* submitted */
-	uint64_t direct;       /* that went past the controller */
-	uint64_t copies;       /* payloads that had to be copied by us */
-	uint64_t sleeps;       /* times a wait went to sleep */
+	uint64_t calls;  /* submitted */
+	uint64_t direct; /* that went past the controller */
+	uint64_t copies; /* payloads that had to be copied by us */
+	uint64_t sleeps; /* times a wait went to sleep */
 	uint64_t bytes_out;
 	uint64_t bytes_in;
 };
-PRAAS_API void praas_stats(const praas_connection *conn, struct praas_conn_stats *ret_stats);
+PRAAS_API void praas_stats(const praas_connection *conn,
+			   struct praas_conn_stats *ret_stats);
 
 #ifdef __cplusplus
 }

@@ -43,22 +43,22 @@ extern "C" {
 
 /* Flags of send, recv, state_get and state_put. */
 #define PRAAS_SHARE 0x0u /* by reference into shared memory (default) */
-#define PRAAS_COPY 0x1u  /* a private copy: the other side's later changes cannot show */
+#define PRAAS_COPY 0x1u /* a private copy: the other side's later changes cannot show */
 
 struct praas_ctx;
 
 /* Facts about the invocation; constant while it runs. */
 struct praas_call_info {
-	uint64_t id;             /* of this invocation; the same in every retry */
-	praas_pid_t pid;         /* the process it runs in */
-	praas_pid_t source;      /* who asked: a process, or a client (PRAAS_CLIENT set) */
-	uint64_t deadline_ns;    /* CLOCK_MONOTONIC; 0 when there is none */
-	uint32_t epoch;          /* of the process */
-	uint32_t inputs;         /* number of inputs, 1 with the standard trigger */
-	const char *function;    /* its name */
-	const char *key;         /* the invocation key, "" when none */
-	uint8_t trace_id[16];    /* W3C trace context; zero when there is none */
-	uint8_t span_id[8];      /* of the caller */
+	uint64_t id;          /* of this invocation; the same in every retry */
+	praas_pid_t pid;      /* the process it runs in */
+	praas_pid_t source;   /* who asked: a process, or a client (PRAAS_CLIENT set) */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0 when there is none */
+	uint32_t epoch;       /* of the process */
+	uint32_t inputs;      /* number of inputs, 1 with the standard trigger */
+	const char *function; /* its name */
+	const char *key;      /* the invocation key, "" when none */
+	uint8_t trace_id[16]; /* W3C trace context; zero when there is none */
+	uint8_t span_id[8];   /* of the caller */
 };
 
 /* An update of one state object in place; see praas_state_update_begin(). */
@@ -81,8 +81,8 @@ struct praas_function_ops {
 	int (*state_get)(struct praas_ctx *, const char *key, uint32_t flags,
 			 struct praas_view *ret_view, uint64_t *ret_version);
 	int (*buffer)(struct praas_ctx *, size_t bytes, void **ret_data);
-	int (*state_put)(struct praas_ctx *, const char *key, const void *data, size_t bytes,
-			 uint32_t flags);
+	int (*state_put)(struct praas_ctx *, const char *key, const void *data,
+			 size_t bytes, uint32_t flags);
 	int (*state_delete)(struct praas_ctx *, const char *key);
 	int (*state_cas)(struct praas_ctx *, const char *key, uint64_t version,
 			 const void *data, size_t bytes);
@@ -101,9 +101,10 @@ struct praas_function_ops {
 		    struct praas_msg *ret_msg);
 	void (*release)(struct praas_ctx *, struct praas_view *view);
 	int (*invoke)(struct praas_ctx *, praas_pid_t destination, const char *function,
-		      const char *key, const void *data, size_t bytes, uint64_t *ret_call);
-	int (*wait)(struct praas_ctx *, uint64_t call, int64_t timeout_ns, int *ret_status,
-		    struct praas_view *ret_result);
+		      const char *key, const void *data, size_t bytes,
+		      uint64_t *ret_call);
+	int (*wait)(struct praas_ctx *, uint64_t call, int64_t timeout_ns,
+		    int *ret_status, struct praas_view *ret_result);
 	bool (*cancelled)(struct praas_ctx *);
 	int (*member)(struct praas_ctx *, const char *name, praas_pid_t *ret_pid);
 	void (*log)(struct praas_ctx *, int level, const char *text);
@@ -146,7 +147,8 @@ static inline int praas_output(struct praas_ctx *ctx, size_t bytes, void **ret_d
  * Grow or shrink the result; what was written up to the smaller length stays. The address may
  * change. Shrinking never fails. Errors as praas_output().
  */
-static inline int praas_output_resize(struct praas_ctx *ctx, size_t bytes, void **ret_data)
+static inline int praas_output_resize(struct praas_ctx *ctx, size_t bytes,
+				      void **ret_data)
 {
 	return ctx->ops->output_resize(ctx, bytes, ret_data);
 }
@@ -155,7 +157,8 @@ static inline int praas_output_resize(struct praas_ctx *ctx, size_t bytes, void 
  * Make a view (an input, a state object, a message) the result: by reference where both ends
  * share the memory it lies in, else with one copy. Errors as praas_output().
  */
-static inline int praas_output_view(struct praas_ctx *ctx, const struct praas_view *view)
+static inline int praas_output_view(struct praas_ctx *ctx,
+				    const struct praas_view *view)
 {
 	return ctx->ops->output_view(ctx, view);
 }
@@ -191,8 +194,8 @@ static inline int praas_buffer(struct praas_ctx *ctx, size_t bytes, void **ret_d
 
 /** Write a state object, visible to others at the commit. No copy when data is from
  * praas_buffer(). Returns 0; -EINVAL bad key; -EMSGSIZE; -ENOSPC. */
-static inline int praas_state_put(struct praas_ctx *ctx, const char *key, const void *data,
-				  size_t bytes)
+static inline int praas_state_put(struct praas_ctx *ctx, const char *key,
+				  const void *data, size_t bytes)
 {
 	return ctx->ops->state_put(ctx, key, data, bytes, PRAAS_SHARE);
 }
@@ -208,8 +211,8 @@ static inline int praas_state_delete(struct praas_ctx *ctx, const char *key)
  * invocation commits; otherwise the whole commit fails and the caller of the function gets
  * PRAAS_CONFLICT. With praas_state_commit() the conflict is returned there (-ESTALE).
  */
-static inline int praas_state_cas(struct praas_ctx *ctx, const char *key, uint64_t version,
-				  const void *data, size_t bytes)
+static inline int praas_state_cas(struct praas_ctx *ctx, const char *key,
+				  uint64_t version, const void *data, size_t bytes)
 {
 	return ctx->ops->state_cas(ctx, key, version, data, bytes);
 }
@@ -219,10 +222,12 @@ static inline int praas_state_cas(struct praas_ctx *ctx, const char *key, uint64
  * key `after` ("" or NULL: from the start). At most infos_max are written.
  */
 static inline int praas_state_list(struct praas_ctx *ctx, const char *prefix,
-				   const char *after, struct praas_state_info *ret_infos,
+				   const char *after,
+				   struct praas_state_info *ret_infos,
 				   uint32_t infos_max, uint32_t *ret_count)
 {
-	return ctx->ops->state_list(ctx, prefix, after, ret_infos, infos_max, ret_count);
+	return ctx->ops->state_list(ctx, prefix, after, ret_infos, infos_max,
+				    ret_count);
 }
 
 /** Commit this invocation's writes now, all or none. Returns 0; -ESTALE a compare-and-swap

@@ -15,13 +15,15 @@ extern "C" {
 /* A cloud process of an application: a number that the control service gave it. */
 typedef uint64_t praas_pid_t;
 
-#define PRAAS_SELF ((praas_pid_t)0)          /* the process that asks */
-#define PRAAS_ANY (~(praas_pid_t)0)          /* a message from whomever */
-#define PRAAS_CLIENT ((praas_pid_t)1 << 63)  /* bit set in the source of a client's message */
+#define PRAAS_SELF ((praas_pid_t)0) /* the process that asks */
+#define PRAAS_ANY (~(praas_pid_t)0) /* a message from whomever */
+#define PRAAS_CLIENT                                                                   \
+	((praas_pid_t)1 << 63) /* bit set in the source of a client's message */
 
-#define PRAAS_KEY_MAX 255u      /* bytes of a message, state or invocation key */
-#define PRAAS_NAME_MAX 64u      /* bytes of a name of an application, process, function */
-#define PRAAS_ERROR_TEXT_MAX 512u /* bytes of a function's error text, the zero included */
+#define PRAAS_KEY_MAX 255u /* bytes of a message, state or invocation key */
+#define PRAAS_NAME_MAX 64u /* bytes of a name of an application, process, function */
+#define PRAAS_ERROR_TEXT_MAX                                                           \
+	512u /* bytes of a function's error text, the zero included */
 
 /* A region lent to the caller. Read-only. Ends as the call that gave it says. */
 struct praas_view {
@@ -33,16 +35,16 @@ struct praas_view {
 /* A received message. */
 struct praas_msg {
 	struct praas_view view; /* its content */
-	praas_pid_t source;     /* the sender, stamped by its controller; never PRAAS_ANY */
-	uint64_t sequence;      /* position in the receiver's mailbox, increasing */
+	praas_pid_t source; /* the sender, stamped by its controller; never PRAAS_ANY */
+	uint64_t sequence;  /* position in the receiver's mailbox, increasing */
 };
 
 /* What a state object is. */
 struct praas_state_info {
 	char key[PRAAS_KEY_MAX + 1]; /* NUL-terminated */
 	uint64_t bytes;              /* of its value */
-	uint64_t version;            /* increases with every commit that changes it; from 1 */
-	uint64_t modified_ns;        /* CLOCK_REALTIME of that commit */
+	uint64_t version;     /* increases with every commit that changes it; from 1 */
+	uint64_t modified_ns; /* CLOCK_REALTIME of that commit */
 };
 
 /* Statuses of an invocation, beside 0 (done) and positive codes (the function's own).
@@ -59,7 +61,8 @@ enum praas_status {
 	PRAAS_DRAINING = -1008,    /* being swapped out; ask the control service */
 	PRAAS_MOVED = -1009,       /* lives elsewhere now; ask the control service */
 	PRAAS_DENIED = -1010,      /* the credential does not allow it */
-	PRAAS_UNKNOWN = -1011,     /* connection or epoch lost; it may or may not have run */
+	PRAAS_UNKNOWN =
+		-1011, /* connection or epoch lost; it may or may not have run */
 	PRAAS_INTERRUPTED = -1012, /* swapped out while it ran; its writes are undone */
 	PRAAS_DUPLICATE = -1013,   /* the same id ran already and its result is gone */
 	PRAAS_INVALID = -1014,     /* the request makes no sense (see the text) */

@@ -77,8 +77,10 @@ static void start(void)
 	check(praas_pool_new(&segment, 0, POOL_BYTES, &pool));
 	config.pool = pool;
 	for (unsigned i = 0; i < 2; i++) {
-		(void)snprintf(functions[i].name, sizeof(functions[i].name), "%s", names[i]);
-		(void)snprintf(functions[i].symbol, sizeof(functions[i].symbol), "%s", names[i]);
+		(void)snprintf(functions[i].name, sizeof(functions[i].name), "%s",
+			       names[i]);
+		(void)snprintf(functions[i].symbol, sizeof(functions[i].symbol), "%s",
+			       names[i]);
 		(void)snprintf(functions[i].library, sizeof(functions[i].library), "%s",
 			       PRAAS_MICRO_FUNCTIONS);
 	}
@@ -89,7 +91,8 @@ static void start(void)
 				    .capacity = sizeof(reply_memory),
 				    .release = release_nothing };
 	spare = reply;
-	request = (struct praas_buf){ .data = reply_memory, .release = release_nothing };
+	request =
+		(struct praas_buf){ .data = reply_memory, .release = release_nothing };
 	port = (struct praas_port){ .ops = &ops };
 	conn = (struct praas_conn){ .ops = &ops,
 				    .port = &port,
@@ -158,8 +161,8 @@ static void reader_get(uint64_t count)
 
 	start();
 	put_one(&w);
-	check(praas_state_reader_init(&r, &segment, praas_process_state_index_offset(process),
-				      &line));
+	check(praas_state_reader_init(
+		&r, &segment, praas_process_state_index_offset(process), &line));
 	for (uint64_t i = 0; i < count; i++) {
 		praas_state_reader_enter(&r);
 		check(praas_state_reader_get(&r, "a-key", 5, &found));
@@ -177,7 +180,8 @@ static void send_recv(uint64_t count)
 		uint8_t *data;
 
 		check(praas_process_value_new(process, 64, &value, &data));
-		check(praas_process_fn_send(process, PRAAS_SELF, "key", 3, &value, NULL));
+		check(praas_process_fn_send(process, PRAAS_SELF, "key", 3, &value,
+					    NULL));
 		check(praas_process_fn_recv(process, PRAAS_ANY, "key", 3, &wait));
 		praas_value_release(&wait.message.value);
 	}
@@ -186,9 +190,12 @@ static void send_recv(uint64_t count)
 int main(int argc, char **argv)
 {
 	static const struct praas_micro table[] = {
-		{ "noop", noop },           { "echo_64", echo_64 },
-		{ "poll_idle", poll_idle }, { "state_put", state_put },
-		{ "reader_get", reader_get }, { "send_recv", send_recv },
+		{ "noop", noop },
+		{ "echo_64", echo_64 },
+		{ "poll_idle", poll_idle },
+		{ "state_put", state_put },
+		{ "reader_get", reader_get },
+		{ "send_recv", send_recv },
 	};
 
 	return praas_micro_main(argc, argv, table, sizeof(table) / sizeof(table[0]));

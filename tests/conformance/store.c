@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -73,16 +73,18 @@ static void test_store_missing_is_enoent(void **state)
 
 	assert_int_equal(s->ops->get(s, "no/such", 0, data, 4, &got), -ENOENT);
 	assert_int_equal(s->ops->stat(s, "no/such", &bytes), -ENOENT);
-	assert_int_equal(s->ops->delete(s, "no/such"), 0);
-	assert_int_equal(s->ops->stat(s, "log", &bytes), -ENOENT); /* a folder at most */
+	assert_int_equal(s->ops->delete (s, "no/such"), 0);
+	assert_int_equal(s->ops->stat(s, "log", &bytes),
+			 -ENOENT); /* a folder at most */
 }
 
 /* Names that could leave the store, or that two systems read differently, are refused by all. */
 static void test_store_names_are_checked(void **state)
 {
-	static const char *const bad[] = { "",	  "/",	   "/a",   "a/",     "a//b", "..",
-					   "../a", "a/../b", ".a",  "a/.b",   "a b",  "a\\b",
-					   "a\nb", "a*",     "\xc3\xa9", "a%2fb" };
+	static const char *const bad[] = { "",     "/",    "/a",       "a/",
+					   "a//b", "..",   "../a",     "a/../b",
+					   ".a",   "a/.b", "a b",      "a\\b",
+					   "a\nb", "a*",   "\xc3\xa9", "a%2fb" };
 	struct praas_store *s = *state;
 	char longest[PRAAS_STORE_KEY_MAX + 2], data[4];
 	uint64_t bytes;
@@ -93,14 +95,14 @@ static void test_store_names_are_checked(void **state)
 		assert_int_equal(praas_store_put_bytes(s, bad[i], "x", 1), -EINVAL);
 		assert_int_equal(s->ops->get(s, bad[i], 0, data, 4, &got), -EINVAL);
 		assert_int_equal(s->ops->stat(s, bad[i], &bytes), -EINVAL);
-		assert_int_equal(s->ops->delete(s, bad[i]), -EINVAL);
+		assert_int_equal(s->ops->delete (s, bad[i]), -EINVAL);
 	}
 	memset(longest, 'a', sizeof(longest));
 	longest[PRAAS_STORE_KEY_MAX + 1] = '\0';
 	assert_int_equal(s->ops->put_if_absent(s, longest, "x", 1), -EINVAL);
 	longest[PRAAS_STORE_KEY_MAX] = '\0';
 	assert_int_equal(s->ops->put_if_absent(s, longest, "x", 1), 0);
-	assert_int_equal(s->ops->delete(s, longest), 0);
+	assert_int_equal(s->ops->delete (s, longest), 0);
 }
 
 /* Any part of an object can be read. */
@@ -169,7 +171,8 @@ static void test_store_list_in_order(void **state)
 	n.count = 0;
 	assert_int_equal(s->ops->list(s, "nothing/", "", collect, &n), 0);
 	assert_int_equal(n.count, 0);
-	assert_int_equal(s->ops->list(s, "list/", NULL, stop_at_second, &count), -ECANCELED);
+	assert_int_equal(s->ops->list(s, "list/", NULL, stop_at_second, &count),
+			 -ECANCELED);
 	assert_int_equal(count, 2);
 }
 
@@ -180,7 +183,7 @@ static void test_store_delete_frees_the_name(void **state)
 	uint64_t bytes;
 
 	assert_int_equal(s->ops->put_if_absent(s, "gone", "x", 1), 0);
-	assert_int_equal(s->ops->delete(s, "gone"), 0);
+	assert_int_equal(s->ops->delete (s, "gone"), 0);
 	assert_int_equal(s->ops->stat(s, "gone", &bytes), -ENOENT);
 	assert_int_equal(s->ops->put_if_absent(s, "gone", "y", 1), 0);
 }
@@ -242,8 +245,8 @@ static void put_pattern(struct praas_store *s, uint64_t bytes)
 /* Sizes around every border that an implementation may have. */
 static void test_store_put_any_size(void **state)
 {
-	static const uint64_t sizes[] = { 1,	   511,	    512,     4095,    4096,
-					  4097,	   262143,  262144,  1048575, 1048576,
+	static const uint64_t sizes[] = { 1,       511,     512,    4095,    4096,
+					  4097,    262143,  262144, 1048575, 1048576,
 					  1048577, 8388608, 9437185 };
 
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)

@@ -40,7 +40,8 @@ static void *mixed_body(void *user)
 		uint64_t sent[2] = { ns[(i + c->index) % 10],
 				     (uint64_t)c->index << 32 | i },
 			 back[2];
-		int status = fault_call(c->conn, "busy", sent, sizeof(sent), 0, back, sizeof(back));
+		int status = fault_call(c->conn, "busy", sent, sizeof(sent), 0, back,
+					sizeof(back));
 
 		if (status != 0 || memcmp(sent, back, sizeof(sent)) != 0) {
 			c->wrong++;
@@ -60,17 +61,19 @@ static void test_concurrent_answers_do_not_cross(void **state)
 	controller_start(&f->c, &f->o);
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		/* Opened here, used there: a connection belongs to no thread. */
-		clients[i] = (struct client){ .index = i,
-					      .calls = 60,
-					      .conn = fault_connect(f, transport_of(i)) };
-		assert_int_equal(
-			pthread_create(&clients[i].thread, NULL, mixed_body, &clients[i]), 0);
+		clients[i] =
+			(struct client){ .index = i,
+					 .calls = 60,
+					 .conn = fault_connect(f, transport_of(i)) };
+		assert_int_equal(pthread_create(&clients[i].thread, NULL, mixed_body,
+						&clients[i]),
+				 0);
 	}
 	for (unsigned i = 0; i < CLIENTS; i++) {
 		assert_int_equal(pthread_join(clients[i].thread, NULL), 0);
 		if (clients[i].wrong)
-			fail_msg("client %u: %d wrong, status %d", i, (int)clients[i].wrong,
-				 clients[i].status);
+			fail_msg("client %u: %d wrong, status %d", i,
+				 (int)clients[i].wrong, clients[i].status);
 		assert_int_equal(clients[i].done, 60);
 		praas_close(clients[i].conn);
 	}
@@ -82,7 +85,8 @@ static void await_message(praas_connection *conn, const char *key)
 	size_t bytes;
 	void *data;
 
-	assert_int_equal(praas_msg_recv(conn, key, 10000000000, &data, &bytes, &source), 0);
+	assert_int_equal(praas_msg_recv(conn, key, 10000000000, &data, &bytes, &source),
+			 0);
 	free(data);
 }
 
@@ -101,7 +105,8 @@ static void test_concurrent_nobody_waits_behind_the_long(void **state)
 	conns[1] = fault_connect(f, "tcp");
 	(void)fault_warm(conns[0]);
 	for (unsigned i = 0; i < 3; i++) {
-		struct praas_call call = { .function = fault_function(lender, "until_told") };
+		struct praas_call call = { .function = fault_function(lender,
+								      "until_told") };
 
 		assert_int_equal(praas_submit(lender, &call, &calls[i]), 0);
 		await_message(conns[1], "runs");
@@ -109,22 +114,24 @@ static void test_concurrent_nobody_waits_behind_the_long(void **state)
 	for (uint64_t i = 0; i < 400; i++) {
 		uint64_t back = 0;
 
-		assert_int_equal(fault_call(conns[i % 2], "echo", &i, sizeof(i), 0, &back,
-					    sizeof(back)),
+		assert_int_equal(fault_call(conns[i % 2], "echo", &i, sizeof(i), 0,
+					    &back, sizeof(back)),
 				 0);
 		assert_int_equal(back, i);
 	}
 	for (unsigned i = 0; i < 3; i++) {
 		struct praas_result result;
 
-		assert_int_equal(praas_wait_call(lender, calls[i], 0, &result), -EAGAIN);
+		assert_int_equal(praas_wait_call(lender, calls[i], 0, &result),
+				 -EAGAIN);
 	}
 	for (unsigned i = 0; i < 3; i++)
 		assert_int_equal(praas_msg_send(conns[1], "ended", "e", 1), 0);
 	for (unsigned i = 0; i < 3; i++) {
 		struct praas_result result;
 
-		assert_int_equal(praas_wait_call(lender, calls[i], 10000000000, &result), 0);
+		assert_int_equal(
+			praas_wait_call(lender, calls[i], 10000000000, &result), 0);
 		assert_int_equal(result.status, 0);
 		praas_result_release(lender, &result);
 	}
@@ -171,8 +178,8 @@ static void test_concurrent_swap_out_under_load_loses_no_count(void **state)
 		controller_start(&f->c, &f->o);
 		for (unsigned i = 0; i < 4; i++) {
 			clients[i].conn = fault_connect(f, transport_of(i));
-			assert_int_equal(pthread_create(&clients[i].thread, NULL, counting_body,
-							&clients[i]),
+			assert_int_equal(pthread_create(&clients[i].thread, NULL,
+							counting_body, &clients[i]),
 					 0);
 		}
 		(void)usleep(100000);
@@ -192,7 +199,8 @@ static void test_concurrent_swap_out_under_load_loses_no_count(void **state)
 	conn = fault_connect(f, "tcp");
 	assert_int_equal(fault_call(conn, "total", NULL, 0, 0, &n, sizeof(n)), 0);
 	if (n < done || n > done + unknown)
-		fail_msg("%d counted, %d done, %d unknown", (int)n, (int)done, (int)unknown);
+		fail_msg("%d counted, %d done, %d unknown", (int)n, (int)done,
+			 (int)unknown);
 	praas_close(conn);
 }
 
@@ -205,8 +213,9 @@ static void test_concurrent_kill_is_told_to_clients(void **state)
 	controller_start(&f->c, &f->o);
 	for (unsigned i = 0; i < 4; i++) {
 		clients[i].conn = fault_connect(f, transport_of(i));
-		assert_int_equal(
-			pthread_create(&clients[i].thread, NULL, counting_body, &clients[i]), 0);
+		assert_int_equal(pthread_create(&clients[i].thread, NULL, counting_body,
+						&clients[i]),
+				 0);
 	}
 	(void)usleep(50000);
 	assert_int_equal(controller_stop(&f->c, SIGKILL), -SIGKILL);

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -63,7 +63,9 @@ static praas_connection *connect_to(const struct fixture *f, const char *transpo
 /* counter/add with a key: returns the new value. */
 static long add(praas_connection *conn, const char *key, const char *amount)
 {
-	struct praas_call call = { .data = amount, .bytes = strlen(amount), .key = key };
+	struct praas_call call = { .data = amount,
+				   .bytes = strlen(amount),
+				   .key = key };
 	struct praas_result result;
 	char text[32] = "";
 	int rc;
@@ -160,7 +162,8 @@ static void test_controller_large_state_is_swapped(void **state)
 	f->o.epoch = 2;
 	controller_start(&f->c, &f->o);
 	conn = connect_to(f, "tcp");
-	assert_int_equal(praas_state_read(conn, "big", (void **)&back, &bytes, &version), 0);
+	assert_int_equal(
+		praas_state_read(conn, "big", (void **)&back, &bytes, &version), 0);
 	assert_int_equal(bytes, BYTES);
 	assert_memory_equal(back, value, BYTES);
 	praas_close(conn);
@@ -180,7 +183,8 @@ static void test_controller_same_epoch_is_fenced(void **state)
 	controller_accept(&f->c);
 	failed = controller_await(&f->c, "failed");
 	assert_non_null(failed);
-	assert_string_equal(json_string_value(json_object_get(failed, "code")), "FENCED");
+	assert_string_equal(json_string_value(json_object_get(failed, "code")),
+			    "FENCED");
 	assert_int_equal(json_integer_value(json_object_get(failed, "epoch")), 1);
 	json_decref(failed);
 	assert_int_equal(controller_wait(&f->c), 3);
@@ -199,7 +203,8 @@ static void test_controller_old_epoch_cannot_commit(void **state)
 	g->o.store = store;
 	g->o.epoch = 2;
 	controller_start(&g->c, &g->o);
-	assert_int_equal(add_over(g, "tcp", "n", "1"), 1); /* nothing was committed before */
+	assert_int_equal(add_over(g, "tcp", "n", "1"),
+			 1); /* nothing was committed before */
 	controller_expect(&f->c, "checkpoint", "FENCED");
 	assert_int_equal(controller_wait(&f->c), 3);
 	assert_int_equal(controller_stop(&g->c, SIGTERM), 0);
@@ -211,7 +216,8 @@ static void spoil(const struct fixture *f, const char *folder)
 	char command[256];
 
 	(void)snprintf(command, sizeof(command),
-		       "f=$(ls %s/store/%s/* | tail -1); printf '\\377\\377\\377\\377' | dd of=$f "
+		       "f=$(ls %s/store/%s/* | tail -1); printf '\\377\\377\\377\\377' "
+		       "| dd of=$f "
 		       "bs=1 seek=200 conv=notrunc status=none",
 		       f->c.dir, folder);
 	assert_int_equal(system(command), 0);
@@ -226,7 +232,8 @@ static void expect_snapshot_refused(struct fixture *f)
 	controller_accept(&f->c);
 	failed = controller_await(&f->c, "failed");
 	assert_non_null(failed);
-	assert_string_equal(json_string_value(json_object_get(failed, "code")), "SNAPSHOT");
+	assert_string_equal(json_string_value(json_object_get(failed, "code")),
+			    "SNAPSHOT");
 	json_decref(failed);
 	assert_int_equal(controller_wait(&f->c), 4);
 	assert_true(controller_logged(&f->c, "damaged"));
@@ -362,7 +369,8 @@ static void await_open(praas_connection *conn)
 	size_t bytes;
 
 	for (unsigned i = 0; i < 20000 && status == PRAAS_DRAINING; i++) {
-		(void)praas_invoke_simple(conn, "get", "", 0, out, sizeof(out), &bytes, &status);
+		(void)praas_invoke_simple(conn, "get", "", 0, out, sizeof(out), &bytes,
+					  &status);
 		(void)usleep(1000);
 	}
 	assert_int_not_equal(status, PRAAS_DRAINING);
@@ -532,9 +540,10 @@ int main(int argc, char **argv)
 
 	if (argc != 5)
 		return 2;
-	base = (struct controller_options){
-		.program = argv[1], .worker = argv[2], .isolation = argv[4], .concurrency = 2
-	};
+	base = (struct controller_options){ .program = argv[1],
+					    .worker = argv[2],
+					    .isolation = argv[4],
+					    .concurrency = 2 };
 	(void)snprintf(counter_code, sizeof(counter_code), "%s/counter", argv[3]);
 	(void)snprintf(hello_code, sizeof(hello_code), "%s/hello", argv[3]);
 	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);

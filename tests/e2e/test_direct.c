@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "client/connection.h"
@@ -75,10 +75,12 @@ static uint32_t function(praas_connection *conn, const char *name)
 	return call.function;
 }
 
-static struct praas_result call(praas_connection *conn, const char *name, const void *data,
-				size_t bytes)
+static struct praas_result call(praas_connection *conn, const char *name,
+				const void *data, size_t bytes)
 {
-	struct praas_call c = { .function = function(conn, name), .data = data, .bytes = bytes };
+	struct praas_call c = { .function = function(conn, name),
+				.data = data,
+				.bytes = bytes };
 	struct praas_result result;
 
 	assert_int_equal(praas_call(conn, &c, &result), 0);
@@ -90,7 +92,8 @@ static void echo(praas_connection *conn, const void *data, size_t bytes)
 	struct praas_result result = call(conn, "echo", data, bytes);
 
 	if (result.status != 0)
-		fail_msg("echo: status %d %s", result.status, (const char *)result.view.data);
+		fail_msg("echo: status %d %s", result.status,
+			 (const char *)result.view.data);
 	assert_int_equal(result.view.bytes, bytes);
 	if (bytes)
 		assert_memory_equal(result.view.data, data, bytes);
@@ -122,8 +125,8 @@ static void settle(praas_connection *conn)
 
 /* Submits a call and returns when a worker has taken it from our ring: it is not withdrawn any more,
  * and the controller knows nothing of it. */
-static uint64_t submit_direct(praas_connection *conn, const char *name, const void *data,
-			      size_t bytes, uint64_t timeout_ns)
+static uint64_t submit_direct(praas_connection *conn, const char *name,
+			      const void *data, size_t bytes, uint64_t timeout_ns)
 {
 	struct praas_call c = { .function = function(conn, name),
 				.data = data,
@@ -283,9 +286,11 @@ static void test_direct_deaths_have_reasons(void **state)
 	struct praas_result result;
 
 	start(f, 1);
-	await_status(f->conn, submit_direct(f->conn, "crash", NULL, 0, 0), PRAAS_CRASHED);
+	await_status(f->conn, submit_direct(f->conn, "crash", NULL, 0, 0),
+		     PRAAS_CRASHED);
 	expect_recovery(f->conn);
-	await_status(f->conn, submit_direct(f->conn, "exits", NULL, 0, 0), PRAAS_CRASHED);
+	await_status(f->conn, submit_direct(f->conn, "exits", NULL, 0, 0),
+		     PRAAS_CRASHED);
 	expect_recovery(f->conn);
 	/* Where the limit cannot be set by a control group the function kills itself. */
 	result = await(f->conn, submit_direct(f->conn, "oom", NULL, 0, 0));
@@ -377,7 +382,8 @@ static void test_direct_calls_are_counted(void **state)
 		json_t *metrics = controller_await(&f->c, "metrics");
 
 		assert_non_null(metrics);
-		counted = (uint64_t)json_integer_value(json_object_get(metrics, "invocations"));
+		counted = (uint64_t)json_integer_value(
+			json_object_get(metrics, "invocations"));
 		json_decref(metrics);
 		echo(f->conn, "x", 1); /* something changed */
 	}
@@ -405,7 +411,8 @@ static pid_t child_of(pid_t pid)
 	int child = 0;
 	FILE *f;
 
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid,
+		       (int)pid);
 	f = fopen(path, "r");
 	if (f && fscanf(f, "%d", &child) != 1)
 		child = 0;
@@ -452,8 +459,10 @@ static void test_direct_killed_controller_leaves_nothing(void **state)
 	f->o.epoch = 2;
 	start(f, 1);
 	echo(f->conn, "next", 4);
-	(void)snprintf(command, sizeof(command),
-		       "! find /sys/fs/cgroup -name 'praas-%d-worker-*' 2>/dev/null | grep .", (int)old);
+	(void)snprintf(
+		command, sizeof(command),
+		"! find /sys/fs/cgroup -name 'praas-%d-worker-*' 2>/dev/null | grep .",
+		(int)old);
 	assert_int_equal(system(command), 0);
 }
 
@@ -474,13 +483,15 @@ int main(int argc, char **argv)
 		TEST(test_direct_calls_are_counted),
 		TEST(test_direct_killed_controller_leaves_nothing),
 	};
-	const struct CMUnitTest slow[] = { TEST(test_direct_orphan_that_hangs_is_ended) };
+	const struct CMUnitTest slow[] = { TEST(
+		test_direct_orphan_that_hangs_is_ended) };
 
 	if (argc != 5)
 		return 2;
-	base = (struct controller_options){
-		.program = argv[1], .worker = argv[2], .code = argv[3], .isolation = "worker"
-	};
+	base = (struct controller_options){ .program = argv[1],
+					    .worker = argv[2],
+					    .code = argv[3],
+					    .isolation = "worker" };
 	return strcmp(argv[4], "slow") == 0
 		       ? cmocka_run_group_tests_name("direct-slow", slow, NULL, NULL)
 		       : cmocka_run_group_tests_name("direct", fast, NULL, NULL);

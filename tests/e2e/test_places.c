@@ -35,14 +35,16 @@ static bool same_place(const struct fixture *f, uint64_t theirs, const void *our
 {
 	uint64_t inode, offset, my_inode, my_offset;
 
-	assert_true(fault_translate(getpid(), (uint64_t)(uintptr_t)ours, &my_inode, &my_offset));
+	assert_true(fault_translate(getpid(), (uint64_t)(uintptr_t)ours, &my_inode,
+				    &my_offset));
 	assert_true(fault_translate_in(f, theirs, &inode, &offset));
 	return inode == my_inode && offset == my_offset;
 }
 
 static void by_shm(struct fixture *f, bool direct)
 {
-	struct praas_connect_config config = { .transport = "shm", .no_direct = !direct };
+	struct praas_connect_config config = { .transport = "shm",
+					       .no_direct = !direct };
 	struct praas_conn_stats before, after;
 	unsigned outputs = 0;
 	praas_connection *conn;

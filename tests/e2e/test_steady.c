@@ -18,7 +18,8 @@
 
 #define FEW 1000u
 #define MANY 50000u
-#define STRAY 2000u /* admin thread, calls taken back when a core is taken away: below 4 in 100 */
+#define STRAY                                                                          \
+	2000u /* admin thread, calls taken back when a core is taken away: below 4 in 100 */
 
 static _Atomic uint64_t *counted(const char *path)
 {
@@ -35,7 +36,8 @@ static _Atomic uint64_t *counted(const char *path)
 
 static pid_t trace_start(pid_t pid, const char *path)
 {
-	char number[16], word[] = "strace", out[] = "-o", all[] = "-fqqc", at[] = "-p", file[128];
+	char number[16], word[] = "strace", out[] = "-o", all[] = "-fqqc", at[] = "-p",
+			 file[128];
 	char *argv[] = { word, all, out, file, at, number, NULL };
 	char status[64], line[128];
 	pid_t child;
@@ -79,7 +81,8 @@ static uint64_t trace_stop(pid_t tracer, const char *path)
 		 * (sched_yield), and the shm port looks at its sockets once in 64 polls without work
 		 * and in 1024 of all (epoll_wait). */
 		if (name && sscanf(line, "%*f %*f %*u %" SCNu64, &calls) == 1 &&
-		    strcmp(name, " total\n") != 0 && strcmp(name, " sched_yield\n") != 0 &&
+		    strcmp(name, " total\n") != 0 &&
+		    strcmp(name, " sched_yield\n") != 0 &&
 		    strcmp(name, " epoll_wait\n") != 0)
 			total += calls;
 	}
@@ -104,7 +107,8 @@ static void calls(praas_connection *conn, const void *data, unsigned count)
 
 static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 {
-	struct praas_connect_config config = { .transport = "shm", .wait = PRAAS_WAIT_SPIN };
+	struct praas_connect_config config = { .transport = "shm",
+					       .wait = PRAAS_WAIT_SPIN };
 	struct fixture *f = *state;
 	_Atomic uint64_t *in_controller, *in_worker = counted(PRAAS_TEST_WORKER_COUNT);
 	char file[96], counts[96];
@@ -150,7 +154,8 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 	if (fault_workers())
 		assert_true(atomic_load(in_worker) > 0);
 	/* The admin thread reports every second, and allocates for that. */
-	uint64_t controller_had = atomic_load(in_controller), worker_had = atomic_load(in_worker);
+	uint64_t controller_had = atomic_load(in_controller),
+		 worker_had = atomic_load(in_worker);
 
 	calls(conn, data, MANY);
 	assert_in_range(atomic_load(in_controller) - controller_had, 0, STRAY);
@@ -168,7 +173,8 @@ int main(int argc, char **argv)
 	if (fault_arguments(argc, argv) != 0)
 		return 2;
 	if (FAULT_SANITIZED) {
-		puts("skipped: sanitizers make system calls and allocations of their own");
+		puts("skipped: sanitizers make system calls and allocations of their "
+		     "own");
 		return 77;
 	}
 	if (geteuid() != 0 || system("strace -V >/dev/null 2>&1") != 0) {

@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include <cmocka.h>
 #include <arpa/inet.h>
+#include <cmocka.h>
 #include <netinet/in.h>
 
 #include "tests/e2e/faults.h"
@@ -80,7 +80,8 @@ static struct praas_ticket ticket_of(const struct fixture *f)
 
 /* Connects with these very bytes; the outcome. */
 static int knock(const struct fixture *f, const char *transport,
-		 const uint8_t wire[PRAAS_TICKET_BYTES], const uint8_t key[PRAAS_KEY_BYTES])
+		 const uint8_t wire[PRAAS_TICKET_BYTES],
+		 const uint8_t key[PRAAS_KEY_BYTES])
 {
 	char wire_hex[2 * PRAAS_TICKET_BYTES + 1], key_hex[2 * PRAAS_KEY_BYTES + 1];
 	char *good = controller_ticket(&f->c, transport), *text;
@@ -91,7 +92,8 @@ static int knock(const struct fixture *f, const char *transport,
 	controller_hex(wire, PRAAS_TICKET_BYTES, wire_hex);
 	controller_hex(key, PRAAS_KEY_BYTES, key_hex);
 	assert_int_equal(json_object_set_new(json, "ticket", json_string(wire_hex)), 0);
-	assert_int_equal(json_object_set_new(json, "session_key", json_string(key_hex)), 0);
+	assert_int_equal(json_object_set_new(json, "session_key", json_string(key_hex)),
+			 0);
 	text = json_dumps(json, JSON_COMPACT);
 	rc = praas_connect_ticket(text, NULL, &conn);
 	if (rc == 0)
@@ -173,9 +175,11 @@ static int dial(const struct fixture *f)
 		const char *address = json_string_value(json_array_get(all, i));
 
 		if (strncmp(address, "tcp", 3) == 0)
-			addr.sin_port = htons((uint16_t)atoi(strrchr(address, ':') + 1));
+			addr.sin_port =
+				htons((uint16_t)atoi(strrchr(address, ':') + 1));
 	}
-	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)), 0);
+	assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof(limit)),
+			 0);
 	assert_int_equal(connect(fd, (struct sockaddr *)&addr, sizeof(addr)), 0);
 	return fd;
 }
@@ -216,7 +220,8 @@ static int dial_in(const struct fixture *f)
 				     .bytes = PRAAS_HELLO_BYTES };
 	int fd = dial(f);
 
-	assert_int_equal(praas_ticket_issue(controller_key, &t, h.ticket, h.session_key), 0);
+	assert_int_equal(
+		praas_ticket_issue(controller_key, &t, h.ticket, h.session_key), 0);
 	assert_int_equal(praas_handshake_nonce(h.client_nonce), 0);
 	praas_hello_encode(&h, hello);
 	put(fd, &frame, hello);
@@ -239,7 +244,9 @@ static void test_tickets_every_header_byte_changed(void **state)
 {
 	static const uint8_t masks[] = { 0x01, 0x80, 0xff };
 	struct fixture *f = *state;
-	struct praas_frame invoke = { .kind = PRAAS_FRAME_INVOKE, .sequence = 3, .id = 1 };
+	struct praas_frame invoke = { .kind = PRAAS_FRAME_INVOKE,
+				      .sequence = 3,
+				      .id = 1 };
 	praas_connection *other;
 	unsigned answered = 0, ended = 0;
 	uint64_t n = 0;
@@ -256,10 +263,12 @@ static void test_tickets_every_header_byte_changed(void **state)
 		invoke.id = i + 1;
 		praas_frame_encode(&invoke, bytes);
 		bytes[i / 3] ^= masks[i % 3];
-		assert_int_equal(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL), sizeof(bytes));
+		assert_int_equal(send(fd, bytes, sizeof(bytes), MSG_NOSIGNAL),
+				 sizeof(bytes));
 		/* Nothing more comes: who waits for a key or a payload learns it. */
 		assert_int_equal(shutdown(fd, SHUT_WR), 0);
-		if (get(fd, &answer, data, sizeof(data)) && answer.kind != PRAAS_FRAME_CLOSE)
+		if (get(fd, &answer, data, sizeof(data)) &&
+		    answer.kind != PRAAS_FRAME_CLOSE)
 			answered++;
 		else
 			ended++;

@@ -34,7 +34,8 @@ static void manifest(const uint8_t *data, size_t bytes, struct praas_store *stor
 	if (praas_snapshot_decode(data, bytes, &s) != 0)
 		return;
 	/* What was accepted is written back byte for byte, apart from padding. */
-	if (praas_snapshot_encode(&s, &again, &again_bytes) != 0 || again_bytes != bytes)
+	if (praas_snapshot_encode(&s, &again, &again_bytes) != 0 ||
+	    again_bytes != bytes)
 		__builtin_trap();
 	free(again);
 	(void)praas_snapshot_load(store, &s, functions, 2, use, &sum);

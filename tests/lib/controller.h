@@ -86,40 +86,48 @@ static inline json_t *controller_config(const struct controller *c,
 	(void)snprintf(link, sizeof(link), "unix://%s/link.sock", c->dir);
 	(void)snprintf(shm, sizeof(shm), "shm://%s/shm.sock", c->dir);
 	config = json_pack(
-		"{ss ss ss ss ss si si si ss ss ss ss ss s[ss] ss sI si sb sb}", "tenant",
-		"11111111111111111111111111111111", "app_id",
+		"{ss ss ss ss ss si si si ss ss ss ss ss s[ss] ss sI si sb sb}",
+		"tenant", "11111111111111111111111111111111", "app_id",
 		"22222222222222222222222222222222", "controller_id",
-		"33333333333333333333333333333333", "app", "test", "process", "p", "pid", 7,
-		"generation", 1, "epoch", (int)c->epoch, "controller_key", key, "join_token",
-		"5555555555555555555555555555555555555555555555555555555555555555", "link", link,
-		"store", o->store ? o->store : store, "code", o->code, "listen",
-		"tcp://127.0.0.1:0", shm, "isolation", o->isolation ? o->isolation : "inline",
-		"memory_bytes", (json_int_t)(o->memory_bytes ? o->memory_bytes : 64 << 20),
-		"concurrency", (int)(o->concurrency ? o->concurrency : 1), "allow_weak_sandbox",
-		1, "fresh", 0);
+		"33333333333333333333333333333333", "app", "test", "process", "p",
+		"pid", 7, "generation", 1, "epoch", (int)c->epoch, "controller_key",
+		key, "join_token",
+		"5555555555555555555555555555555555555555555555555555555555555555",
+		"link", link, "store", o->store ? o->store : store, "code", o->code,
+		"listen", "tcp://127.0.0.1:0", shm, "isolation",
+		o->isolation ? o->isolation : "inline", "memory_bytes",
+		(json_int_t)(o->memory_bytes ? o->memory_bytes : 64 << 20),
+		"concurrency", (int)(o->concurrency ? o->concurrency : 1),
+		"allow_weak_sandbox", 1, "fresh", 0);
 	assert_non_null(config);
 	if (o->worker)
 		assert_int_equal(
-			json_object_set_new(config, "worker", json_string(o->worker)), 0);
+			json_object_set_new(config, "worker", json_string(o->worker)),
+			0);
 	if (o->bytes_max)
-		assert_int_equal(json_object_set_new(config, "bytes_max",
-						     json_integer((json_int_t)o->bytes_max)),
-				 0);
+		assert_int_equal(
+			json_object_set_new(config, "bytes_max",
+					    json_integer((json_int_t)o->bytes_max)),
+			0);
 	if (o->wait)
-		assert_int_equal(json_object_set_new(config, "wait", json_string(o->wait)), 0);
+		assert_int_equal(
+			json_object_set_new(config, "wait", json_string(o->wait)), 0);
 	if (o->drain_ms)
-		assert_int_equal(json_object_set_new(config, "drain_ms",
-						     json_integer((json_int_t)o->drain_ms)),
-				 0);
+		assert_int_equal(
+			json_object_set_new(config, "drain_ms",
+					    json_integer((json_int_t)o->drain_ms)),
+			0);
 	return config;
 }
 
 /* Starts it; text is its whole configuration. */
-static inline void controller_spawn(struct controller *c, const struct controller_options *o,
+static inline void controller_spawn(struct controller *c,
+				    const struct controller_options *o,
 				    const char *text)
 {
-	char *argv[] = { (char *)(uintptr_t)o->program, (char *)(uintptr_t)"--config-fd",
-			  (char *)(uintptr_t)"9", NULL };
+	char *argv[] = { (char *)(uintptr_t)o->program,
+			 (char *)(uintptr_t) "--config-fd", (char *)(uintptr_t) "9",
+			 NULL };
 	posix_spawn_file_actions_t actions;
 	int fds[2];
 
@@ -129,9 +137,11 @@ static inline void controller_spawn(struct controller *c, const struct controlle
 	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
 	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, fds[0], 9), 0);
 	assert_int_equal(posix_spawn_file_actions_addopen(&actions, 2, c->log_path,
-							  O_WRONLY | O_CREAT | O_APPEND, 0600),
+							  O_WRONLY | O_CREAT | O_APPEND,
+							  0600),
 			 0);
-	assert_int_equal(posix_spawn(&c->pid, o->program, &actions, NULL, argv, environ), 0);
+	assert_int_equal(
+		posix_spawn(&c->pid, o->program, &actions, NULL, argv, environ), 0);
 	assert_int_equal(posix_spawn_file_actions_destroy(&actions), 0);
 	(void)close(fds[0]);
 }
@@ -154,7 +164,8 @@ static inline json_t *controller_read(struct controller *c)
 		}
 		if (poll(&p, 1, 10000) != 1)
 			return NULL;
-		n = recv(c->link_fd, c->line + c->filled, sizeof(c->line) - c->filled, 0);
+		n = recv(c->link_fd, c->line + c->filled, sizeof(c->line) - c->filled,
+			 0);
 		if (n <= 0)
 			return NULL;
 		c->filled += (size_t)n;
@@ -188,7 +199,8 @@ static inline void controller_accept(struct controller *c)
 }
 
 /* Starts it and does not wait for its join. */
-static inline void controller_launch(struct controller *c, const struct controller_options *o)
+static inline void controller_launch(struct controller *c,
+				     const struct controller_options *o)
 {
 	json_t *config;
 	char *text;
@@ -203,7 +215,8 @@ static inline void controller_launch(struct controller *c, const struct controll
 }
 
 /* Starts it and waits until it serves. */
-static inline void controller_start(struct controller *c, const struct controller_options *o)
+static inline void controller_start(struct controller *c,
+				    const struct controller_options *o)
 {
 	controller_launch(c, o);
 	controller_accept(c);
@@ -241,13 +254,15 @@ static inline json_t *controller_request(struct controller *c, const char *type)
 }
 
 /* Everything that the request must answer: ok, or not with that code. */
-static inline void controller_expect(struct controller *c, const char *type, const char *code)
+static inline void controller_expect(struct controller *c, const char *type,
+				     const char *code)
 {
 	json_t *done = controller_request(c, type);
 
 	assert_non_null(done);
 	if (code)
-		assert_string_equal(json_string_value(json_object_get(done, "code")), code);
+		assert_string_equal(json_string_value(json_object_get(done, "code")),
+				    code);
 	else
 		assert_true(json_is_true(json_object_get(done, "ok")));
 	json_decref(done);
@@ -265,7 +280,8 @@ static inline char *controller_ticket(const struct controller *c, const char *tr
 				  .expires_s = (uint64_t)time(NULL) + 300 };
 	uint8_t wire[PRAAS_TICKET_BYTES], key[PRAAS_KEY_BYTES];
 	char wire_hex[2 * PRAAS_TICKET_BYTES + 1], key_hex[2 * PRAAS_KEY_BYTES + 1];
-	json_t *endpoints = json_array(), *all = json_object_get(c->join, "endpoints"), *ticket;
+	json_t *endpoints = json_array(), *all = json_object_get(c->join, "endpoints"),
+	       *ticket;
 	char *text;
 
 	memset(t.tenant, 0x11, sizeof(t.tenant));
@@ -279,11 +295,13 @@ static inline char *controller_ticket(const struct controller *c, const char *tr
 
 		if (!transport || strncmp(address, transport, 3) == 0)
 			assert_int_equal(
-				json_array_append_new(endpoints, json_string(address)), 0);
+				json_array_append_new(endpoints, json_string(address)),
+				0);
 	}
-	ticket = json_pack("{ss ss si si so ss ss sI}", "app", "test", "pid", "p", "number", 7,
-			   "epoch", (int)c->epoch, "endpoints", endpoints, "ticket", wire_hex,
-			   "session_key", key_hex, "expires_s", (json_int_t)t.expires_s);
+	ticket = json_pack("{ss ss si si so ss ss sI}", "app", "test", "pid", "p",
+			   "number", 7, "epoch", (int)c->epoch, "endpoints", endpoints,
+			   "ticket", wire_hex, "session_key", key_hex, "expires_s",
+			   (json_int_t)t.expires_s);
 	assert_non_null(ticket);
 	text = json_dumps(ticket, JSON_COMPACT);
 	json_decref(ticket);

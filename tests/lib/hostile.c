@@ -47,9 +47,11 @@ PRAAS_FUNCTION int open_proc(struct praas_ctx *ctx)
 PRAAS_FUNCTION int write_image(struct praas_ctx *ctx)
 {
 	(void)ctx;
-	return closed("/new", O_CREAT | O_WRONLY) + closed("/usr/lib/new", O_CREAT | O_WRONLY) +
+	return closed("/new", O_CREAT | O_WRONLY) +
+	       closed("/usr/lib/new", O_CREAT | O_WRONLY) +
 	       closed(PRAAS_HOSTILE_CODE "/new", O_CREAT | O_WRONLY) +
-	       closed(PRAAS_HOSTILE_CODE "/hostile.so", O_RDWR) + (mkdir("/new", 0700) == 0);
+	       closed(PRAAS_HOSTILE_CODE "/hostile.so", O_RDWR) +
+	       (mkdir("/new", 0700) == 0);
 }
 
 /* /tmp is there, private, and ends. */
@@ -91,7 +93,10 @@ PRAAS_FUNCTION int exec_from_tmp(struct praas_ctx *ctx)
 	int fd = open("/tmp/x.so", O_CREAT | O_RDWR, 0700);
 
 	(void)ctx;
-	if (fd < 0 || write(fd, "\x7f" "ELF", 4) != 4)
+	if (fd < 0 || write(fd,
+			    "\x7f"
+			    "ELF",
+			    4) != 4)
 		return 1;
 	(void)mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE, fd, 0);
 	return 1;
@@ -107,7 +112,8 @@ PRAAS_FUNCTION int map_exec(struct praas_ctx *ctx)
 
 PRAAS_FUNCTION int protect_exec(struct praas_ctx *ctx)
 {
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		       -1, 0);
 
 	(void)ctx;
 	(void)mprotect(p, 4096, PROT_READ | PROT_EXEC);

@@ -218,14 +218,16 @@ PRAAS_FUNCTION int list(struct praas_ctx *ctx)
 	struct praas_state_info infos[4];
 	uint32_t found = 0;
 
-	if (praas_state_put(ctx, "list/b", "bb", 2) || praas_state_put(ctx, "list/a", "a", 1) ||
+	if (praas_state_put(ctx, "list/b", "bb", 2) ||
+	    praas_state_put(ctx, "list/a", "a", 1) ||
 	    praas_state_put(ctx, "list/c", "ccc", 3) || praas_state_commit(ctx))
 		return 1;
 	if (praas_state_list(ctx, "list/", "list/a", infos, 4, &found) != 0)
 		return 2;
 	if (found != 2 || strcmp(infos[0].key, "list/b") != 0 || infos[1].bytes != 3)
 		return 3;
-	if (praas_state_delete(ctx, "list/a") || praas_state_delete(ctx, "list/none") != -ENOENT)
+	if (praas_state_delete(ctx, "list/a") ||
+	    praas_state_delete(ctx, "list/none") != -ENOENT)
 		return 4;
 	return 0;
 }
@@ -273,8 +275,9 @@ PRAAS_FUNCTION int mail(struct praas_ctx *ctx)
 		return 2;
 	if (praas_peek(ctx, PRAAS_ANY, "to/me", &msg) != 0 || msg.view.bytes != 20000)
 		return 3;
-	if (praas_recv(ctx, PRAAS_ANY, "to/me", 0, &msg) != 0 || msg.view.bytes != 20000 ||
-	    *(const char *)msg.view.data != 'm' || msg.source != praas_info(ctx)->pid)
+	if (praas_recv(ctx, PRAAS_ANY, "to/me", 0, &msg) != 0 ||
+	    msg.view.bytes != 20000 || *(const char *)msg.view.data != 'm' ||
+	    msg.source != praas_info(ctx)->pid)
 		return 4;
 	praas_release(ctx, &msg.view);
 	if (praas_recv(ctx, PRAAS_ANY, "to/me", -1, &msg) != 0 || msg.view.bytes != 6 ||
@@ -314,7 +317,8 @@ PRAAS_FUNCTION int nested(struct praas_ctx *ctx)
 	if (praas_invoke_async(ctx, PRAAS_SELF, "echo", NULL, "first", 5, &a) != 0 ||
 	    praas_invoke_async(ctx, PRAAS_SELF, "echo", "k", "second", 6, &b) != 0)
 		return 2;
-	if (praas_wait(ctx, b, -1, &status, &view) != 0 || status != 0 || view.bytes != 6)
+	if (praas_wait(ctx, b, -1, &status, &view) != 0 || status != 0 ||
+	    view.bytes != 6)
 		return 3;
 	if (praas_wait(ctx, a, -1, &status, &view) != 0 || status != 0 ||
 	    memcmp(view.data, "first", 5) != 0)
@@ -324,7 +328,8 @@ PRAAS_FUNCTION int nested(struct praas_ctx *ctx)
 	if (praas_invoke(ctx, PRAAS_SELF, "fails", NULL, 0, &status, &view) != 0 ||
 	    status != 42 || strcmp(view.data, "no such luck") != 0)
 		return 6;
-	if (praas_invoke_async(ctx, PRAAS_SELF, "nothing", NULL, NULL, 0, &a) != -ENOENT)
+	if (praas_invoke_async(ctx, PRAAS_SELF, "nothing", NULL, NULL, 0, &a) !=
+	    -ENOENT)
 		return 7;
 	return 0;
 }
@@ -339,7 +344,8 @@ PRAAS_FUNCTION int member(struct praas_ctx *ctx)
 {
 	praas_pid_t pid = 0;
 
-	if (praas_member(ctx, "nobody", &pid) != -ENOENT || praas_member(ctx, "peer", &pid) != 0)
+	if (praas_member(ctx, "nobody", &pid) != -ENOENT ||
+	    praas_member(ctx, "peer", &pid) != 0)
 		return 1;
 	return give_number(ctx, pid);
 }
@@ -370,10 +376,11 @@ PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
 	/* The arena is a mapping between guard pages around this buffer. mincore says -ENOMEM
 	 * where nothing is mapped; writing goes on until there. */
 	at = (uint8_t *)((uintptr_t)out & ~(uintptr_t)4095);
-	while (msync(at - 4096, 4096, MS_ASYNC) == 0 && mprotect(at - 4096, 4096,
-								 PROT_READ | PROT_WRITE) == 0)
+	while (msync(at - 4096, 4096, MS_ASYNC) == 0 &&
+	       mprotect(at - 4096, 4096, PROT_READ | PROT_WRITE) == 0)
 		at -= 4096;
-	for (uint64_t i = 0; msync(at, 4096, MS_ASYNC) == 0 && i < 4096; i++, at += 4096)
+	for (uint64_t i = 0; msync(at, 4096, MS_ASYNC) == 0 && i < 4096;
+	     i++, at += 4096)
 		if (mprotect(at, 4096, PROT_READ | PROT_WRITE) == 0)
 			memset(at, (int)(0x5a + i), 4096);
 	return 0;

@@ -50,17 +50,17 @@ struct server {
 	pthread_t thread;
 	uint64_t bytes_max;
 	_Atomic bool ready, stop;
-	_Atomic bool drop_all;         /* close every connection */
-	_Atomic int order;             /* enum server_order for the last connection; 0 done */
+	_Atomic bool drop_all; /* close every connection */
+	_Atomic int order;     /* enum server_order for the last connection; 0 done */
 	int order_rc;
 	uint32_t order_worker;
-	struct praas_segment big;      /* SERVER_SHARE */
-	_Atomic uint32_t shared_back;  /* shared segments given back */
+	struct praas_segment big;        /* SERVER_SHARE */
+	_Atomic uint32_t shared_back;    /* shared segments given back */
 	struct praas_conn *_Atomic last; /* opened last */
 	struct praas_conn *late_conn;
 	uint64_t late_id;
 	_Atomic uint32_t cancels, one_ways;
-	_Atomic(const void *) seen;    /* payload of the last echo */
+	_Atomic(const void *) seen; /* payload of the last echo */
 	_Atomic uint32_t seen_in_segment;
 	struct praas_shm_grant granted; /* of SERVER_GRANT */
 	/* Called for each echo, on the server's thread. */
@@ -75,20 +75,21 @@ static inline void server_answer(struct praas_conn *conn, const struct praas_fra
 
 	if (conn->ops->alloc(conn, bytes, &buf) != 0)
 		return;
-	buf->head = (struct praas_frame){
-		.kind = to->kind == PRAAS_FRAME_INVOKE ? PRAAS_FRAME_RESULT : PRAAS_FRAME_REPLY,
-		.id = to->id,
-		.status = status,
-		.bytes = bytes,
-		.aux = 1000
-	};
+	buf->head = (struct praas_frame){ .kind = to->kind == PRAAS_FRAME_INVOKE
+							  ? PRAAS_FRAME_RESULT
+							  : PRAAS_FRAME_REPLY,
+					  .id = to->id,
+					  .status = status,
+					  .bytes = bytes,
+					  .aux = 1000 };
 	buf->key[0] = '\0';
 	if (bytes != 0)
 		memcpy(buf->data, data, bytes);
 	(void)praas_conn_send_or_release(conn, buf);
 }
 
-static inline void server_invoke(struct server *s, struct praas_conn *conn, struct praas_buf *buf)
+static inline void server_invoke(struct server *s, struct praas_conn *conn,
+				 struct praas_buf *buf)
 {
 	const struct praas_frame *f = &buf->head;
 
@@ -107,7 +108,8 @@ static inline void server_invoke(struct server *s, struct praas_conn *conn, stru
 		break;
 	case FN_NOOP:
 		if (s->late_conn) {
-			struct praas_frame late = { .kind = PRAAS_FRAME_INVOKE, .id = s->late_id };
+			struct praas_frame late = { .kind = PRAAS_FRAME_INVOKE,
+						    .id = s->late_id };
 
 			server_answer(conn, f, 0, NULL, 0);
 			server_answer(s->late_conn, &late, 0, "late", 4);
@@ -131,10 +133,13 @@ static inline void server_invoke(struct server *s, struct praas_conn *conn, stru
 	}
 }
 
-static inline void server_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
+static inline void server_frame(void *user, struct praas_conn *conn,
+				struct praas_buf *buf)
 {
-	static const uint8_t list[80] = { [0] = 5, [8] = 6, [16] = 7, [24] = 3, [32] = 'a', 'b', 'c',
-					  [40] = 1, [48] = 2, [56] = 3, [64] = 1, [72] = 'z' };
+	static const uint8_t list[80] = {
+		[0] = 5, [8] = 6,  [16] = 7, [24] = 3, [32] = 'a', 'b',
+		'c',     [40] = 1, [48] = 2, [56] = 3, [64] = 1,   [72] = 'z'
+	};
 	struct server *s = user;
 	const struct praas_frame *f = &buf->head;
 
@@ -152,12 +157,14 @@ static inline void server_frame(void *user, struct praas_conn *conn, struct praa
 	case PRAAS_FRAME_SEND:
 	case PRAAS_FRAME_STATE_PUT:
 	case PRAAS_FRAME_STATE_DELETE:
-		server_answer(conn, f, strcmp(buf->key, "missing") == 0 ? PRAAS_NOT_FOUND : 0, NULL,
-			      0);
+		server_answer(conn, f,
+			      strcmp(buf->key, "missing") == 0 ? PRAAS_NOT_FOUND : 0,
+			      NULL, 0);
 		break;
 	case PRAAS_FRAME_RECV:
-		server_answer(conn, f, strcmp(buf->key, "empty") == 0 ? PRAAS_NOT_FOUND : 0, "msg",
-			      strcmp(buf->key, "empty") == 0 ? 0 : 3);
+		server_answer(conn, f,
+			      strcmp(buf->key, "empty") == 0 ? PRAAS_NOT_FOUND : 0,
+			      "msg", strcmp(buf->key, "empty") == 0 ? 0 : 3);
 		break;
 	case PRAAS_FRAME_STATE_GET:
 		server_answer(conn, f, 0, "value", 5);
@@ -176,7 +183,8 @@ static inline void server_opened(void *user, struct praas_conn *conn)
 	((struct server *)user)->last = conn;
 }
 
-static inline void server_sent(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc)
+static inline void server_sent(void *user, struct praas_conn *conn,
+			       struct praas_buf *buf, int rc)
 {
 	(void)user;
 	(void)conn;
@@ -232,7 +240,8 @@ static inline void server_obey(struct server *s)
 }
 
 /* From the test's thread: have it done, and its return value. */
-static inline int server_order(struct server *s, enum server_order order, uint32_t worker)
+static inline int server_order(struct server *s, enum server_order order,
+			       uint32_t worker)
 {
 	s->order_worker = worker;
 	atomic_store(&s->order, (int)order);
@@ -287,10 +296,11 @@ static inline void server_ticket(struct server *s, const uint8_t key[PRAAS_KEY_B
 	praas_check(praas_ticket_issue(key, &t, wire, session_key) == 0);
 	server_hex(wire, sizeof(wire), wire_hex);
 	server_hex(session_key, sizeof(session_key), key_hex);
-	(void)snprintf(s->ticket_json, sizeof(s->ticket_json),
-		       "{\"app\":\"a\",\"pid\":\"p\",\"number\":7,\"epoch\":3,\"endpoints\":"
-		       "[\"%s\",\"%s\"],\"ticket\":\"%s\",\"session_key\":\"%s\"}",
-		       s->shm_addr, s->tcp_addr, wire_hex, key_hex);
+	(void)snprintf(
+		s->ticket_json, sizeof(s->ticket_json),
+		"{\"app\":\"a\",\"pid\":\"p\",\"number\":7,\"epoch\":3,\"endpoints\":"
+		"[\"%s\",\"%s\"],\"ticket\":\"%s\",\"session_key\":\"%s\"}",
+		s->shm_addr, s->tcp_addr, wire_hex, key_hex);
 }
 
 static inline void server_open(struct server *s)
@@ -310,9 +320,11 @@ static inline void server_open(struct server *s)
 		.user = s,
 	};
 	struct praas_shm_config shm = { .workers = 2 };
-	struct praas_port_config pc = { .accept_events = praas_session_server_events() };
+	struct praas_port_config pc = { .accept_events =
+						praas_session_server_events() };
 
-	(void)snprintf(s->dir, sizeof(s->dir), "%.40s/praas.XXXXXX", tmp ? tmp : "/tmp");
+	(void)snprintf(s->dir, sizeof(s->dir), "%.40s/praas.XXXXXX",
+		       tmp ? tmp : "/tmp");
 	praas_check(mkdtemp(s->dir) != NULL);
 	(void)snprintf(s->shm_addr, sizeof(s->shm_addr), "shm://%s/s", s->dir);
 	praas_check(praas_session_server_new(&sc, &s->sessions) == 0);

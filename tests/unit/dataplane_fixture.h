@@ -81,7 +81,8 @@ static int fixture_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	return 0;
 }
 
-static int fake_alloc(struct praas_conn *base, uint64_t bytes, struct praas_buf **ret_buf)
+static int fake_alloc(struct praas_conn *base, uint64_t bytes,
+		      struct praas_buf **ret_buf)
 {
 	struct fake_conn *conn = (struct fake_conn *)base;
 
@@ -168,15 +169,15 @@ static inline void fixture_init(struct fixture *f, uint64_t pool_bytes)
 {
 	*f = (struct fixture){ 0 };
 	assert_int_equal(praas_doorbell_setup(), 0);
-	assert_int_equal(praas_segment_create("test-pool", pool_bytes, 1, 0, &f->segment), 0);
+	assert_int_equal(
+		praas_segment_create("test-pool", pool_bytes, 1, 0, &f->segment), 0);
 	assert_int_equal(praas_pool_new(&f->segment, 0, pool_bytes, &f->pool), 0);
 	f->memory = (struct praas_memory){ .alloc = fixture_alloc, .user = f };
 }
 
 /* The usual config; the caller changes it and gives it to fixture_start(). */
-static inline struct praas_process_config fixture_config(struct fixture *f,
-							 const struct praas_function *functions,
-							 uint32_t count)
+static inline struct praas_process_config fixture_config(
+	struct fixture *f, const struct praas_function *functions, uint32_t count)
 {
 	return (struct praas_process_config){ .pid = FIXTURE_PID,
 					      .epoch = FIXTURE_EPOCH,
@@ -188,7 +189,8 @@ static inline struct praas_process_config fixture_config(struct fixture *f,
 					      .memory = &f->memory };
 }
 
-static inline void fixture_start(struct fixture *f, const struct praas_process_config *config)
+static inline void fixture_start(struct fixture *f,
+				 const struct praas_process_config *config)
 {
 	assert_int_equal(praas_process_new(config, &f->p), 0);
 	praas_process_gate(f->p, true);

@@ -58,14 +58,18 @@ static void manual_free(struct praas_executor *ex)
 {
 	free(ex);
 }
-static const struct praas_executor_ops manual_ops = {
-	.name = "manual", .start = manual_start, .capacity = manual_capacity,
-	.cancel = manual_cancel, .poll = manual_poll, .arm = manual_arm, .stop = manual_stop,
-	.free = manual_free
-};
+static const struct praas_executor_ops manual_ops = { .name = "manual",
+						      .start = manual_start,
+						      .capacity = manual_capacity,
+						      .cancel = manual_cancel,
+						      .poll = manual_poll,
+						      .arm = manual_arm,
+						      .stop = manual_stop,
+						      .free = manual_free };
 
 /* The oldest running one ends so. */
-static inline void end_one(struct fixture *f, struct manual *m, int32_t status, const char *text)
+static inline void end_one(struct fixture *f, struct manual *m, int32_t status,
+			   const char *text)
 {
 	struct praas_invocation *inv = m->running[0];
 	struct praas_buf *result = NULL;
@@ -74,7 +78,8 @@ static inline void end_one(struct fixture *f, struct manual *m, int32_t status, 
 	memmove(m->running, m->running + 1, sizeof(m->running) - sizeof(m->running[0]));
 	m->count--;
 	if (text) {
-		assert_int_equal(inv->caller.alloc(inv->caller.user, strlen(text), &result), 0);
+		assert_int_equal(
+			inv->caller.alloc(inv->caller.user, strlen(text), &result), 0);
 		memcpy(result->data, text, strlen(text));
 		result->head.bytes = strlen(text);
 	}
@@ -134,16 +139,16 @@ static inline int teardown(void **state)
 	return 0;
 }
 
-static inline void frame(struct fake_conn *c, uint8_t kind, uint64_t id, const char *key,
-		  const char *text, uint64_t aux)
+static inline void frame(struct fake_conn *c, uint8_t kind, uint64_t id,
+			 const char *key, const char *text, uint64_t aux)
 {
 	struct praas_frame head = { .kind = kind, .id = id, .aux = aux };
 
 	fake_frame(c, &head, key, text, text ? strlen(text) : 0);
 }
 
-static inline void invoke(struct fake_conn *c, uint16_t function, uint64_t id, const char *key,
-		   uint64_t deadline_ns)
+static inline void invoke(struct fake_conn *c, uint16_t function, uint64_t id,
+			  const char *key, uint64_t deadline_ns)
 {
 	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
 				    .function = function,
@@ -154,7 +159,8 @@ static inline void invoke(struct fake_conn *c, uint16_t function, uint64_t id, c
 }
 
 /* The next answer; returns its aux. */
-static inline uint64_t expect(struct fake_conn *c, uint64_t id, int32_t status, const char *text)
+static inline uint64_t expect(struct fake_conn *c, uint64_t id, int32_t status,
+			      const char *text)
 {
 	struct praas_buf *buf = fake_take(c);
 	uint64_t aux = buf->head.aux;

@@ -57,7 +57,8 @@ static inline void side_opened(void *user, struct praas_conn *conn)
 		side_send(s, PRAAS_FRAME_HELLO);
 }
 
-static inline void side_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
+static inline void side_frame(void *user, struct praas_conn *conn,
+			      struct praas_buf *buf)
 {
 	struct side *s = user;
 
@@ -80,7 +81,8 @@ static inline void side_frame(void *user, struct praas_conn *conn, struct praas_
 		praas_buf_release(buf);
 }
 
-static inline void side_sent(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc)
+static inline void side_sent(void *user, struct praas_conn *conn, struct praas_buf *buf,
+			     int rc)
 {
 	struct side *s = user;
 
@@ -113,22 +115,24 @@ static inline void pair_turn(struct pair *p)
 }
 
 /* Polls both sides until the condition holds or too long. */
-#define PAIR_UNTIL(p, cond)                                                                        \
-	do {                                                                                       \
-		for (unsigned pair_i = 0; pair_i < 200000 && !(cond); pair_i++)                    \
-			pair_turn(p);                                                              \
-		assert_true(cond);                                                                 \
+#define PAIR_UNTIL(p, cond)                                                            \
+	do {                                                                           \
+		for (unsigned pair_i = 0; pair_i < 200000 && !(cond); pair_i++)        \
+			pair_turn(p);                                                  \
+		assert_true(cond);                                                     \
 	} while (0)
 
 static inline void pair_ports(struct pair *p, const struct praas_shm_config *config)
 {
 	const char *tmp = getenv("TMPDIR");
-	struct praas_port_config pc = { .accept_events = &side_events, .accept_user = &p->s };
+	struct praas_port_config pc = { .accept_events = &side_events,
+					.accept_user = &p->s };
 	struct praas_port_config cc = { .listen = NULL };
 
 	*p = (struct pair){ .bytes_max = 64u << 20 };
 	p->s.server = true;
-	(void)snprintf(p->dir, sizeof(p->dir), "%.40s/praas.XXXXXX", tmp ? tmp : "/tmp");
+	(void)snprintf(p->dir, sizeof(p->dir), "%.40s/praas.XXXXXX",
+		       tmp ? tmp : "/tmp");
 	praas_check(mkdtemp(p->dir) != NULL);
 	(void)snprintf(p->addr, sizeof(p->addr), "shm://%s/s", p->dir);
 	pc.listen = p->addr;
@@ -142,7 +146,8 @@ static inline void pair_connect(struct pair *p)
 {
 	struct praas_conn *conn;
 
-	praas_check(p->c.port->ops->connect(p->c.port, p->addr, &side_events, &p->c, &conn) == 0);
+	praas_check(p->c.port->ops->connect(p->c.port, p->addr, &side_events, &p->c,
+					    &conn) == 0);
 	for (unsigned i = 0; i < 100000 && !(p->c.welcomed && p->s.welcomed); i++)
 		pair_turn(p);
 	praas_check(p->c.welcomed);

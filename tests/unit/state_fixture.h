@@ -46,10 +46,14 @@ static void no_free(struct praas_executor *ex)
 {
 	(void)ex;
 }
-static const struct praas_executor_ops no_ops = {
-	.name = "none", .start = no_start, .capacity = no_capacity, .cancel = no_cancel,
-	.poll = no_poll, .arm = no_arm, .stop = no_stop, .free = no_free
-};
+static const struct praas_executor_ops no_ops = { .name = "none",
+						  .start = no_start,
+						  .capacity = no_capacity,
+						  .cancel = no_cancel,
+						  .poll = no_poll,
+						  .arm = no_arm,
+						  .stop = no_stop,
+						  .free = no_free };
 static struct praas_executor no_executor = { .ops = &no_ops };
 static struct praas_function one_function[1] = { { .name = "f" } };
 
@@ -75,8 +79,8 @@ static inline int teardown(void **state)
 	return 0;
 }
 
-static inline struct praas_state_write put_of(struct fixture *f, const char *key, const void *data,
-				       uint64_t bytes)
+static inline struct praas_state_write put_of(struct fixture *f, const char *key,
+					      const void *data, uint64_t bytes)
 {
 	struct praas_state_write w = { .key_bytes = (uint8_t)strlen(key) };
 	uint8_t *to;
@@ -89,18 +93,20 @@ static inline struct praas_state_write put_of(struct fixture *f, const char *key
 
 static inline struct praas_state_write erase_of(const char *key)
 {
-	struct praas_state_write w = { .key_bytes = (uint8_t)strlen(key), .erase = true };
+	struct praas_state_write w = { .key_bytes = (uint8_t)strlen(key),
+				       .erase = true };
 
 	strcpy(w.key, key);
 	return w;
 }
 
-static inline uint64_t commit(struct fixture *f, struct praas_state_write *writes, uint32_t count,
-		       int expected)
+static inline uint64_t commit(struct fixture *f, struct praas_state_write *writes,
+			      uint32_t count, int expected)
 {
 	uint64_t version = 0;
 
-	assert_int_equal(praas_process_fn_commit(f->p, writes, count, &version), expected);
+	assert_int_equal(praas_process_fn_commit(f->p, writes, count, &version),
+			 expected);
 	for (uint32_t i = 0; i < count && expected != 0; i++)
 		praas_value_release(&writes[i].value);
 	return version;

@@ -26,7 +26,9 @@ static int setup(void **state, const char *transport, bool connect)
 	f->transport = transport;
 	server_start(&f->server, 64u << 20);
 	if (connect)
-		assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &f->conn), 0);
+		assert_int_equal(
+			praas_connect_ticket(f->server.ticket_json, &config, &f->conn),
+			0);
 	*state = f;
 	return 0;
 }
@@ -178,7 +180,9 @@ static void test_client_key_id_and_one_way(void **state)
 	assert_int_equal(praas_submit(f->conn, &call, &id), 0);
 	assert_int_equal(praas_submit(f->conn, &call, &id), -EINVAL);
 
-	call = (struct praas_call){ .function = FN_ECHO, .flags = PRAAS_CALL_ONE_WAY, .bytes = 3,
+	call = (struct praas_call){ .function = FN_ECHO,
+				    .flags = PRAAS_CALL_ONE_WAY,
+				    .bytes = 3,
 				    .data = "abc" };
 	assert_int_equal(praas_submit(f->conn, &call, &id), 0);
 	assert_int_equal(praas_call(f->conn, &call, &result), 0);
@@ -188,7 +192,8 @@ static void test_client_key_id_and_one_way(void **state)
 
 	assert_int_equal(praas_function_lookup(f->conn, "late", &call.function), 0);
 	assert_int_equal(call.function, FN_LATE);
-	assert_int_equal(praas_function_lookup(f->conn, "none", &call.function), -ENOENT);
+	assert_int_equal(praas_function_lookup(f->conn, "none", &call.function),
+			 -ENOENT);
 	call.function = 1000;
 	assert_int_equal(praas_call(f->conn, &call, &result), -EINVAL);
 	assert_string_not_equal(praas_error(), "");
@@ -198,7 +203,8 @@ static void test_client_key_id_and_one_way(void **state)
 static void test_client_out_of_order(void **state)
 {
 	struct fixture *f = *state;
-	struct praas_call late = { .function = FN_LATE }, noop = { .function = FN_NOOP };
+	struct praas_call late = { .function = FN_LATE },
+			  noop = { .function = FN_NOOP };
 	struct praas_result result;
 	uint64_t id;
 
@@ -215,8 +221,9 @@ static void test_client_out_of_order(void **state)
 static void test_client_more_follow(void **state)
 {
 	struct fixture *f = *state;
-	struct praas_call call = { .function = FN_ECHO, .flags = PRAAS_CALL_MORE, .bytes = 3,
-				   .data = "abc" };
+	struct praas_call call = {
+		.function = FN_ECHO, .flags = PRAAS_CALL_MORE, .bytes = 3, .data = "abc"
+	};
 	struct praas_result result;
 	uint64_t ids[40];
 
@@ -310,7 +317,8 @@ static void test_client_messages_and_state(void **state)
 	assert_string_equal(data, "msg");
 	assert_int_equal(source, 1000);
 	free(data);
-	assert_int_equal(praas_msg_recv(f->conn, "empty", 0, &data, &bytes, &source), -EAGAIN);
+	assert_int_equal(praas_msg_recv(f->conn, "empty", 0, &data, &bytes, &source),
+			 -EAGAIN);
 	assert_int_equal(praas_state_read(f->conn, "k", &data, &bytes, &version), 0);
 	assert_string_equal(data, "value");
 	assert_int_equal(version, 1000);
@@ -360,17 +368,18 @@ static void test_client_invoke_simple(void **state)
 	size_t bytes;
 	int status;
 
-	assert_int_equal(praas_invoke_simple(f->conn, "echo", "hello", 5, out, sizeof(out), &bytes,
-					     &status),
+	assert_int_equal(praas_invoke_simple(f->conn, "echo", "hello", 5, out,
+					     sizeof(out), &bytes, &status),
 			 0);
 	assert_int_equal(bytes, 5);
 	assert_memory_equal(out, "hello", 5);
-	assert_int_equal(praas_invoke_simple(f->conn, "echo", "longer than that", 16, out,
-					     sizeof(out), &bytes, &status),
+	assert_int_equal(praas_invoke_simple(f->conn, "echo", "longer than that", 16,
+					     out, sizeof(out), &bytes, &status),
 			 -EMSGSIZE);
 	assert_int_equal(bytes, 16);
-	assert_int_equal(praas_invoke_simple(f->conn, "nothing", NULL, 0, NULL, 0, NULL, NULL),
-			 -ENOENT);
+	assert_int_equal(
+		praas_invoke_simple(f->conn, "nothing", NULL, 0, NULL, 0, NULL, NULL),
+		-ENOENT);
 }
 
 /* Sleeping and spinning clients get their results too. */
@@ -383,13 +392,15 @@ static void test_client_waiting_policies(void **state)
 	for (unsigned t = 0; t < 2; t++) {
 		for (int wait = PRAAS_WAIT_ADAPTIVE; wait <= PRAAS_WAIT_BLOCK; wait++) {
 			struct praas_connect_config config = {
-				.transport = transports[t], .wait = (enum praas_wait_policy)wait
+				.transport = transports[t],
+				.wait = (enum praas_wait_policy)wait
 			};
 			struct praas_result result;
 			praas_connection *conn;
 
-			assert_int_equal(
-				praas_connect_ticket(f->server.ticket_json, &config, &conn), 0);
+			assert_int_equal(praas_connect_ticket(f->server.ticket_json,
+							      &config, &conn),
+					 0);
 			for (unsigned i = 0; i < 200; i++) {
 				assert_int_equal(praas_call(conn, &call, &result), 0);
 				assert_int_equal(result.status, 0);
@@ -413,9 +424,11 @@ static void test_client_connect(void **state)
 	assert_string_equal(praas_transport(conn), "shm");
 	praas_close(conn);
 	praas_close(NULL);
-	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &conn), -EOPNOTSUPP);
+	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &conn),
+			 -EOPNOTSUPP);
 	config = (struct praas_connect_config){ .inflight_max = 3 };
-	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &conn), -EINVAL);
+	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &conn),
+			 -EINVAL);
 	assert_int_equal(praas_connect_ticket("{}", NULL, &conn), -EINVAL);
 	assert_int_equal(praas_connect_ticket("not json", NULL, &conn), -EINVAL);
 	assert_int_equal(praas_connect_ticket(NULL, NULL, &conn), -EINVAL);
@@ -441,13 +454,20 @@ static void test_client_status_text(void **state)
 		assert_string_not_equal(praas_status_text(s), "unknown status");
 	assert_string_equal(praas_status_text(PRAAS_OK), "done");
 	assert_string_equal(praas_status_text(-5), "unknown status");
-	assert_string_equal(praas_status_text(PRAAS_NOT_FOUND), "no such key or message");
+	assert_string_equal(praas_status_text(PRAAS_NOT_FOUND),
+			    "no such key or message");
 }
 
 int main(void)
 {
-#define SHM(name) { "shm: " #name, name, setup_shm, teardown, NULL }
-#define TCP(name) { "tcp: " #name, name, setup_tcp, teardown, NULL }
+#define SHM(name)                                                                      \
+	{                                                                              \
+		"shm: " #name, name, setup_shm, teardown, NULL                         \
+	}
+#define TCP(name)                                                                      \
+	{                                                                              \
+		"tcp: " #name, name, setup_tcp, teardown, NULL                         \
+	}
 #define BOTH(name) SHM(name), TCP(name)
 	const struct CMUnitTest tests[] = {
 		BOTH(test_client_call_echoes),
@@ -462,9 +482,10 @@ int main(void)
 		BOTH(test_client_messages_and_state),
 		BOTH(test_client_connection_lost),
 		BOTH(test_client_invoke_simple),
-		{ "test_client_waiting_policies", test_client_waiting_policies, setup_none, teardown,
+		{ "test_client_waiting_policies", test_client_waiting_policies,
+		  setup_none, teardown, NULL },
+		{ "test_client_connect", test_client_connect, setup_none, teardown,
 		  NULL },
-		{ "test_client_connect", test_client_connect, setup_none, teardown, NULL },
 		cmocka_unit_test(test_client_status_text),
 	};
 

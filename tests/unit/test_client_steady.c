@@ -77,7 +77,8 @@ static void on_trap(int signal, siginfo_t *info, void *context)
 /* From now on each system call of this thread is a SIGSYS, but for those of its end. */
 static void forbid(void)
 {
-	static const uint32_t allowed[] = { __NR_exit, __NR_munmap, __NR_madvise, __NR_futex,
+	static const uint32_t allowed[] = { __NR_exit,         __NR_munmap,
+					    __NR_madvise,      __NR_futex,
 					    __NR_rt_sigreturn, __NR_rt_sigprocmask };
 	struct sock_filter code[2 + 2 * 6];
 	struct sock_fprog program = { .filter = code };
@@ -86,8 +87,10 @@ static void forbid(void)
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						 offsetof(struct seccomp_data, nr));
 	for (unsigned i = 0; i < 6; i++) {
-		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, allowed[i], 0, 1);
-		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+		code[n++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K,
+							 allowed[i], 0, 1);
+		code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
+							 SECCOMP_RET_ALLOW);
 	}
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_TRAP);
 	program.len = n;
@@ -104,7 +107,9 @@ struct job {
 
 static void calls(struct job *j, uint32_t count)
 {
-	struct praas_call call = { .function = j->function, .data = j->buffer, .bytes = 64 };
+	struct praas_call call = { .function = j->function,
+				   .data = j->buffer,
+				   .bytes = 64 };
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct praas_result result;
@@ -118,13 +123,16 @@ static void calls(struct job *j, uint32_t count)
 
 static void submits(struct job *j, uint32_t count)
 {
-	struct praas_call call = { .function = j->function, .data = j->buffer, .bytes = 64 };
+	struct praas_call call = { .function = j->function,
+				   .data = j->buffer,
+				   .bytes = 64 };
 
 	for (uint32_t sent = 0, taken = 0; taken < count;) {
 		struct praas_result results[8];
 		int n;
 
-		if (sent < count && sent - taken < 8 && praas_submit(j->conn, &call, NULL) == 0)
+		if (sent < count && sent - taken < 8 &&
+		    praas_submit(j->conn, &call, NULL) == 0)
 			sent++;
 		n = praas_poll(j->conn, results, 8);
 		for (int i = 0; i < n; i++) {
@@ -170,7 +178,8 @@ static void run(void *(*body)(void *), uint32_t *ret_good)
 	pthread_t thread;
 
 	server_start(&server, 1u << 20);
-	assert_int_equal(praas_connect_ticket(server.ticket_json, &config, &job.conn), 0);
+	assert_int_equal(praas_connect_ticket(server.ticket_json, &config, &job.conn),
+			 0);
 	assert_int_equal(praas_buffer_alloc(job.conn, 64, &job.buffer), 0);
 	memset(job.buffer, 1, 64);
 	atomic_store(&allocations, 0);
@@ -212,7 +221,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_client_steady_pipeline_allocates_nothing),
-		cmocka_unit_test(test_client_steady_calls_cost_no_syscall_and_no_allocation),
+		cmocka_unit_test(
+			test_client_steady_calls_cost_no_syscall_and_no_allocation),
 	};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

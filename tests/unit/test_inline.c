@@ -5,12 +5,19 @@
 #include "unit/dataplane_fixture.h"
 
 static struct praas_function functions[] = {
-	{ .name = "noop", .symbol = "noop" },   { .name = "echo", .symbol = "echo" },
-	{ .name = "where", .symbol = "where" }, { .name = "fail", .symbol = "fail" },
-	{ .name = "gather", .symbol = "gather", .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
+	{ .name = "noop", .symbol = "noop" },
+	{ .name = "echo", .symbol = "echo" },
+	{ .name = "where", .symbol = "where" },
+	{ .name = "fail", .symbol = "fail" },
+	{ .name = "gather",
+	  .symbol = "gather",
+	  .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
 	  .trigger_count = 3 },
-	{ .name = "batch", .symbol = "gather", .trigger = PRAAS_TRIGGER_BATCH,
-	  .trigger_count = 3, .trigger_timeout_ns = 1000000 },
+	{ .name = "batch",
+	  .symbol = "gather",
+	  .trigger = PRAAS_TRIGGER_BATCH,
+	  .trigger_count = 3,
+	  .trigger_timeout_ns = 1000000 },
 };
 #define FUNCTIONS (sizeof(functions) / sizeof(functions[0]))
 enum { NOOP, ECHO, WHERE, FAIL, GATHER, BATCH };
@@ -28,7 +35,8 @@ static int setup_with(void **state, struct praas_process_config *changes)
 		config.invocations_max = changes->invocations_max;
 		config.dedup_entries = changes->dedup_entries;
 	}
-	assert_int_equal(praas_executor_inline_new(functions, FUNCTIONS, &config.executor), 0);
+	assert_int_equal(
+		praas_executor_inline_new(functions, FUNCTIONS, &config.executor), 0);
 	fixture_start(f, &config);
 	*state = f;
 	return 0;
@@ -46,8 +54,8 @@ static int teardown(void **state)
 	return 0;
 }
 
-static void invoke(struct fake_conn *conn, uint16_t function, uint64_t id, const char *key,
-		   const void *data, uint64_t bytes)
+static void invoke(struct fake_conn *conn, uint16_t function, uint64_t id,
+		   const char *key, const void *data, uint64_t bytes)
 {
 	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
 				    .function = function,
@@ -57,8 +65,8 @@ static void invoke(struct fake_conn *conn, uint16_t function, uint64_t id, const
 	fake_frame(conn, &head, key, data, bytes);
 }
 
-static void expect(struct fake_conn *conn, uint64_t id, int32_t status, const void *data,
-		   uint64_t bytes)
+static void expect(struct fake_conn *conn, uint64_t id, int32_t status,
+		   const void *data, uint64_t bytes)
 {
 	struct praas_buf *buf = fake_take(conn);
 

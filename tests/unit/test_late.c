@@ -70,8 +70,8 @@ static int setup(void **state)
 		assert_int_equal(praas_snapshot_add(&l->written, &r), 0);
 	}
 	l->entry.kind = PRAAS_SLOT_SNAP;
-	assert_int_equal(praas_snapshot_write(l->store, &l->written, NULL, 0, NULL, &l->entry,
-					      &result),
+	assert_int_equal(praas_snapshot_write(l->store, &l->written, NULL, 0, NULL,
+					      &l->entry, &result),
 			 0);
 	assert_int_equal(praas_snapshot_open(l->store, &l->entry, &l->opened), 0);
 	start_process(l);
@@ -116,7 +116,8 @@ static int get(struct late_fixture *l, unsigned i)
 	uint64_t version;
 	char key[16];
 	int bytes = key_of(i, key);
-	int rc = praas_process_fn_state_get(l->f.p, key, (uint32_t)bytes, &value, &version);
+	int rc = praas_process_fn_state_get(l->f.p, key, (uint32_t)bytes, &value,
+					    &version);
 
 	if (rc == 0) {
 		assert_int_equal(version, i + 1);
@@ -160,8 +161,10 @@ static void test_late_damage_is_one_objects(void **state)
 	char key[PRAAS_STORE_KEY_MAX + 1];
 	uint64_t version;
 
-	assert_int_equal(l->store->ops->list(l->store, "chunk/", NULL, first_key, key), 1);
-	assert_int_equal(praas_store_memory_corrupt(l->store, key, 3 * 300032 + 5000), 0);
+	assert_int_equal(l->store->ops->list(l->store, "chunk/", NULL, first_key, key),
+			 1);
+	assert_int_equal(praas_store_memory_corrupt(l->store, key, 3 * 300032 + 5000),
+			 0);
 	load(l);
 	assert_int_equal(get(l, 3), -EIO);
 	assert_int_equal(get(l, 3), -EIO);
@@ -173,8 +176,9 @@ static void test_late_damage_is_one_objects(void **state)
 	{
 		const struct praas_value *value;
 
-		assert_int_equal(praas_process_fn_state_get(l->f.p, "k3", 2, &value, &version),
-				 0);
+		assert_int_equal(
+			praas_process_fn_state_get(l->f.p, "k3", 2, &value, &version),
+			0);
 		assert_int_equal(value->bytes, 0);
 	}
 }
@@ -185,11 +189,14 @@ static void test_late_missing_chunk_is_found_at_once(void **state)
 	struct late_fixture *l = *state;
 	char key[PRAAS_STORE_KEY_MAX + 1];
 
-	assert_int_equal(l->store->ops->list(l->store, "chunk/", NULL, first_key, key), 1);
-	assert_int_equal(l->store->ops->delete(l->store, key), 0);
-	assert_int_equal(praas_snapshot_late_new(l->store, &l->opened, &l->late), -ENOENT);
+	assert_int_equal(l->store->ops->list(l->store, "chunk/", NULL, first_key, key),
+			 1);
+	assert_int_equal(l->store->ops->delete (l->store, key), 0);
+	assert_int_equal(praas_snapshot_late_new(l->store, &l->opened, &l->late),
+			 -ENOENT);
 	assert_int_equal(praas_store_put_bytes(l->store, key, l->data, 100), 0);
-	assert_int_equal(praas_snapshot_late_new(l->store, &l->opened, &l->late), -EPROTO);
+	assert_int_equal(praas_snapshot_late_new(l->store, &l->opened, &l->late),
+			 -EPROTO);
 	assert_null(l->late);
 }
 
@@ -215,15 +222,16 @@ static void test_late_swap_out_keeps_the_chunks(void **state)
 	}
 	assert_int_equal(praas_process_export(l->f.p, collect, &l->next), 0);
 	assert_int_equal(l->next.records_count, 2);
-	assert_int_equal(praas_snapshot_write(l->store, &l->next, NULL, 0, &l->opened, &l->entry,
-					      &result),
+	assert_int_equal(praas_snapshot_write(l->store, &l->next, NULL, 0, &l->opened,
+					      &l->entry, &result),
 			 0);
 	assert_int_equal(result.bytes_reused, 2ull * OBJECT_BYTES);
 	assert_int_equal(result.bytes_written, 0);
 	assert_int_equal(l->store->bytes_read, 0);
 	/* Without the snapshot that it came from there is nothing to refer to: no wrong data. */
 	assert_int_equal(praas_process_export(l->f.p, collect, &again), 0);
-	assert_int_equal(praas_snapshot_write(l->store, &again, NULL, 0, NULL, &l->entry, &result),
+	assert_int_equal(praas_snapshot_write(l->store, &again, NULL, 0, NULL,
+					      &l->entry, &result),
 			 -EIO);
 	praas_snapshot_release(&again);
 	assert_int_equal(get(l, OBJECTS - 1), 0);

@@ -58,7 +58,8 @@ static int model_take(struct model *m, uint64_t source, const char *key)
 	for (uint32_t i = 0; i < m->count; i++) {
 		int number;
 
-		if (strcmp(m->mails[i].key, key) != 0 || !fits(source, m->mails[i].source))
+		if (strcmp(m->mails[i].key, key) != 0 ||
+		    !fits(source, m->mails[i].source))
 			continue;
 		number = (int)m->mails[i].number;
 		memmove(&m->mails[i], &m->mails[i + 1],
@@ -70,12 +71,14 @@ static int model_take(struct model *m, uint64_t source, const char *key)
 }
 
 /* The first that waits for it, out of the list; NULL: none. */
-static struct praas_fn_wait *model_match(struct model *m, uint64_t source, const char *key)
+static struct praas_fn_wait *model_match(struct model *m, uint64_t source,
+					 const char *key)
 {
 	for (uint32_t i = 0; i < m->waits_count; i++) {
 		struct praas_fn_wait *wait = m->waits[i].wait;
 
-		if (strcmp(m->waits[i].key, key) != 0 || !fits(m->waits[i].source, source))
+		if (strcmp(m->waits[i].key, key) != 0 ||
+		    !fits(m->waits[i].source, source))
 			continue;
 		memmove(&m->waits[i], &m->waits[i + 1],
 			(m->waits_count - i - 1) * sizeof(m->waits[0]));
@@ -91,7 +94,8 @@ static void step_put(struct praas_mailbox *box, struct model *m, uint64_t number
 	struct praas_value value = make(number, 8);
 	struct praas_fn_wait *expected = model_match(m, source, key);
 	struct praas_fn_wait *wait = NULL;
-	int rc = praas_mailbox_put(box, source, key, (uint32_t)strlen(key), 0, &value, &wait);
+	int rc = praas_mailbox_put(box, source, key, (uint32_t)strlen(key), 0, &value,
+				   &wait);
 
 	if (!expected && m->count == MODEL_MAX) {
 		assert_int_equal(rc, -ENOBUFS);
@@ -126,7 +130,8 @@ static void step_take(struct praas_mailbox *box, struct model *m, const char *ke
 	if (rc != 0 && m->waits_count < WAITS) {
 		struct praas_fn_wait *wait = calloc(1, sizeof(*wait));
 
-		assert_int_equal(praas_mailbox_wait(box, source, key, (uint32_t)strlen(key), wait),
+		assert_int_equal(praas_mailbox_wait(box, source, key,
+						    (uint32_t)strlen(key), wait),
 				 0);
 		m->waits[m->waits_count].source = source;
 		m->waits[m->waits_count].wait = wait;
@@ -154,10 +159,11 @@ static void test_mailbox_matches_model(void **state)
 		struct model m = { 0 };
 		unsigned r = seed * 7919;
 
-		assert_int_equal(praas_mailbox_init(&box, MODEL_MAX, 1 << 20, WAITS), 0);
+		assert_int_equal(praas_mailbox_init(&box, MODEL_MAX, 1 << 20, WAITS),
+				 0);
 		for (uint64_t n = 0; n < 5000; n++) {
-			static const char *const keys[] = { "a", "bb", "ccc", "a-long-key",
-							    "e" };
+			static const char *const keys[] = { "a", "bb", "ccc",
+							    "a-long-key", "e" };
 			const char *key = keys[rand_r(&r) % 5];
 			uint64_t source = 1 + (uint64_t)rand_r(&r) % 4;
 			unsigned what = (unsigned)rand_r(&r) % 16;
@@ -167,7 +173,8 @@ static void test_mailbox_matches_model(void **state)
 			if (what < puts)
 				step_put(&box, &m, n, key, source);
 			else if (what < 15)
-				step_take(&box, &m, key, rand_r(&r) % 3 ? source : PRAAS_ANY);
+				step_take(&box, &m, key,
+					  rand_r(&r) % 3 ? source : PRAAS_ANY);
 			else
 				step_give_up(&box, &m, (uint32_t)rand_r(&r) % WAITS);
 			assert_int_equal(box.count, m.count);
@@ -196,7 +203,8 @@ static void test_mailbox_limits(void **state)
 	value.charge = 100;
 	assert_int_equal(praas_mailbox_put(&box, 1, "k", 1, 0, &value, &wait), 0);
 	value = make(3, 0);
-	assert_int_equal(praas_mailbox_put(&box, 1, "k", 1, 0, &value, &wait), -ENOBUFS);
+	assert_int_equal(praas_mailbox_put(&box, 1, "k", 1, 0, &value, &wait),
+			 -ENOBUFS);
 	released = 0;
 	praas_mailbox_release(&box);
 	assert_int_equal(released, 2);
@@ -218,12 +226,13 @@ static void test_mailbox_list_pages(void **state)
 	for (uint64_t i = 0; i < 60; i++) {
 		struct praas_value value = make(i, 1);
 
-		assert_int_equal(praas_mailbox_put(&box, i, i % 3 ? "ab" : "x", i % 3 ? 2 : 1, 0,
-						   &value, &wait),
+		assert_int_equal(praas_mailbox_put(&box, i, i % 3 ? "ab" : "x",
+						   i % 3 ? 2 : 1, 0, &value, &wait),
 				 0);
 	}
 	for (;;) {
-		praas_mailbox_list(&box, "a", 1, after, data, sizeof(data), &bytes, &count);
+		praas_mailbox_list(&box, "a", 1, after, data, sizeof(data), &bytes,
+				   &count);
 		if (count == 0)
 			break;
 		assert_int_equal(bytes, count * 40);

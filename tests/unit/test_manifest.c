@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <string.h>
 
 #include "controller/manifest.h"
@@ -16,12 +16,13 @@ static int parse(const char *text, struct praas_manifest *ret, char *error)
 /* The example of the header, and everything that may be left out. */
 static void test_manifest_reads_what_it_may_hold(void **state)
 {
-	static const char text[] =
-		"{\"description\": \"d\", \"functions\": {"
-		" \"reduce\": {\"library\": \"sub/libreduce.so\", \"symbol\": \"reduce_it\","
-		"  \"trigger\": {\"type\": \"multi-source\", \"count\": 4, \"timeout_ms\": 1000},"
-		"  \"concurrency\": \"serial\"},"
-		" \"echo\": {\"library\": \"libecho.so\"}}}";
+	static const char text[] = "{\"description\": \"d\", \"functions\": {"
+				   " \"reduce\": {\"library\": \"sub/libreduce.so\", "
+				   "\"symbol\": \"reduce_it\","
+				   "  \"trigger\": {\"type\": \"multi-source\", "
+				   "\"count\": 4, \"timeout_ms\": 1000},"
+				   "  \"concurrency\": \"serial\"},"
+				   " \"echo\": {\"library\": \"libecho.so\"}}}";
 	struct praas_manifest m = { 0 };
 	char error[PRAAS_JSON_ERROR_MAX];
 
@@ -41,61 +42,69 @@ static void test_manifest_reads_what_it_may_hold(void **state)
 	praas_manifest_release(&m);
 }
 
+/* What is wrong, and what the error must say. */
+static const struct {
+	const char *text, *says;
+} mistakes[] = {
+	{ "", "line" },
+	{ "[]", "object" },
+	{ "{}", "functions" },
+	{ "{\"functions\": {}}", "1 to" },
+	{ "{\"functions\": []}", "functions" },
+	{ "{\"functions\": {\"f\": {}}}", "functions.f.library: is missing" },
+	{ "{\"functions\": {\"f\": 3}}", "object" },
+	{ "{\"functions\": {\"f\": {\"library\": 3}}}", "must be a string" },
+	{ "{\"functions\": {\"f\": {\"library\": \"/abs\"}}}", "inside" },
+	{ "{\"functions\": {\"f\": {\"library\": \"../x\"}}}", "inside" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a/../../x\"}}}", "inside" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a/..\"}}}", "inside" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a//b\"}}}", "inside" },
+	{ "{\"functions\": {\"f\": {\"library\": \"\"}}}", "inside" },
+	{ "{\"functions\": {\"..\": {\"library\": \"a\"}}}", "name" },
+	{ "{\"functions\": {\"a b\": {\"library\": \"a\"}}}", "name" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"symbol\": \"1a\"}}}", "C" },
+	{ "{\"functions\": {\"f-g\": {\"library\": \"a\"}}}", "C" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"symbl\": \"x\"}}}", "known" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\"}}, \"x\": 1}", "known" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"library\": \"b\"}}}",
+	  "duplicate" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"concurrency\": "
+	  "\"no\"}}}",
+	  "concurrency" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {}}}}", "type" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
+	  "{\"type\": "
+	  "\"batch\"}}}}",
+	  "count: is missing" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
+	  "{\"type\": "
+	  "\"batch\", \"count\": 257}}}}",
+	  "from 1 to 256" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
+	  "{\"type\": "
+	  "\"batch\", \"count\": -1}}}}",
+	  "from 1 to 256" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
+	  "{\"type\": "
+	  "\"batch\", \"count\": 2, \"timeout_ms\": 1.5}}}}",
+	  "timeout_ms" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
+	  "{\"type\": "
+	  "\"standard\", \"count\": 2}}}}",
+	  "known" },
+};
+
 /* Each mistake is refused and named. */
 static void test_manifest_mistakes_are_named(void **state)
 {
-	static const struct {
-		const char *text, *says;
-	} cases[] = {
-		{ "", "line" },
-		{ "[]", "object" },
-		{ "{}", "functions" },
-		{ "{\"functions\": {}}", "1 to" },
-		{ "{\"functions\": []}", "functions" },
-		{ "{\"functions\": {\"f\": {}}}", "functions.f.library: is missing" },
-		{ "{\"functions\": {\"f\": 3}}", "object" },
-		{ "{\"functions\": {\"f\": {\"library\": 3}}}", "must be a string" },
-		{ "{\"functions\": {\"f\": {\"library\": \"/abs\"}}}", "inside" },
-		{ "{\"functions\": {\"f\": {\"library\": \"../x\"}}}", "inside" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a/../../x\"}}}", "inside" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a/..\"}}}", "inside" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a//b\"}}}", "inside" },
-		{ "{\"functions\": {\"f\": {\"library\": \"\"}}}", "inside" },
-		{ "{\"functions\": {\"..\": {\"library\": \"a\"}}}", "name" },
-		{ "{\"functions\": {\"a b\": {\"library\": \"a\"}}}", "name" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"symbol\": \"1a\"}}}", "C" },
-		{ "{\"functions\": {\"f-g\": {\"library\": \"a\"}}}", "C" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"symbl\": \"x\"}}}", "known" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\"}}, \"x\": 1}", "known" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"library\": \"b\"}}}",
-		  "duplicate" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"concurrency\": \"no\"}}}",
-		  "concurrency" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {}}}}", "type" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {\"type\": "
-		  "\"batch\"}}}}",
-		  "count: is missing" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {\"type\": "
-		  "\"batch\", \"count\": 257}}}}",
-		  "from 1 to 256" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {\"type\": "
-		  "\"batch\", \"count\": -1}}}}",
-		  "from 1 to 256" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {\"type\": "
-		  "\"batch\", \"count\": 2, \"timeout_ms\": 1.5}}}}",
-		  "timeout_ms" },
-		{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {\"type\": "
-		  "\"standard\", \"count\": 2}}}}",
-		  "known" },
-	};
 	char error[PRAAS_JSON_ERROR_MAX];
 	struct praas_manifest m;
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-		assert_int_equal(parse(cases[i].text, &m, error), -EINVAL);
-		if (!strstr(error, cases[i].says))
-			fail_msg("%s gave: %s", cases[i].text, error);
+	for (size_t i = 0; i < sizeof(mistakes) / sizeof(*mistakes); i++) {
+		assert_int_equal(parse(mistakes[i].text, &m, error), -EINVAL);
+		if (!strstr(error, mistakes[i].says))
+			fail_msg("%s gave: %s", mistakes[i].text, error);
 	}
 }
 

@@ -204,13 +204,13 @@ static void call_done(void *user, struct praas_invocation *inv, int32_t status,
 static void test_process_calls_of_functions(void **state)
 {
 	struct table *t = *state;
-	struct praas_fn_call call = { .function = PLAIN,
-				      .source = FIXTURE_PID,
-				      .key = "k",
-				      .key_bytes = 1,
-				      .caller = { .done = call_done,
-						  .alloc = fixture_alloc,
-						  .user = &t->f } };
+	struct praas_fn_call call = {
+		.function = PLAIN,
+		.source = FIXTURE_PID,
+		.key = "k",
+		.key_bytes = 1,
+		.caller = { .done = call_done, .alloc = fixture_alloc, .user = &t->f }
+	};
 	uint64_t id[9];
 	uint32_t number;
 
@@ -437,6 +437,22 @@ static void fill(struct table *t)
 	invoke(t->c, JOINED, 22, "join", 0);
 }
 
+static void assert_same_record(const struct praas_export_record *x,
+			       const struct praas_export_record *y)
+{
+	assert_int_equal(x->kind, y->kind);
+	assert_int_equal(x->status, y->status);
+	assert_int_equal(x->source, y->source);
+	assert_int_equal(x->sequence, y->sequence);
+	assert_int_equal(x->id, y->id);
+	assert_int_equal(x->version, y->version);
+	assert_int_equal(x->modified_ns, y->modified_ns);
+	assert_int_equal(x->function, y->function);
+	assert_int_equal(x->bytes, y->bytes);
+	assert_string_equal(x->key, y->key);
+	assert_memory_equal(x->data, y->data, x->bytes);
+}
+
 /* What is exported, imported elsewhere and exported again is the same; and it works there. */
 static void test_process_export_import(void **state)
 {
@@ -454,7 +470,8 @@ static void test_process_export_import(void **state)
 	assert_int_equal(one->count, 5 + 4 + 2 + 1);
 	assert_int_equal(praas_process_export(a->f.p, stop_at_once, NULL), -EINTR);
 	start(b, &changes);
-	assert_int_equal(praas_process_import(b->f.p, &one->r[0]), -EINVAL); /* the gate is open */
+	assert_int_equal(praas_process_import(b->f.p, &one->r[0]),
+			 -EINVAL); /* the gate is open */
 	praas_process_gate(b->f.p, false);
 	for (uint32_t i = 0; i < one->count; i++)
 		assert_int_equal(praas_process_import(b->f.p, &one->r[i]), 0);
@@ -462,26 +479,13 @@ static void test_process_export_import(void **state)
 		assert_true(praas_process_import(b->f.p, &one->r[i]) < 0);
 	assert_int_equal(praas_process_export(b->f.p, keep_record, two), 0);
 	assert_int_equal(two->count, one->count);
-	for (uint32_t i = 0; i < one->count; i++) {
-		const struct praas_export_record *x = &one->r[i];
-		const struct praas_export_record *y = &two->r[i];
-
-		assert_int_equal(x->kind, y->kind);
-		assert_int_equal(x->status, y->status);
-		assert_int_equal(x->source, y->source);
-		assert_int_equal(x->sequence, y->sequence);
-		assert_int_equal(x->id, y->id);
-		assert_int_equal(x->version, y->version);
-		assert_int_equal(x->modified_ns, y->modified_ns);
-		assert_int_equal(x->function, y->function);
-		assert_int_equal(x->bytes, y->bytes);
-		assert_string_equal(x->key, y->key);
-		assert_memory_equal(x->data, y->data, x->bytes);
-	}
+	for (uint32_t i = 0; i < one->count; i++)
+		assert_same_record(&one->r[i], &two->r[i]);
 	praas_process_gate(b->f.p, true);
 	invoke(b->c, PLAIN, 20, NULL, 0);
 	expect(b->c, 20, 0, "result");
-	invoke(b->c, JOINED, 22, "join", 0); /* the retry of an input that was accepted */
+	invoke(b->c, JOINED, 22, "join",
+	       0); /* the retry of an input that was accepted */
 	invoke(b->c, JOINED, 23, "join", 0);
 	assert_int_equal(b->m->running[0]->inputs_count, 2);
 	end_one(&b->f, b->m, 0, "both");
@@ -512,7 +516,8 @@ static void test_process_hold_keeps_values(void **state)
 	expect(t->c, 1, 0, NULL);
 	praas_pool_stats(t->f.pool, &before);
 	praas_process_hold(t->f.p);
-	assert_int_equal(praas_process_fn_state_get(t->f.p, "k", 1, &value, &version), 0);
+	assert_int_equal(praas_process_fn_state_get(t->f.p, "k", 1, &value, &version),
+			 0);
 	first = value->data;
 	for (uint64_t i = 2; i < 50; i++) {
 		frame(t->c, PRAAS_FRAME_STATE_PUT, i, "k", "new", 0);
@@ -529,12 +534,18 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(test_process_##name, setup, teardown)
-		T(queue_and_overload),  T(deadlines),
-		T(cancel),              T(lost_connection),
-		T(forgets_in_order),    T(interrupted_may_retry),
-		T(serial),              T(calls_of_functions),
-		T(messages_by_frames),  T(waiting_receivers),
-		T(state_by_frames),     T(export_import),
+		T(queue_and_overload),
+		T(deadlines),
+		T(cancel),
+		T(lost_connection),
+		T(forgets_in_order),
+		T(interrupted_may_retry),
+		T(serial),
+		T(calls_of_functions),
+		T(messages_by_frames),
+		T(waiting_receivers),
+		T(state_by_frames),
+		T(export_import),
 		T(hold_keeps_values),
 	};
 

@@ -48,7 +48,8 @@ static unsigned told_closed;
 static void count_closed(void *user, struct praas_conn *conn, int rc)
 {
 	assert_true(rc < 0);
-	assert_false(((struct fake_conn *)conn)->closed); /* it may still be looked at */
+	assert_false(
+		((struct fake_conn *)conn)->closed); /* it may still be looked at */
 	told_closed++;
 	praas_process_conn_events()->closed(user, conn, rc);
 }
@@ -123,9 +124,11 @@ static void test_process_receiver_dropped(void **state)
 	frame(t->c, PRAAS_FRAME_SEND, 1, "k", "text", 0);
 	assert_true(b->closed);
 	expect(t->c, 1, 0, NULL);
-	for (struct praas_receiver *r = t->f.p->receivers_free; r && free_ones < 100; r = r->next)
+	for (struct praas_receiver *r = t->f.p->receivers_free; r && free_ones < 100;
+	     r = r->next)
 		free_ones++;
-	assert_int_equal(free_ones, t->f.p->receivers_made); /* others were never used */
+	assert_int_equal(free_ones,
+			 t->f.p->receivers_made); /* others were never used */
 	fake_conn_free(b);
 }
 
@@ -144,8 +147,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(test_process_##name, setup, teardown)
-		T(cancels_once),       T(tells_of_drops),   T(passes_messages_on),
-		T(receiver_dropped),   T(result_too_large), T(quiet_with_inputs),
+		T(cancels_once),     T(tells_of_drops),   T(passes_messages_on),
+		T(receiver_dropped), T(result_too_large), T(quiet_with_inputs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,14 +18,16 @@ static const char *const refused[] = { "open_passwd", "open_proc",     "write_im
 #ifndef PRAAS_SANITIZED
 /* Ends the worker. */
 static const char *const fatal[] = {
-	"exec_from_tmp", "map_exec",    "protect_exec", "new_socket",  "unix_socket",
-	"forks",	 "clones",      "executes",     "kills_parent", "traces",
-	"reads_others",	 "gets_fd",     "opens_pidfd",	"rings",       "bpfs",
-	"perfs",	 "keys",        "faults",	"mounts",      "unmounts",
-	"unshares",	 "enters",      "roots",	"makes_memfd", "personalities",
-	"modules",	 "loads_kernel", "becomes_root", "filters",    "dumps",
-	"shm_v",	 "queues",      "clock_sets",	"handles",     "signals_group",
-	"makes_nodes",	 "limits",      "listens"
+	"exec_from_tmp", "map_exec", "protect_exec",  "new_socket",
+	"unix_socket",   "forks",    "clones",        "executes",
+	"kills_parent",  "traces",   "reads_others",  "gets_fd",
+	"opens_pidfd",   "rings",    "bpfs",          "perfs",
+	"keys",          "faults",   "mounts",        "unmounts",
+	"unshares",      "enters",   "roots",         "makes_memfd",
+	"personalities", "modules",  "loads_kernel",  "becomes_root",
+	"filters",       "dumps",    "shm_v",         "queues",
+	"clock_sets",    "handles",  "signals_group", "makes_nodes",
+	"limits",        "listens"
 };
 #define FATAL (sizeof(fatal) / sizeof(fatal[0]))
 #endif
@@ -49,10 +51,11 @@ static void begin(struct worker_fixture *w, const char *const *names, uint32_t c
 /* Every layer is there, and is said to be. Control groups are root's to make. */
 static void test_sandbox_layers(void **state)
 {
-	static const char *const layers[] = { "pid",   "net",	 "ipc",	  "uts",
-					      "mount", "cgroup", "root",  "rlimits",
-					      "uid",   "user",	 "fds",	  "caps",
-					      "private", "no-new-privs", "landlock-", "seccomp" };
+	static const char *const layers[] = {
+		"pid",     "net",          "ipc",       "uts",    "mount", "cgroup",
+		"root",    "rlimits",      "uid",       "user",   "fds",   "caps",
+		"private", "no-new-privs", "landlock-", "seccomp"
+	};
 	struct worker_fixture w;
 
 	(void)state;
@@ -139,7 +142,8 @@ int main(int argc, char **argv)
 	if (as_user)
 		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	if (!as_user && geteuid() != 0) {
-		(void)fprintf(stderr, "skipped: needs root; the other one tests users\n");
+		(void)fprintf(stderr,
+			      "skipped: needs root; the other one tests users\n");
 		return 77;
 	}
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,10 +20,11 @@ struct worker {
 	struct praas_direct direct;
 	pthread_t thread;
 	_Atomic bool stop;
-	_Atomic bool idle;      /* takes nothing */
-	_Atomic bool hold;      /* takes, but does not answer: as if it died in the function */
+	_Atomic bool idle; /* takes nothing */
+	_Atomic bool
+		hold; /* takes, but does not answer: as if it died in the function */
 	_Atomic uint32_t taken;
-	_Atomic uint32_t lazy;  /* sleeps now and then, of so many turns; 0 never */
+	_Atomic uint32_t lazy; /* sleeps now and then, of so many turns; 0 never */
 	_Atomic uint32_t big_segment; /* answer from it when not 0 */
 	_Atomic int error;
 };
@@ -33,7 +34,8 @@ struct fixture {
 	praas_connection *conn;
 	struct worker worker;
 	uint32_t granted; /* its number */
-	_Atomic uint32_t runs[CALLS_MAX]; /* how often call number n was run, by anybody */
+	_Atomic uint32_t
+		runs[CALLS_MAX]; /* how often call number n was run, by anybody */
 };
 
 static struct fixture *current;
@@ -69,8 +71,8 @@ static void answer(struct worker *w, const struct praas_direct_call *call)
 		reply.offset = 64;
 		reply.bytes = 1000;
 	} else if (call->head.bytes != 0) {
-		praas_check(praas_direct_alloc(&w->direct, call->head.bytes, &reply.offset, &out) ==
-			    0);
+		praas_check(praas_direct_alloc(&w->direct, call->head.bytes,
+					       &reply.offset, &out) == 0);
 		memcpy(out, call->data, call->head.bytes);
 		reply.bytes = call->head.bytes;
 	}
@@ -92,7 +94,8 @@ static void *work(void *user)
 
 		if (lazy != 0 && ++turns % lazy == 0)
 			(void)usleep(turns % 3 == 0 ? 300 : 50);
-		rc = atomic_load(&w->idle) ? -EAGAIN : praas_direct_take(&w->direct, &call);
+		rc = atomic_load(&w->idle) ? -EAGAIN
+					   : praas_direct_take(&w->direct, &call);
 		if (rc == 0) {
 			atomic_fetch_add(&w->taken, 1);
 			if (atomic_load(&w->hold))
@@ -143,7 +146,8 @@ static int setup(void **state)
 	f->server.ran = ran_by_controller;
 	f->server.ran_user = f;
 	current = f;
-	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &f->conn), 0);
+	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &f->conn),
+			 0);
 	while (!atomic_load(&f->server.last))
 		(void)sched_yield();
 	*state = f;
@@ -173,7 +177,9 @@ static void until_routes(struct fixture *f, uint32_t changes)
 
 static void call_echo(struct fixture *f, uint32_t n)
 {
-	struct praas_call call = { .function = FN_DIRECT, .data = &n, .bytes = sizeof(n) };
+	struct praas_call call = { .function = FN_DIRECT,
+				   .data = &n,
+				   .bytes = sizeof(n) };
 	struct praas_result result;
 
 	assert_int_equal(praas_call(f->conn, &call, &result), 0);
@@ -190,13 +196,16 @@ static void until_direct(struct fixture *f)
 	struct praas_shm_direct_counts counts;
 	uint64_t before;
 
-	assert_int_equal(praas_shm_direct_counts(f->server.last, f->granted, &counts), 0);
+	assert_int_equal(praas_shm_direct_counts(f->server.last, f->granted, &counts),
+			 0);
 	before = counts.calls;
 	do {
 		call_echo(f, CALLS_MAX);
 		(void)praas_turn(f->conn);
 		(void)sched_yield();
-		assert_int_equal(praas_shm_direct_counts(f->server.last, f->granted, &counts), 0);
+		assert_int_equal(
+			praas_shm_direct_counts(f->server.last, f->granted, &counts),
+			0);
 	} while (counts.calls == before || f->conn->direct_pending != 0 ||
 		 f->conn->shm->route[f->granted]->outstanding != 0);
 }
@@ -263,7 +272,8 @@ static void test_shm_direct_untaken_call_is_withdrawn(void **state)
 		call_echo(f, i);
 	atomic_store(&f->worker.idle, false);
 	while (counts.withdrawn == 0) {
-		assert_int_equal(praas_shm_direct_counts(f->server.last, 0, &counts), 0);
+		assert_int_equal(praas_shm_direct_counts(f->server.last, 0, &counts),
+				 0);
 		(void)praas_turn(f->conn);
 		(void)sched_yield();
 	}
@@ -288,11 +298,14 @@ static void test_shm_direct_withdraw_race(void **state)
 	atomic_store(&f->worker.lazy, 5);
 	until_routes(f, 1);
 	while (taken < CALLS_MAX && (sent != taken || praas_now_ns() < until)) {
-		struct praas_call call = { .function = FN_DIRECT, .data = &sent, .bytes = 4 };
+		struct praas_call call = { .function = FN_DIRECT,
+					   .data = &sent,
+					   .bytes = 4 };
 		struct praas_result results[16];
 		int n;
 
-		if (sent < CALLS_MAX && praas_now_ns() < until && sent - taken < 1 + sent % 9 &&
+		if (sent < CALLS_MAX && praas_now_ns() < until &&
+		    sent - taken < 1 + sent % 9 &&
 		    praas_submit(f->conn, &call, NULL) == 0)
 			sent++;
 		if (sent % 3 == 0) /* as if about to sleep */
@@ -331,7 +344,9 @@ static void test_shm_direct_worker_dies_and_is_replaced(void **state)
 	f->conn->functions[FN_DIRECT].run_ns = 100; /* short: they may queue */
 	atomic_store(&f->worker.hold, true);
 	for (unsigned i = 0; i < 3; i++) {
-		struct praas_call call = { .function = FN_DIRECT, .data = &numbers[i], .bytes = 4 };
+		struct praas_call call = { .function = FN_DIRECT,
+					   .data = &numbers[i],
+					   .bytes = 4 };
 
 		assert_int_equal(praas_submit(f->conn, &call, &ids[i]), 0);
 	}
@@ -392,7 +407,8 @@ static void test_shm_direct_revoke_in_order(void **state)
 	assert_int_equal(server_order(&f->server, SERVER_GONE, 0), -ENOENT);
 	until_routes(f, 3);
 	call_echo(f, 9);
-	if (f->conn->shm->route[0]->views != 0) /* else a busy machine sent it the other way */
+	if (f->conn->shm->route[0]->views !=
+	    0) /* else a busy machine sent it the other way */
 		assert_int_equal(server_order(&f->server, SERVER_GRANT, 0), -EAGAIN);
 	assert_memory_equal(held.view.data, &n, 4);
 	praas_result_release(f->conn, &held);
@@ -411,14 +427,17 @@ static void test_shm_direct_big_result_is_shared(void **state)
 
 	worker_start(f, 0, false);
 	until_routes(f, 1);
-	assert_int_equal(praas_segment_create("test big", 8192, 0x7000, 0, &f->server.big), 0);
+	assert_int_equal(
+		praas_segment_create("test big", 8192, 0x7000, 0, &f->server.big), 0);
 	memset(f->server.big.base + 64, 0x3c, 1000);
 	assert_int_equal(server_order(&f->server, SERVER_SHARE, 0), 0);
 	atomic_store(&f->worker.big_segment, 0x7000);
-	f->conn->waiter.pauses = 1000000; /* do not withdraw it: the controller has no such */
+	f->conn->waiter.pauses =
+		1000000; /* do not withdraw it: the controller has no such */
 	assert_int_equal(praas_call(f->conn, &call, &result), 0);
 	assert_int_equal(result.status, 0);
-	if (result.view.bytes != 0) { /* else the machine was too busy for the direct path */
+	if (result.view.bytes !=
+	    0) { /* else the machine was too busy for the direct path */
 		assert_int_equal(result.view.bytes, 1000);
 		assert_int_equal(((const uint8_t *)result.view.data)[999], 0x3c);
 		praas_result_release(f->conn, &result);
@@ -429,7 +448,8 @@ static void test_shm_direct_big_result_is_shared(void **state)
 	praas_close(f->conn);
 	f->conn = NULL;
 	worker_stop(f);
-	for (unsigned i = 0; i < 100000 && atomic_load(&f->server.shared_back) == 0; i++)
+	for (unsigned i = 0; i < 100000 && atomic_load(&f->server.shared_back) == 0;
+	     i++)
 		(void)usleep(100);
 	praas_segment_release(&f->server.big);
 }
@@ -469,18 +489,22 @@ static void test_shm_direct_hostile_client(void **state)
 		struct praas_direct_call call;
 		struct praas_desc d;
 
-		praas_frame_to_desc(&bad[i].frame, (uint16_t)bad[i].segment, bad[i].offset, &d);
+		praas_frame_to_desc(&bad[i].frame, (uint16_t)bad[i].segment,
+				    bad[i].offset, &d);
 		assert_int_equal(praas_channel_push(&r->channel, &d), 0);
 		assert_int_equal(praas_direct_take(&f->worker.direct, &call), -EPROTO);
 	}
 	/* A give-back of what was never lent. */
 	assert_int_equal(praas_channel_return(&r->channel, 12345), 0);
-	assert_int_equal(praas_direct_take(&f->worker.direct, &(struct praas_direct_call){ 0 }),
-			 -EPROTO);
+	assert_int_equal(
+		praas_direct_take(&f->worker.direct, &(struct praas_direct_call){ 0 }),
+		-EPROTO);
 	/* A sequence that cannot be. */
-	atomic_store(&r->channel.tx.slot[r->channel.tx.head & r->channel.tx.mask].seq, 1u << 30);
-	assert_int_equal(praas_direct_take(&f->worker.direct, &(struct praas_direct_call){ 0 }),
-			 -EPROTO);
+	atomic_store(&r->channel.tx.slot[r->channel.tx.head & r->channel.tx.mask].seq,
+		     1u << 30);
+	assert_int_equal(
+		praas_direct_take(&f->worker.direct, &(struct praas_direct_call){ 0 }),
+		-EPROTO);
 }
 
 /* Attach with numbers that do not fit, or the wrong descriptors. */
@@ -505,7 +529,9 @@ static void test_shm_direct_attach_is_checked(void **state)
 	bad = good;
 	bad.reply_geometry.ring_slots = 3;
 	assert_int_equal(praas_direct_open(&d, &bad, fds), -EPROTO);
-	assert_int_equal(praas_direct_open(&d, &good, (int[3]){ fds[1], fds[0], fds[2] }), -EPROTO);
+	assert_int_equal(
+		praas_direct_open(&d, &good, (int[3]){ fds[1], fds[0], fds[2] }),
+		-EPROTO);
 	assert_int_equal(praas_direct_open(&d, &good, fds), 0);
 	praas_direct_close(&d);
 	praas_direct_close(&d);

@@ -56,7 +56,8 @@ static void refused(struct pair *p)
 	p->s.closed = 0;
 }
 
-static void push(struct pair *p, const struct praas_frame *f, uint32_t segment, uint64_t offset)
+static void push(struct pair *p, const struct praas_frame *f, uint32_t segment,
+		 uint64_t offset)
 {
 	struct praas_desc d;
 
@@ -71,7 +72,9 @@ static void test_shm_hostile_offsets(void **state)
 
 	for (unsigned i = 0; i < 9; i++) {
 		struct praas_shm_conn *c = client(p);
-		struct praas_frame f = { .kind = PRAAS_FRAME_SEND, .id = 1, .bytes = 100 };
+		struct praas_frame f = { .kind = PRAAS_FRAME_SEND,
+					 .id = 1,
+					 .bytes = 100 };
 		uint64_t from = praas_channel_pool_offset(&c->my_geometry);
 		uint64_t to = from + c->my_geometry.pool_bytes;
 		const struct {
@@ -87,7 +90,7 @@ static void test_shm_hostile_offsets(void **state)
 			{ c->mine.id, to - 64, 100, 0 },      /* beyond the end */
 			{ c->mine.id, ~63ull, 100, 0 },       /* wraps */
 			{ c->mine.id, from + 512, ~0ull, 0 }, /* wraps */
-			{ c->mine.id, from, 100, 9 },         /* its key lies before the area */
+			{ c->mine.id, from, 100, 9 }, /* its key lies before the area */
 		};
 
 		f.bytes = bad[i].bytes;
@@ -100,7 +103,12 @@ static void test_shm_hostile_offsets(void **state)
 /* Descriptors that mean nothing: kinds, flags, reserved bits, a NUL in the key. */
 static void test_shm_hostile_descriptors(void **state)
 {
-	static const uint64_t word0[] = { 0, 1, PRAAS_FRAME_WELCOME, 63, PRAAS_FRAME_KIND_MAX + 1, 255,
+	static const uint64_t word0[] = { 0,
+					  1,
+					  PRAAS_FRAME_WELCOME,
+					  63,
+					  PRAAS_FRAME_KIND_MAX + 1,
+					  255,
 					  PRAAS_FRAME_SEND | 0x80u << 8,
 					  PRAAS_FRAME_SEND | 1u << 24 };
 	struct pair *p = *state;
@@ -117,7 +125,9 @@ static void test_shm_hostile_descriptors(void **state)
 	{
 		struct praas_shm_conn *c = client(p);
 		uint64_t from = praas_channel_pool_offset(&c->my_geometry);
-		struct praas_frame f = { .kind = PRAAS_FRAME_SEND, .id = 1, .key_bytes = 5 };
+		struct praas_frame f = { .kind = PRAAS_FRAME_SEND,
+					 .id = 1,
+					 .key_bytes = 5 };
 
 		memset(c->mine.base + from, 0, 64);
 		push(p, &f, c->mine.id, from + 64);
@@ -131,7 +141,8 @@ static void test_shm_hostile_ring(void **state)
 	struct pair *p = *state;
 	struct praas_shm_conn *c = client(p);
 
-	atomic_store(&c->channel.tx.slot[c->channel.tx.head & c->channel.tx.mask].seq, 77777);
+	atomic_store(&c->channel.tx.slot[c->channel.tx.head & c->channel.tx.mask].seq,
+		     77777);
 	refused(p);
 	c = client(p);
 	/* A read position beyond what the server ever wrote: seen when its ring looks full. */
@@ -146,7 +157,8 @@ static void test_shm_hostile_ring(void **state)
 static void test_shm_hostile_returns(void **state)
 {
 	struct pair *p = *state;
-	const uint64_t refs[] = { 0, 4096, ~1ull, praas_shm_ref(0x1001, 64), praas_shm_ref(9, 9) };
+	const uint64_t refs[] = { 0, 4096, ~1ull, praas_shm_ref(0x1001, 64),
+				  praas_shm_ref(9, 9) };
 	struct praas_buf *got;
 	uint64_t ref;
 
@@ -175,7 +187,8 @@ static void test_shm_hostile_reuse(void **state)
 	struct praas_shm_conn *c = client(p);
 	uint64_t from = praas_channel_pool_offset(&c->my_geometry);
 	struct praas_frame f = { .kind = PRAAS_FRAME_CANCEL, .id = 1, .bytes = 8 };
-	unsigned long sent = 0, limit = 4ul * praas_shm_conn_of(p->s.conn)->backlog.capacity;
+	unsigned long sent = 0,
+		      limit = 4ul * praas_shm_conn_of(p->s.conn)->backlog.capacity;
 
 	while (p->s.closed == 0 && sent < limit) {
 		struct praas_desc d;
@@ -189,11 +202,13 @@ static void test_shm_hostile_reuse(void **state)
 	refused(p);
 }
 
-static void datagram(struct pair *p, const void *data, size_t bytes, const int *fds, unsigned count)
+static void datagram(struct pair *p, const void *data, size_t bytes, const int *fds,
+		     unsigned count)
 {
 	struct iovec iov = { (void *)(uintptr_t)data, bytes };
 
-	assert_int_equal(praas_shm_sock_send(client(p)->source.fd, &iov, 1, fds, count), 0);
+	assert_int_equal(praas_shm_sock_send(client(p)->source.fd, &iov, 1, fds, count),
+			 0);
 }
 
 /* Control messages that a client may not send, or that make no sense. */
@@ -257,11 +272,13 @@ static void test_shm_hostile_flood(void **state)
 	for (unsigned i = 0; i < 3000; i++) {
 		struct praas_desc d;
 
-		(void)send(client(p)->source.fd, &wake, sizeof(wake), MSG_DONTWAIT | MSG_NOSIGNAL);
+		(void)send(client(p)->source.fd, &wake, sizeof(wake),
+			   MSG_DONTWAIT | MSG_NOSIGNAL);
 		praas_frame_to_desc(&f, 0, 0, &d);
 		(void)praas_channel_push(&client(p)->channel, &d);
 		if (i % 16 == 0) /* bounded work a turn */
-			assert_true(p->s.port->ops->poll(p->s.port, 64) <= 64 + 32 * 64);
+			assert_true(p->s.port->ops->poll(p->s.port, 64) <=
+				    64 + 32 * 64);
 	}
 	assert_int_equal(side_post(&p->s, PRAAS_FRAME_EVENT, 1, NULL, 0, 0), 0);
 	PAIR_UNTIL(p, p->c.frames == 1);
@@ -272,7 +289,8 @@ static void test_shm_hostile_flood(void **state)
 static void test_shm_hostile_stranger(void **state)
 {
 	struct pair *p = *state;
-	struct praas_shm_msg msg = { .magic = PRAAS_SHM_MSG_MAGIC, .kind = PRAAS_SHM_WANT };
+	struct praas_shm_msg msg = { .magic = PRAAS_SHM_MSG_MAGIC,
+				     .kind = PRAAS_SHM_WANT };
 	static uint8_t large[8192];
 	const char *path = p->addr + 6;
 	unsigned closed = p->s.closed;
@@ -319,11 +337,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_shm_hostile_offsets),  T(test_shm_hostile_descriptors),
-		T(test_shm_hostile_ring),     T(test_shm_hostile_returns),
-		T(test_shm_hostile_socket),   T(test_shm_hostile_wants),
-		T(test_shm_hostile_flood),    T(test_shm_hostile_stranger),
-		T(test_shm_hostile_server),   T(test_shm_hostile_reuse),
+		T(test_shm_hostile_offsets), T(test_shm_hostile_descriptors),
+		T(test_shm_hostile_ring),    T(test_shm_hostile_returns),
+		T(test_shm_hostile_socket),  T(test_shm_hostile_wants),
+		T(test_shm_hostile_flood),   T(test_shm_hostile_stranger),
+		T(test_shm_hostile_server),  T(test_shm_hostile_reuse),
 	};
 
 	return cmocka_run_group_tests_name("shm_hostile", tests, NULL, NULL);

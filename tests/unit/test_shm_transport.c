@@ -39,7 +39,8 @@ static void test_shm_transport_frame_arrives_by_reference(void **state)
 
 	pair_connect(p);
 	p->s.keep = true;
-	assert_int_equal(side_post(&p->c, PRAAS_FRAME_SEND, 7, "the key", 1000, 0x5a), 0);
+	assert_int_equal(side_post(&p->c, PRAAS_FRAME_SEND, 7, "the key", 1000, 0x5a),
+			 0);
 	PAIR_UNTIL(p, p->s.queued == 1);
 	got = p->s.queue[0];
 	s = praas_shm_conn_of(p->s.conn);
@@ -95,7 +96,8 @@ static void test_shm_transport_back_pressure_then_all_arrive(void **state)
 	pair_connect(p);
 	p->s.keep = true;
 	while (sent < 1000) {
-		int rc = side_post(&p->c, PRAAS_FRAME_SEND, sent + 1, NULL, 64, (uint8_t)sent);
+		int rc = side_post(&p->c, PRAAS_FRAME_SEND, sent + 1, NULL, 64,
+				   (uint8_t)sent);
 
 		if (rc == 0) {
 			sent++;
@@ -111,7 +113,8 @@ static void test_shm_transport_back_pressure_then_all_arrive(void **state)
 	}
 	assert_true(full);
 	PAIR_UNTIL(p, p->s.frames == 1000);
-	assert_int_equal(p->s.queued == 0 ? 1000 : p->s.queue[p->s.queued - 1]->head.id, 1000);
+	assert_int_equal(p->s.queued == 0 ? 1000 : p->s.queue[p->s.queued - 1]->head.id,
+			 1000);
 }
 
 /* A payload from memory that is not the connection's costs one copy, which is counted. */
@@ -124,9 +127,11 @@ static void test_shm_transport_foreign_buffer_is_copied(void **state)
 {
 	struct pair *p = *state;
 	uint8_t data[200];
-	struct praas_buf foreign = { .head = { .kind = PRAAS_FRAME_SEND, .id = 1, .bytes = 200 },
-				     .data = data,
-				     .release = release_nothing };
+	struct praas_buf foreign = {
+		.head = { .kind = PRAAS_FRAME_SEND, .id = 1, .bytes = 200 },
+		.data = data,
+		.release = release_nothing
+	};
 
 	memset(data, 9, sizeof(data));
 	pair_connect(p);
@@ -151,7 +156,8 @@ static void test_shm_transport_big_payloads(void **state)
 		int rc = -ENOBUFS;
 
 		for (unsigned i = 0; i < 100000 && rc == -ENOBUFS; i++) {
-			rc = side_post(&p->c, PRAAS_FRAME_INVOKE, round + 1, "k", bytes, 0x33);
+			rc = side_post(&p->c, PRAAS_FRAME_INVOKE, round + 1, "k", bytes,
+				       0x33);
 			pair_turn(p);
 		}
 		assert_int_equal(rc, 0);
@@ -160,7 +166,8 @@ static void test_shm_transport_big_payloads(void **state)
 		assert_int_equal(p->s.queue[0]->data[bytes - 1], 0x33);
 		assert_string_equal(p->s.queue[0]->key, "k");
 		side_release(&p->s);
-		assert_int_equal(side_post(&p->s, PRAAS_FRAME_RESULT, round + 1, NULL, bytes, 0x44),
+		assert_int_equal(side_post(&p->s, PRAAS_FRAME_RESULT, round + 1, NULL,
+					   bytes, 0x44),
 				 0);
 		PAIR_UNTIL(p, p->c.queued == 1);
 		assert_int_equal(p->c.queue[0]->data[bytes - 1], 0x44);
@@ -179,7 +186,8 @@ static void test_shm_transport_too_large_is_refused(void **state)
 
 	p->bytes_max = 1u << 20;
 	pair_connect(p);
-	assert_int_equal(p->c.conn->ops->alloc(p->c.conn, (1u << 20) + 1, &buf), -EMSGSIZE);
+	assert_int_equal(p->c.conn->ops->alloc(p->c.conn, (1u << 20) + 1, &buf),
+			 -EMSGSIZE);
 	assert_int_equal(side_post(&p->c, PRAAS_FRAME_SEND, 1, NULL, 1u << 20, 1), 0);
 }
 
@@ -271,12 +279,14 @@ static void test_shm_transport_refused(void **state)
 	char addr[200];
 
 	(void)snprintf(addr, sizeof(addr), "shm://%s/nobody", p->dir);
-	assert_int_equal(p->c.port->ops->connect(p->c.port, addr, &side_events, &p->c, &conn), 0);
+	assert_int_equal(
+		p->c.port->ops->connect(p->c.port, addr, &side_events, &p->c, &conn),
+		0);
 	PAIR_UNTIL(p, p->c.closed == 1);
 	assert_int_equal(p->c.closed_rc, -ECONNREFUSED);
 	assert_int_equal(p->c.opened, 0);
-	assert_int_equal(p->c.port->ops->connect(p->c.port, "shm://relative", &side_events, &p->c,
-						 &conn),
+	assert_int_equal(p->c.port->ops->connect(p->c.port, "shm://relative",
+						 &side_events, &p->c, &conn),
 			 -EINVAL);
 }
 
@@ -284,7 +294,8 @@ static void test_shm_transport_refused(void **state)
 static void test_shm_transport_address_in_use(void **state)
 {
 	struct pair *p = *state;
-	struct praas_port_config config = { .listen = p->addr, .accept_events = &side_events };
+	struct praas_port_config config = { .listen = p->addr,
+					    .accept_events = &side_events };
 	struct praas_port *other;
 	char addr[PRAAS_ADDR_MAX];
 	struct stat st;

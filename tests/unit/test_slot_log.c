@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "controller/store/slot_log.h"
 
-static const struct praas_slot_id id = { .tenant = { 1, 2, 3 }, .pid = 7, .generation = 2 };
+static const struct praas_slot_id id = { .tenant = { 1, 2, 3 },
+					 .pid = 7,
+					 .generation = 2 };
 
 struct fixture {
 	struct praas_store *store;
@@ -85,9 +87,11 @@ static void test_slot_log_every_flipped_bit_is_found(void **state)
 	uint8_t data[PRAAS_SLOT_HEADER_BYTES + 16];
 	size_t bytes;
 
-	f->entry = (struct praas_slot_entry){
-		.slot = 9, .epoch = 4, .kind = PRAAS_SLOT_SNAP, .nonce = { 5 }, .body_bytes = 5
-	};
+	f->entry = (struct praas_slot_entry){ .slot = 9,
+					      .epoch = 4,
+					      .kind = PRAAS_SLOT_SNAP,
+					      .nonce = { 5 },
+					      .body_bytes = 5 };
 	memcpy(f->entry.body, "hello", 5);
 	bytes = praas_slot_encode(&id, &f->entry, data);
 	assert_int_equal(praas_slot_decode(&id, 9, data, bytes, &f->other), 0);
@@ -97,11 +101,13 @@ static void test_slot_log_every_flipped_bit_is_found(void **state)
 	assert_int_equal(praas_slot_decode(&id, 8, data, bytes, &f->other), -EPROTO);
 	for (size_t bit = 0; bit < bytes * 8; bit++) {
 		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		assert_int_equal(praas_slot_decode(&id, 9, data, bytes, &f->other), -EPROTO);
+		assert_int_equal(praas_slot_decode(&id, 9, data, bytes, &f->other),
+				 -EPROTO);
 		data[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
 	for (size_t n = 0; n < bytes; n++)
-		assert_int_equal(praas_slot_decode(&id, 9, data, n, &f->other), -EPROTO);
+		assert_int_equal(praas_slot_decode(&id, 9, data, n, &f->other),
+				 -EPROTO);
 }
 
 /* An entry of another process's log is refused. */
@@ -115,13 +121,16 @@ static void test_slot_log_foreign_entry_is_refused(void **state)
 	f->entry = (struct praas_slot_entry){ .epoch = 1, .kind = PRAAS_SLOT_ACT };
 	bytes = praas_slot_encode(&id, &f->entry, data);
 	foreign.pid++;
-	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other), -EPROTO);
+	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other),
+			 -EPROTO);
 	foreign = id;
 	foreign.generation++;
-	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other), -EPROTO);
+	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other),
+			 -EPROTO);
 	foreign = id;
 	foreign.tenant[15] ^= 1;
-	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other), -EPROTO);
+	assert_int_equal(praas_slot_decode(&foreign, 0, data, bytes, &f->other),
+			 -EPROTO);
 }
 
 /* Epochs follow one another; a reader learns the last two snapshots. */
@@ -245,7 +254,8 @@ static void test_slot_log_damaged_entry_is_an_error(void **state)
 	assert_int_equal(put(&a, 1, PRAAS_SLOT_ACT), 0);
 	assert_int_equal(put(&a, 1, PRAAS_SLOT_SNAP), 0);
 	assert_int_equal(
-		praas_store_memory_corrupt(f->store, "log/00000000000000000001", 130), 0);
+		praas_store_memory_corrupt(f->store, "log/00000000000000000001", 130),
+		0);
 	assert_int_equal(praas_slot_log_open(f->store, &id, &b), -EPROTO);
 	assert_int_equal(b.cursor, 1);
 }

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +51,12 @@ static int teardown(void **state)
 }
 
 /* Record number i of a made-up process; all kinds and sizes around the border of what is inside. */
-static struct praas_export_record made_up(const struct fixture *f, uint64_t i, char key[32])
+static struct praas_export_record made_up(const struct fixture *f, uint64_t i,
+					  char key[32])
 {
-	static const uint64_t sizes[] = { 0, 1, 255, 256, 257, 4096, 4097, 70000, 300000 };
+	static const uint64_t sizes[] = {
+		0, 1, 255, 256, 257, 4096, 4097, 70000, 300000
+	};
 	struct praas_export_record r = {
 		.kind = (enum praas_export_kind)(1 + i % 4),
 		.key = key,
@@ -107,7 +110,8 @@ static int check(void *user, const struct praas_export_record *got)
 static int write_it(struct fixture *f, struct praas_snapshot *s,
 		    const struct praas_snapshot *base)
 {
-	return praas_snapshot_write(f->store, s, functions, 2, base, &f->entry, &f->result);
+	return praas_snapshot_write(f->store, s, functions, 2, base, &f->entry,
+				    &f->result);
 }
 
 static void round_trip(struct fixture *f, uint64_t count)
@@ -117,7 +121,8 @@ static void round_trip(struct fixture *f, uint64_t count)
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
 	assert_int_equal(f->back.records_count, count);
 	f->at = 0;
-	assert_int_equal(praas_snapshot_load(f->store, &f->back, functions, 2, check, f), 0);
+	assert_int_equal(
+		praas_snapshot_load(f->store, &f->back, functions, 2, check, f), 0);
 	assert_int_equal(f->at, count);
 }
 
@@ -170,19 +175,20 @@ static void test_snapshot_damage_is_found(void **state)
 	char key[PRAAS_STORE_KEY_MAX + 1];
 
 	round_trip(f, 1000);
-	assert_int_equal(f->store->ops->list(f->store, "chunk/", NULL, list_first, key), 1);
+	assert_int_equal(f->store->ops->list(f->store, "chunk/", NULL, list_first, key),
+			 1);
 	assert_int_equal(praas_store_memory_corrupt(f->store, key, 500), 0);
 	assert_int_equal(load(f), -EPROTO);
 	assert_int_equal(praas_store_memory_corrupt(f->store, key, 500), 0);
 	assert_int_equal(load(f), 0);
-	assert_int_equal(f->store->ops->delete(f->store, key), 0);
+	assert_int_equal(f->store->ops->delete (f->store, key), 0);
 	assert_int_equal(load(f), -ENOENT);
 	assert_int_equal(praas_store_put_bytes(f->store, key, f->data, 100), 0);
 	assert_int_equal(load(f), -EPROTO);
 	praas_snapshot_release(&f->back);
 	assert_int_equal(praas_store_memory_corrupt(f->store, f->s.object, 70), 0);
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), -EPROTO);
-	assert_int_equal(f->store->ops->delete(f->store, f->s.object), 0);
+	assert_int_equal(f->store->ops->delete (f->store, f->s.object), 0);
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), -ENOENT);
 	f->entry.kind = PRAAS_SLOT_ACT;
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), -EPROTO);
@@ -239,16 +245,21 @@ static void test_snapshot_sparse_chunk_is_rewritten(void **state)
 /* Triggers follow their function by its name; one that is gone is an error. */
 static void test_snapshot_functions_by_name(void **state)
 {
-	static const struct praas_function turned[] = { { .name = "b" }, { .name = "x" } };
+	static const struct praas_function turned[] = { { .name = "b" },
+							{ .name = "x" } };
 	struct fixture *f = *state;
-	struct praas_export_record r = { .kind = PRAAS_EXPORT_TRIGGER, .key = "", .function = 1 };
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_TRIGGER,
+					 .key = "",
+					 .function = 1 };
 
 	assert_int_equal(praas_snapshot_add(&f->s, &r), 0);
 	assert_int_equal(write_it(f, &f->s, NULL), 0);
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
-	assert_int_equal(praas_snapshot_load(f->store, &f->back, turned, 2, ignore, NULL), 0);
-	assert_int_equal(praas_snapshot_load(f->store, &f->back, turned + 1, 1, ignore, NULL),
-			 -ENOENT);
+	assert_int_equal(
+		praas_snapshot_load(f->store, &f->back, turned, 2, ignore, NULL), 0);
+	assert_int_equal(
+		praas_snapshot_load(f->store, &f->back, turned + 1, 1, ignore, NULL),
+		-ENOENT);
 }
 
 /* Every flipped bit of a manifest, and every truncation. */

@@ -48,10 +48,12 @@ static void compare_all(struct fixture *f, const struct praas_state_reader *r,
 		assert_int_equal(found.bytes, 8);
 		assert_memory_equal(f->segment.base + found.offset, &map[i], 8);
 	}
-	assert_int_equal(praas_state_reader_list(r, "k", NULL, infos, KEYS + 10, &count), 0);
+	assert_int_equal(
+		praas_state_reader_list(r, "k", NULL, infos, KEYS + 10, &count), 0);
 	assert_int_equal(count, live);
 	assert_int_equal(praas_process_fn_state_list(f->p, "k", 1, NULL, 0, records,
-						     PRAAS_LIST_BYTES_MAX, &bytes, &listed),
+						     PRAAS_LIST_BYTES_MAX, &bytes,
+						     &listed),
 			 0);
 	assert_int_equal(listed, live);
 	for (uint32_t i = 0; i < count; i++) {
@@ -80,7 +82,8 @@ static void test_state_matches_model(void **state)
 
 	memset(map, 0, sizeof(map));
 	assert_int_equal(praas_state_reader_init(&r, &f->segment,
-						 praas_process_state_index_offset(f->p), NULL),
+						 praas_process_state_index_offset(f->p),
+						 NULL),
 			 0);
 	for (uint64_t n = 1; n < 4000; n++) {
 		struct praas_state_write w[8];
@@ -97,10 +100,12 @@ static void test_state_matches_model(void **state)
 			while (used[which[j]]);
 			used[which[j]] = true;
 			key_name(which[j], key);
-			w[j] = map[which[j]] && rand_r(&seed) % 2 ? erase_of(key) :
-								    put_of(f, key, &n, 8);
+			w[j] = map[which[j]] && rand_r(&seed) % 2
+				       ? erase_of(key)
+				       : put_of(f, key, &n, 8);
 			if (!w[j].erase)
-				w[j].expect = map[which[j]] ? versions[which[j]] + 1 : 1;
+				w[j].expect =
+					map[which[j]] ? versions[which[j]] + 1 : 1;
 		}
 		version = commit(f, w, count, 0);
 		for (uint32_t j = 0; j < count; j++) {
@@ -116,7 +121,8 @@ static void test_state_matches_model(void **state)
 static void test_state_commit_is_all_or_none(void **state)
 {
 	struct fixture *f = *state;
-	struct praas_state_write w[3] = { put_of(f, "a", "1", 1), put_of(f, "b", "1", 1) };
+	struct praas_state_write w[3] = { put_of(f, "a", "1", 1),
+					  put_of(f, "b", "1", 1) };
 	const struct praas_value *value;
 	uint64_t version;
 
@@ -126,7 +132,8 @@ static void test_state_commit_is_all_or_none(void **state)
 	w[2] = put_of(f, "b", "2", 1);
 	w[2].expect = 5;
 	assert_int_equal(commit(f, w, 3, -ESTALE), 1);
-	assert_int_equal(praas_process_fn_state_get(f->p, "new", 3, &value, &version), -ENOENT);
+	assert_int_equal(praas_process_fn_state_get(f->p, "new", 3, &value, &version),
+			 -ENOENT);
 	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version), 0);
 	assert_int_equal(version, 1);
 	w[0] = put_of(f, "a", "3", 1);
@@ -135,7 +142,8 @@ static void test_state_commit_is_all_or_none(void **state)
 	w[0] = put_of(f, "a", "3", 1);
 	w[1] = erase_of("a");
 	commit(f, w, 2, 0);
-	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version), -ENOENT);
+	assert_int_equal(praas_process_fn_state_get(f->p, "a", 1, &value, &version),
+			 -ENOENT);
 }
 
 /* Limits of keys and bytes are told apart and leave things as they were. */
@@ -196,7 +204,8 @@ static void *read_loop(void *user)
 		    praas_state_reader_get(r, "x", 1, &x) != 0) {
 			t->failure = "x or y is not there";
 		} else {
-			data = (const uint64_t *)(const void *)(r->pool->base + y.offset);
+			data = (const uint64_t *)(const void *)(r->pool->base +
+								y.offset);
 			/* What was found stays as it was until we leave. */
 			for (int i = 0; i < 4; i++) {
 				if (data[0] != y.version || data[1] != y.version)
@@ -236,12 +245,14 @@ static void test_state_concurrent_readers(void **state)
 	memset(t, 0, 2 * sizeof(*t));
 	commit_pair(f, version);
 	for (uint32_t i = 0; i < 2; i++) {
-		assert_int_equal(praas_state_reader_init(
-					 &t[i].reader, &f->segment,
-					 praas_process_state_index_offset(f->p), &t[i].line),
-				 0);
+		assert_int_equal(
+			praas_state_reader_init(&t[i].reader, &f->segment,
+						praas_process_state_index_offset(f->p),
+						&t[i].line),
+			0);
 		praas_process_reader_set(f->p, i, &t[i].line);
-		assert_int_equal(pthread_create(&threads[i], NULL, read_loop, &t[i]), 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, read_loop, &t[i]),
+				 0);
 	}
 	end = praas_now_ns() + 700000000u;
 	while (praas_now_ns() < end) {
@@ -288,7 +299,8 @@ static void test_state_reader_holds_memory(void **state)
 
 	memset(line, 0, sizeof(*line));
 	assert_int_equal(praas_state_reader_init(&r, &f->segment,
-						 praas_process_state_index_offset(f->p), line),
+						 praas_process_state_index_offset(f->p),
+						 line),
 			 0);
 	praas_process_reader_set(f->p, 0, line);
 	commit(f, &w, 1, 0);
@@ -326,7 +338,8 @@ static void test_state_hostile_index(void **state)
 		uint32_t count;
 
 		for (uint32_t i = 0; i < (1u << 16) / 8; i++) {
-			words[i] = (uint64_t)rand_r(&seed) << 32 ^ (uint64_t)rand_r(&seed);
+			words[i] =
+				(uint64_t)rand_r(&seed) << 32 ^ (uint64_t)rand_r(&seed);
 			if (rand_r(&seed) % 4 == 0)
 				words[i] &= 0xffff;
 			/* Sequences that hold still, as a rule, or it would only be waited for. */
@@ -340,8 +353,10 @@ static void test_state_hostile_index(void **state)
 		if (praas_state_reader_init(&r, &segment, 0, NULL) != 0)
 			continue;
 		for (uint32_t i = 0; i <= r.mask; i += 3)
-			words[h->entries / 8 + i * 8 + 1] = praas_key_hash("k", 1, r.seed);
-		(void)praas_state_reader_get(&r, "k", 1, &(struct praas_state_found){ 0 });
+			words[h->entries / 8 + i * 8 + 1] =
+				praas_key_hash("k", 1, r.seed);
+		(void)praas_state_reader_get(&r, "k", 1,
+					     &(struct praas_state_found){ 0 });
 		(void)praas_state_reader_list(&r, "", NULL, infos, 4, &count);
 	}
 	h->slots = 3;
@@ -356,8 +371,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(test_state_##name, setup, teardown)
-		T(matches_model),     T(commit_is_all_or_none), T(limits),
-		T(concurrent_readers), T(reader_holds_memory),  T(hostile_index),
+		T(matches_model),      T(commit_is_all_or_none), T(limits),
+		T(concurrent_readers), T(reader_holds_memory),   T(hostile_index),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

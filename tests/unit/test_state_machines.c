@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -38,7 +38,8 @@ static void test_life_figure_of_the_paper(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(figure) / sizeof(*figure); i++) {
-		assert_int_equal(praas_life_next(figure[i].from, figure[i].event, &to), 0);
+		assert_int_equal(praas_life_next(figure[i].from, figure[i].event, &to),
+				 0);
 		assert_int_equal(to, figure[i].to);
 	}
 }
@@ -52,15 +53,18 @@ static void test_life_killed_is_final(void **state)
 	for (int s = 0; s < PRAAS_LIFE_COUNT; s++) {
 		assert_string_not_equal(praas_life_name((enum praas_life)s), "?");
 		if (s != PRAAS_LIFE_KILLED)
-			assert_int_equal(praas_life_next((enum praas_life)s, PRAAS_LIFE_KILL, &to),
+			assert_int_equal(praas_life_next((enum praas_life)s,
+							 PRAAS_LIFE_KILL, &to),
 					 0);
 		for (int e = 0; e < PRAAS_LIFE_EVENTS; e++)
 			if (s == PRAAS_LIFE_KILLED)
-				assert_int_equal(praas_life_next((enum praas_life)s,
-								 (enum praas_life_event)e, &to),
-						 -EINVAL);
+				assert_int_equal(
+					praas_life_next((enum praas_life)s,
+							(enum praas_life_event)e, &to),
+					-EINVAL);
 	}
-	assert_int_equal(praas_life_next(PRAAS_LIFE_COUNT, PRAAS_LIFE_KILL, &to), -EINVAL);
+	assert_int_equal(praas_life_next(PRAAS_LIFE_COUNT, PRAAS_LIFE_KILL, &to),
+			 -EINVAL);
 	assert_string_equal(praas_life_name(PRAAS_LIFE_COUNT), "?");
 }
 
@@ -126,9 +130,15 @@ static void activation_event(struct activation *x, unsigned choice)
 
 	switch (choice) {
 	case 0:
-		e = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_START, .epoch = 5 };
+		e = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_START,
+						   .epoch = 5 };
 		break;
-	case 1: case 2: case 3: case 4: case 5: case 6:
+	case 1:
+	case 2:
+	case 3:
+	case 4:
+	case 5:
+	case 6:
 		if (!x->reading)
 			return;
 		x->reading = false;
@@ -138,7 +148,9 @@ static void activation_event(struct activation *x, unsigned choice)
 		e.tomb = choice == 5;
 		e.rc = choice == 6 ? -EIO : 0;
 		break;
-	case 7: case 8: case 9:
+	case 7:
+	case 8:
+	case 9:
 		if (!x->putting)
 			return;
 		x->putting = false;
@@ -281,7 +293,8 @@ static bool swap_event(struct swapping *x, unsigned choice)
 	unsigned n;
 
 	switch (choice) {
-	case 0: case 1:
+	case 0:
+	case 1:
 		e.kind = choice ? PRAAS_SWAP_ASK_CHECKPOINT : PRAAS_SWAP_ASK_SWAP;
 		e.id = ++x->asked;
 		break;
@@ -295,12 +308,14 @@ static bool swap_event(struct swapping *x, unsigned choice)
 	case 4:
 		e.kind = PRAAS_SWAP_TIMEOUT;
 		break;
-	case 5: case 6:
+	case 5:
+	case 6:
 		e.kind = PRAAS_SWAP_CUT_DONE;
 		e.rc = choice == 6 ? -ENOMEM : 0;
 		wanted = &x->cutting;
 		break;
-	case 7: case 8:
+	case 7:
+	case 8:
 		e.kind = PRAAS_SWAP_WRITTEN;
 		e.rc = choice == 8 ? -ENOSPC : 0;
 		wanted = &x->writing;
@@ -400,7 +415,8 @@ static void test_swap_stories(void **state)
 	assert_true(swap_event(&x, 0)); /* swap-out, store full */
 	assert_true(swap_event(&x, 3) && swap_event(&x, 5) && swap_event(&x, 8));
 	assert_false(x.gate_closed);
-	assert_true(swap_event(&x, 0)); /* swap-out, functions interrupted, response lost */
+	assert_true(
+		swap_event(&x, 0)); /* swap-out, functions interrupted, response lost */
 	assert_true(swap_event(&x, 4));
 	assert_true(x.interrupting);
 	assert_true(swap_event(&x, 3) && swap_event(&x, 5) && swap_event(&x, 7));

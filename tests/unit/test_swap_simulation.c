@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
 #include <cmocka.h>
 #include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -78,7 +78,8 @@ static int fault(void *user, const char *op, const char *key, int done)
 	return next_random(s) % 100 < s->fault_percent ? -EIO : 0;
 }
 
-static void add_due(struct controller *c, bool swap, int kind, bool final, uint64_t slot)
+static void add_due(struct controller *c, bool swap, int kind, bool final,
+		    uint64_t slot)
 {
 	assert_true(c->due_count < EVENTS);
 	c->due[c->due_count].swap = swap;

@@ -9,10 +9,11 @@
 #include <sys/wait.h>
 
 static const char *const names[] = {
-	"echo", "pass", "where", "crash", "aborts", "exits", "hang", "obedient", "oom", "big",
-	"fails", "count", "put_crash", "put_commit", "cas_conflict", "get_large", "list",
-	"update", "update_crash", "mail", "wait_mail", "nested", "logs", "member", "busy",
-	"scribble"
+	"echo",         "pass",       "where",        "crash",     "aborts", "exits",
+	"hang",         "obedient",   "oom",          "big",       "fails",  "count",
+	"put_crash",    "put_commit", "cas_conflict", "get_large", "list",   "update",
+	"update_crash", "mail",       "wait_mail",    "nested",    "logs",   "member",
+	"busy",         "scribble"
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -105,7 +106,8 @@ static void test_worker_input_is_not_copied(void **state)
 	memcpy(&second, buf->data, sizeof(second));
 	praas_buf_release(buf);
 	assert_int_equal(first & 63, 0);
-	assert_true(first - second < w.f.segment.bytes || second - first < w.f.segment.bytes);
+	assert_true(first - second < w.f.segment.bytes ||
+		    second - first < w.f.segment.bytes);
 	wf_release(&w);
 }
 
@@ -135,7 +137,8 @@ static void test_worker_out_of_memory(void **state)
 	(void)state;
 	begin(&w, &usual);
 	buf = wf_call(&w, "oom", NULL, 0);
-	assert_true(buf->head.status == PRAAS_NO_MEMORY || buf->head.status == PRAAS_CRASHED);
+	assert_true(buf->head.status == PRAAS_NO_MEMORY ||
+		    buf->head.status == PRAAS_CRASHED);
 	if (buf->head.status == PRAAS_NO_MEMORY)
 		assert_non_null(strstr((const char *)buf->data, "memory limit"));
 	praas_buf_release(buf);

@@ -24,7 +24,8 @@ struct worker_fixture {
 	char logged[256];
 };
 
-static inline void wf_on_log(void *user, const char *function, int level, const char *text)
+static inline void wf_on_log(void *user, const char *function, int level,
+			     const char *text)
 {
 	struct worker_fixture *w = user;
 
@@ -63,21 +64,24 @@ struct wf_options {
 };
 
 /* Begins; false and why when the workers do not get ready. */
-static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o, char *text)
+static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
+			   char *text)
 {
 	struct praas_spawner_config spawn = { .program = PRAAS_TEST_WORKER,
 					      .code = PRAAS_TEST_CODE,
 					      .memory_bytes = o->memory_bytes,
 					      .allow_weak = o->allow_weak };
-	struct praas_worker_executor_config config = { .pid = FIXTURE_PID,
-						       .epoch = FIXTURE_EPOCH,
-						       .workers = o->workers ? o->workers : 1,
-						       .arena_bytes = o->arena_bytes,
-						       .bytes_max = o->bytes_max,
-						       .big_bytes_max = o->big_bytes_max,
-						       .host = praas_spawner_host(),
-						       .log = wf_on_log,
-						       .log_user = w };
+	struct praas_worker_executor_config config = {
+		.pid = FIXTURE_PID,
+		.epoch = FIXTURE_EPOCH,
+		.workers = o->workers ? o->workers : 1,
+		.arena_bytes = o->arena_bytes,
+		.bytes_max = o->bytes_max,
+		.big_bytes_max = o->big_bytes_max,
+		.host = praas_spawner_host(),
+		.log = wf_on_log,
+		.log_user = w
+	};
 	struct praas_process_config process;
 
 	memset(w, 0, sizeof(*w));
@@ -129,8 +133,8 @@ static inline uint16_t wf_function(const struct worker_fixture *w, const char *n
 }
 
 /* Asks; the answer comes to w->conn. */
-static inline uint64_t wf_submit(struct worker_fixture *w, const char *name, const void *data,
-				 uint64_t bytes, uint64_t timeout_ns)
+static inline uint64_t wf_submit(struct worker_fixture *w, const char *name,
+				 const void *data, uint64_t bytes, uint64_t timeout_ns)
 {
 	const struct praas_frame head = {
 		.kind = PRAAS_FRAME_INVOKE,
@@ -183,7 +187,8 @@ static inline void wf_expect(struct worker_fixture *w, const char *name, int32_t
 	if (buf->head.status != status)
 		fail_msg("%s: status %d: %s", name, buf->head.status,
 			 buf->head.bytes ? (const char *)buf->data : "");
-	if (text_part && (!buf->head.bytes || !strstr((const char *)buf->data, text_part)))
+	if (text_part &&
+	    (!buf->head.bytes || !strstr((const char *)buf->data, text_part)))
 		fail_msg("%s: \"%s\" lacks \"%s\"", name,
 			 buf->head.bytes ? (const char *)buf->data : "", text_part);
 	praas_buf_release(buf);

@@ -47,7 +47,8 @@ PRAAS_FUNCTION int where(struct praas_ctx *ctx)
 	struct praas_msg in;
 	void *out;
 
-	if (praas_input(ctx, 0, &in) != 0 || praas_output(ctx, sizeof(in.view.data), &out) != 0)
+	if (praas_input(ctx, 0, &in) != 0 ||
+	    praas_output(ctx, sizeof(in.view.data), &out) != 0)
 		return 1;
 	memcpy(out, &in.view.data, sizeof(in.view.data));
 	return 0;
@@ -172,13 +173,14 @@ PRAAS_FUNCTION int forks(struct praas_ctx *ctx)
 	void *out;
 
 	for (int i = 0; i < 2; i++)
-		if (praas_invoke_async(ctx, PRAAS_SELF, "echo", NULL, i ? "two" : "one", 3,
-				       &calls[i]) != 0)
+		if (praas_invoke_async(ctx, PRAAS_SELF, "echo", NULL, i ? "two" : "one",
+				       3, &calls[i]) != 0)
 			return 1;
 	for (int i = 0; i < 2; i++) {
 		int status = 0;
 
-		if (praas_wait(ctx, calls[i], -1, &status, &parts[i]) != 0 || status != 0)
+		if (praas_wait(ctx, calls[i], -1, &status, &parts[i]) != 0 ||
+		    status != 0)
 			return 2;
 	}
 	if (praas_output(ctx, 6, &out) != 0)
@@ -297,7 +299,8 @@ static void do_cas(struct script *s, const char *key, const char *text, uint64_t
 	uint64_t version = 0;
 
 	(void)praas_state_get(s->ctx, key, &view, &version);
-	say(s, praas_state_cas(s->ctx, key, version + wrong, text, strlen(text)), NULL, 0);
+	say(s, praas_state_cas(s->ctx, key, version + wrong, text, strlen(text)), NULL,
+	    0);
 }
 
 static void do_list(struct script *s, const char *prefix, const char *after)
@@ -317,7 +320,8 @@ static void do_add(struct script *s, const char *key, const char *leave)
 	struct praas_update update;
 	char number[24];
 	uint64_t *value;
-	int rc = praas_state_update_begin(s->ctx, key, sizeof(*value), 1000000000, &update);
+	int rc = praas_state_update_begin(s->ctx, key, sizeof(*value), 1000000000,
+					  &update);
 	int n;
 
 	if (rc != 0) {
@@ -336,8 +340,8 @@ static void do_recv(struct script *s, const char *key, const char *how)
 	struct praas_msg msg = { .source = 0 };
 	praas_pid_t source = *how == 's' ? PRAAS_SELF : PRAAS_ANY;
 	int64_t timeout = *how == 'w' ? 1000000000 : 0;
-	int rc = *how == 'p' ? praas_peek(s->ctx, source, key, &msg) :
-			       praas_recv(s->ctx, source, key, timeout, &msg);
+	int rc = *how == 'p' ? praas_peek(s->ctx, source, key, &msg)
+			     : praas_recv(s->ctx, source, key, timeout, &msg);
 
 	say(s, rc, msg.view.data, rc == 0 ? msg.view.bytes : 0);
 	if (rc == 0)
@@ -348,7 +352,8 @@ static void do_invoke(struct script *s, const char *name, const char *text)
 {
 	struct praas_view view = { 0 };
 	int status = 0;
-	int rc = praas_invoke(s->ctx, PRAAS_SELF, name, text, strlen(text), &status, &view);
+	int rc = praas_invoke(s->ctx, PRAAS_SELF, name, text, strlen(text), &status,
+			      &view);
 
 	/* The text of an error ends with a zero. */
 	say(s, rc ? rc : status, view.data, rc == 0 ? view.bytes - (status > 0) : 0);
@@ -401,7 +406,8 @@ static int step(struct script *s, char *line, int *ret_code)
 	else if (strcmp(line, "add") == 0)
 		do_add(s, key, text);
 	else if (strcmp(line, "send") == 0)
-		say(s, praas_send(s->ctx, PRAAS_SELF, key, text, strlen(text)), NULL, 0);
+		say(s, praas_send(s->ctx, PRAAS_SELF, key, text, strlen(text)), NULL,
+		    0);
 	else if (strcmp(line, "sendto") == 0)
 		say(s, praas_send(s->ctx, 12345, key, text, strlen(text)), NULL, 0);
 	else if (strcmp(line, "recv") == 0)
@@ -426,7 +432,8 @@ PRAAS_FUNCTION int script(struct praas_ctx *ctx)
 	size_t at = 0;
 	int code = 0;
 
-	if (praas_input(ctx, 0, &in) != 0 || praas_output(ctx, SCRIPT_OUT, &memory) != 0)
+	if (praas_input(ctx, 0, &in) != 0 ||
+	    praas_output(ctx, SCRIPT_OUT, &memory) != 0)
 		return 1;
 	s.out = memory;
 	while (at < in.view.bytes) {

@@ -11,8 +11,8 @@
 #include "dataplane/worker_executor.h"
 #endif
 
-static int make_inline(struct fixture *f, const struct praas_function *functions, uint32_t count,
-		       struct praas_process_config *config)
+static int make_inline(struct fixture *f, const struct praas_function *functions,
+		       uint32_t count, struct praas_process_config *config)
 {
 	(void)f;
 	return praas_executor_inline_new(functions, count, &config->executor);
@@ -22,8 +22,8 @@ static int make_inline(struct fixture *f, const struct praas_function *functions
 static struct praas_spawner *spawner;
 static struct praas_executor *workers;
 
-static int make_worker(struct fixture *f, const struct praas_function *functions, uint32_t count,
-		       struct praas_process_config *config)
+static int make_worker(struct fixture *f, const struct praas_function *functions,
+		       uint32_t count, struct praas_process_config *config)
 {
 	const struct praas_spawner_config spawn = { .program = PRAAS_TEST_WORKER,
 						    .code = PRAAS_TEST_CODE,
@@ -65,7 +65,8 @@ static void worker_started(struct fixture *f)
 	uint64_t end = praas_now_ns() + 20000000000u;
 	char text[PRAAS_ERROR_TEXT_MAX] = "";
 
-	while (praas_worker_executor_ready(workers, text) == 0 && praas_now_ns() < end) {
+	while (praas_worker_executor_ready(workers, text) == 0 &&
+	       praas_now_ns() < end) {
 		(void)praas_process_poll(f->p, 64);
 		praas_spawner_poll(spawner);
 		(void)sched_yield();
@@ -78,8 +79,12 @@ static void worker_started(struct fixture *f)
 static const struct executor_case cases[] = {
 	{ .name = "inline", .make = make_inline, .waits = false, .depth = 31 },
 #ifdef PRAAS_TEST_WORKER
-	{ .name = "worker", .make = make_worker, .started = worker_started, .turn = worker_turn,
-	  .waits = true, .depth = 3 },
+	{ .name = "worker",
+	  .make = make_worker,
+	  .started = worker_started,
+	  .turn = worker_turn,
+	  .waits = true,
+	  .depth = 3 },
 #endif
 };
 

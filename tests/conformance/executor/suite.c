@@ -23,7 +23,9 @@ static struct praas_function functions[] = {
 	{ .name = "forks", .symbol = "forks" },
 	{ .name = "input_bounds", .symbol = "input_bounds" },
 	{ .name = "script", .symbol = "script" },
-	{ .name = "gather", .symbol = "gather", .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
+	{ .name = "gather",
+	  .symbol = "gather",
+	  .trigger = PRAAS_TRIGGER_MULTI_SOURCE,
 	  .trigger_count = 3 },
 	{ .name = "serial", .symbol = "script", .concurrency = PRAAS_SERIAL },
 };
@@ -84,8 +86,8 @@ static uint16_t number(const char *name)
 	return 0;
 }
 
-static uint64_t submit(struct table *t, const char *function, const char *key, const void *data,
-		       uint64_t bytes)
+static uint64_t submit(struct table *t, const char *function, const char *key,
+		       const void *data, uint64_t bytes)
 {
 	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
 				    .function = number(function),
@@ -137,7 +139,8 @@ static void run(struct table *t, const char *script, const char *output)
 
 	assert_int_equal(buf->head.id, id);
 	assert_int_equal(buf->head.status, 0);
-	if (buf->head.bytes != strlen(output) || memcmp(buf->data, output, strlen(output)) != 0)
+	if (buf->head.bytes != strlen(output) ||
+	    memcmp(buf->data, output, strlen(output)) != 0)
 		fail_msg("script:\n%s\nshould say:\n%s\nsaid:\n%.*s", script, output,
 			 (int)buf->head.bytes, (const char *)buf->data);
 	praas_buf_release(buf);
@@ -166,7 +169,8 @@ static void test_noop(void **state)
 /* Payloads of all sizes come back as they went, copied and by view. */
 static void test_echo_sizes(void **state)
 {
-	static const uint64_t sizes[] = { 0, 1, 63, 64, 65, 255, 256, 4096, 65536, 1 << 20 };
+	static const uint64_t sizes[] = { 0,   1,   63,   64,    65,
+					  255, 256, 4096, 65536, 1 << 20 };
 	struct table *t = *state;
 	uint8_t *data = malloc(1 << 20);
 
@@ -174,7 +178,8 @@ static void test_echo_sizes(void **state)
 		data[i] = (uint8_t)(i * 31 + i / 251);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
 		expect(t, submit(t, "echo", NULL, data, sizes[i]), 0, data, sizes[i]);
-		expect(t, submit(t, "echo_view", NULL, data, sizes[i]), 0, data, sizes[i]);
+		expect(t, submit(t, "echo_view", NULL, data, sizes[i]), 0, data,
+		       sizes[i]);
 	}
 	free(data);
 }
@@ -234,7 +239,8 @@ static void test_calls(void **state)
 	expect(t, submit(t, "deep", NULL, &depth, 1), 0, &depth, 1);
 	expect(t, submit(t, "forks", NULL, NULL, 0), 0, "onetwo", 6);
 	/* A serial function that waits for itself is told, and the one that it started is gone. */
-	expect(t, submit(t, "serial", NULL, "invoke serial put a x\n", 22), 0, "-35\n", 4);
+	expect(t, submit(t, "serial", NULL, "invoke serial put a x\n", 22), 0, "-35\n",
+	       4);
 	expect(t, submit(t, "serial", NULL, "get a\n", 6), 0, "-2\n", 3);
 	run(t, "invoke echo one\ninvoke fail\ninvoke none\ninvoke script get x\n",
 	    "0 one\n42 it does not please me\n-2\n0 -2\n\n");
@@ -246,12 +252,18 @@ static void test_state_put_get(void **state)
 {
 	struct table *t = *state;
 
-	run(t, "get a\nput a one\nget a\nversion a\nput a two\nget a\nbput b three\nget b\n",
+	run(t,
+	    "get a\nput a one\nget a\nversion a\nput a two\nget a\nbput b three\nget "
+	    "b\n",
 	    "-2\n0\n0 one\n0 0\n0\n0 two\n0\n0 three\n");
-	run(t, "get a\nget b\nversion a\nversion b\ndel a\nget a\ndel a\nput a again\nget a\n",
+	run(t,
+	    "get a\nget b\nversion a\nversion b\ndel a\nget a\ndel a\nput a again\nget "
+	    "a\n",
 	    "0 two\n0 three\n0 1\n0 1\n0\n-2\n-2\n0\n0 again\n");
-	run(t, "get a\nversion a\nversion b\ndel a\ndel b\n", "0 again\n0 2\n0 1\n0\n0\n");
-	run(t, "get a\nget b\nput c 1\ndel c\ndel c\nget c\nget \n", "-2\n-2\n0\n0\n-2\n-2\n-22\n");
+	run(t, "get a\nversion a\nversion b\ndel a\ndel b\n",
+	    "0 again\n0 2\n0 1\n0\n0\n");
+	run(t, "get a\nget b\nput c 1\ndel c\ndel c\nget c\nget \n",
+	    "-2\n-2\n0\n0\n-2\n-2\n-22\n");
 	run(t, "get c\n", "-2\n");
 }
 
@@ -288,7 +300,8 @@ static void test_state_cas(void **state)
 	run(t, "cas a two\n", "0\n");
 	run_status(t, "put b x\ncasbad a three\n", PRAAS_CONFLICT);
 	run(t, "get a\nget b\n", "0 two\n-2\n");
-	run(t, "put b x\ncasbad a three\ncommit\nget a\nget b\n", "0\n0\n-116\n0 two\n-2\n");
+	run(t, "put b x\ncasbad a three\ncommit\nget a\nget b\n",
+	    "0\n0\n-116\n0 two\n-2\n");
 }
 
 /* By prefix, in order, in pages. */
@@ -296,9 +309,11 @@ static void test_state_list(void **state)
 {
 	struct table *t = *state;
 
-	run(t, "put k9 1\nput k10 22\nput k1 333\nput j 1\nput l 1\n", "0\n0\n0\n0\n0\n");
+	run(t, "put k9 1\nput k10 22\nput k1 333\nput j 1\nput l 1\n",
+	    "0\n0\n0\n0\n0\n");
 	run(t, "list k\nlist k k1\nlist k k9\nlist\nlist zz\n",
-	    "3\n3 k1\n2 k10\n1 k9\n2\n2 k10\n1 k9\n0\n5\n1 j\n3 k1\n2 k10\n1 k9\n1 l\n0\n");
+	    "3\n3 k1\n2 k10\n1 k9\n2\n2 k10\n1 k9\n0\n5\n1 j\n3 k1\n2 k10\n1 k9\n1 "
+	    "l\n0\n");
 }
 
 /* Updates in place: made zeroed, kept, exclusive, ended with the entry at the latest. */
@@ -319,7 +334,9 @@ static void test_messages(void **state)
 {
 	struct table *t = *state;
 
-	run(t, "recv k\nsend k one\nsend k two\nsend j other\nrecv k p\nrecv k\nrecv k s\nrecv k\n",
+	run(t,
+	    "recv k\nsend k one\nsend k two\nsend j other\nrecv k p\nrecv k\nrecv k "
+	    "s\nrecv k\n",
 	    "-11\n0\n0\n0\n0 one\n0 one\n0 two\n-11\n");
 	run(t, "recv j\nsend  x\nsendto k x\n", "0 other\n-22\n-2\n");
 }
@@ -445,13 +462,26 @@ int executor_suite(const struct executor_case *c)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) { #name, test_##name, setup, teardown, NULL }
-		T(noop),	T(echo_sizes),	   T(failures),
-		T(resize),	T(info),	   T(calls),
-		T(state_put_get), T(state_view_stays), T(state_undone_by_failure),
-		T(state_cas),	T(state_list),	   T(state_update),
-		T(messages),	T(mailbox_full),   T(recv_waits),
-		T(members),	T(pipelined),	   T(serial),
-		T(gather),	T(state_limit),
+		T(noop),
+		T(echo_sizes),
+		T(failures),
+		T(resize),
+		T(info),
+		T(calls),
+		T(state_put_get),
+		T(state_view_stays),
+		T(state_undone_by_failure),
+		T(state_cas),
+		T(state_list),
+		T(state_update),
+		T(messages),
+		T(mailbox_full),
+		T(recv_waits),
+		T(members),
+		T(pipelined),
+		T(serial),
+		T(gather),
+		T(state_limit),
 	};
 
 	under_test = c;

@@ -302,7 +302,8 @@ void rig_turn(struct rig *rig)
 
 void rig_until(struct rig *rig, const unsigned *counter, unsigned value)
 {
-	uint64_t end_ns = praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
+	uint64_t end_ns =
+		praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
 	unsigned turns = 0;
 
 	while (*counter < value) {
@@ -351,7 +352,8 @@ int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes)
 void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
 		     uint64_t bytes)
 {
-	uint64_t end_ns = praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
+	uint64_t end_ns =
+		praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
 	int rc;
 
 	for (;;) {
