@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "shm/counters.h"
 
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
-#include <string.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include <cmocka.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
 
 /* Counters in a segment: names, groups, limits, and a hostile writer. */
 

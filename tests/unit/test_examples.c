@@ -3,15 +3,19 @@
  * The functions of examples/, loaded as a worker loads them and run against a table of
  * calls that keeps state in plain memory: are the functions right, whatever runs them?
  */
-#include <dlfcn.h>
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dlfcn.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <cmocka.h>
 #include <praas/function.h>
 
 #define OBJECTS 32
