@@ -5,6 +5,8 @@
 #ifndef PRAAS_CONTROL_LIMITS_H
 #define PRAAS_CONTROL_LIMITS_H
 
+#include <stdint.h> /* the type that large limits are compared with */
+
 #define PRAAS_LIMIT_APPS 10000u               /* applications in one store */
 #define PRAAS_LIMIT_PROCESSES 100000u         /* processes of one application */
 #define PRAAS_LIMIT_PAGE 1000u                /* entries of one listing */

@@ -328,6 +328,14 @@ static void look_quiet(struct praas_data *d)
 	report(d, PRAAS_REPORT_QUIET, 0, 0);
 }
 
+/* While a worker has something of ours the core is given away at once: it may be the one that
+ * the worker needs, and a yield that nobody takes costs less than the hand-over. */
+static enum praas_wait_step wait_step(struct praas_data *d)
+{
+	return praas_process_quiet(d->process) ? praas_waiter_idle(&d->waiter)
+					       : praas_waiter_idle_slow(&d->waiter);
+}
+
 static void serve(struct praas_data *d)
 {
 	uint32_t turns = 0;
@@ -348,7 +356,7 @@ static void serve(struct praas_data *d)
 		else if (d->hot_turns > HOT_TURNS - HOT_EAGER &&
 			 d->waiter.pauses > HOT_EAGER)
 			continue; /* without a pause: it is due any moment */
-		else if (praas_waiter_idle(&d->waiter) == PRAAS_WAIT_SLEEP)
+		else if (wait_step(d) == PRAAS_WAIT_SLEEP)
 			sleep_until_work(d);
 	}
 }

@@ -68,24 +68,34 @@ static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
 	*r = (struct praas_pending_reply){ .conn = conn, .head = *head, .buf = buf };
 }
 
-void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
-		      const struct praas_frame *head, struct praas_buf *buf)
+static void send_or_keep(struct praas_process *p, struct praas_conn *conn,
+			 const struct praas_frame *head, struct praas_buf *buf)
 {
-	struct praas_frame large;
-	int rc;
-
-	/* More than its ticket allows: an answer that says so, not none. */
-	if (praas_unlikely(buf && buf->head.bytes > conn->bytes_max)) {
-		praas_buf_release(buf);
-		buf = NULL;
-		large = *head;
-		large.status = PRAAS_TOO_LARGE;
-		head = &large;
-	}
-	rc = try_send(p, conn, head, &buf);
+	int rc = try_send(p, conn, head, &buf);
 
 	if (praas_unlikely(rc == -EAGAIN || rc == -ENOBUFS))
 		keep(p, conn, head, buf);
+}
+
+/* More than its ticket allows: an answer that says so, not none. */
+static PRAAS_COLD void send_too_large(struct praas_process *p, struct praas_conn *conn,
+				      const struct praas_frame *head,
+				      struct praas_buf *buf)
+{
+	struct praas_frame large = *head;
+
+	praas_buf_release(buf);
+	large.status = PRAAS_TOO_LARGE;
+	send_or_keep(p, conn, &large, NULL);
+}
+
+void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
+		      const struct praas_frame *head, struct praas_buf *buf)
+{
+	if (praas_unlikely(buf && buf->head.bytes > conn->bytes_max))
+		send_too_large(p, conn, head, buf);
+	else
+		send_or_keep(p, conn, head, buf);
 }
 
 int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,

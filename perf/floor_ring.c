@@ -250,16 +250,16 @@ static void futex_wait_for(_Atomic uint32_t *word, uint32_t want)
 {
 	uint32_t v;
 
-	while ((v = atomic_load_explicit(word, memory_order_relaxed)) != want)
+	/* futex.A0, pairs with futex.R0: what the other side did before is visible. */
+	while ((v = atomic_load_explicit(word, memory_order_acquire)) != want)
 		(void)syscall(SYS_futex, word, FUTEX_WAIT, v, NULL, NULL,
 			      0); /* looked at again */
-	atomic_thread_fence(memory_order_acquire);
 }
 
 static void futex_set(_Atomic uint32_t *word, uint32_t value)
 {
-	atomic_thread_fence(memory_order_release);
-	atomic_store_explicit(word, value, memory_order_relaxed);
+	/* futex.R0, pairs with futex.A0: what we did before is visible with it. */
+	atomic_store_explicit(word, value, memory_order_release);
 	(void)syscall(SYS_futex, word, FUTEX_WAKE, 1, NULL, NULL,
 		      0); /* nobody waits: 0 */
 }

@@ -176,7 +176,7 @@ int praas_tcp_flush(struct praas_tcp_conn *conn)
 
 	while (conn->tx_first && !conn->poll_out_armed) {
 		const struct praas_buf *buf;
-		struct gather g;
+		struct gather g PRAAS_UNINITIALIZED;
 		int64_t n;
 
 		g.count = 0;

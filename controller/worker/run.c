@@ -527,6 +527,9 @@ int worker_loop(struct worker *w)
 		if (work) {
 			praas_waiter_busy(&waiter);
 			tell_counters(w);
+			/* The controller, which has to pass the result on, may need this core. */
+			if (rc == 0)
+				waiter.idle = waiter.pauses;
 			continue;
 		}
 		if ((waiter.idle & 1023u) == 1023u)
