@@ -97,7 +97,8 @@ static void start(void)
 	conn = (struct praas_conn){ .ops = &ops,
 				    .port = &port,
 				    .peer_source = PRAAS_CLIENT | 1,
-				    .peer_rights = PRAAS_RIGHT_ALL };
+				    .peer_rights = PRAAS_RIGHT_ALL,
+				    .bytes_max = 1u << 20 };
 	praas_conn_set_events(&conn, praas_process_conn_events(), process);
 }
 
