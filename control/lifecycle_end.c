@@ -444,6 +444,7 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
 	praas_link_stop(life->link);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 void praas_life_free(struct praas_life *life)
 {
 	struct praas_life_process *p, *next;
@@ -451,10 +452,12 @@ void praas_life_free(struct praas_life *life)
 	if (!life)
 		return;
 	praas_link_stop(life->link);
+	HASH_CLEAR(hh_conn, life->by_conn); /* who is still connected is freed below */
 	HASH_ITER(hh, life->processes, p, next)
 	{
 		p->has_instance = false;
 		p->conn = 0;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(life->processes, p);
 		free(p);
 	}

@@ -253,6 +253,7 @@ static bool join_pending(const struct praas_life *life, uint64_t conn)
 	return false;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 {
 	const char *type = praas_json_text_or(message, "t", "");
@@ -281,6 +282,7 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	praas_life_tell(&done);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void on_closed(void *user, uint64_t conn)
 {
 	struct praas_life *life = user;
@@ -457,16 +459,18 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 		ended_serving(p, &unknown, done);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 static uint64_t on_tick(void *user, uint64_t now_ns)
 {
 	struct praas_life_waits done = { NULL };
-	struct praas_life_process *p, *next;
+	struct praas_life_process *p, *next, *last;
 	struct praas_life *life = user;
 	uint64_t due;
 
 	(void)pthread_mutex_lock(&life->lock);
 	if (life->due_ns != 0 && life->due_ns <= now_ns) {
 		life->due_ns = 0;
+		last = life->timed ? life->timed->prev : NULL;
 		DL_FOREACH_SAFE(life->timed, p, next)
 		{
 			DL_DELETE(life->timed, p);
@@ -478,6 +482,8 @@ static uint64_t on_tick(void *user, uint64_t now_ns)
 			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
 				phase_over(p, &done);
 			praas_life_arm(p);
+			if (p == last)
+				break; /* behind it are those armed again just now */
 		}
 	}
 	due = life->due_ns;

@@ -47,6 +47,8 @@ static int run_loop(struct praas_ctx *ctx, loop_fn op)
 	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes != sizeof loop)
 		return praas_fail(ctx, 1, "the input is not a struct praas_loop");
 	memcpy(&loop, in.view.data, sizeof loop);
+	if (loop.batch == 0)
+		return praas_fail(ctx, 1, "a batch of no calls");
 	if (praas_output(ctx, (size_t)loop.n * sizeof *samples, &out) != 0)
 		return praas_fail(ctx, 2, "no memory for the samples");
 	samples = out;
