@@ -112,7 +112,7 @@ static size_t on_data(char *data, size_t size, size_t count, void *user)
 
 	if (bytes > ANSWER_MAX - a->bytes)
 		return 0;
-	if (a->bytes + bytes + 1 > a->capacity) {
+	if (!a->data || a->bytes + bytes + 1 > a->capacity) {
 		size_t capacity = 2 * (a->bytes + bytes + 512);
 		char *more = realloc(a->data, capacity);
 
@@ -180,6 +180,7 @@ static void set_options(struct praas_control *c, const char *method, const char 
 		(void)curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->path);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): its parameters are the ABI */
 int praas_control_request(struct praas_control *control, const char *method,
 			  const char *path, const char *content_type, const void *body,
 			  size_t body_bytes, int *ret_status, char **ret_body,
@@ -279,9 +280,9 @@ static void keep_words(int rc, int status, const char *body, size_t bytes)
 static int call(struct praas_control *control, const char *method, const char *path,
 		const char *body, char **ret_body)
 {
-	char *answer;
-	size_t bytes;
-	int status;
+	char *answer = NULL;
+	size_t bytes = 0;
+	int status = 0;
 	int rc = praas_control_request(control, method, path, NULL, body,
 				       body ? strlen(body) : 0, &status, &answer,
 				       &bytes);
@@ -358,7 +359,7 @@ static int app_path(const char *app, const char *process, const char *tail,
 
 int praas_app_delete(struct praas_control *control, const char *app)
 {
-	char path[256];
+	char path[256] = "";
 	int rc = app_path(app, NULL, "", path, sizeof(path));
 
 	return rc ? rc : call(control, "DELETE", path, NULL, NULL);
@@ -367,7 +368,7 @@ int praas_app_delete(struct praas_control *control, const char *app)
 int praas_process_create(struct praas_control *control, const char *app,
 			 const char *name, char *ret_name)
 {
-	char path[256], body[256] = "{}";
+	char path[256] = "", body[256] = "{}";
 	char *answer;
 	const char *pid;
 	json_t *root;
@@ -397,7 +398,7 @@ int praas_process_create(struct praas_control *control, const char *app,
 static int process_call(struct praas_control *control, const char *method,
 			const char *app, const char *name, const char *tail)
 {
-	char path[256];
+	char path[256] = "";
 	int rc =
 		name ? app_path(app, name, tail, path, sizeof(path)) : check_name(name);
 
@@ -426,8 +427,8 @@ int praas_connect(struct praas_control *control, const char *app, const char *pr
 		  const struct praas_connect_config *config,
 		  praas_connection **ret_conn)
 {
-	char path[256];
-	char *ticket;
+	char path[256] = "";
+	char *ticket = NULL;
 	int rc = process ? app_path(app, process, "/tickets", path, sizeof(path))
 			 : check_name(process);
 
@@ -436,6 +437,7 @@ int praas_connect(struct praas_control *control, const char *app, const char *pr
 	if (rc != 0)
 		return rc;
 	rc = praas_connect_ticket(ticket, config, ret_conn);
+	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what succeeds answers */
 	explicit_bzero(ticket, strlen(ticket));
 	free(ticket);
 	return rc;

@@ -222,6 +222,29 @@ int praas_direct_result(struct praas_connection *conn, struct praas_shm_route *r
 	return 0;
 }
 
+/* Takes what has come back over one route, a burst of it at most. */
+static unsigned poll_route(struct praas_connection *conn, struct praas_shm_route *r)
+{
+	unsigned done = 0;
+
+	while (r->outstanding != 0 && done < BURST) {
+		struct praas_desc d;
+		int rc = praas_ring_pop(&r->channel.rx, &d);
+
+		if (rc == 0)
+			rc = praas_direct_result(conn, r, &d);
+		if (rc == -EAGAIN)
+			break;
+		if (rc != 0) {
+			r->state = PRAAS_SHM_ROUTE_GONE; /* it lies: nothing more */
+			conn->shm->routes_changed++;
+			break;
+		}
+		done++;
+	}
+	return done;
+}
+
 unsigned praas_direct_poll(struct praas_connection *conn)
 {
 	unsigned done = 0;
@@ -231,22 +254,7 @@ unsigned praas_direct_poll(struct praas_connection *conn)
 
 		if (!r || r->state == PRAAS_SHM_ROUTE_NONE)
 			continue;
-		for (unsigned i = 0; r->outstanding != 0 && i < BURST; i++) {
-			struct praas_desc d;
-			int rc = praas_ring_pop(&r->channel.rx, &d);
-
-			if (rc == 0)
-				rc = praas_direct_result(conn, r, &d);
-			if (rc == -EAGAIN)
-				break;
-			if (rc != 0) {
-				r->state =
-					PRAAS_SHM_ROUTE_GONE; /* it lies: nothing more */
-				conn->shm->routes_changed++;
-				break;
-			}
-			done++;
-		}
+		done += poll_route(conn, r);
 		if (praas_unlikely(r->backlog.count != 0))
 			(void)praas_shm_backlog_flush(&r->channel,
 						      &r->backlog); /* or later */

@@ -19,6 +19,7 @@ int praas_fail_with(int rc, const char *format, ...)
 
 	va_start(args, format);
 	/* Cut when too long: it is for people. */
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start() is above */
 	(void)vsnprintf(last_error, sizeof(last_error), format, args);
 	va_end(args);
 	return rc;

@@ -134,7 +134,7 @@ static int order(struct praas_connection *conn, uint8_t kind, const char *key,
 		 const void *data, size_t bytes)
 {
 	struct request r = { .kind = kind, .key = key, .data = data, .bytes = bytes };
-	struct praas_result result;
+	struct praas_result result = { .status = 0 };
 	uint64_t aux;
 	int rc = ask(conn, &r, &result, &aux);
 
@@ -153,7 +153,7 @@ int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
 		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
 {
 	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
-	struct praas_result result;
+	struct praas_result result = { .status = 0 };
 	uint64_t source;
 	int rc;
 
@@ -175,7 +175,7 @@ int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
 		     size_t *ret_bytes, uint64_t *ret_version)
 {
 	struct request r = { .kind = PRAAS_FRAME_STATE_GET, .key = key };
-	struct praas_result result;
+	struct praas_result result = { .status = 0 };
 	uint64_t version;
 	int rc = ask(conn, &r, &result, &version);
 
@@ -248,9 +248,9 @@ int praas_state_enumerate(praas_connection *conn, const char *prefix, const char
 
 	/* A reply holds a part of the list; ask on from its last key. */
 	while (total < infos_max) {
-		struct praas_result result;
-		uint64_t records;
-		uint32_t count;
+		struct praas_result result = { .status = 0 };
+		uint64_t records = 0;
+		uint32_t count = 0;
 		int rc = ask(conn, &r, &result, &records);
 
 		if (rc != 0)
@@ -275,7 +275,7 @@ int praas_invoke_simple(praas_connection *conn, const char *function, const void
 			size_t *ret_bytes, int *ret_status)
 {
 	struct praas_call call = { .data = data, .bytes = bytes };
-	struct praas_result result;
+	struct praas_result result = { .status = 0 };
 	size_t fits;
 	int rc = praas_function_lookup(conn, function, &call.function);
 

@@ -497,11 +497,11 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 		return -ENOMEM;
 	l->base.ops = &local_ops;
 	(void)pthread_mutex_init(&l->lock, NULL);
-	strcpy(l->controller, config->controller);
-	strcpy(l->log_dir, config->log_dir);
+	(void)snprintf(l->controller, sizeof(l->controller), "%s", config->controller);
+	(void)snprintf(l->log_dir, sizeof(l->log_dir), "%s", config->log_dir);
 	l->prewarm = config->prewarm;
 	if (config->group) {
-		strcpy(l->group, config->group);
+		(void)snprintf(l->group, sizeof(l->group), "%s", config->group);
 		l->cgroup = praas_cgroup_open(l->group);
 		praas_cgroup_remove(l->cgroup, l->group); /* what a crash left */
 		l->cgroup = praas_cgroup_open(l->group);

@@ -129,7 +129,7 @@ static int make_token(const char *file, struct praas_keys *keys, char *ret_text)
 
 	praas_random(random, sizeof(random));
 	praas_hex_encode(random, sizeof(random), token);
-	strcat(token, "\n");
+	memcpy(token + 2 * sizeof(random), "\n", 2);
 	rc = write_new(file, token, strlen(token));
 	if (rc)
 		return fail(ret_text, "cannot make", file, rc);

@@ -82,6 +82,7 @@ static uint64_t earliest_wait(const struct praas_life_waits *waits, uint64_t due
 	return due;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macro */
 void praas_life_arm(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;
@@ -163,6 +164,7 @@ void praas_life_save(struct praas_life_process *p)
 	praas_life_background(p->life, &p->save_job);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 void praas_life_bind(struct praas_life_process *p, uint64_t conn)
 {
 	struct praas_life *life = p->life;
@@ -217,6 +219,7 @@ void praas_life_begin_kill(struct praas_life_process *p)
 	}
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 struct praas_life_process *praas_life_find(struct praas_life *life, uint64_t number)
 {
 	struct praas_life_process *p;
@@ -225,6 +228,7 @@ struct praas_life_process *praas_life_find(struct praas_life *life, uint64_t num
 	return p;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 struct praas_life_process *praas_life_entry(struct praas_life *life,
 					    const struct praas_process_record *record,
 					    const struct praas_app_record *app)
@@ -243,6 +247,7 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 	return p;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 void praas_life_forget(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;

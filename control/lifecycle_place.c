@@ -41,7 +41,7 @@ static uint32_t gather(struct praas_life *life, const struct praas_app_record *a
 		uint64_t load = p->metrics.running + p->metrics.queued;
 
 		if (n == CANDIDATES_MAX ||
-		    memcmp(p->record.app, app->id, sizeof(app->id)))
+		    memcmp(p->record.app, app->id, sizeof(app->id)) != 0)
 			continue;
 		load = praas_max_u64(load, p->calls) + waiting(&p->serving);
 		ret_candidates[n++] = (struct praas_place_candidate){

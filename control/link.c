@@ -77,6 +77,7 @@ static int poll_set(struct praas_link *l, int op, int fd, uint32_t events, uint6
 	return epoll_ctl(l->epoll_fd, op, fd, &e) ? -errno : 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static struct conn *find_locked(struct praas_link *l, uint64_t id)
 {
 	struct conn *c;
@@ -86,6 +87,7 @@ static struct conn *find_locked(struct praas_link *l, uint64_t id)
 }
 
 /* Link thread only. */
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void drop(struct praas_link *l, struct conn *c)
 {
 	uint64_t id = c->id;
@@ -101,6 +103,7 @@ static void drop(struct praas_link *l, struct conn *c)
 	l->events->closed(l->user, id);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void accept_one(struct praas_link *l, int fd)
 {
 	struct ucred cred = { 0 };
@@ -241,6 +244,7 @@ static void on_conn(struct praas_link *l, uint64_t id, uint32_t events)
 		drop(l, c);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void on_watch(struct praas_link *l, uint64_t tag)
 {
 	struct watch *w;
@@ -385,7 +389,7 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 		return -ENOMEM;
 	l->events = events;
 	l->user = user;
-	strcpy(l->path, path);
+	(void)snprintf(l->path, sizeof(l->path), "%s", path);
 	(void)pthread_mutex_init(&l->lock, NULL);
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
@@ -437,6 +441,7 @@ static void close_if_open(int fd)
 		(void)close(fd);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 void praas_link_free(struct praas_link *link)
 {
 	struct conn *c, *next_c;
@@ -447,6 +452,7 @@ void praas_link_free(struct praas_link *link)
 	praas_check(!link->running);
 	HASH_ITER(hh, link->conns, c, next_c)
 	{
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(link->conns, c);
 		(void)close(c->fd);
 		free(c->in);
@@ -455,6 +461,7 @@ void praas_link_free(struct praas_link *link)
 	}
 	HASH_ITER(hh, link->watches, w, next_w)
 	{
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(link->watches, w);
 		(void)close(w->fd);
 		free(w);
@@ -535,6 +542,7 @@ void praas_link_close(struct praas_link *link, uint64_t conn)
 	(void)pthread_mutex_unlock(&link->lock);
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 int praas_link_watch(struct praas_link *link, int pidfd, uint64_t tag)
 {
 	struct watch *w = calloc(1, sizeof(*w)), *old;

@@ -179,7 +179,7 @@ static int open_folders(struct parts *s, const struct options *o)
 		return rc;
 	if (!realpath(o->data, path) || strlen(path) >= PATH_BYTES)
 		return complain("cannot use", o->data, -errno);
-	strcpy(s->data, path);
+	(void)snprintf(s->data, sizeof(s->data), "%s", path);
 	rc = sub_folder(s->data, "store", path);
 	if (rc == 0)
 		rc = sub_folder(s->data, "log", path);

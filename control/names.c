@@ -59,8 +59,8 @@ int praas_hex_decode(const char *text, uint8_t *ret_data, size_t bytes)
 		if (hex_digit(text[i]) < 0)
 			return -EINVAL;
 	for (size_t i = 0; i < bytes; i++)
-		ret_data[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 |
-					hex_digit(text[2 * i + 1]));
+		ret_data[i] = (uint8_t)((unsigned)hex_digit(text[2 * i]) << 4 |
+					(unsigned)hex_digit(text[2 * i + 1]));
 	return 0;
 }
 

@@ -85,7 +85,7 @@ static json_t *safe_text(const char *text)
 	if (value)
 		return value;
 	for (; text[i] && i + 1 < sizeof(clean); i++)
-		clean[i] = (unsigned char)text[i] < 0x80 ? text[i] : '?';
+		clean[i] = (char)((unsigned char)text[i] < 0x80 ? text[i] : '?');
 	clean[i] = 0;
 	return json_string(clean);
 }

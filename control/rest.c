@@ -116,13 +116,14 @@ static void refuse_too_large(struct praas_request *rq)
 static void refuse_method(struct praas_request *rq)
 {
 	char allowed[64] = "";
+	size_t n = 0;
 
 	for (unsigned i = 0; i < PRAAS_METHODS; i++) {
 		if (!(rq->match.allowed & 1u << i))
 			continue;
-		if (allowed[0])
-			strcat(allowed, ", ");
-		strcat(allowed, praas_method_text((enum praas_method)i));
+		(void)snprintf(allowed + n, sizeof(allowed) - n, "%s%s", n ? ", " : "",
+			       praas_method_text((enum praas_method)i));
+		n = strlen(allowed);
 	}
 	praas_reply_header(rq, MHD_HTTP_HEADER_ALLOW, allowed);
 	praas_reply_error(rq, 405, "method_not_allowed", allowed,

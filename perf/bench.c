@@ -281,7 +281,7 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 		praas_hist_quantile(&c->hist, 0.999) * scale_of(c), c->waits);
 	if (floor && c->role != PRAAS_ROLE_FLOOR) {
 		round_ratios(c, floor, r);
-		at += snprintf(text + at, sizeof text - (size_t)at,
+		(void)snprintf(text + at, sizeof text - (size_t)at,
 			       ",\"floor\":\"%s\",\"floor_p50\":%.1f,\"ratio\":%.3f,"
 			       "\"ratio_min\":%.3f,\"ratio_max\":%.3f",
 			       floor->variant,

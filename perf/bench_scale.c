@@ -22,8 +22,8 @@
 /* CPU time of an OS process in clock ticks, its threads included. */
 static uint64_t cpu_ticks(int pid)
 {
-	unsigned long long user = 0, sys = 0;
-	char path[64], buf[600];
+	uint64_t ticks = 0;
+	char path[64], buf[600], *at;
 	size_t n = 0;
 	FILE *f;
 
@@ -34,25 +34,28 @@ static uint64_t cpu_ticks(int pid)
 		(void)fclose(f);
 	}
 	buf[n] = '\0';
-	if (n && strrchr(buf, ')'))
-		(void)sscanf(strrchr(buf, ')') + 2,
-			     "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu",
-			     &user, &sys);
-	return user + sys;
+	/* Behind the name, which may hold anything: the 12th word is user time, the 13th system. */
+	at = strrchr(buf, ')');
+	for (int word = 0; at && word <= 13; word++) {
+		if (word >= 12)
+			ticks += strtoull(at, NULL, 10);
+		at = strchr(at + 1, ' ');
+	}
+	return ticks;
 }
 
 /* Private bytes of an OS process. */
 static uint64_t private_bytes(int pid)
 {
-	unsigned long long kib, sum = 0;
+	unsigned long long sum = 0;
 	char path[64], text[256];
 	FILE *f;
 
 	(void)snprintf(path, sizeof path, "/proc/%d/smaps_rollup", pid);
 	f = fopen(path, "re");
 	while (f && fgets(text, sizeof text, f))
-		if (sscanf(text, "Private_%*[A-Za-z]: %llu kB", &kib) == 1)
-			sum += kib;
+		if (strncmp(text, "Private_", 8) == 0 && strchr(text, ':'))
+			sum += strtoull(strchr(text, ':') + 1, NULL, 10);
 	if (f)
 		(void)fclose(f);
 	return sum * 1024u;

@@ -113,7 +113,13 @@ static double place(const struct range *r, double v, double a, double b)
 
 static void draw_axes(FILE *f, const struct range *x, const struct range *y)
 {
-	for (double v = pow(10, ceil(log10(x->lo))); v <= x->hi * 1.001; v *= 10) {
+	int x_first = (int)ceil(log10(x->lo)),
+	    x_last = (int)floor(log10(x->hi * 1.001));
+	int y_first = (int)floor(log10(y->lo)),
+	    y_last = (int)floor(log10(y->hi * 1.001));
+
+	for (int e = x_first; e <= x_last; e++) {
+		double v = pow(10, e);
 		double at = place(x, v, LEFT, WIDTH - RIGHT);
 
 		(void)fprintf(
@@ -122,7 +128,8 @@ static void draw_axes(FILE *f, const struct range *x, const struct range *y)
 			"<text x='%.1f' y='%.1f' text-anchor='middle'>%g</text>\n",
 			at, TOP, HEIGHT - BOTTOM, at, HEIGHT - BOTTOM + 18, v);
 	}
-	for (double v = pow(10, floor(log10(y->lo))); v <= y->hi * 1.001; v *= 10) {
+	for (int e = y_first; e <= y_last; e++) {
+		double v = pow(10, e);
 		double at = place(y, v, HEIGHT - BOTTOM, TOP);
 
 		(void)fprintf(f,
