@@ -180,6 +180,7 @@ static bool activate_do(struct praas_admin *a,
 	return false;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): praas_check() is the deep part */
 void praas_admin_activate_event(struct praas_admin *a,
 				const struct praas_activate_event *event)
 {
@@ -201,6 +202,7 @@ void praas_admin_activate_event(struct praas_admin *a,
 
 /* ---- swap ---- */
 
+/* The machine orders it only when a cut was made, and drops that only later. */
 static int write_cut(struct praas_admin *a)
 {
 	struct praas_snapshot_result result = { 0 };
@@ -220,11 +222,13 @@ static int write_cut(struct praas_admin *a)
 		return rc;
 	}
 	a->written_bytes = result.bytes_written + a->entry->body_bytes;
-	praas_journal(PRAAS_LOG_INFO,
-		      "snapshot: %" PRIu64 " records, %" PRIu64
-		      " bytes written, %" PRIu64 " reused, %" PRIu64 " us",
-		      a->cut->snapshot.records_count, a->written_bytes,
-		      result.bytes_reused, (praas_now_ns() - begin) / 1000);
+	praas_journal(
+		PRAAS_LOG_INFO,
+		"snapshot: %" PRIu64 " records, %" PRIu64 " bytes written, %" PRIu64
+		" reused, %" PRIu64 " us",
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): see above */
+		a->cut->snapshot.records_count, a->written_bytes, result.bytes_reused,
+		(praas_now_ns() - begin) / 1000);
 	return 0;
 }
 
@@ -361,6 +365,7 @@ static bool swap_do(struct praas_admin *a, const struct praas_swap_action *actio
 	return false;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): praas_check() is the deep part */
 static void swap_pump(struct praas_admin *a, const struct praas_swap_event *event)
 {
 	struct praas_swap_event queue[EVENTS_MAX];

@@ -35,6 +35,7 @@ static char *escape(char *to, const char *end, const char *text)
 		} else if (c >= 0x20 && c < 0x7f) {
 			*to++ = (char)c;
 		} else {
+			/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): not a string */
 			memcpy(to, "\\u00", 4);
 			to[4] = hex[c >> 4];
 			to[5] = hex[c & 15];

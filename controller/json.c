@@ -18,8 +18,10 @@ json_t *praas_json_parse(const char *text, size_t bytes,
 	return value;
 }
 
-struct praas_json_reader praas_json_reader(const json_t *value, const char *where,
-					   char error[PRAAS_JSON_ERROR_MAX])
+struct praas_json_reader praas_json_reader(
+	const json_t *value, const char *where,
+	/* NOLINTNEXTLINE(readability-non-const-parameter): kept to be written */
+	char error[PRAAS_JSON_ERROR_MAX])
 {
 	struct praas_json_reader r = { .object = value,
 				       .where = where,

@@ -169,6 +169,23 @@ void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation
 	end(p, inv);
 }
 
+/* One of them gets its own, where somebody will read it. 0; an error: no memory. */
+static int copy_result(const struct praas_invocation *inv,
+		       const struct praas_buf *result, struct praas_buf **ret_copy)
+{
+	uint64_t bytes = result ? result->head.bytes : 0;
+	int rc;
+
+	if (bytes == 0 || inv->answered || inv->one_way)
+		return 0;
+	rc = inv->caller.alloc(inv->caller.user, bytes, ret_copy);
+	if (rc != 0)
+		return rc;
+	memcpy((*ret_copy)->data, result->data, bytes);
+	(*ret_copy)->head.bytes = bytes;
+	return 0;
+}
+
 /* The others whose inputs ran with the leader's get a copy of its result each. */
 static PRAAS_COLD void end_joined(struct praas_process *p,
 				  struct praas_invocation *leader, int32_t status,
@@ -181,17 +198,10 @@ static PRAAS_COLD void end_joined(struct praas_process *p,
 	while (inv) {
 		struct praas_invocation *next = inv->next;
 		struct praas_buf *copy = NULL;
-		uint64_t bytes = result ? result->head.bytes : 0;
 		int32_t outcome = status;
 
-		if (bytes && !inv->answered && !inv->one_way) {
-			if (inv->caller.alloc(inv->caller.user, bytes, &copy) == 0) {
-				memcpy(copy->data, result->data, bytes);
-				copy->head.bytes = bytes;
-			} else {
-				outcome = PRAAS_NO_MEMORY;
-			}
-		}
+		if (copy_result(inv, result, &copy) != 0)
+			outcome = PRAAS_NO_MEMORY;
 		inv->state = PRAAS_INVOCATION_DONE;
 		p->queued--;
 		if (inv->memo) {
@@ -217,6 +227,7 @@ PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p,
 		ready_append(p, next);
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): praas_invoke_pump() stops a second round */
 void praas_process_complete(struct praas_process *p, struct praas_invocation *inv,
 			    int32_t status, struct praas_buf *result, uint64_t run_ns)
 {
@@ -258,6 +269,7 @@ void praas_process_requeue(struct praas_process *p, struct praas_invocation *inv
 /* ---- the beginning ---- */
 
 /* Gives inv to the executor. 0: it runs or has ended; -EAGAIN: it could not be taken. */
+/* NOLINTNEXTLINE(misc-no-recursion): praas_invoke_pump() stops a second round */
 static int launch(struct praas_process *p, struct praas_invocation *inv)
 {
 	uint32_t generation = inv->generation;
@@ -282,6 +294,7 @@ static int launch(struct praas_process *p, struct praas_invocation *inv)
 	return rc;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): the first line ends it */
 void praas_invoke_pump(struct praas_process *p)
 {
 	if (p->pumping)

@@ -15,17 +15,20 @@ static struct praas_lease *lease_of(struct praas_state *s, const struct praas_ob
 	return o->lease ? &s->leases[o->lease - 1] : NULL;
 }
 
+/* leases[] is there as long as s is: praas_state_init() fails without. */
 static struct praas_lease *lease_new(struct praas_state *s, struct praas_object *o,
 				     uint32_t holder)
 {
 	uint32_t i = s->leases_free;
 
 	if (i)
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): see above */
 		s->leases_free = s->leases[i - 1].next;
 	else if (s->leases_used < PRAAS_LEASES_MAX)
 		i = ++s->leases_used;
 	else
 		return NULL;
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): see above */
 	s->leases[i - 1] =
 		(struct praas_lease){ .object = (uint32_t)(o - s->objects) + 1,
 				      .holder = holder,

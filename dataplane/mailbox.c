@@ -46,7 +46,8 @@ int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
 
 void praas_mailbox_release(struct praas_mailbox *m)
 {
-	for (uint32_t i = m->first; i != 0; i = m->mails[i - 1].next)
+	/* Without mails[], as after a failed init, there is no first. */
+	for (uint32_t i = m->mails ? m->first : 0; i != 0; i = m->mails[i - 1].next)
 		praas_value_release(&m->mails[i - 1].value);
 	praas_keys_release(&m->keys);
 	free(m->mails);

@@ -276,6 +276,22 @@ const struct praas_conn_events *praas_process_conn_events(void)
 
 /* ---- the turn ---- */
 
+static void on_trigger_due(struct praas_process *p, struct praas_timer *timer)
+{
+	/* What fired behind a closed gate could run after its input was put into a snapshot, and
+	 * then once more. */
+	if (!p->open) {
+		timer->deadline_ns = praas_now_ns() + TRIGGER_AGAIN_NS;
+		praas_check(praas_timers_put(&p->timers, timer) == 0);
+		return;
+	}
+	praas_invoke_trigger_due(
+		p,
+		(struct praas_accumulator *)(void *)((char *)timer -
+						     offsetof(struct praas_accumulator,
+							      timer)));
+}
+
 static void on_timer(struct praas_process *p, struct praas_timer *timer)
 {
 	if (timer->kind == PRAAS_TIMER_INVOCATION) {
@@ -287,18 +303,7 @@ static void on_timer(struct praas_process *p, struct praas_timer *timer)
 					    offsetof(struct praas_invocation, timer)),
 			PRAAS_DEADLINE);
 	} else if (timer->kind == PRAAS_TIMER_TRIGGER) {
-		/* What fired behind a closed gate could run after its input was put into a
-		 * snapshot, and then once more. */
-		if (!p->open) {
-			timer->deadline_ns = praas_now_ns() + TRIGGER_AGAIN_NS;
-			praas_check(praas_timers_put(&p->timers, timer) == 0);
-			return;
-		}
-		praas_invoke_trigger_due(
-			p,
-			(struct praas_accumulator
-				 *)(void *)((char *)timer -
-					    offsetof(struct praas_accumulator, timer)));
+		on_trigger_due(p, timer);
 	} else {
 		praas_process_wait_due(
 			p,

@@ -58,6 +58,7 @@ int praas_process_fn_state_get(struct praas_process *p, const char *key,
 	return 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): a range and two results, each of two words */
 int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
 				uint32_t prefix_bytes, const char *after,
 				uint32_t after_bytes, uint8_t *ret_data,

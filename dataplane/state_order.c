@@ -111,6 +111,7 @@ struct praas_object *praas_state_order_after(const struct praas_state *s,
 	return best;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): a range and two results, each of two words */
 void praas_objects_list(const struct praas_state *s, const char *prefix,
 			uint32_t prefix_bytes, const char *after, uint32_t after_bytes,
 			uint8_t *ret_data, uint64_t bytes_max, uint64_t *ret_bytes,

@@ -199,6 +199,19 @@ void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *lead
 	leader->inputs_more = NULL;
 }
 
+static int each_input(const struct praas_invocation *inv,
+		      int (*fn)(void *user, const struct praas_invocation *inv),
+		      void *user)
+{
+	for (; inv; inv = inv->next) {
+		int rc = fn(user, inv);
+
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
 int praas_triggers_each(const struct praas_triggers *t,
 			int (*fn)(void *user, const struct praas_invocation *inv),
 			void *user)
@@ -208,15 +221,10 @@ int praas_triggers_each(const struct praas_triggers *t,
 	for (uint32_t b = 0; b <= t->mask; b++) {
 		for (uint32_t i = t->buckets[b]; i != 0;
 		     i = t->accumulators[i - 1].next) {
-			const struct praas_invocation *inv =
-				t->accumulators[i - 1].first;
+			int rc = each_input(t->accumulators[i - 1].first, fn, user);
 
-			for (; inv; inv = inv->next) {
-				int rc = fn(user, inv);
-
-				if (rc != 0)
-					return rc;
-			}
+			if (rc != 0)
+				return rc;
 		}
 	}
 	return 0;

@@ -76,19 +76,19 @@ int praas_worker_executor_new(const struct praas_worker_executor_config *config,
 
 /* 1: every worker is ready. 0: not yet. Negative: one could not start, ret_text says why. Call
  * with polls in between. text may be NULL; else PRAAS_ERROR_TEXT_MAX bytes. */
-int praas_worker_executor_ready(const struct praas_executor *ex, char *ret_text);
+int praas_worker_executor_ready(const struct praas_executor *base, char *ret_text);
 
 /* The eventfd that wakes the data thread for this executor: the host writes it. Borrowed. */
-int praas_worker_executor_event_fd(const struct praas_executor *ex);
+int praas_worker_executor_event_fd(const struct praas_executor *base);
 
 /* Active sandbox layers of the workers, words parted by blanks; "" before the first is ready. */
-const char *praas_worker_executor_layers(const struct praas_executor *ex);
+const char *praas_worker_executor_layers(const struct praas_executor *base);
 
 /* A segment that workers shall see (read-only) from now on: big payloads. fd is borrowed for
  * the call (all workers, also later ones, get a copy). 0; -ENOBUFS too many. */
-int praas_worker_executor_segment_add(struct praas_executor *ex, uint32_t id,
+int praas_worker_executor_segment_add(struct praas_executor *base, uint32_t id,
 				      uint64_t bytes, int fd);
-void praas_worker_executor_segment_remove(struct praas_executor *ex, uint32_t id);
+void praas_worker_executor_segment_remove(struct praas_executor *base, uint32_t id);
 
 /**
  * Give a worker a direct client (struct praas_shm_grant). fds are borrowed for the call. A worker
@@ -126,7 +126,7 @@ struct praas_worker_executor_stats {
 	uint32_t workers, ready, busy, direct_busy, retired_arenas;
 	bool degraded;
 };
-void praas_worker_executor_stats(const struct praas_executor *ex,
+void praas_worker_executor_stats(const struct praas_executor *base,
 				 struct praas_worker_executor_stats *ret_stats);
 
 #endif

@@ -56,7 +56,7 @@ int praas_shm_sock_connect(const char *path, int *ret_fd)
 static int remove_dead(const char *path)
 {
 	struct stat st;
-	int fd;
+	int fd = -1;
 	int rc;
 
 	if (lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))

@@ -121,7 +121,7 @@ int praas_tcp_listen(const char *text, int *ret_fd)
 {
 	union praas_tcp_addr addr;
 	socklen_t bytes;
-	int fd, rc = praas_tcp_addr_parse(text, &addr, &bytes);
+	int fd = -1, rc = praas_tcp_addr_parse(text, &addr, &bytes);
 
 	if (rc != 0)
 		return rc;

@@ -247,7 +247,6 @@ static void begin_flush(struct praas_tcp_conn *conn)
 
 void praas_tcp_end(struct praas_tcp_conn *conn, int rc)
 {
-	const struct praas_conn_events *events = conn->base.events;
 	bool flush = rc == 0 && conn->tx_first != NULL;
 
 	praas_tcp_tell_sent(conn);
@@ -259,8 +258,7 @@ void praas_tcp_end(struct praas_tcp_conn *conn, int rc)
 		praas_tcp_tell_queue(conn, rc == 0 ? -ENOTCONN : rc);
 	else
 		begin_flush(conn);
-	events = conn->base.events;
-	events->closed(conn->base.user, &conn->base, rc);
+	conn->base.events->closed(conn->base.user, &conn->base, rc);
 	praas_conn_end(&conn->base);
 	if (!flush)
 		praas_tcp_destroy(conn);

@@ -174,10 +174,10 @@ bool praas_tcp_ring_cancel(struct praas_tcp_conn *conn, enum praas_tcp_op op);
 void praas_tcp_ring_cancel_all(struct praas_tcp_conn *conn);
 
 /* ---- tcp_conn.c ---- */
-int praas_tcp_connect(struct praas_port *port, const char *addr,
+int praas_tcp_connect(struct praas_port *base, const char *addr,
 		      const struct praas_conn_events *events, void *user,
 		      struct praas_conn **ret_conn);
-void praas_tcp_close(struct praas_conn *conn, bool after_flush);
+void praas_tcp_close(struct praas_conn *base, bool after_flush);
 void praas_tcp_on_accept(struct praas_tcp_port *port, int res);
 void praas_tcp_on_connected(struct praas_tcp_conn *conn);
 /* Queued buffers get sent(rc), the layer above closed(rc), the socket is closed. */
@@ -213,9 +213,9 @@ void praas_tcp_stop_receiving(struct praas_tcp_conn *conn);
 /* As recv. */
 int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
 			  unsigned count);
-int praas_tcp_alloc(struct praas_conn *conn, uint64_t bytes,
+int praas_tcp_alloc(struct praas_conn *base, uint64_t bytes,
 		    struct praas_buf **ret_buf);
-int praas_tcp_send(struct praas_conn *conn, struct praas_buf *buf);
+int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf);
 /* Sends what is queued as far as the socket takes it. 0; errno: the connection is to be ended. */
 int praas_tcp_flush(struct praas_tcp_conn *conn);
 /* Tells sent() for what has been sent, unless quiet. */

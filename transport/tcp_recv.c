@@ -29,6 +29,19 @@ int64_t praas_tcp_io_recv(struct praas_tcp_conn *conn, void *data, uint64_t byte
 	return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
 }
 
+/* conn takes the place of a hot one that has long been quiet. False: there is none. */
+static bool replace_quiet(struct praas_tcp_port *port, struct praas_tcp_conn *conn)
+{
+	for (uint32_t i = 0; i < port->hot_count; i++) {
+		if (port->hot[i]->cold > QUIET_POLLS) {
+			praas_tcp_make_cold(port->hot[i]);
+			praas_tcp_make_hot(conn);
+			return true;
+		}
+	}
+	return false;
+}
+
 void praas_tcp_on_bytes(struct praas_tcp_conn *conn, struct praas_tcp_chunk *chunk,
 			uint32_t fill)
 {
@@ -47,18 +60,10 @@ void praas_tcp_on_bytes(struct praas_tcp_conn *conn, struct praas_tcp_chunk *chu
 	conn->streak++;
 	if (conn->streak < STREAK_FREE || conn->recv_cancelling)
 		return;
-	if (port->hot_count < PRAAS_TCP_HOT_MAX) {
+	if (port->hot_count < PRAAS_TCP_HOT_MAX)
 		praas_tcp_make_hot(conn);
-	} else if (conn->streak >= STREAK_REPLACE) {
-		for (uint32_t i = 0; i < port->hot_count; i++) {
-			if (port->hot[i]->cold > QUIET_POLLS) {
-				praas_tcp_make_cold(port->hot[i]);
-				praas_tcp_make_hot(conn);
-				return;
-			}
-		}
+	else if (conn->streak >= STREAK_REPLACE && !replace_quiet(port, conn))
 		conn->streak = STREAK_FREE; /* asks again after some more */
-	}
 }
 
 void praas_tcp_on_recv_end(struct praas_tcp_conn *conn, int res)
@@ -184,10 +189,18 @@ static void complete(struct praas_tcp_conn *conn, struct praas_buf *buf)
 	port->bytes_in += buf->head.bytes;
 }
 
+/* The peer's stream makes no sense; the first reason is the one that counts. */
+static PRAAS_COLD void on_bad_stream(struct praas_tcp_conn *conn, int rc)
+{
+	if (conn->end_rc != PRAAS_TCP_GOING)
+		return;
+	praas_tcp_port_of(conn)->base.protocol_errors++;
+	conn->end_rc = rc;
+}
+
 /* Upcalls for up to budget frames. The connection may be closed after it. */
 static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 {
-	struct praas_tcp_port *port = praas_tcp_port_of(conn);
 	unsigned done = 0;
 
 	while (done < budget) {
@@ -204,10 +217,7 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 		if (rc == -EAGAIN || rc == -ENOBUFS)
 			break;
 		if (praas_unlikely(rc != 0)) {
-			if (conn->end_rc == PRAAS_TCP_GOING) {
-				port->base.protocol_errors++;
-				conn->end_rc = rc;
-			}
+			on_bad_stream(conn, rc);
 			break;
 		}
 		complete(conn, buf);

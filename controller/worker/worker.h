@@ -220,7 +220,7 @@ int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid);
 
 int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *function,
 	       const char *key, const void *data, size_t bytes, uint64_t *ret_call);
-int ctx_wait(struct praas_ctx *head, uint64_t call, int64_t timeout_ns, int *ret_status,
+int ctx_wait(struct praas_ctx *head, uint64_t id, int64_t timeout_ns, int *ret_status,
 	     struct praas_view *ret_result);
 /* A call that was kept to be run in place goes to the controller after all. */
 void ctx_flush_deferred(struct ctx *ctx, bool one_way);
