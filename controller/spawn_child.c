@@ -123,7 +123,9 @@ IN_CHILD static int child_prepare(const struct plan *p, uint32_t uid, uint32_t g
 			return -errno;
 	if (p->user)
 		rc = map_ids(uid, gid);
-	if (rc == 0 && setsid() < 0)
+	/* A process group, not a session, of its own: the scheduler would count a session as a group
+	 * (sched_autogroup), in which a yield does not give the core to the controller. */
+	if (rc == 0 && setpgid(0, 0) != 0)
 		rc = -errno;
 	if (rc == 0)
 		rc = child_descriptors(c->socket);
