@@ -137,8 +137,10 @@ void praas_shm_conn_end(struct praas_shm_conn *c)
 	else
 		c->switched = true;
 	c->state = PRAAS_SHM_ENDED;
-	if (c->source.fd >= 0)
+	if (c->source.fd >= 0) {
+		praas_shm_unwatch(p, &c->source);
 		(void)close(c->source.fd);
+	}
 	c->source.fd = -1;
 	praas_conn_end(&c->base);
 	table_remove(p, c);

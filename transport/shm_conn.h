@@ -210,6 +210,8 @@ static inline struct praas_shm_port *praas_shm_port_of(struct praas_port *port)
 
 /* ---- shm_port.c */
 int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source);
+/* Before its descriptor is closed. */
+void praas_shm_unwatch(struct praas_shm_port *p, const struct praas_shm_source *source);
 int praas_shm_segment_id(struct praas_shm_port *p, uint32_t *ret_id);
 /* Enters a segment under its id, or takes it out. */
 void praas_shm_segment_known(struct praas_shm_port *p, const struct praas_segment *s,

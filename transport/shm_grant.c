@@ -233,8 +233,11 @@ int praas_shm_on_freed(struct praas_shm_conn *c, const struct praas_shm_msg *msg
 
 static void release_route(struct praas_shm_route *r)
 {
-	if (r->wake.fd >= 0)
+	if (r->wake.fd >= 0) {
+		if (r->wake.conn)
+			praas_shm_unwatch(r->wake.conn->port, &r->wake);
 		(void)close(r->wake.fd);
+	}
 	if (r->reply.base)
 		praas_segment_release(&r->reply);
 	free(r->backlog.ref);

@@ -79,6 +79,14 @@ int praas_shm_watch(struct praas_shm_port *p, struct praas_shm_source *source)
 	return epoll_ctl(p->epoll_fd, EPOLL_CTL_ADD, source->fd, &ev) == 0 ? 0 : -errno;
 }
 
+void praas_shm_unwatch(struct praas_shm_port *p, const struct praas_shm_source *source)
+{
+	/* Closing would not do: a worker that is being started holds a copy of the descriptor for
+	 * a moment, and epoll goes by what is open, not by our number for it. */
+	(void)epoll_ctl(p->epoll_fd, EPOLL_CTL_DEL, source->fd,
+			NULL); /* not watched: fine */
+}
+
 static void set_defaults(struct praas_shm_port *p)
 {
 	struct praas_port_config *c = &p->config;
