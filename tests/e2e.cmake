@@ -19,7 +19,7 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
     foreach(isolation ${ARGN})
       add_test(NAME e2e.${name}.${isolation} COMMAND e2e_${name} $<TARGET_FILE:praas-controller>
         $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns ${isolation})
-      set_tests_properties(e2e.${name}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+      set_tests_properties(e2e.${name}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
     endforeach()
   endfunction()
 
@@ -51,5 +51,5 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
   add_test(NAME e2e.faults COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/faults.py
     $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
     $<TARGET_FILE:praas>)
-  set_tests_properties(e2e.faults PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(e2e.faults PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
 endif()
