@@ -25,6 +25,11 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
 
   praas_e2e_test(sizes inline worker)
   praas_e2e_test(worker_faults worker)
+  # Many minutes under ThreadSanitizer on two cores; what they run concurrently is in unit.worker.
+  if(PRAAS_SANITIZE STREQUAL "thread")
+    set_tests_properties(e2e.sizes.inline e2e.sizes.worker e2e.worker_faults.worker
+      PROPERTIES LABELS slow)
+  endif()
   praas_e2e_test(places inline worker)
   praas_e2e_test(concurrent worker)
   praas_e2e_test(steady inline worker)
