@@ -102,9 +102,7 @@ static bool length_ambiguous(const struct praas_request *rq)
 
 static size_t body_max(const struct praas_request *rq)
 {
-	if (!rq->match.route || rq->match.route->bodiless)
-		return 0;
-	return rq->match.route->raw ? PRAAS_LIMIT_BODY_BYTES : PRAAS_LIMIT_JSON_BYTES;
+	return praas_route_body_max(rq->match.route);
 }
 
 static void refuse_too_large(struct praas_request *rq)
@@ -145,7 +143,8 @@ static void check_head(struct praas_request *rq, const char *method_text,
 	if (length_ambiguous(rq))
 		praas_reply_error(rq, 400, "invalid", "send one Content-Length",
 				  "the length of the body is ambiguous");
-	else if ((rc || !rq->match.route->open) && !authorised(rq)) {
+	else if ((rc || rq->match.route->scope != PRAAS_SCOPE_OPEN) &&
+		 !authorised(rq)) {
 		praas_reply_header(rq, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
 		praas_reply_error(
 			rq, 401, "unauthorized",
@@ -223,7 +222,7 @@ static void run_handler(struct praas_job *job)
 						 offsetof(struct praas_request, job));
 	struct praas_json_error error;
 
-	if (!rq->match.route->raw) {
+	if (rq->match.route->body != PRAAS_BODY_RAW) {
 		rq->json = rq->body_bytes
 				   ? praas_json_parse(rq->body, rq->body_bytes, &error)
 				   : json_object();

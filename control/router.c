@@ -25,6 +25,26 @@ int praas_method_parse(const char *text, enum praas_method *ret_method)
 	return -EINVAL;
 }
 
+const char *praas_scope_text(enum praas_scope scope)
+{
+	static const char *const texts[PRAAS_SCOPES] = {
+		[PRAAS_SCOPE_READ] = "read",
+		[PRAAS_SCOPE_INVOKE] = "invoke",
+		[PRAAS_SCOPE_DEPLOY] = "deploy",
+		[PRAAS_SCOPE_ADMIN] = "admin",
+	};
+
+	return texts[scope];
+}
+
+size_t praas_route_body_max(const struct praas_route *route)
+{
+	if (!route || route->body == PRAAS_BODY_NONE)
+		return 0;
+	return route->body == PRAAS_BODY_RAW ? PRAAS_LIMIT_BODY_BYTES
+					     : PRAAS_LIMIT_JSON_BYTES;
+}
+
 /* The length of the segment at text, which follows a slash. */
 static size_t segment(const char *text)
 {

@@ -7,6 +7,7 @@
 #define PRAAS_CONTROL_ROUTER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "control/limits.h"
@@ -19,16 +20,48 @@ int praas_method_parse(const char *text, enum praas_method *ret_method);
 
 struct praas_request;
 
+/* What a credential must allow. */
+enum praas_scope {
+	PRAAS_SCOPE_ADMIN,  /* what a route needs that says nothing */
+	PRAAS_SCOPE_DEPLOY, /* applications, and the life of processes */
+	PRAAS_SCOPE_INVOKE, /* calls, state, messages, tickets */
+	PRAAS_SCOPE_READ,
+	PRAAS_SCOPE_OPEN, /* none is asked for */
+	PRAAS_SCOPES
+};
+/* "invoke"; NULL for open. */
+const char *praas_scope_text(enum praas_scope scope);
+
+enum praas_body { PRAAS_BODY_NONE, PRAAS_BODY_JSON, PRAAS_BODY_RAW };
+
+/* What doing it twice does. */
+enum praas_effect {
+	PRAAS_READS, /* changes nothing */
+	PRAAS_SETS,  /* changes something; twice is as once */
+	PRAAS_ADDS   /* changes something; twice is twice */
+};
+
 /* NOLINTNEXTLINE(clang-analyzer-optin.performance.Padding): in the order a table is read */
 struct praas_route {
 	enum praas_method method;
 	const char *
 		pattern; /* "/v1/apps/{app}": {app}, {pid}, {fn} are names, {key} a key */
 	void (*handle)(struct praas_request *rq);
-	bool open; /* needs no token */
-	bool raw;  /* its body is a payload, not JSON */
-	bool bodiless;
+	enum praas_scope scope;
+	enum praas_body body;
+	enum praas_effect effect;
+	/* For readers (/v1/openapi.json is made of it). */
+	const char *id; /* operationId */
+	const char *
+		query; /* names of query parameters, between blanks; others are refused */
+	const char *headers; /* those it reads, between blanks */
+	const char *takes;   /* schema of its JSON body */
+	const char *gives; /* "200 Process 202 Process", "204", "200 *" for raw bytes */
+	const char *summary;
 };
+
+/* The most that its body may have; NULL: 0. */
+size_t praas_route_body_max(const struct praas_route *route);
 
 struct praas_match {
 	const struct praas_route *route;

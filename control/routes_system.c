@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The table of routes, and the routes about the service itself.
+ * Routes about the service itself.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,44 +10,6 @@
 #include "internal/base.h"
 
 #define METRICS_BYTES 8192
-
-#define APP "/v1/apps/{app}"
-#define PROCESS APP "/processes/{pid}"
-
-const struct praas_route praas_routes[] = {
-	{ PRAAS_GET, "/healthz", praas_route_healthz, true, false, true },
-	{ PRAAS_GET, "/readyz", praas_route_readyz, true, false, true },
-	{ PRAAS_GET, "/metrics", praas_route_metrics, false, false, true },
-	{ PRAAS_POST, "/v1/apps", praas_route_apps_create, false, false, false },
-	{ PRAAS_GET, "/v1/apps", praas_route_apps_list, false, false, true },
-	{ PRAAS_GET, APP, praas_route_apps_show, false, false, true },
-	{ PRAAS_DELETE, APP, praas_route_apps_delete, false, false, true },
-	{ PRAAS_GET, APP "/members", praas_route_members, false, false, true },
-	{ PRAAS_POST, APP "/invoke/{fn}", praas_route_invoke, false, true, false },
-	{ PRAAS_POST, APP "/processes", praas_route_processes_create, false, false,
-	  false },
-	{ PRAAS_GET, APP "/processes", praas_route_processes_list, false, false, true },
-	{ PRAAS_GET, PROCESS, praas_route_processes_show, false, false, true },
-	{ PRAAS_DELETE, PROCESS, praas_route_processes_delete, false, false, true },
-	{ PRAAS_POST, PROCESS "/swap-out", praas_route_swap_out, false, false, false },
-	{ PRAAS_POST, PROCESS "/swap-in", praas_route_swap_in, false, false, false },
-	{ PRAAS_POST, PROCESS "/checkpoint", praas_route_checkpoint, false, false,
-	  false },
-	{ PRAAS_POST, PROCESS "/kill", praas_route_kill, false, false, false },
-	{ PRAAS_POST, PROCESS "/tickets", praas_route_tickets, false, false, false },
-	{ PRAAS_GET, PROCESS "/state", praas_route_state_list, false, false, true },
-	{ PRAAS_GET, PROCESS "/state/{key}", praas_route_state_get, false, false,
-	  true },
-	{ PRAAS_PUT, PROCESS "/state/{key}", praas_route_state_put, false, true,
-	  false },
-	{ PRAAS_DELETE, PROCESS "/state/{key}", praas_route_state_delete, false, false,
-	  true },
-	{ PRAAS_POST, PROCESS "/messages/{key}", praas_route_message_send, false, true,
-	  false },
-	{ PRAAS_GET, PROCESS "/messages/{key}", praas_route_message_receive, false,
-	  false, true },
-	{ PRAAS_GET, NULL, NULL, false, false, false },
-};
 
 void praas_route_healthz(struct praas_request *rq)
 {

@@ -12,12 +12,12 @@
 #include "internal/base.h"
 
 static const struct praas_route routes[] = {
-	{ PRAAS_GET, "/v1/apps", NULL, false, false, true },
-	{ PRAAS_DELETE, "/v1/apps/{app}", NULL, false, false, true },
-	{ PRAAS_POST, "/v1/apps/{app}/invoke/{fn}", NULL, false, true, false },
-	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false,
-	  true },
-	{ PRAAS_GET, NULL, NULL, false, false, false },
+	{ .method = PRAAS_GET, .pattern = "/v1/apps" },
+	{ .method = PRAAS_DELETE, .pattern = "/v1/apps/{app}" },
+	{ .method = PRAAS_POST, .pattern = "/v1/apps/{app}/invoke/{fn}" },
+	{ .method = PRAAS_GET,
+	  .pattern = "/v1/apps/{app}/processes/{pid}/state/{key}" },
+	{ .pattern = NULL },
 };
 
 static void try_path(const char *text)

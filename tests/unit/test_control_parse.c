@@ -98,11 +98,11 @@ static void test_json_strict(void **state)
 }
 
 static const struct praas_route routes[] = {
-	{ PRAAS_GET, "/v1/apps", NULL, false, false, true },
-	{ PRAAS_POST, "/v1/apps", NULL, false, false, false },
-	{ PRAAS_GET, "/v1/apps/{app}/processes/{pid}/state/{key}", NULL, false, false,
-	  true },
-	{ PRAAS_GET, NULL, NULL, false, false, false },
+	{ .method = PRAAS_GET, .pattern = "/v1/apps" },
+	{ .method = PRAAS_POST, .pattern = "/v1/apps" },
+	{ .method = PRAAS_GET,
+	  .pattern = "/v1/apps/{app}/processes/{pid}/state/{key}" },
+	{ .pattern = NULL },
 };
 
 static void test_routes_by_method_and_path(void **state)
