@@ -207,7 +207,8 @@ static int take_lock(struct parts *s)
 		return complain("cannot open", path, -errno);
 	if (flock(s->lock_fd, LOCK_EX | LOCK_NB))
 		return complain("another control service uses", s->data, -errno);
-	return 0;
+	/* Until announce() it says nothing. */
+	return ftruncate(s->lock_fd, 0) ? complain("cannot write", path, -errno) : 0;
 }
 
 /* Next to this program, or where an installation has it. */
@@ -379,6 +380,9 @@ static int announce(const struct parts *s, const struct options *o)
 
 	if (n < 0 || n >= (int)sizeof(line))
 		return -EIO;
+	/* For who finds the lock held: where this service answers. */
+	if (pwrite(s->lock_fd, line, (size_t)n, 0) != n || ftruncate(s->lock_fd, n))
+		return complain("cannot write to", "the lock of --data", -EIO);
 	if (o->ready_fd && write((int)o->ready_fd, line, (size_t)n) != n)
 		return complain("cannot write to", "--ready-fd", -EIO);
 	(void)fputs(line, stdout);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Exit codes; scripts rely on them. */
 enum praas_exit {
@@ -32,6 +33,8 @@ struct praas_cli {
 	const char *token;   /* bearer key; NULL: none */
 	bool json;           /* print JSON */
 	char *config; /* text of the settings file; url and token may point into it */
+	char own_url[512];  /* of a service of this user that was found running */
+	char own_token[65]; /* its key */
 	struct praas_control *control; /* opened by the first request */
 };
 
@@ -111,6 +114,9 @@ void praas_cli_bytes_text(uint64_t bytes, char ret_text[16]);
 void praas_cli_ns_text(uint64_t ns, char ret_text[16]);
 /* Bytes as JSON: {"text": …} when they are UTF-8 without NUL, else {"base64": …}. */
 json_t *praas_cli_payload_json(const void *data, size_t bytes);
+/* Begins a colour (SGR code), or with NULL ends it; nothing where no terminal reads it, or
+ * NO_COLOR is set. */
+void praas_cli_colour(FILE *to, const char *code);
 
 /* ---- requests
  * -------------------------------------------------------------------------- */
@@ -140,6 +146,14 @@ int praas_cli_data(const char *spec, void **ret_data, size_t *ret_bytes);
 /* The folder of this program. Returns an exit code. */
 int praas_cli_program_folder(char ret_folder[PATH_MAX]);
 
+/* Where a control service of this user keeps its data when nothing else is said. */
+void praas_cli_data_folder(char ret_folder[PATH_MAX]);
+/* The control service of this user that runs there. 0; -ENOENT. */
+int praas_cli_service_own(char ret_url[512], char ret_token[65]);
+
+/* The processes of an application, or of all (NULL), each with "app". Returns an exit code. */
+int praas_cli_processes(struct praas_cli *cli, const char *app, json_t **ret_rows);
+
 /* ---- verbs
  * ----------------------------------------------------------------------------- */
 
@@ -159,5 +173,7 @@ extern const struct praas_cli_verb praas_cli_state_verbs[];
 extern const struct praas_cli_verb praas_cli_msg_verbs[];
 extern const struct praas_cli_verb praas_cli_dev_verbs[];
 extern const struct praas_cli_verb praas_cli_bench_verbs[];
+extern const struct praas_cli_verb praas_cli_doctor_verbs[];
+extern const struct praas_cli_verb praas_cli_up_verbs[];
 
 #endif

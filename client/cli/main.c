@@ -11,9 +11,9 @@
 #include <string.h>
 
 static const struct praas_cli_verb *const tables[] = {
-	praas_cli_dev_verbs,    praas_cli_app_verbs,   praas_cli_process_verbs,
-	praas_cli_invoke_verbs, praas_cli_state_verbs, praas_cli_msg_verbs,
-	praas_cli_bench_verbs,
+	praas_cli_dev_verbs,   praas_cli_up_verbs,      praas_cli_doctor_verbs,
+	praas_cli_app_verbs,   praas_cli_process_verbs, praas_cli_invoke_verbs,
+	praas_cli_state_verbs, praas_cli_msg_verbs,     praas_cli_bench_verbs,
 };
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
@@ -54,7 +54,8 @@ static int help(FILE *to, const char *noun)
 		"\nEvery verb has --help, and --json for programs. The control "
 		"service is named by\n"
 		"--url and --token, PRAAS_URL and PRAAS_TOKEN, or "
-		"~/.config/praas/config.\n"
+		"~/.config/praas/config; else\n"
+		"it is the one that praas dev or praas up runs here.\n"
 		"Exit: 0 done, 1 failed, 2 wrong usage, 3 the function's own error, "
 		"4 no such\n"
 		"thing, 5 refused, 6 overloaded or timed out.\n",

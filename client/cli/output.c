@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define COLUMNS_MAX 16
 #define CELL_BYTES 128
@@ -25,6 +26,14 @@ int praas_cli_fail(enum praas_exit code, const char *format, ...)
 	va_end(args);
 	(void)fputc('\n', stderr);
 	return (int)code;
+}
+
+void praas_cli_colour(FILE *to, const char *code)
+{
+	const char *off = getenv("NO_COLOR"); /* https://no-color.org */
+
+	if (isatty(fileno(to)) && (!off || !*off))
+		(void)fprintf(to, "\033[%sm", code ? code : "0");
 }
 
 static enum praas_exit exit_of(int rc)

@@ -111,10 +111,22 @@ static int append_all(struct praas_cli *cli, json_t *rows)
 	return rc;
 }
 
-static int print_processes(struct praas_cli *cli, const char *app)
+int praas_cli_processes(struct praas_cli *cli, const char *app, json_t **ret_rows)
 {
 	json_t *rows = json_array();
 	int rc = app ? append_processes(cli, app, rows) : append_all(cli, rows);
+
+	if (rc == 0)
+		*ret_rows = rows;
+	else
+		json_decref(rows);
+	return rc;
+}
+
+static int print_processes(struct praas_cli *cli, const char *app)
+{
+	json_t *rows = NULL;
+	int rc = praas_cli_processes(cli, app, &rows);
 
 	if (rc == 0)
 		praas_cli_table(cli, rows, process_columns,

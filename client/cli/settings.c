@@ -8,7 +8,8 @@
  *     url = http://127.0.0.1:8080
  *     token = …
  *
- * PRAAS_CONTEXT chooses another section.
+ * PRAAS_CONTEXT chooses another section. When none of these names one, it is the service
+ * that this user runs here with praas dev or praas up.
  */
 #include "client/cli/cli.h"
 
@@ -125,7 +126,8 @@ static const char *environment(const char *name)
 	return value && *value ? value : NULL;
 }
 
-int praas_cli_settings(struct praas_cli *cli)
+/* What the settings file says, if there is one. */
+static int from_file(struct praas_cli *cli)
 {
 	const char *home = environment("HOME");
 	const char *base = environment("XDG_CONFIG_HOME");
@@ -135,12 +137,7 @@ int praas_cli_settings(struct praas_cli *cli)
 	unsigned line = 0;
 	int rc;
 
-	if (!cli->url) {
-		cli->url = environment("PRAAS_URL");
-		if (!cli->token)
-			cli->token = environment("PRAAS_TOKEN");
-	}
-	if (cli->url || (!home && !base))
+	if (!home && !base)
 		return 0;
 	(void)snprintf(path, sizeof(path), "%s%s/praas/config", base ? base : home,
 		       base ? "" : "/.config"); /* too long: there is no such file */
@@ -161,4 +158,24 @@ int praas_cli_settings(struct praas_cli *cli)
 			cli->token = token;
 	}
 	return 0;
+}
+
+int praas_cli_settings(struct praas_cli *cli)
+{
+	int rc = 0;
+
+	if (!cli->url) {
+		cli->url = environment("PRAAS_URL");
+		if (!cli->token)
+			cli->token = environment("PRAAS_TOKEN");
+	}
+	if (!cli->url)
+		rc = from_file(cli);
+	if (rc == 0 && !cli->url &&
+	    praas_cli_service_own(cli->own_url, cli->own_token) == 0) {
+		cli->url = cli->own_url;
+		if (!cli->token)
+			cli->token = cli->own_token;
+	}
+	return rc;
 }

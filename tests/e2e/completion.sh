@@ -22,5 +22,5 @@ offers 'show swap' process s
 offers '--allow-weak-sandbox' app create NAME --a
 offers '--concurrency --count' invoke APP FUNCTION --c
 offers '--transport' invoke --tr
-offers 'state' help st
+offers 'state status' help st
 exit $failures
