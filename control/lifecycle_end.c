@@ -253,6 +253,7 @@ static int all_apps(struct praas_records *records, struct praas_app_record **ret
 		    uint32_t *ret_count)
 {
 	struct praas_app_record *apps = NULL;
+	char after[2 * PRAAS_NAME_MAX + 2];
 	uint32_t count = 0, n;
 
 	do {
@@ -262,8 +263,11 @@ static int all_apps(struct praas_records *records, struct praas_app_record **ret
 
 		if (more) {
 			apps = more;
-			rc = records->ops->app_list(records,
-						    count ? apps[count - 1].name : NULL,
+			if (count)
+				(void)snprintf(after, sizeof(after), "%s/%s",
+					       apps[count - 1].tenant,
+					       apps[count - 1].name);
+			rc = records->ops->app_list(records, NULL, count ? after : NULL,
 						    PAGE, apps + count, &n);
 		}
 		if (rc) {

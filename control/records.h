@@ -20,6 +20,8 @@
 #define PRAAS_RECORD_ID_BYTES 16u
 #define PRAAS_RECORD_HASH_BYTES 32u
 #define PRAAS_ENDPOINTS_BYTES 1024u
+#define PRAAS_ITEM_BODY_BYTES 1024u
+#define PRAAS_TENANT_DEFAULT "default" /* always there; of what was before tenants */
 
 struct praas_app_record {
 	uint64_t version;    /* 0: not stored yet; set by the store */
@@ -30,7 +32,8 @@ struct praas_app_record {
 	bool allow_weak_sandbox;
 	uint8_t wait; /* 0 adaptive, 1 spin, 2 block */
 	uint8_t id[PRAAS_RECORD_ID_BYTES];
-	char name[PRAAS_NAME_MAX + 1];
+	char tenant[PRAAS_NAME_MAX + 1]; /* whose it is; never changes */
+	char name[PRAAS_NAME_MAX + 1];   /* among those of its tenant */
 	char code[PRAAS_LIMIT_CODE_BYTES];
 };
 
@@ -52,8 +55,9 @@ struct praas_process_record {
 		number; /* praas_pid_t; given by the store on creation, never given again */
 	uint64_t created_ns, changed_ns;
 	uint64_t os_start; /* start time of os_pid, in ticks: tells a reused id apart */
-	int64_t slot;      /* of the last commit that we were told of; -1 none */
-	int32_t os_pid;    /* of the controller; 0 none */
+	uint64_t state_bytes; /* in the store, as far as its controllers told */
+	int64_t slot;         /* of the last commit that we were told of; -1 none */
+	int32_t os_pid;       /* of the controller; 0 none */
 	uint32_t generation;
 	uint32_t epoch;      /* the highest given out; 0 none yet */
 	uint32_t lost_epoch; /* the last that ended without a snapshot; 0 none */
@@ -65,18 +69,33 @@ struct praas_process_record {
 	char endpoints[PRAAS_ENDPOINTS_BYTES]; /* JSON array, "" when not serving */
 };
 
+/* Small things that are few and are read whole: tenants, keys (control/tenants.h, control/tokens.h). */
+enum praas_item_kind { /* stored */
+		       PRAAS_ITEM_TENANT = 1,
+		       PRAAS_ITEM_TOKEN = 2
+};
+
+struct praas_item {
+	uint64_t version;                 /* 0: not stored yet; set by the store */
+	char id[PRAAS_NAME_MAX + 1];      /* a name; of its kind */
+	char body[PRAAS_ITEM_BODY_BYTES]; /* JSON, by whoever owns the kind */
+};
+
 struct praas_records;
 
-/* One store. Errors besides those named: -EIO the store failed (its own words went to the log). */
+/* One store. Errors besides those named: -EIO the store failed (its own words went to the log),
+ * -EPROTO what it holds is damaged (the log says what). */
 struct praas_records_ops {
 	/* version 0: create, -EEXIST when the name is taken, -ENOSPC at the limit. Else replace,
 	 * -ESTALE when another version is stored. Sets version. */
 	int (*app_put)(struct praas_records *r, struct praas_app_record *app);
-	int (*app_get)(struct praas_records *r, const char *name,
+	int (*app_get)(struct praas_records *r, const char *tenant, const char *name,
 		       struct praas_app_record *ret_app); /* -ENOENT */
-	/* In the order of names, those after `after`, at most max. */
-	int (*app_list)(struct praas_records *r, const char *after, uint32_t max,
-			struct praas_app_record *ret_apps, uint32_t *ret_count);
+	/* Of one tenant in the order of names, those after the name `after` (NULL: all), at most max.
+	 * tenant NULL: of all, by tenant and name, after the pair "TENANT/NAME". */
+	int (*app_list)(struct praas_records *r, const char *tenant, const char *after,
+			uint32_t max, struct praas_app_record *ret_apps,
+			uint32_t *ret_count);
 	/* -ENOENT, -ENOTEMPTY while it has processes. */
 	int (*app_delete)(struct praas_records *r,
 			  const uint8_t id[PRAAS_RECORD_ID_BYTES]);
@@ -95,12 +114,27 @@ struct praas_records_ops {
 	void (*close)(struct praas_records *r);
 };
 
-struct praas_records {
-	const struct praas_records_ops *ops;
+/* Items of one store, told apart by kind and id. */
+struct praas_items_ops {
+	/* As app_put; -ESTALE also when there is none. */
+	int (*put)(struct praas_records *r, enum praas_item_kind kind,
+		   struct praas_item *item);
+	/* In the order of ids, those after `after` (NULL: all), at most max. */
+	int (*list)(struct praas_records *r, enum praas_item_kind kind,
+		    const char *after, uint32_t max, struct praas_item *ret_items,
+		    uint32_t *ret_count);
+	int (*take_out)(struct praas_records *r, enum praas_item_kind kind,
+			const char *id); /* -ENOENT */
 };
 
-/* "sqlite:///file" or "memory:". 0; -EINVAL no such kind of store; -EIO; -EPROTO the file has
- * another schema version. ret_text (256 bytes) tells why. */
+struct praas_records {
+	const struct praas_records_ops *ops;
+	const struct praas_items_ops *items;
+};
+
+/* "sqlite:///file" or "memory:". An older format is brought to ours. 0; -EINVAL no such kind of
+ * store; -EIO it cannot be used, or is damaged; -EPROTO a newer format, or something else than
+ * records. ret_text (256 bytes) tells why. */
 int praas_records_open(const char *url, struct praas_records **ret_records,
 		       char *ret_text);
 int praas_records_sqlite_open(const char *file, struct praas_records **ret_records,

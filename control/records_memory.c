@@ -12,14 +12,20 @@
 
 #include "control/names.h"
 
-/* Sorted arrays: applications by name, processes by number. */
+struct stored_item {
+	enum praas_item_kind kind;
+	struct praas_item item;
+};
+
+/* Sorted arrays: applications by tenant and name, processes by number, items by kind and id. */
 struct memory {
 	struct praas_records base;
 	pthread_mutex_t lock;
 	struct praas_app_record *apps;
 	struct praas_process_record *processes;
-	uint32_t apps_count, processes_count;
-	uint32_t apps_room, processes_room;
+	struct stored_item *items;
+	uint32_t apps_count, processes_count, items_count;
+	uint32_t apps_room, processes_room, items_room;
 	uint64_t number_last;
 };
 
@@ -49,11 +55,21 @@ static bool same_id(const uint8_t *a, const uint8_t *b)
 	return memcmp(a, b, PRAAS_RECORD_ID_BYTES) == 0;
 }
 
-static uint32_t app_position(const struct memory *m, const char *name)
+static int order_of(const struct praas_app_record *app, const char *tenant,
+		    const char *name)
+{
+	int order = strcmp(app->tenant, tenant);
+
+	return order ? order : strcmp(app->name, name);
+}
+
+/* Where tenant's application of that name is, or would be. */
+static uint32_t app_position(const struct memory *m, const char *tenant,
+			     const char *name)
 {
 	uint32_t i = 0;
 
-	while (i < m->apps_count && strcmp(m->apps[i].name, name) < 0)
+	while (i < m->apps_count && order_of(&m->apps[i], tenant, name) < 0)
 		i++;
 	return i;
 }
@@ -88,9 +104,9 @@ static struct praas_process_record *process_by_number(const struct memory *m,
 
 static int app_create(struct memory *m, struct praas_app_record *app)
 {
-	uint32_t at = app_position(m, app->name);
+	uint32_t at = app_position(m, app->tenant, app->name);
 
-	if (at < m->apps_count && !strcmp(m->apps[at].name, app->name))
+	if (at < m->apps_count && !order_of(&m->apps[at], app->tenant, app->name))
 		return -EEXIST;
 	if (m->apps_count >= PRAAS_LIMIT_APPS)
 		return -ENOSPC;
@@ -125,7 +141,7 @@ static int app_put(struct praas_records *r, struct praas_app_record *app)
 	return rc;
 }
 
-static int app_get(struct praas_records *r, const char *name,
+static int app_get(struct praas_records *r, const char *tenant, const char *name,
 		   struct praas_app_record *ret_app)
 {
 	struct memory *m = of(r);
@@ -133,8 +149,8 @@ static int app_get(struct praas_records *r, const char *name,
 	int rc = -ENOENT;
 
 	(void)pthread_mutex_lock(&m->lock);
-	at = app_position(m, name);
-	if (at < m->apps_count && !strcmp(m->apps[at].name, name)) {
+	at = app_position(m, tenant, name);
+	if (at < m->apps_count && !order_of(&m->apps[at], tenant, name)) {
 		*ret_app = m->apps[at];
 		rc = 0;
 	}
@@ -142,16 +158,29 @@ static int app_get(struct praas_records *r, const char *name,
 	return rc;
 }
 
-static int app_list(struct praas_records *r, const char *after, uint32_t max,
-		    struct praas_app_record *ret_apps, uint32_t *ret_count)
+static int app_list(struct praas_records *r, const char *tenant, const char *after,
+		    uint32_t max, struct praas_app_record *ret_apps,
+		    uint32_t *ret_count)
 {
+	const char *slash = tenant || !after ? NULL : strchr(after, '/');
+	char from[PRAAS_NAME_MAX + 1] = "";
 	struct memory *m = of(r);
 	uint32_t n = 0;
 
+	if (!tenant && after && (!slash || slash - after > PRAAS_NAME_MAX))
+		return -EINVAL;
+	if (slash)
+		memcpy(from, after, (size_t)(slash - after));
 	(void)pthread_mutex_lock(&m->lock);
-	for (uint32_t i = 0; i < m->apps_count && n < max; i++)
-		if (!after || strcmp(m->apps[i].name, after) > 0)
-			ret_apps[n++] = m->apps[i];
+	for (uint32_t i = 0; i < m->apps_count && n < max; i++) {
+		const struct praas_app_record *app = &m->apps[i];
+
+		if (tenant && strcmp(app->tenant, tenant) != 0)
+			continue;
+		if (!after || order_of(app, tenant ? tenant : from,
+				       slash ? slash + 1 : after) > 0)
+			ret_apps[n++] = *app;
+	}
 	(void)pthread_mutex_unlock(&m->lock);
 	*ret_count = n;
 	return 0;
@@ -308,6 +337,101 @@ static int process_delete(struct praas_records *r, uint64_t number)
 	return p ? 0 : -ENOENT;
 }
 
+/* ---- items -------------------------------------------------------------------------- */
+
+static int item_order(const struct stored_item *s, enum praas_item_kind kind,
+		      const char *id)
+{
+	return s->kind != kind ? (s->kind < kind ? -1 : 1) : strcmp(s->item.id, id);
+}
+
+static uint32_t item_position(const struct memory *m, enum praas_item_kind kind,
+			      const char *id)
+{
+	uint32_t i = 0;
+
+	while (i < m->items_count && item_order(&m->items[i], kind, id) < 0)
+		i++;
+	return i;
+}
+
+static int put_locked(struct memory *m, enum praas_item_kind kind,
+		      struct praas_item *item)
+{
+	uint32_t at = item_position(m, kind, item->id);
+	bool there = at < m->items_count && !item_order(&m->items[at], kind, item->id);
+
+	if (item->version == 0 && there)
+		return -EEXIST;
+	if (item->version > 0 && (!there || m->items[at].item.version != item->version))
+		return -ESTALE;
+	if (!there) {
+		if (grow((void **)&m->items, m->items_count, &m->items_room,
+			 sizeof(*m->items)))
+			return -EIO;
+		memmove(&m->items[at + 1], &m->items[at],
+			(m->items_count - at) * sizeof(*m->items));
+		m->items_count++;
+	}
+	item->version++;
+	m->items[at] = (struct stored_item){ kind, *item };
+	return 0;
+}
+
+static int item_put(struct praas_records *r, enum praas_item_kind kind,
+		    struct praas_item *item)
+{
+	struct memory *m = of(r);
+	int rc;
+
+	(void)pthread_mutex_lock(&m->lock);
+	rc = put_locked(m, kind, item);
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static int item_list(struct praas_records *r, enum praas_item_kind kind,
+		     const char *after, uint32_t max, struct praas_item *ret_items,
+		     uint32_t *ret_count)
+{
+	struct memory *m = of(r);
+	uint32_t n = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->items_count && n < max; i++)
+		if (m->items[i].kind == kind &&
+		    (!after || strcmp(m->items[i].item.id, after) > 0))
+			ret_items[n++] = m->items[i].item;
+	(void)pthread_mutex_unlock(&m->lock);
+	*ret_count = n;
+	return 0;
+}
+
+static int item_take_out(struct praas_records *r, enum praas_item_kind kind,
+			 const char *id)
+{
+	struct memory *m = of(r);
+	int rc = -ENOENT;
+	uint32_t at;
+
+	(void)pthread_mutex_lock(&m->lock);
+	at = item_position(m, kind, id);
+	if (at < m->items_count && !item_order(&m->items[at], kind, id)) {
+		m->items_count--;
+		memmove(&m->items[at], &m->items[at + 1],
+			(m->items_count - at) * sizeof(*m->items));
+		rc = 0;
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
+static const struct praas_items_ops memory_items = {
+	.put = item_put,
+	.list = item_list,
+	.take_out = item_take_out,
+};
+
 static void close_memory(struct praas_records *r)
 {
 	struct memory *m = of(r);
@@ -315,6 +439,7 @@ static void close_memory(struct praas_records *r)
 	(void)pthread_mutex_destroy(&m->lock);
 	free(m->apps);
 	free(m->processes);
+	free(m->items);
 	free(m);
 }
 
@@ -337,6 +462,7 @@ int praas_records_memory_open(struct praas_records **ret_records)
 	if (!m)
 		return -ENOMEM;
 	m->base.ops = &memory_ops;
+	m->base.items = &memory_items;
 	(void)pthread_mutex_init(&m->lock, NULL);
 	*ret_records = &m->base;
 	return 0;

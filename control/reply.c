@@ -207,7 +207,8 @@ int praas_request_query_text(const struct praas_request *rq, const char *name,
 bool praas_request_app(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
-	int rc = records->ops->app_get(records, rq->match.app, &rq->app);
+	int rc = records->ops->app_get(records, PRAAS_TENANT_DEFAULT, rq->match.app,
+				       &rq->app);
 
 	if (rc == 0)
 		return true;

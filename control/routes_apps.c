@@ -173,6 +173,7 @@ void praas_route_apps_create(struct praas_request *rq)
 			"%s", text);
 		return;
 	}
+	strcpy(app.tenant, PRAAS_TENANT_DEFAULT);
 	praas_random(app.id, sizeof(app.id));
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
 	app.created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
@@ -203,7 +204,8 @@ void praas_route_apps_list(struct praas_request *rq)
 
 	if (rc == 0 || rc == -ENOENT)
 		rc = apps && list
-			     ? records->ops->app_list(records, rc ? NULL : after,
+			     ? records->ops->app_list(records, PRAAS_TENANT_DEFAULT,
+						      rc ? NULL : after,
 						      PRAAS_LIMIT_PAGE, apps, &count)
 			     : -ENOMEM;
 	for (uint32_t i = 0; rc == 0 && i < count; i++)

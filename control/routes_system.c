@@ -21,7 +21,7 @@ void praas_route_readyz(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
 	uint32_t count;
-	int rc = records->ops->app_list(records, NULL, 1, &rq->app, &count);
+	int rc = records->ops->app_list(records, NULL, NULL, 1, &rq->app, &count);
 
 	if (rc)
 		praas_reply_error(rq, 503, "not_ready",

@@ -1,8 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(records praas_control)
+target_compile_definitions(test_records PRIVATE
+  PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
 praas_unit_test(control_parse praas_control)
 praas_unit_test(place praas_control)
 praas_fuzz_target(rest praas_control)
+praas_fuzz_target(records praas_control)
 
 # The service with a double of libpraas and a double of the controller: every route, every fault.
 add_executable(fake-controller lib/fake_controller.c)

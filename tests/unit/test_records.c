@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <sqlite3.h>
 
 #include "control/records.h"
 
@@ -70,9 +71,9 @@ static int teardown(void **state)
 
 static struct praas_app_record app_named(const char *name)
 {
-	struct praas_app_record a = { .memory_bytes = 1ull << 40,
-				      .concurrency = 3,
-				      .wait = 2 };
+	struct praas_app_record a = {
+		.memory_bytes = 1ull << 40, .concurrency = 3, .wait = 2, .tenant = "t"
+	};
 
 	(void)snprintf(a.name, sizeof(a.name), "%s", name);
 	(void)snprintf(a.code, sizeof(a.code), "/code/%s", name);
@@ -86,7 +87,8 @@ static struct praas_process_record process_named(const struct praas_app_record *
 	struct praas_process_record p = { .state = PRAAS_LIFE_SWAPPED,
 					  .slot = -1,
 					  .epoch = UINT32_MAX,
-					  .os_start = UINT64_MAX / 2 };
+					  .os_start = UINT64_MAX / 2,
+					  .state_bytes = 1ull << 41 };
 
 	memcpy(p.app, app->id, sizeof(p.app));
 	(void)snprintf(p.name, sizeof(p.name), "%s", name);
@@ -104,9 +106,9 @@ static void test_records_put_get_round_trip(void **state)
 
 	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
 	assert_int_equal(a.version, 1);
-	assert_int_equal(f->r->ops->app_get(f->r, "a", &got), 0);
+	assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &got), 0);
 	assert_memory_equal(&a, &got, sizeof(a));
-	assert_int_equal(f->r->ops->app_get(f->r, "b", &got), -ENOENT);
+	assert_int_equal(f->r->ops->app_get(f->r, "t", "b", &got), -ENOENT);
 	p = process_named(&a, "p");
 	assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
 	assert_int_equal(p.number, 1);
@@ -184,10 +186,10 @@ static void test_records_list_pages(void **state)
 
 	assert_int_equal(f->r->ops->app_put(f->r, &b), 0);
 	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
-	assert_int_equal(f->r->ops->app_list(f->r, NULL, 8, apps, &n), 0);
+	assert_int_equal(f->r->ops->app_list(f->r, "t", NULL, 8, apps, &n), 0);
 	assert_int_equal(n, 2);
 	assert_string_equal(apps[0].name, "x");
-	assert_int_equal(f->r->ops->app_list(f->r, "x", 8, apps, &n), 0);
+	assert_int_equal(f->r->ops->app_list(f->r, "t", "x", 8, apps, &n), 0);
 	assert_int_equal(n, 1);
 	for (unsigned i = 0; i < 5; i++) {
 		struct praas_process_record p =
@@ -210,36 +212,255 @@ static void test_records_list_pages(void **state)
 			 -EINVAL);
 }
 
-/* A file is there after it was closed; another schema version is refused. */
+/* Two tenants may use one name; the list of all is by tenant and name, and goes on after a pair. */
+static void test_records_tenants_apart(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_app_record a = app_named("a"), b = app_named("a"), apps[8];
+	uint32_t n = 0;
+
+	strcpy(b.tenant, "u");
+	b.id[0] = 0;
+	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
+	assert_int_equal(f->r->ops->app_put(f->r, &b), 0);
+	assert_int_equal(f->r->ops->app_get(f->r, "u", "a", &apps[0]), 0);
+	assert_memory_equal(apps[0].id, b.id, sizeof(b.id));
+	assert_int_equal(f->r->ops->app_get(f->r, "v", "a", &apps[0]), -ENOENT);
+	assert_int_equal(f->r->ops->app_list(f->r, "u", NULL, 8, apps, &n), 0);
+	assert_int_equal(n, 1);
+	assert_int_equal(f->r->ops->app_list(f->r, NULL, NULL, 8, apps, &n), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(apps[0].tenant, "t");
+	assert_int_equal(f->r->ops->app_list(f->r, NULL, "t/a", 8, apps, &n), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(apps[0].tenant, "u");
+	assert_int_equal(f->r->ops->app_list(f->r, NULL, "t", 8, apps, &n), -EINVAL);
+}
+
+/* Items are told apart by kind and id, are replaced by whoever knows the version, and are listed
+ * in order and in pages. */
+static void test_records_items(void **state)
+{
+	static const char *const ids[] = { "c", "a", "b" };
+	struct fixture *f = *state;
+	const struct praas_items_ops *items = f->r->items;
+	struct praas_item item = { .id = "a" }, page[4], old;
+	uint32_t n = 0;
+
+	for (unsigned i = 0; i < 3; i++) {
+		struct praas_item one = { 0 };
+
+		strcpy(one.id, ids[i]);
+		strcpy(one.body, "{}");
+		assert_int_equal(items->put(f->r, PRAAS_ITEM_TOKEN, &one), 0);
+		assert_int_equal(one.version, 1);
+	}
+	assert_int_equal(items->put(f->r, PRAAS_ITEM_TOKEN, &item), -EEXIST);
+	assert_int_equal(items->put(f->r, PRAAS_ITEM_TENANT, &item), 0);
+	assert_int_equal(items->list(f->r, PRAAS_ITEM_TOKEN, NULL, 2, page, &n), 0);
+	assert_int_equal(n, 2);
+	assert_string_equal(page[0].id, "a");
+	assert_string_equal(page[0].body, "{}");
+	assert_int_equal(items->list(f->r, PRAAS_ITEM_TOKEN, "b", 4, page, &n), 0);
+	assert_int_equal(n, 1);
+	assert_string_equal(page[0].id, "c");
+	old = page[0];
+	strcpy(page[0].body, "[]");
+	assert_int_equal(items->put(f->r, PRAAS_ITEM_TOKEN, &page[0]), 0);
+	assert_int_equal(items->put(f->r, PRAAS_ITEM_TOKEN, &old), -ESTALE);
+	assert_int_equal(items->list(f->r, PRAAS_ITEM_TOKEN, "b", 4, page, &n), 0);
+	assert_string_equal(page[0].body, "[]");
+	assert_int_equal(items->take_out(f->r, PRAAS_ITEM_TOKEN, "a"), 0);
+	assert_int_equal(items->take_out(f->r, PRAAS_ITEM_TOKEN, "a"), -ENOENT);
+	assert_int_equal(items->put(f->r, PRAAS_ITEM_TOKEN, &item), -ESTALE);
+	assert_int_equal(items->list(f->r, PRAAS_ITEM_TENANT, NULL, 4, page, &n), 0);
+	assert_int_equal(n, 1);
+}
+
+/* ---- files -------------------------------------------------------------------------- */
+
+static const char *file_of(const struct fixture *f)
+{
+	return f->url + strlen("sqlite://");
+}
+
+/* Runs SQL on the file behind the store's back. */
+static void change_file(const struct fixture *f, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(file_of(f), &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+/* For the teardown, when the store is not to be opened again. */
+static void leave(struct fixture *f)
+{
+	assert_int_equal(praas_records_memory_open(&f->r), 0);
+}
+
+static void refused(const struct fixture *f, int rc, const char *words)
+{
+	struct praas_records *r;
+	char text[256] = "";
+
+	assert_int_equal(praas_records_open(f->url, &r, text), rc);
+	assert_non_null(strstr(text, words));
+}
+
+/* A file is there after it was closed; a newer format, and what holds something else, is refused. */
 static void test_records_sqlite_reopens(void **state)
 {
 	struct fixture *f = *state;
 	struct praas_app_record a = app_named("a"), got;
 	struct praas_records *other;
 	char text[256];
-	static const uint8_t other_version[] = { 0, 0, 0,
-						 99 }; /* user_version, big-endian */
-	int fd;
 
 	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
 	f->r->ops->close(f->r);
 	assert_int_equal(open_store(f), 0);
-	assert_int_equal(f->r->ops->app_get(f->r, "a", &got), 0);
+	assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &got), 0);
 	assert_memory_equal(&a, &got, sizeof(a));
 	f->r->ops->close(f->r);
-	assert_int_equal(praas_records_memory_open(&f->r), 0); /* for the teardown */
-	fd = open(f->url + strlen("sqlite://"), O_WRONLY);
-	assert_true(fd >= 0);
-	assert_int_equal(pwrite(fd, other_version, 4, 60), 4);
-	assert_int_equal(close(fd), 0);
-	assert_int_equal(praas_records_open(f->url, &other, text), -EPROTO);
-	assert_non_null(strstr(text, "99"));
+	change_file(f, "PRAGMA user_version=99");
+	refused(f, -EPROTO, "format 99");
+	change_file(f, "PRAGMA user_version=0");
+	refused(f, -EPROTO, "something else");
+	leave(f);
 	assert_int_equal(praas_records_open("mysql://x", &other, text), -EINVAL);
 	assert_int_equal(praas_records_open("sqlite:///none/x", &other, text), -EIO);
 }
 
+/* Records that the first release wrote (a stored file) become ours, and nothing of them is lost. */
+static void test_records_sqlite_migrates(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_process_record x;
+	struct praas_app_record app;
+	struct praas_item item = { .id = "i", .body = "{}" };
+	char command[512];
+
+	f->r->ops->close(f->r);
+	(void)snprintf(command, sizeof(command), "cp %s %s", PRAAS_RECORDS_V1,
+		       file_of(f));
+	assert_int_equal(system(command), 0);
+	for (int i = 0; i < 2; i++) { /* the second time there is nothing to do */
+		assert_int_equal(open_store(f), 0);
+		assert_int_equal(f->r->ops->app_get(f->r, "default", "alpha", &app), 0);
+		assert_int_equal(app.memory_bytes, 64 << 20);
+		assert_int_equal(app.concurrency, 2);
+		assert_true(app.isolation_inline);
+		assert_string_equal(app.code, "/srv/alpha");
+		assert_int_equal(f->r->ops->process_get(f->r, app.id, "x", &x), 0);
+		assert_int_equal(x.epoch, 2);
+		assert_int_equal(x.state, PRAAS_LIFE_SWAPPED);
+		assert_int_equal(x.state_bytes, 0);
+		assert_int_equal(f->r->ops->app_delete(f->r, app.id), -ENOTEMPTY);
+		f->r->ops->close(f->r);
+	}
+	assert_int_equal(open_store(f), 0);
+	x = process_named(&app, "new");
+	assert_int_equal(f->r->ops->process_put(f->r, &x), 0);
+	assert_int_equal(x.number, 4); /* 2 was deleted, and is not given again */
+	assert_int_equal(f->r->items->put(f->r, PRAAS_ITEM_TENANT, &item), 0);
+}
+
+/* A migration that cannot be done changes nothing. */
+static void test_records_sqlite_migration_fails_whole(void **state)
+{
+	struct fixture *f = *state;
+	char command[512];
+
+	f->r->ops->close(f->r);
+	(void)snprintf(command, sizeof(command), "cp %s %s", PRAAS_RECORDS_V1,
+		       file_of(f));
+	assert_int_equal(system(command), 0);
+	change_file(f, "CREATE TABLE items (x)"); /* in the way at its end */
+	refused(f, -EIO, "format 1 cannot become 2");
+	change_file(f, "DROP TABLE items");
+	assert_int_equal(open_store(f), 0);
+}
+
+/* What a row says is checked column by column; the others are still there. */
+static void test_records_sqlite_damaged_rows(void **state)
+{
+	static const char *const damages[] = {
+		"state=0",
+		"state=8",
+		"state='x'",
+		"state=-1",
+		"epoch=4294967296",
+		"epoch=-1",
+		"name=''",
+		"name='..'",
+		"name='a/b'",
+		"name=x'00'",
+		"controller=x'00'",
+		"controller=7",
+		"join_hash=''",
+		"slot=-2",
+		"os_pid=2147483648",
+		"number=0",
+		"endpoints=hex(zeroblob(1024))",
+		"version=0",
+		"version=1.5",
+		"state_bytes=-1",
+		"name='"
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
+	};
+	struct fixture *f = *state;
+	struct praas_app_record a = app_named("a");
+	struct praas_process_record p, page[4];
+	uint32_t n = 0;
+
+	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
+	for (size_t i = 0; i < sizeof(damages) / sizeof(damages[0]); i++) {
+		char sql[256];
+
+		p = process_named(&a, "p");
+		assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
+		(void)snprintf(sql, sizeof(sql),
+			       "UPDATE processes SET %s; UPDATE apps SET wait=3",
+			       damages[i]);
+		change_file(f, sql);
+		n = 0;
+		if (f->r->ops->process_list(f->r, a.id, NULL, 4, page, &n) != -EPROTO)
+			fail_msg("%s was believed", damages[i]);
+		assert_int_equal(n, 0);
+		assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &a), -EPROTO);
+		change_file(f, "DELETE FROM processes; UPDATE apps SET wait=1");
+		assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &a), 0);
+	}
+}
+
+/* A file with damaged pages is refused with words, not half used. */
+static void test_records_sqlite_damaged_pages(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_app_record a = app_named("a");
+	char zeros[2048] = { 0 };
+	int fd;
+
+	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
+	f->r->ops->close(f->r);
+	leave(f);
+	fd = open(file_of(f), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, zeros, sizeof(zeros), 4096), sizeof(zeros));
+	assert_int_equal(close(fd), 0);
+	refused(f, -EIO, "damaged");
+	assert_int_equal(truncate(file_of(f), 1000), 0);
+	refused(f, -EIO, file_of(f));
+	fd = open(file_of(f), O_WRONLY | O_TRUNC);
+	assert_int_equal(write(fd, "this is no database, but text", 29), 29);
+	assert_int_equal(close(fd), 0);
+	refused(f, -EIO, "not a database");
+}
+
 int main(void)
 {
+#define SQLITE(test) cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown)
 #define BOTH(test)                                                                     \
 	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
 		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
@@ -248,8 +469,13 @@ int main(void)
 		BOTH(test_records_second_writer_loses),
 		BOTH(test_records_delete_is_final),
 		BOTH(test_records_list_pages),
-		cmocka_unit_test_setup_teardown(test_records_sqlite_reopens,
-						setup_sqlite, teardown),
+		BOTH(test_records_tenants_apart),
+		BOTH(test_records_items),
+		SQLITE(test_records_sqlite_reopens),
+		SQLITE(test_records_sqlite_migrates),
+		SQLITE(test_records_sqlite_migration_fails_whole),
+		SQLITE(test_records_sqlite_damaged_rows),
+		SQLITE(test_records_sqlite_damaged_pages),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
