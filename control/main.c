@@ -355,7 +355,7 @@ static int open_parts(struct parts *s, const struct options *o)
 static void close_parts(struct parts *s, const struct options *o)
 {
 	if (s->rest)
-		praas_rest_quiesce(s->rest);
+		praas_rest_refuse(s->rest);
 	if (s->service.life)
 		praas_life_stop(s->service.life,
 				praas_now_ns() + o->stop_s * 1000000000u);

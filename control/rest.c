@@ -34,7 +34,6 @@ struct praas_rest {
 	struct praas_service *service;
 	struct MHD_Daemon *daemon;
 	int listen_fd;
-	int quiesced_fd; /* -1: not yet */
 	char url[128];
 };
 
@@ -237,10 +236,20 @@ static void run_handler(struct praas_job *job)
 	rq->match.route->handle(rq);
 }
 
-static void begin_work(struct praas_request *rq)
+/* False: it was refused at once. */
+static bool begin_work(struct praas_request *rq)
 {
 	rq->counted = true;
-	atomic_fetch_add_explicit(&rq->service->requests_open, 1, memory_order_relaxed);
+	/* Counted before the flag is read, set before the count is read: a request that is not seen
+	 * by praas_rest_free() sees the flag, in the one order of all four. */
+	atomic_fetch_add_explicit(&rq->service->requests_open, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&rq->service->stopping, memory_order_seq_cst)) {
+		praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+		praas_reply_error(rq, 503, "shutting_down",
+				  "try again when the service is back",
+				  "the control service is stopping");
+		return false;
+	}
 	rq->job.run = run_handler;
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
@@ -249,6 +258,7 @@ static void begin_work(struct praas_request *rq)
 		praas_reply_error(rq, 503, "overloaded", "try again later",
 				  "too many requests are waiting");
 	}
+	return true;
 }
 
 static enum MHD_Result send_reply(struct praas_request *rq)
@@ -299,10 +309,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		*data_bytes = 0;
 		return MHD_YES;
 	}
-	if (!rq->answered && !rq->counted) {
-		begin_work(rq);
-		return MHD_YES;
-	}
+	if (!rq->answered && !rq->counted && begin_work(rq))
+		return MHD_YES; /* the answer wakes the connection */
 	return rq->answered ? send_reply(rq) : MHD_YES;
 }
 
@@ -442,7 +450,6 @@ int praas_rest_start(const struct praas_rest_config *config,
 	if (!rest)
 		return -ENOMEM;
 	rest->service = config->service;
-	rest->quiesced_fd = -1;
 	rest->listen_fd = open_listener(&addr, bytes);
 	if (rest->listen_fd < 0) {
 		rc = rest->listen_fd;
@@ -475,14 +482,19 @@ const char *praas_rest_url(const struct praas_rest *rest)
 	return rest->url;
 }
 
-void praas_rest_quiesce(struct praas_rest *rest)
+/* Not MHD_quiesce_daemon(): it takes the listener out of the epoll sets of threads that do the same
+ * when they see its flag, and aborts when it comes second (libmicrohttpd 0.9.75). */
+void praas_rest_refuse(struct praas_rest *rest)
 {
-	/* Nobody can connect any more; but it is closed when the daemon's thread, which still has
-	 * to take it out of its epoll set, and aborts when it cannot, has ended. */
-	rest->quiesced_fd = MHD_quiesce_daemon(rest->daemon);
-	if (rest->quiesced_fd >= 0)
-		(void)shutdown(rest->quiesced_fd,
-			       SHUT_RDWR); /* a socket that listens */
+	/* In the one order that begin_work() speaks of. */
+	atomic_store_explicit(&rest->service->stopping, true, memory_order_seq_cst);
+}
+
+static uint64_t requests_open(const struct praas_rest *rest)
+{
+	/* In the one order that begin_work() speaks of. */
+	return atomic_load_explicit(&rest->service->requests_open,
+				    memory_order_seq_cst);
 }
 
 void praas_rest_free(struct praas_rest *rest)
@@ -491,19 +503,13 @@ void praas_rest_free(struct praas_rest *rest)
 		return;
 	/* A suspended connection must not be left when the daemon stops. All requests have
 	 * deadlines, and what they wait for was told that it is over. */
-	for (int i = 0; i < DRAIN_TRIES; i++) {
+	for (int i = 0; i < DRAIN_TRIES && requests_open(rest) > 0; i++) {
 		struct timespec pause = { .tv_nsec = 10000000 };
 
-		if (atomic_load_explicit(&rest->service->requests_open,
-					 memory_order_relaxed) == 0)
-			break;
 		(void)nanosleep(&pause, NULL);
 	}
-	if (atomic_load_explicit(&rest->service->requests_open, memory_order_relaxed) >
-	    0)
+	if (requests_open(rest) > 0)
 		_exit(0); /* calls that hang in a dead data plane; all else is done */
 	MHD_stop_daemon(rest->daemon);
-	if (rest->quiesced_fd >= 0)
-		(void)close(rest->quiesced_fd);
 	free(rest);
 }

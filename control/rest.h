@@ -24,9 +24,9 @@ int praas_rest_start(const struct praas_rest_config *config,
 		     struct praas_rest **ret_rest);
 /* "http://127.0.0.1:41234" */
 const char *praas_rest_url(const struct praas_rest *rest);
-/* No new connections from now on. */
-void praas_rest_quiesce(struct praas_rest *rest);
-/* All requests are answered by then (praas_life_stop() sees to it); waits for the last. */
+/* From now on a request that has not begun is answered with shutting_down (503). */
+void praas_rest_refuse(struct praas_rest *rest);
+/* After praas_rest_refuse(). All requests are answered by then (praas_life_stop() sees to it); waits for the last. */
 void praas_rest_free(struct praas_rest *rest);
 
 #endif

@@ -6,6 +6,7 @@
 #define PRAAS_CONTROL_SERVICE_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "control/dataclient.h"
@@ -27,6 +28,7 @@ struct praas_service {
 	_Atomic uint64_t requests_open; /* being worked on */
 	_Atomic uint64_t failures;      /* answered with 5xx */
 	_Atomic uint64_t invocations;
+	_Atomic bool stopping; /* no request begins any more */
 };
 
 #endif

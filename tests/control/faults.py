@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Controllers that misbehave or die, and a control service that is killed and comes back."""
+import http.client
+import json
 import os
 import signal
 import subprocess
@@ -139,6 +141,39 @@ def test_stops_with_a_stuck_controller(s):
     s.start()
     assert s.state("a", "stuck") == "LOST"
     assert s.state("a", "x") == "SWAPPED"
+
+
+def test_refuses_while_stopping(s):
+    """Requests that come while processes are swapped out are told so; clients that connect meanwhile
+    do no harm (the listener once left its epoll set twice, and libmicrohttpd aborted)."""
+    make(s, "stuck")
+    over, answers = threading.Event(), []
+
+    def connects():
+        while not over.is_set():
+            try:
+                s.connect().connect()
+            except OSError:
+                pass
+
+    def asks():
+        while not over.is_set():
+            try:
+                status, headers, data = s.ask("GET", "/v1/apps")
+            except (OSError, http.client.HTTPException):
+                continue  # after the last answer
+            if status != 200:
+                answers.append((status, json.loads(data)["error"]["code"], headers["Retry-After"]))
+
+    threads = [threading.Thread(target=f) for f in (connects, connects, asks)]
+    for t in threads:
+        t.start()
+    code = s.stop()
+    over.set()
+    for t in threads:
+        t.join()
+    assert code == 0, code
+    assert answers and set(answers) == {(503, "shutting_down", "1")}, answers[:3]
 
 
 def test_link_refuses_strangers(s):
