@@ -233,13 +233,13 @@ static void ops_release(struct praas_ctx *head, struct praas_view *view)
 
 	if (view->token == 0)
 		return; /* nothing to give back before the end */
-	if (segment == w->end.start.arena_segment) {
-		/* The result of a function that ran in place: a buffer of this invocation. */
-		if (ctx_take(ctx_of(head), view->data, view->bytes, &b))
-			praas_worker_end_drop(&w->end, &b);
-	} else {
+	/* In the arena: a buffer of this invocation, as the result of a function that ran in place
+	 * is; or a message that we sent ourselves, and were lent back. */
+	if (segment == w->end.start.arena_segment &&
+	    ctx_take(ctx_of(head), view->data, view->bytes, &b))
+		praas_worker_end_drop(&w->end, &b);
+	else
 		worker_return(w, view->token);
-	}
 	*view = (struct praas_view){ 0 };
 }
 

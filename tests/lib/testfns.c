@@ -293,6 +293,33 @@ PRAAS_FUNCTION int mail(struct praas_ctx *ctx)
 }
 
 /* Waits for a message that somebody else sends. */
+/* Messages too large to be copied, one after the other: each is given back before the next. */
+PRAAS_FUNCTION int mail_many(struct praas_ctx *ctx)
+{
+	enum { MESSAGES = 2000, BYTES = 10240 };
+
+	for (uint32_t i = 0; i < MESSAGES; i++) {
+		struct praas_msg msg;
+		void *data;
+		int rc = praas_buffer(ctx, BYTES, &data);
+
+		if (rc == 0) {
+			memset(data, (int)i, BYTES);
+			rc = praas_send(ctx, PRAAS_SELF, "large", data, BYTES);
+		}
+		if (rc == 0)
+			rc = praas_recv(ctx, PRAAS_ANY, "large", 0, &msg);
+		if (rc != 0)
+			return praas_fail(ctx, 100 - rc,
+					  "a message got lost on the way");
+		if (msg.view.bytes != BYTES ||
+		    ((const uint8_t *)msg.view.data)[BYTES - 1] != (uint8_t)i)
+			return praas_fail(ctx, 1, "another message");
+		praas_release(ctx, &msg.view);
+	}
+	return 0;
+}
+
 PRAAS_FUNCTION int wait_mail(struct praas_ctx *ctx)
 {
 	struct praas_msg msg;

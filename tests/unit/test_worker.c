@@ -13,7 +13,7 @@ static const char *const names[] = {
 	"hang",         "obedient",   "oom",          "big",       "fails",  "count",
 	"put_crash",    "put_commit", "cas_conflict", "get_large", "list",   "update",
 	"update_crash", "mail",       "wait_mail",    "nested",    "logs",   "member",
-	"busy",         "scribble"
+	"busy",         "scribble",   "mail_many"
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -285,6 +285,17 @@ static void test_worker_messages_and_calls(void **state)
 }
 
 /* More than an arena holds comes in a segment of its own; more than the limit is refused. */
+/* What a function gives back is free again, also when it lies in its own arena. */
+static void test_worker_large_messages_are_given_back(void **state)
+{
+	struct worker_fixture w;
+
+	(void)state;
+	begin(&w, &usual);
+	wf_expect(&w, "mail_many", 0, NULL);
+	wf_release(&w);
+}
+
 static void test_worker_big_results(void **state)
 {
 	struct wf_options o = usual;
@@ -478,6 +489,7 @@ int main(void)
 		cmocka_unit_test(test_worker_state),
 		cmocka_unit_test(test_worker_update),
 		cmocka_unit_test(test_worker_messages_and_calls),
+		cmocka_unit_test(test_worker_large_messages_are_given_back),
 		cmocka_unit_test(test_worker_big_results),
 		cmocka_unit_test(test_worker_scribbles),
 		cmocka_unit_test(test_worker_killed),
