@@ -18,6 +18,10 @@
 #define HOT_TURNS 128u           /* empty ones until a port is as cold as the others */
 #define HOT_EAGER 16u            /* the first of these, without a pause between */
 #define HOT_EVERY 8u             /* turns, of which one looks at everything */
+#define EXPECT_NS_MAX 16000u     /* about a round trip over TCP */
+#define EXPECT_NS_MIN 400u       /* a little more than one over shared memory */
+#define EXPECT_MISSES 4u         /* in a row: callers do not come at once */
+#define EXPECT_PROBE 64u         /* misses, of which one waits as long as can be */
 #define BUDGET 64u               /* units of work of one part in one turn */
 #define TURNS_PER_TICK 256u      /* how often a busy loop looks at the clock */
 #define TICK_NS 10000000u        /* how often sessions are looked after */
@@ -209,9 +213,49 @@ static unsigned poll_orders(struct praas_data *d)
 
 /* ---- the loop ---- */
 
+/* A worker's answer has left. Who got it may ask again within a round trip, and a yield would
+ * give the core to the worker, which has nothing to do: two switches of the core before we see
+ * the request. So we look for it without one, for as long as experience says that it helps. */
+static void expect(struct praas_data *d)
+{
+	d->expecting = d->waiter.mode != PRAAS_WAIT_MODE_BLOCK;
+	d->expecting_ns = 0;
+	d->hot_turns = d->hot ? HOT_TURNS : 0;
+}
+
+/* It came. */
+static void expect_met(struct praas_data *d)
+{
+	d->expecting = false;
+	d->expect_misses = 0;
+	if (d->expecting_ns != 0)
+		d->expect_ns = praas_min_u64(
+			praas_max_u64(2 * (praas_now_ns() - d->expecting_ns),
+				      EXPECT_NS_MIN),
+			EXPECT_NS_MAX);
+}
+
+/* Nothing came yet; true: look again at once. */
+static bool expects(struct praas_data *d)
+{
+	uint64_t now = praas_now_ns();
+
+	if (d->expecting_ns == 0)
+		d->expecting_ns = now;
+	d->hot_turns = d->hot ? HOT_TURNS : 0;
+	if (now - d->expecting_ns < d->expect_ns)
+		return true;
+	d->expecting = false;
+	if (++d->expect_misses % EXPECT_PROBE == 0)
+		d->expect_ns = EXPECT_NS_MAX;
+	else if (d->expect_misses >= EXPECT_MISSES)
+		d->expect_ns = EXPECT_NS_MIN;
+	return false;
+}
+
 static unsigned poll_parts(struct praas_data *d)
 {
-	unsigned done = 0;
+	unsigned done = 0, answered;
 
 	for (unsigned i = 0; i < d->ports_count; i++) {
 		unsigned n = d->ports[i]->ops->poll(d->ports[i], BUDGET);
@@ -222,7 +266,12 @@ static unsigned poll_parts(struct praas_data *d)
 		}
 		done += n;
 	}
-	return done + praas_process_poll(d->process, BUDGET);
+	if (praas_unlikely(d->expecting) && done > 0)
+		expect_met(d);
+	answered = praas_process_poll(d->process, BUDGET);
+	if (answered > 0 && praas_process_quiet(d->process))
+		expect(d);
+	return done + answered;
 }
 
 /* The port that had work last is looked at alone for a while, but for one turn in HOT_EVERY:
@@ -247,6 +296,8 @@ static unsigned poll_some(struct praas_data *d, uint32_t turn)
 	}
 	done = d->hot->ops->poll(d->hot, BUDGET);
 	d->hot_turns = done > 0 ? HOT_TURNS : d->hot_turns - 1;
+	if (praas_unlikely(d->expecting) && done > 0)
+		expect_met(d);
 	return done;
 }
 
@@ -356,6 +407,8 @@ static void serve(struct praas_data *d)
 		else if (d->hot_turns > HOT_TURNS - HOT_EAGER &&
 			 d->waiter.pauses > HOT_EAGER)
 			continue; /* without a pause: it is due any moment */
+		else if (d->expecting && expects(d))
+			continue;
 		else if (wait_step(d) == PRAAS_WAIT_SLEEP)
 			sleep_until_work(d);
 	}
@@ -407,6 +460,7 @@ int praas_data_start(const struct praas_data_config *config,
 	if (!d)
 		return -ENOMEM;
 	d->config = *config;
+	d->expect_ns = EXPECT_NS_MAX;
 	praas_waiter_init(&d->waiter, config->config->wait);
 	rc = pthread_create(&d->thread, NULL, run, d);
 	if (rc != 0) {

@@ -39,6 +39,11 @@ struct praas_data {
 	struct praas_waiter waiter;
 	struct praas_port *hot; /* had work last */
 	uint32_t hot_turns; /* so many more it is looked at alone; 0: nothing is hot */
+	/* After a worker's answer its caller is awaited without a yield (data.c). */
+	bool expecting;
+	uint64_t expecting_ns; /* since when; 0: not looked at the clock yet */
+	uint64_t expect_ns;    /* so long; learned */
+	uint32_t expect_misses;
 	struct praas_snapshot_late *late; /* of its large state; NULL: none */
 	bool loaded;                      /* a snapshot has been loaded into process */
 	bool built;                       /* BUILT has been reported */
