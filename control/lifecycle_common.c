@@ -86,7 +86,7 @@ static uint64_t earliest_wait(const struct praas_life_waits *waits, uint64_t due
 void praas_life_arm(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;
-	uint64_t due = p->phase_deadline_ns;
+	uint64_t due = earlier(p->phase_deadline_ns, p->leaving_due_ns);
 
 	due = earliest_wait(&p->serving, due);
 	due = earliest_wait(&p->swapped, due);
@@ -179,6 +179,30 @@ void praas_life_bind(struct praas_life_process *p, uint64_t conn)
 		HASH_ADD(hh_conn, life->by_conn, conn, sizeof(p->conn), p);
 }
 
+/* Two controllers of one process may run for a moment, of different epochs. */
+#define TAG_EPOCH_BITS 16
+
+uint64_t praas_life_tag(const struct praas_instance *instance)
+{
+	return instance->number << TAG_EPOCH_BITS |
+	       (instance->epoch & ((1u << TAG_EPOCH_BITS) - 1));
+}
+
+uint64_t praas_life_tag_number(uint64_t tag)
+{
+	return tag >> TAG_EPOCH_BITS;
+}
+
+int praas_life_watch(struct praas_life *life, const struct praas_instance *instance)
+{
+	return praas_link_watch(life->link, instance->pidfd, praas_life_tag(instance));
+}
+
+bool praas_life_runs(const struct praas_life_process *p)
+{
+	return p->has_instance || p->leaving_due_ns != 0;
+}
+
 /* Sends {"t": what, "id": id} when its controller is connected. */
 void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
 {
@@ -242,6 +266,7 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 	p->record = *record;
 	p->app = *app;
 	p->instance.pidfd = -1;
+	p->leaving.pidfd = -1;
 	HASH_ADD(hh, life->processes, number, sizeof(p->number), p);
 	(void)pthread_cond_broadcast(&life->changed);
 	return p;
@@ -252,7 +277,7 @@ void praas_life_forget(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;
 
-	praas_check(!p->has_instance);
+	praas_check(!praas_life_runs(p));
 	praas_check(!p->serving.head && !p->swapped.head && !p->ended.head);
 	praas_life_bind(p, 0);
 	if (p->timed)

@@ -192,6 +192,8 @@ static void run_erase(struct praas_job *job)
 
 void praas_life_begin_erase(struct praas_life_process *p)
 {
+	if (praas_life_runs(p))
+		return; /* the end of its last controller leads here again */
 	p->erase_job.run = run_erase;
 	praas_life_background(p->life, &p->erase_job);
 }
@@ -206,6 +208,8 @@ static void settle(struct praas_life_process *p)
 	int rc = praas_life_read_log(p->life, &p->record, &epoch, &released);
 
 	p->epoch_seen = epoch;
+	/* If a controller of that epoch is still there, it only has to end. */
+	p->told_swapped = rc == 0 && released && epoch == p->record.epoch;
 	if (rc == 0 && released) {
 		p->rest_state = PRAAS_LIFE_SWAPPED;
 	} else {
@@ -225,7 +229,7 @@ static void recover_one(struct praas_life *life,
 		return;
 	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
 				record->number, record->epoch, &p->instance) == 0 &&
-	    praas_link_watch(life->link, p->instance.pidfd, p->number) == 0) {
+	    praas_life_watch(life, &p->instance) == 0) {
 		p->has_instance = true;
 		life->instances++;
 	}
@@ -405,6 +409,8 @@ static void kill_all(struct praas_life *life)
 
 	HASH_ITER(hh, life->processes, p, next)
 	{
+		if (p->leaving_due_ns)
+			backend->ops->kill(backend, &p->leaving);
 		if (!p->has_instance)
 			continue;
 		(void)fprintf(stderr,
@@ -460,6 +466,7 @@ void praas_life_free(struct praas_life *life)
 	HASH_ITER(hh, life->processes, p, next)
 	{
 		p->has_instance = false;
+		p->leaving_due_ns = 0;
 		p->conn = 0;
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(life->processes, p);

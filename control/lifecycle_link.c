@@ -103,7 +103,7 @@ static int adopt_peer(struct praas_life_process *p, pid_t peer)
 
 	if (rc)
 		return rc;
-	rc = praas_link_watch(life->link, p->instance.pidfd, p->number);
+	rc = praas_life_watch(life, &p->instance);
 	if (rc)
 		return rc;
 	p->has_instance = true;
@@ -187,6 +187,80 @@ static int64_t slot_of(const json_t *message)
 	return (int64_t)praas_json_number_or(message, "slot", 0);
 }
 
+/* A controller that served has gone: swapped, killed or lost. */
+static void ended_serving(struct praas_life_process *p, const struct praas_exit *e,
+			  struct praas_life_waits *done)
+{
+	struct praas_life *life = p->life;
+	struct praas_outcome ok = { 0 }, why;
+
+	if (p->told_swapped) {
+		praas_life_set_state(p, PRAAS_LIFE_SWAPPED);
+		/* The slot log has it; the record is an index. */
+		praas_life_finish(p, &p->swapped, &ok, done);
+		life->stats.swaps++;
+	} else if (p->want_kill) {
+		praas_life_set_state(p, PRAAS_LIFE_KILLED);
+		life->stats.kills++;
+	} else {
+		praas_life_set_state(p, PRAAS_LIFE_LOST);
+		p->record.lost_epoch = p->record.epoch;
+		life->stats.lost++;
+		(void)fprintf(
+			stderr,
+			"praas-control: epoch %u of process %llu is lost (code %d, "
+			"signal %d)\n",
+			p->record.epoch, (unsigned long long)p->number, e->code,
+			e->signal);
+	}
+	why = praas_outcome_of(-EIO, p->want_kill ? "killed" : "lost",
+			       "the process ended before that was done");
+	p->want_kill = false;
+	p->want_swap = false;
+	praas_life_finish(p, &p->swapped, &why, done);
+	praas_life_finish(p, &p->checkpointed, &why, done);
+	praas_life_finish(p, &p->ended, &ok, &p->settled);
+	if (p->serving.head && !life->stopping) {
+		praas_life_begin_activation(p); /* somebody asked while it went down */
+		return;
+	}
+	praas_life_finish(p, &p->serving, &why, done);
+	praas_life_save(p);
+}
+
+/* Nothing of its controller is known any more. */
+static void forget_controller(struct praas_life_process *p)
+{
+	p->has_instance = false;
+	p->joined = false;
+	p->metrics_told = false;
+	p->metrics.running = 0;
+	p->metrics.queued = 0;
+	p->swap_id = 0;
+	p->check_id = 0;
+	p->phase_deadline_ns = 0;
+	p->record.os_pid = 0;
+	p->record.endpoints[0] = 0;
+	praas_life_bind(p, 0);
+}
+
+/* Its release is committed: the process is swapped, and may be activated again, while its
+ * controller still ends. */
+static void released(struct praas_life_process *p, struct praas_life_waits *done)
+{
+	struct praas_exit unknown = { 0 };
+
+	p->told_swapped = true;
+	if (!p->has_instance || p->leaving_due_ns)
+		return; /* it counts when that one has ended */
+	p->leaving = p->instance;
+	p->leaving_due_ns = praas_now_ns() + PRAAS_LIFE_LEAVE_NS;
+	p->instance = (struct praas_instance){ .pidfd = -1 };
+	forget_controller(p);
+	ended_serving(p, &unknown, done);
+	praas_life_arm(p);
+}
+
 static void on_swap_answer(struct praas_life_process *p, const json_t *message, bool ok,
 			   struct praas_life_waits *done)
 {
@@ -194,9 +268,9 @@ static void on_swap_answer(struct praas_life_process *p, const json_t *message, 
 
 	p->swap_id = 0;
 	if (ok) {
-		p->told_swapped = true;
 		p->record.slot = slot_of(message);
-		return; /* those who wait are told when it has ended */
+		released(p, done);
+		return;
 	}
 	why = praas_outcome_of(
 		-EIO, "swap_failed",
@@ -231,14 +305,15 @@ static void on_done(struct praas_life_process *p, const json_t *message,
 	}
 }
 
-static void on_swapped(struct praas_life_process *p, const json_t *message)
+static void on_swapped(struct praas_life_process *p, const json_t *message,
+		       struct praas_life_waits *done)
 {
 	if (praas_json_number_or(message, "epoch", 0) != p->record.epoch)
 		return;
-	p->told_swapped = true;
 	p->record.slot = slot_of(message);
-	if (p->record.state == PRAAS_LIFE_ACTIVE) /* it was sent SIGTERM by somebody */
-		praas_life_set_state(p, PRAAS_LIFE_DRAINING);
+	if (p->record.state == PRAAS_LIFE_ACTIVE || /* SIGTERM, from somebody */
+	    p->record.state == PRAAS_LIFE_DRAINING)
+		released(p, done);
 }
 
 static bool join_pending(const struct praas_life *life, uint64_t conn)
@@ -276,7 +351,7 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	else if (!strcmp(type, "done"))
 		on_done(p, message, &done);
 	else if (!strcmp(type, "swapped"))
-		on_swapped(p, message);
+		on_swapped(p, message, &done);
 	/* else: from a newer controller */
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
@@ -343,76 +418,33 @@ static void ended_starting(struct praas_life_process *p, const struct praas_exit
 	praas_life_start_failed(p, &why, done);
 }
 
-/* A controller that served has gone: swapped, killed or lost. */
-static void ended_serving(struct praas_life_process *p, const struct praas_exit *e,
-			  struct praas_life_waits *done)
-{
-	struct praas_life *life = p->life;
-	struct praas_outcome ok = { 0 }, why;
-
-	if (p->told_swapped) {
-		praas_life_set_state(p, PRAAS_LIFE_SWAPPED);
-		praas_life_finish(p, &p->swapped, &ok, &p->settled);
-		life->stats.swaps++;
-	} else if (p->want_kill) {
-		praas_life_set_state(p, PRAAS_LIFE_KILLED);
-		life->stats.kills++;
-	} else {
-		praas_life_set_state(p, PRAAS_LIFE_LOST);
-		p->record.lost_epoch = p->record.epoch;
-		life->stats.lost++;
-		(void)fprintf(
-			stderr,
-			"praas-control: epoch %u of process %llu is lost (code %d, "
-			"signal %d)\n",
-			p->record.epoch, (unsigned long long)p->number, e->code,
-			e->signal);
-	}
-	why = praas_outcome_of(-EIO, p->want_kill ? "killed" : "lost",
-			       "the process ended before that was done");
-	p->want_kill = false;
-	p->want_swap = false;
-	praas_life_finish(p, &p->swapped, &why, done);
-	praas_life_finish(p, &p->checkpointed, &why, done);
-	praas_life_finish(p, &p->ended, &ok, &p->settled);
-	if (p->serving.head && !life->stopping) {
-		praas_life_begin_activation(p); /* somebody asked while it went down */
-		return;
-	}
-	praas_life_finish(p, &p->serving, &why, done);
-	praas_life_save(p);
-}
-
-static void on_ended(void *user, uint64_t number)
+static void on_ended(void *user, uint64_t tag)
 {
 	struct praas_life_waits done = { NULL };
 	struct praas_life *life = user;
 	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p;
 	struct praas_exit e;
+	bool deleting;
 
 	(void)pthread_mutex_lock(&life->lock);
-	p = praas_life_find(life, number);
-	praas_check(p && p->has_instance);
-	backend->ops->reap(backend, &p->instance, &e);
-	p->has_instance = false;
-	p->joined = false;
-	p->metrics_told = false;
-	p->metrics.running = 0;
-	p->metrics.queued = 0;
-	p->swap_id = 0;
-	p->check_id = 0;
-	p->phase_deadline_ns = 0;
+	p = praas_life_find(life, praas_life_tag_number(tag));
+	praas_check(p && praas_life_runs(p));
+	deleting = p->record.state == PRAAS_LIFE_DELETING;
 	life->instances--;
-	praas_life_bind(p, 0);
-	p->record.os_pid = 0;
-	p->record.endpoints[0] = 0;
-	if (p->record.state == PRAAS_LIFE_DELETING)
+	if (p->leaving_due_ns && praas_life_tag(&p->leaving) == tag) {
+		backend->ops->reap(backend, &p->leaving, &e);
+		p->leaving_due_ns = 0;
+	} else {
+		backend->ops->reap(backend, &p->instance, &e);
+		forget_controller(p);
+		if (p->record.state == PRAAS_LIFE_ACTIVATING)
+			ended_starting(p, &e, &done);
+		else if (!deleting)
+			ended_serving(p, &e, &done);
+	}
+	if (deleting && !p->starting)
 		praas_life_begin_erase(p);
-	else if (p->record.state == PRAAS_LIFE_ACTIVATING)
-		ended_starting(p, &e, &done);
-	else
-		ended_serving(p, &e, &done);
 	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
@@ -459,6 +491,14 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 		ended_serving(p, &unknown, done);
 }
 
+static void leave_now(struct praas_life_process *p, uint64_t now_ns)
+{
+	struct praas_backend *backend = p->life->config.backend;
+
+	p->leaving_due_ns = now_ns + PRAAS_LIFE_LEAVE_NS;
+	backend->ops->kill(backend, &p->leaving);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 static uint64_t on_tick(void *user, uint64_t now_ns)
 {
@@ -481,6 +521,8 @@ static uint64_t on_tick(void *user, uint64_t now_ns)
 			expire(p, &p->ended, now_ns, &done);
 			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
 				phase_over(p, &done);
+			if (p->leaving_due_ns && p->leaving_due_ns <= now_ns)
+				leave_now(p, now_ns);
 			praas_life_arm(p);
 			if (p == last)
 				break; /* behind it are those armed again just now */

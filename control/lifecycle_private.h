@@ -19,6 +19,7 @@
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
 #define PRAAS_LIFE_KILL_NS 2000000000ull /* for an orderly end of one that is killed */
+#define PRAAS_LIFE_LEAVE_NS 5000000000ull /* for the end of one that has swapped out */
 
 struct praas_life_waits {
 	struct praas_life_wait *head;
@@ -33,6 +34,9 @@ struct praas_life_process {
 	struct praas_process_record record; /* what is to be stored next */
 	struct praas_app_record app;
 	struct praas_instance instance;
+	/* The controller of the epoch before: its release is committed, it only has to end. */
+	struct praas_instance leaving;
+	uint64_t leaving_due_ns; /* when it is ended by force; 0 there is none */
 	uint64_t conn;         /* on the link; 0 none */
 	uint64_t pending_conn; /* joined while its start was still being recorded */
 	pid_t pending_peer;
@@ -123,6 +127,13 @@ void praas_life_bind(struct praas_life_process *p, uint64_t conn);
 /* Frees an entry that nobody waits for and nothing refers to. */
 void praas_life_forget(struct praas_life_process *p);
 
+/* Its end will be told with this tag, of which praas_life_tag_number() is the number. */
+int praas_life_watch(struct praas_life *life, const struct praas_instance *instance);
+uint64_t praas_life_tag(const struct praas_instance *instance);
+uint64_t praas_life_tag_number(uint64_t tag);
+/* Some controller of p has not ended. */
+bool praas_life_runs(const struct praas_life_process *p);
+
 /* ---- lifecycle_start.c ---- */
 
 /* p becomes ACTIVATING; a job does the rest. Lock held. */
@@ -153,7 +164,7 @@ void praas_life_store_url(const struct praas_life *life,
 int praas_life_read_log(const struct praas_life *life,
 			const struct praas_process_record *record, uint32_t *ret_epoch,
 			bool *ret_released);
-/* DELETING and no instance left: a job erases it. Lock held. */
+/* DELETING: when no controller is left a job erases it. Lock held. */
 void praas_life_begin_erase(struct praas_life_process *p);
 int praas_life_recover(struct praas_life *life);
 

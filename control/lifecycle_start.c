@@ -211,7 +211,7 @@ static void started(struct praas_life_process *p, const struct praas_instance *i
 	p->instance = *instance;
 	p->has_instance = true;
 	life->instances++;
-	if (praas_link_watch(life->link, instance->pidfd, p->number)) {
+	if (praas_life_watch(life, instance)) {
 		struct praas_outcome why =
 			praas_outcome_of(-EMFILE, "start_failed", "out of descriptors");
 		struct praas_exit gone;
@@ -285,6 +285,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->record.os_pid = p->instance.os_pid;
 	p->record.os_start = p->instance.os_start;
 	p->joined = true;
+	p->told_swapped = false;
 	p->fresh = false;
 	p->retries = 0;
 	p->phase_deadline_ns = 0;

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 
-from service import alive, run
+from service import alive, await_gone, run
 
 APP = "/v1/apps/a"
 P = APP + "/processes"
@@ -41,7 +41,7 @@ def life(s, isolation):
     assert s.ask("PUT", P + "/x/state/mine", b"m")[0] == 204
     assert s.ask("POST", P + "/x/messages/box", b"waits")[0] == 204
     assert s.json("POST", P + "/x/swap-out", expect=200)["state"] == "SWAPPED"
-    assert not alive(p["os_pid"])
+    await_gone(p["os_pid"])
     assert int(call(s, "add", b"1")) == 13  # the call woke it
     assert s.ask("GET", P + "/x/state/mine")[2] == b"m"
     assert s.ask("GET", P + "/x/messages/box")[2] == b"waits"

@@ -121,6 +121,14 @@ def alive(pid):
         return False
 
 
+def await_gone(os_pid):
+    """A swap-out is answered when it is committed; the controller ends right after."""
+    end = time.monotonic() + 5
+    while alive(os_pid):
+        assert time.monotonic() < end, os_pid
+        time.sleep(0.005)
+
+
 def run(tests, *options):
     """Each test gets a service of its own; a failure shows its log."""
     failed = 0

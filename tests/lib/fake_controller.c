@@ -7,6 +7,7 @@
  *   token…    joins with a wrong token    babble…  sends what is not JSON
  *   fenced…   leaves with code 3 unless its epoch is above 4
  *   stuck…    swaps out never             full…    cannot swap out, says so
+ *   linger…   ends 1 s after its swap-out
  *   others    serve until told otherwise
  *
  * A pid file next to its log is not needed: every start adds a line to CODE/starts.
@@ -111,6 +112,8 @@ static void swapped(int fd)
 {
 	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"),
 			  "slot", 1, "bytes", 0));
+	if (acts("linger"))
+		(void)sleep(1);
 	exit(0);
 }
 
