@@ -18,7 +18,7 @@
 
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
-#define PRAAS_LIFE_KILL_NS 2000000000ull /* for an orderly end of one that is killed */
+#define PRAAS_LIFE_KILL_NS 2000000000ull  /* for an orderly end of one that is killed */
 #define PRAAS_LIFE_LEAVE_NS 5000000000ull /* for the end of one that has swapped out */
 
 struct praas_life_waits {
@@ -37,8 +37,8 @@ struct praas_life_process {
 	/* The controller of the epoch before: its release is committed, it only has to end. */
 	struct praas_instance leaving;
 	uint64_t leaving_due_ns; /* when it is ended by force; 0 there is none */
-	uint64_t conn;         /* on the link; 0 none */
-	uint64_t pending_conn; /* joined while its start was still being recorded */
+	uint64_t conn;           /* on the link; 0 none */
+	uint64_t pending_conn;   /* joined while its start was still being recorded */
 	pid_t pending_peer;
 	char pending_endpoints[PRAAS_ENDPOINTS_BYTES];
 	uint8_t token

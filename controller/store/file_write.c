@@ -144,7 +144,8 @@ static int submit(struct writer *w, unsigned i, uint64_t bytes, uint64_t offset)
 	w->offset[i] = offset;
 	w->wanted[i] = bytes;
 	w->in_flight++;
-	(void)io_uring_submit(&w->ring); /* what is not taken now is given again by reap() */
+	(void)io_uring_submit(
+		&w->ring); /* what is not taken now is given again by reap() */
 	return 0;
 }
 
@@ -200,7 +201,7 @@ int praas_file_write_source(int fd, const struct praas_store_source *source, int
 		     io_uring_queue_init(DEPTH, &w.ring, 0) == 0;
 	rc = write_pieces(&w, source, align);
 	if (w.has_ring)
-		io_uring_queue_exit(&w.ring); /* nothing is in flight */
+		io_uring_queue_exit(&w.ring);                 /* nothing is in flight */
 	(void)munmap(w.buffers, (size_t)DEPTH * PIECE_BYTES); /* ours: cannot fail */
 	if (rc == 0 && padded != source->bytes &&
 	    ftruncate(fd, (off_t)source->bytes) != 0)
