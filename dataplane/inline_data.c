@@ -45,18 +45,20 @@ int praas_inline_buffer(struct praas_ctx *base, size_t bytes, void **ret_data)
 	return 0;
 }
 
-/* data as a value: the buffer that it is the beginning of, or a copy. 0; -EINVAL more than the
- * buffer has; -EMSGSIZE; -ENOSPC. */
+/* data as a value: the buffer that it is the beginning of, or a copy (with PRAAS_COPY always).
+ * 0; -EINVAL more than the buffer has, or other flags; -EMSGSIZE; -ENOSPC. */
 static int take_value(struct praas_inline_ctx *ctx, const void *data, size_t bytes,
-		      struct praas_value *ret_value)
+		      uint32_t flags, struct praas_value *ret_value)
 {
 	uint8_t *copy;
 	int rc;
 
+	if (flags & ~PRAAS_COPY)
+		return -EINVAL;
 	if (bytes > ctx->process->config.bytes_max)
 		return -EMSGSIZE;
 	for (uint32_t i = ctx->buffers_count; i-- > 0;) {
-		if (ctx->buffers[i].data != data)
+		if ((flags & PRAAS_COPY) || ctx->buffers[i].data != data)
 			continue;
 		if (bytes > ctx->buffers[i].charge)
 			return -EINVAL;
@@ -126,7 +128,7 @@ int praas_inline_state_get(struct praas_ctx *base, const char *key, uint32_t fla
 	uint64_t version = 0;
 	int rc;
 
-	if (bad_key(key_bytes))
+	if (bad_key(key_bytes) || (flags & ~PRAAS_COPY))
 		return -EINVAL;
 	own = ctx->writes_count ? own_write(ctx, key, key_bytes) : NULL;
 	if (own && own->erase)
@@ -147,7 +149,7 @@ int praas_inline_state_get(struct praas_ctx *base, const char *key, uint32_t fla
 }
 
 static int write_state(struct praas_inline_ctx *ctx, const char *key, const void *data,
-		       size_t bytes, uint64_t expect)
+		       size_t bytes, uint32_t flags, uint64_t expect)
 {
 	uint32_t key_bytes = key_length(key);
 	struct praas_state_write *w;
@@ -159,7 +161,7 @@ static int write_state(struct praas_inline_ctx *ctx, const char *key, const void
 	w = own_write(ctx, key, key_bytes);
 	if (!w && ctx->writes_count == PRAAS_WRITES_MAX)
 		return -ENOSPC;
-	rc = take_value(ctx, data, bytes, &value);
+	rc = take_value(ctx, data, bytes, flags, &value);
 	if (rc != 0)
 		return rc;
 	ctx->dirty = true;
@@ -182,14 +184,14 @@ static int write_state(struct praas_inline_ctx *ctx, const char *key, const void
 int praas_inline_state_put(struct praas_ctx *base, const char *key, const void *data,
 			   size_t bytes, uint32_t flags)
 {
-	(void)flags; /* what is put is a copy, or a buffer that is given away */
-	return write_state(praas_inline_of(base), key, data, bytes, 0);
+	return write_state(praas_inline_of(base), key, data, bytes, flags, 0);
 }
 
 int praas_inline_state_cas(struct praas_ctx *base, const char *key, uint64_t version,
 			   const void *data, size_t bytes)
 {
-	return write_state(praas_inline_of(base), key, data, bytes, version + 1);
+	return write_state(praas_inline_of(base), key, data, bytes, PRAAS_SHARE,
+			   version + 1);
 }
 
 int praas_inline_state_delete(struct praas_ctx *base, const char *key)
@@ -391,9 +393,8 @@ int praas_inline_send(struct praas_ctx *base, praas_pid_t destination, const cha
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	uint32_t held = ctx->buffers_count;
 	struct praas_value value;
-	int rc = take_value(ctx, data, bytes, &value);
+	int rc = take_value(ctx, data, bytes, flags, &value);
 
-	(void)flags;
 	if (rc != 0)
 		return rc;
 	rc = praas_process_fn_send(ctx->process, destination, key, key_length(key),
@@ -426,15 +427,27 @@ int praas_inline_recv(struct praas_ctx *base, praas_pid_t source, const char *ke
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	struct praas_fn_wait wait = { .deadline_ns = 0 };
+	struct praas_value copy;
+	uint8_t *data;
 	int rc;
 
 	(void)timeout_ns; /* an inline function never waits */
-	(void)flags;      /* a message that was taken is its receiver's alone */
+	if (flags & ~PRAAS_COPY)
+		return -EINVAL;
 	if (ctx->held_count == PRAAS_INLINE_HELD)
 		return -ENOSPC;
 	rc = praas_process_fn_recv(ctx->process, source, key, key_length(key), &wait);
-	if (rc == 0)
-		hold_message(ctx, &wait.message, ret_msg);
+	if (rc != 0)
+		return rc;
+	if ((flags & PRAAS_COPY) && wait.message.value.bytes)
+		rc = praas_process_value_new(ctx->process, wait.message.value.bytes,
+					     &copy, &data);
+	if (rc == 0 && (flags & PRAAS_COPY) && wait.message.value.bytes) {
+		memcpy(data, wait.message.value.data, wait.message.value.bytes);
+		praas_value_release(&wait.message.value);
+		wait.message.value = copy;
+	}
+	hold_message(ctx, &wait.message, ret_msg); /* by reference without memory */
 	return rc;
 }
 

@@ -89,7 +89,7 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 	if (i == CALLS_MAX)
 		return -ENOBUFS;
 	call = &w->calls[i];
-	rc = ctx_take_or_copy(ctx, data, bytes, &call->input);
+	rc = ctx_take_or_copy(ctx, data, bytes, PRAAS_SHARE, &call->input);
 	if (rc != 0)
 		return rc;
 	call->id = ++w->end.requests;

@@ -41,7 +41,7 @@ bool ctx_take(struct ctx *ctx, const void *data, uint64_t bytes,
 	return false;
 }
 
-int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes,
+int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes, uint32_t flags,
 		     struct praas_worker_buffer *ret_buffer)
 {
 	int rc;
@@ -50,7 +50,7 @@ int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes,
 		*ret_buffer = (struct praas_worker_buffer){ 0 };
 		return 0;
 	}
-	if (ctx_take(ctx, data, bytes, ret_buffer))
+	if (!(flags & PRAAS_COPY) && ctx_take(ctx, data, bytes, ret_buffer))
 		return 0;
 	rc = praas_worker_end_alloc(&ctx->worker->end, bytes, ret_buffer);
 	if (rc != 0)

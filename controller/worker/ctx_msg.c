@@ -19,10 +19,9 @@ int ctx_send(struct praas_ctx *head, praas_pid_t destination, const char *key,
 	struct praas_worker_buffer b;
 	int rc;
 
-	(void)flags; /* never changed after this: sharing and copying look the same */
-	if (f.key_bytes == 0 || (bytes != 0 && !data))
+	if (f.key_bytes == 0 || (bytes != 0 && !data) || (flags & ~PRAAS_COPY))
 		return -EINVAL;
-	rc = ctx_take_or_copy(ctx, data, bytes, &b);
+	rc = ctx_take_or_copy(ctx, data, bytes, flags, &b);
 	if (rc != 0)
 		return rc;
 	return ctx_request(ctx, &f, key, b.segment, b.offset, &reply);
@@ -58,7 +57,7 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
 	int rc;
 
 	f->key_bytes = ctx_key_bytes(key);
-	if (f->key_bytes == 0)
+	if (f->key_bytes == 0 || (flags & ~PRAAS_COPY))
 		return -EINVAL;
 	f->status = worker_asker(ctx);
 	while ((rc = ctx_request(ctx, f, key, 0, 0, &reply)) == -EINTR)
@@ -66,10 +65,9 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
 	if (rc != 0)
 		return rc;
 	take_message(ctx, &reply, &msg);
-	if ((flags & PRAAS_COPY) && msg.view.bytes) {
+	if ((flags & PRAAS_COPY) && msg.view.bytes)
 		rc = ctx_buffer(ctx, msg.view.bytes, &copy);
-		if (rc != 0)
-			return rc;
+	if (rc == 0 && (flags & PRAAS_COPY) && msg.view.bytes) {
 		memcpy(copy.data, msg.view.data, msg.view.bytes);
 		worker_return(ctx->worker, msg.view.token);
 		msg.view = (struct praas_view){ .data = copy.data,
@@ -77,8 +75,8 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
 						.token = (uint64_t)copy.segment << 48 |
 							 copy.offset };
 	}
-	*ret_msg = msg;
-	return 0;
+	*ret_msg = msg; /* without memory for a copy it is this or lost */
+	return rc;
 }
 
 int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key,

@@ -71,7 +71,7 @@ int ctx_state_get(struct praas_ctx *head, const char *key, uint32_t flags,
 	uint64_t version = 0;
 	int rc = 0;
 
-	if (key_bytes == 0)
+	if (key_bytes == 0 || (flags & ~PRAAS_COPY))
 		return -EINVAL;
 	mine = ctx->writes_count ? find_write(ctx, key, key_bytes) : NULL;
 	if (mine && mine->erase)
@@ -125,16 +125,16 @@ static int write_slot(struct ctx *ctx, const char *key, uint8_t key_bytes,
 }
 
 static int put(struct ctx *ctx, const char *key, uint64_t expect, const void *data,
-	       size_t bytes)
+	       size_t bytes, uint32_t flags)
 {
 	uint8_t key_bytes = ctx_key_bytes(key);
 	struct praas_worker_buffer value;
 	struct write *w;
 	int rc;
 
-	if (key_bytes == 0 || (bytes != 0 && !data))
+	if (key_bytes == 0 || (bytes != 0 && !data) || (flags & ~PRAAS_COPY))
 		return -EINVAL;
-	rc = ctx_take_or_copy(ctx, data, bytes, &value);
+	rc = ctx_take_or_copy(ctx, data, bytes, flags, &value);
 	if (rc != 0)
 		return rc;
 	rc = write_slot(ctx, key, key_bytes, expect, &w);
@@ -151,14 +151,13 @@ static int put(struct ctx *ctx, const char *key, uint64_t expect, const void *da
 int ctx_state_put(struct praas_ctx *head, const char *key, const void *data,
 		  size_t bytes, uint32_t flags)
 {
-	(void)flags; /* it is in memory of ours or copied there: nobody changes it later */
-	return put(ctx_of(head), key, 0, data, bytes);
+	return put(ctx_of(head), key, 0, data, bytes, flags);
 }
 
 int ctx_state_cas(struct praas_ctx *head, const char *key, uint64_t version,
 		  const void *data, size_t bytes)
 {
-	return put(ctx_of(head), key, version + 1, data, bytes);
+	return put(ctx_of(head), key, version + 1, data, bytes, PRAAS_SHARE);
 }
 
 static void forget_write(struct ctx *ctx, struct write *w)
@@ -302,7 +301,7 @@ int ctx_state_list(struct praas_ctx *head, const char *prefix, const char *after
 		int rc;
 
 		f.bytes = after ? strlen(after) : 0;
-		rc = ctx_take_or_copy(ctx, after, f.bytes, &b);
+		rc = ctx_take_or_copy(ctx, after, f.bytes, PRAAS_SHARE, &b);
 		if (rc == 0)
 			rc = ctx_request(ctx, &f, prefix, b.segment, b.offset, &reply);
 		if (rc != 0)

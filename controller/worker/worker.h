@@ -157,8 +157,8 @@ int ctx_buffer(struct ctx *ctx, uint64_t bytes, struct praas_worker_buffer *ret_
 /* The buffer that begins at data, out of the list; false: there is none. */
 bool ctx_take(struct ctx *ctx, const void *data, uint64_t bytes,
 	      struct praas_worker_buffer *ret_buffer);
-/* The same, or a copy in a new buffer (not in the list). */
-int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes,
+/* The same, or (with PRAAS_COPY always) a copy in a new buffer (not in the list). */
+int ctx_take_or_copy(struct ctx *ctx, const void *data, uint64_t bytes, uint32_t flags,
 		     struct praas_worker_buffer *ret_buffer);
 /* Length of a key; 0: not a key. */
 uint8_t ctx_key_bytes(const char *key);

@@ -41,8 +41,9 @@ extern "C" {
 #define PRAAS_FUNCTION __attribute__((visibility("default")))
 #endif
 
-/* Flags of send, recv, state_get and state_put. */
-#define PRAAS_SHARE 0x0u /* by reference into shared memory (default) */
+/* Flags of praas_state_get_flags(), …put_flags(), praas_send_flags() and praas_recv_flags(). Others are
+ * -EINVAL. The calls without flags share. */
+#define PRAAS_SHARE 0x0u /* by reference into shared memory */
 #define PRAAS_COPY 0x1u /* a private copy: the other side's later changes cannot show */
 
 struct praas_ctx;
@@ -174,8 +175,17 @@ static inline int praas_fail(struct praas_ctx *ctx, int code, const char *text)
  * Read a state object. PRAAS_SHARE: ret_view points to the shared, immutable object and stays
  * valid until the entry returns, whatever others commit. PRAAS_COPY: a copy of the same life.
  * ret_version may be NULL; 0 for an object written by this invocation and not yet committed.
- * Returns 0; -ENOENT; -EINVAL bad key. A read sends no message.
+ * Returns 0; -ENOENT; -EINVAL bad key; -ENOSPC no memory for the copy. A read sends no message.
+ * Paper: section 4.4.
  */
+static inline int praas_state_get_flags(struct praas_ctx *ctx, const char *key,
+					uint32_t flags, struct praas_view *ret_view,
+					uint64_t *ret_version)
+{
+	return ctx->ops->state_get(ctx, key, flags, ret_view, ret_version);
+}
+
+/** praas_state_get_flags() with PRAAS_SHARE. */
 static inline int praas_state_get(struct praas_ctx *ctx, const char *key,
 				  struct praas_view *ret_view, uint64_t *ret_version)
 {
@@ -198,6 +208,14 @@ static inline int praas_state_put(struct praas_ctx *ctx, const char *key,
 				  const void *data, size_t bytes)
 {
 	return ctx->ops->state_put(ctx, key, data, bytes, PRAAS_SHARE);
+}
+
+/** praas_state_put() with a choice. PRAAS_COPY: data is copied even when it is from
+ * praas_buffer(), which stays the function's to write. */
+static inline int praas_state_put_flags(struct praas_ctx *ctx, const char *key,
+					const void *data, size_t bytes, uint32_t flags)
+{
+	return ctx->ops->state_put(ctx, key, data, bytes, flags);
 }
 
 /** Delete a state object at the commit. Returns 0; -ENOENT. */
@@ -273,6 +291,14 @@ static inline int praas_send(struct praas_ctx *ctx, praas_pid_t destination,
 	return ctx->ops->send(ctx, destination, key, data, bytes, PRAAS_SHARE);
 }
 
+/** praas_send() with a choice, as praas_state_put_flags(). */
+static inline int praas_send_flags(struct praas_ctx *ctx, praas_pid_t destination,
+				   const char *key, const void *data, size_t bytes,
+				   uint32_t flags)
+{
+	return ctx->ops->send(ctx, destination, key, data, bytes, flags);
+}
+
 /**
  * Take the oldest message matching (source, key) out of this process's mailbox.
  * source: a process, or PRAAS_ANY. timeout_ns: 0 polls once, negative waits without limit.
@@ -284,6 +310,17 @@ static inline int praas_recv(struct praas_ctx *ctx, praas_pid_t source, const ch
 			     int64_t timeout_ns, struct praas_msg *ret_msg)
 {
 	return ctx->ops->recv(ctx, source, key, timeout_ns, PRAAS_SHARE, ret_msg);
+}
+
+/**
+ * praas_recv() with a choice. PRAAS_COPY: a copy that no sender can reach any more.
+ * As praas_recv(); -ENOSPC no memory for the copy: ret_msg is then the message by reference.
+ */
+static inline int praas_recv_flags(struct praas_ctx *ctx, praas_pid_t source,
+				   const char *key, int64_t timeout_ns, uint32_t flags,
+				   struct praas_msg *ret_msg)
+{
+	return ctx->ops->recv(ctx, source, key, timeout_ns, flags, ret_msg);
 }
 
 /** As praas_recv() with timeout 0, but the message stays in the mailbox. */

@@ -348,6 +348,61 @@ static void do_recv(struct script *s, const char *key, const char *how)
 		praas_release(s->ctx, &msg.view);
 }
 
+/* Shared is the same memory each time, a copy another; what is built in a buffer and put or sent with
+ * PRAAS_COPY stays the function's: written again, neither the object nor the message changes. */
+static int copies(struct script *s, const char *key)
+{
+	struct praas_view one = { 0 }, two = { 0 }, copy = { 0 };
+	struct praas_msg msg = { .source = 0 };
+	struct praas_ctx *ctx = s->ctx;
+	void *memory;
+
+	if (praas_buffer(ctx, 5000, &memory) != 0)
+		return 1;
+	memset(memory, 'a', 5000);
+	if (praas_state_put_flags(ctx, key, memory, 5000, PRAAS_COPY) != 0 ||
+	    praas_send_flags(ctx, PRAAS_SELF, key, memory, 5000, PRAAS_COPY) != 0 ||
+	    praas_state_commit(ctx) != 0)
+		return 2;
+	memset(memory, 'b', 5000);
+	if (praas_state_get_flags(ctx, key, PRAAS_SHARE, &one, NULL) != 0 ||
+	    praas_state_get(ctx, key, &two, NULL) != 0 ||
+	    praas_state_get_flags(ctx, key, PRAAS_COPY, &copy, NULL) != 0)
+		return 3;
+	if (one.data != two.data || copy.data == one.data || one.data == memory)
+		return 4;
+	if (one.bytes != 5000 || copy.bytes != 5000 ||
+	    memcmp(one.data, copy.data, 5000) != 0 || *(const char *)one.data != 'a')
+		return 5;
+	if (praas_recv_flags(ctx, PRAAS_SELF, key, 0, PRAAS_COPY, &msg) != 0 ||
+	    msg.view.bytes != 5000 || memcmp(msg.view.data, one.data, 5000) != 0)
+		return 6;
+	praas_release(ctx, &msg.view);
+	/* Given away for good this time, by reference, and without a copy. */
+	if (praas_send(ctx, PRAAS_SELF, key, memory, 5000) != 0 ||
+	    praas_recv_flags(ctx, PRAAS_SELF, key, 0, PRAAS_COPY, &msg) != 0 ||
+	    msg.view.data == memory || *(const char *)msg.view.data != 'b')
+		return 7;
+	return 0;
+}
+
+/* A flag that is not known is refused by each of the four, and nothing happens. */
+static int other_flags(struct script *s, const char *key)
+{
+	struct praas_msg msg = { .source = 0 };
+	struct praas_view view = { 0 };
+
+	if (praas_state_put_flags(s->ctx, key, "x", 1, 2) != -EINVAL ||
+	    praas_send_flags(s->ctx, PRAAS_SELF, key, "x", 1, 2) != -EINVAL ||
+	    praas_state_get_flags(s->ctx, key, 2, &view, NULL) != -EINVAL ||
+	    praas_recv_flags(s->ctx, PRAAS_SELF, key, 0, 3, &msg) != -EINVAL)
+		return 1;
+	return praas_state_get(s->ctx, key, &view, NULL) == -ENOENT &&
+			       praas_recv(s->ctx, PRAAS_SELF, key, 0, &msg) == -EAGAIN
+		       ? 0
+		       : 2;
+}
+
 static void do_invoke(struct script *s, const char *name, const char *text)
 {
 	struct praas_view view = { 0 };
@@ -412,6 +467,10 @@ static int step(struct script *s, char *line, int *ret_code)
 		say(s, praas_send(s->ctx, 12345, key, text, strlen(text)), NULL, 0);
 	else if (strcmp(line, "recv") == 0)
 		do_recv(s, key, text);
+	else if (strcmp(line, "copies") == 0)
+		say(s, copies(s, key), NULL, 0);
+	else if (strcmp(line, "flags") == 0)
+		say(s, other_flags(s, key), NULL, 0);
 	else if (strcmp(line, "invoke") == 0)
 		do_invoke(s, key, text);
 	else if (strcmp(line, "member") == 0)

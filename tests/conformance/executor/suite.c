@@ -341,6 +341,15 @@ static void test_messages(void **state)
 	run(t, "recv j\nsend  x\nsendto k x\n", "0 other\n-22\n-2\n");
 }
 
+/* Copy or share by flag, for state and for messages. */
+static void test_copy_and_share(void **state)
+{
+	struct table *t = *state;
+
+	run(t, "flags k\ncopies k\n", "0\n0\n");
+	run(t, "copies k\n", "0\n");
+}
+
 /* A full mailbox says so, and has lost nothing. */
 static void test_mailbox_full(void **state)
 {
@@ -475,6 +484,7 @@ int executor_suite(const struct executor_case *c)
 		T(state_list),
 		T(state_update),
 		T(messages),
+		T(copy_and_share),
 		T(mailbox_full),
 		T(recv_waits),
 		T(members),
