@@ -7,17 +7,20 @@
 
 #include <stdint.h> /* the type that large limits are compared with */
 
-#define PRAAS_LIMIT_APPS 10000u               /* applications in one store */
-#define PRAAS_LIMIT_PROCESSES 100000u         /* processes of one application */
-#define PRAAS_LIMIT_PAGE 1000u                /* entries of one listing */
-#define PRAAS_LIMIT_JSON_BYTES (64u * 1024)   /* a JSON body */
-#define PRAAS_LIMIT_JSON_DEPTH 8u             /* nesting of a JSON body */
-#define PRAAS_LIMIT_BODY_BYTES (64u << 20)    /* a raw payload through REST */
-#define PRAAS_LIMIT_BODIES_BYTES (512u << 20) /* all bodies held at once */
-#define PRAAS_LIMIT_PATH_BYTES 1024u          /* a request's path, decoded */
-#define PRAAS_LIMIT_CONNECTIONS 2048u         /* of HTTP */
-#define PRAAS_LIMIT_JOBS 256u                 /* threads that may wait for something */
-#define PRAAS_LIMIT_QUEUE 4096u               /* requests that wait for such a thread */
+#define PRAAS_LIMIT_APPS 10000u                /* applications in one store */
+#define PRAAS_LIMIT_PROCESSES 100000u          /* processes of one application */
+#define PRAAS_LIMIT_PAGE 1000u                 /* entries of one listing */
+#define PRAAS_LIMIT_JSON_BYTES (64u * 1024)    /* a JSON body */
+#define PRAAS_LIMIT_JSON_DEPTH 8u              /* nesting of a JSON body */
+#define PRAAS_LIMIT_BODY_BYTES (64u << 20)     /* a raw payload through REST */
+#define PRAAS_LIMIT_BODIES_BYTES (512u << 20)  /* all bodies held at once */
+#define PRAAS_LIMIT_PATH_BYTES 1024u           /* a request's path, decoded */
+#define PRAAS_LIMIT_URI_BYTES 8192u            /* the target, with its query */
+#define PRAAS_LIMIT_HEADERS 64u                /* lines of a request's head */
+#define PRAAS_LIMIT_CONNECTIONS 16384u         /* of HTTP */
+#define PRAAS_LIMIT_CONNECTIONS_PER_PEER 1024u /* from one address, off loopback */
+#define PRAAS_LIMIT_JOBS 256u                  /* threads that may wait for something */
+#define PRAAS_LIMIT_QUEUE 4096u           /* requests that wait for such a thread */
 #define PRAAS_LIMIT_CALLS_PER_PROCESS 64u /* REST invocations in one process at once */
 #define PRAAS_LIMIT_LINKS 16384u          /* controllers connected */
 #define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */

@@ -31,7 +31,7 @@ struct options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
 		*data_host;
 	const char *run;
-	uint64_t ready_fd, stop_s, prewarm;
+	uint64_t ready_fd, stop_s, prewarm, head_s;
 	bool insecure, no_cgroup;
 };
 
@@ -58,6 +58,7 @@ static const char usage[] =
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
 	"  --run DIR            for sockets (DIR/run)\n"
 	"  --prewarm N          controllers kept started in advance (0)\n"
+	"  --head-seconds N     that a client has to send a request's head (5)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
 	"  --no-cgroup          make no control groups\n"
 	"  --ready-fd N         write the ready line there too\n"
@@ -89,6 +90,7 @@ enum {
 	O_READY,
 	O_STOP,
 	O_PREWARM,
+	O_HEAD,
 	O_INSECURE,
 	O_NO_CGROUP,
 	O_FOREGROUND,
@@ -109,6 +111,7 @@ static int parse_options(int argc, char **argv, struct options *o)
 		{ "ready-fd", 1, NULL, O_READY },
 		{ "stop-seconds", 1, NULL, O_STOP },
 		{ "prewarm", 1, NULL, O_PREWARM },
+		{ "head-seconds", 1, NULL, O_HEAD },
 		{ "insecure-listen", 0, NULL, O_INSECURE },
 		{ "no-cgroup", 0, NULL, O_NO_CGROUP },
 		{ "foreground", 0, NULL, O_FOREGROUND },
@@ -132,6 +135,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 			rc = number_option("--stop-seconds", optarg, 86400, &o->stop_s);
 		else if (which == O_PREWARM)
 			rc = number_option("--prewarm", optarg, 64, &o->prewarm);
+		else if (which == O_HEAD)
+			rc = number_option("--head-seconds", optarg, 60, &o->head_s);
 		else if (which == O_INSECURE)
 			o->insecure = true;
 		else if (which == O_NO_CGROUP)
@@ -315,6 +320,7 @@ static int open_rest(struct parts *s, const struct options *o)
 {
 	struct praas_rest_config config = { .listen = o->listen,
 					    .insecure = o->insecure,
+					    .head_s = (uint32_t)o->head_s,
 					    .service = &s->service };
 	int rc = praas_rest_start(&config, &s->rest);
 

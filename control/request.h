@@ -16,6 +16,8 @@
 #include "control/service.h"
 
 struct MHD_Connection;
+struct praas_head;
+struct praas_peer;
 
 #define PRAAS_REPLY_HEADERS 4
 
@@ -64,7 +66,12 @@ struct praas_request {
 	uint64_t number_of_call; /* of the process that counts this call; 0 none */
 	char key[PRAAS_KEY_MAX + 1];
 	/* of rest.c */
-	bool suspended, answered, head_refused, counted, finished;
+	bool begun;     /* its head was looked at */
+	bool last;      /* the connection ends with it */
+	bool suspended; /* a job has it */
+	bool answered, counted, target_legal;
+	struct praas_peer *peer;
+	size_t target_bytes, forgotten_bytes;
 	size_t charged_bytes;
 };
 
@@ -106,6 +113,11 @@ void praas_reply_outcome(struct praas_request *rq, const struct praas_outcome *o
 void praas_reply_errno(struct praas_request *rq, int rc, const char *what);
 /* Before the end. */
 void praas_reply_header(struct praas_request *rq, const char *name, const char *value);
+
+/* Provided by rest_check.c. Answers a request that is to be refused before its body is there; returns
+ * whether that answer is to be sent now, which ends the connection. */
+bool praas_request_check(struct praas_request *rq, const struct praas_head *head);
+void praas_request_too_large(struct praas_request *rq);
 
 /* Provided by rest.c: the answer is complete. */
 void praas_request_finish(struct praas_request *rq);

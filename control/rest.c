@@ -6,29 +6,34 @@
  */
 #include "control/rest.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netdb.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <microhttpd.h>
 
+#include "control/http_head.h"
 #include "control/json.h"
+#include "control/listen.h"
 #include "control/names.h"
+#include "control/peers.h"
 #include "control/request.h"
 #include "internal/base.h"
 
 #define TIMEOUT_S 60u             /* of an idle or stalled connection */
 #define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
 #define THREADS_MAX 4u
-#define DRAIN_TRIES 600 /* of 10 ms, for the last answers to be queued */
+#define DRAIN_BYTES (64u * 1024) /* of a refused body, then the connection ends */
+#define HEAD_S 5u                /* for a head that has begun */
+#define RATE 8192u               /* bytes a second, the least that a client may have */
+#define DRAIN_TRIES 600          /* of 10 ms, for the last answers to be queued */
 
 struct praas_rest {
 	struct praas_service *service;
@@ -62,109 +67,6 @@ void praas_request_finish(struct praas_request *rq)
 		MHD_resume_connection(rq->connection);
 }
 
-/* ---- head of a request -------------------------------------------------------------- */
-
-static bool authorised(const struct praas_request *rq)
-{
-	static const char scheme[] = "Bearer ";
-	const char *value = praas_request_header(rq, MHD_HTTP_HEADER_AUTHORIZATION);
-
-	if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0)
-		return false;
-	value += sizeof(scheme) - 1;
-	return strnlen(value, PRAAS_TOKEN_MAX + 1) <= PRAAS_TOKEN_MAX &&
-	       praas_keys_admin(&rq->service->keys, value);
-}
-
-static enum MHD_Result count_length(void *user, enum MHD_ValueKind kind,
-				    const char *key, const char *value)
-{
-	unsigned *count = user;
-
-	(void)kind;
-	(void)value;
-	*count += strcasecmp(key, MHD_HTTP_HEADER_CONTENT_LENGTH) == 0;
-	return MHD_YES;
-}
-
-/* A body whose length two parties could read differently (request smuggling). */
-static bool length_ambiguous(const struct praas_request *rq)
-{
-	unsigned lengths = 0;
-
-	(void)MHD_get_connection_values(rq->connection, MHD_HEADER_KIND, count_length,
-					&lengths);
-	return lengths > 1 ||
-	       (lengths == 1 &&
-		praas_request_header(rq, MHD_HTTP_HEADER_TRANSFER_ENCODING));
-}
-
-static size_t body_max(const struct praas_request *rq)
-{
-	return praas_route_body_max(rq->match.route);
-}
-
-static void refuse_too_large(struct praas_request *rq)
-{
-	praas_reply_error(rq, 413, "too_large", "larger payloads go by the data plane",
-			  "a body may have %zu bytes here", body_max(rq));
-}
-
-static void refuse_method(struct praas_request *rq)
-{
-	char allowed[64] = "";
-	size_t n = 0;
-
-	for (unsigned i = 0; i < PRAAS_METHODS; i++) {
-		if (!(rq->match.allowed & 1u << i))
-			continue;
-		(void)snprintf(allowed + n, sizeof(allowed) - n, "%s%s", n ? ", " : "",
-			       praas_method_text((enum praas_method)i));
-		n = strlen(allowed);
-	}
-	praas_reply_header(rq, MHD_HTTP_HEADER_ALLOW, allowed);
-	praas_reply_error(rq, 405, "method_not_allowed", allowed,
-			  "this path has another method");
-}
-
-/* Everything that can be said before the body. */
-static void check_head(struct praas_request *rq, const char *method_text,
-		       const char *path)
-{
-	enum praas_method method = PRAAS_METHODS;
-	const char *length = praas_request_header(rq, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	uint64_t bytes = 0;
-	int rc;
-
-	if (praas_method_parse(method_text, &method))
-		method = PRAAS_METHODS; /* fits no route */
-	rc = praas_route_match(praas_routes, method, path, &rq->match);
-	if (length_ambiguous(rq))
-		praas_reply_error(rq, 400, "invalid", "send one Content-Length",
-				  "the length of the body is ambiguous");
-	else if ((rc || rq->match.route->scope != PRAAS_SCOPE_OPEN) &&
-		 !authorised(rq)) {
-		praas_reply_header(rq, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-		praas_reply_error(
-			rq, 401, "unauthorized",
-			"send Authorization: Bearer TOKEN (admin.token in the data "
-			"folder)",
-			"the token is missing or wrong");
-	} else if (rc == -ENOENT)
-		praas_reply_error(rq, 404, "no_route", "see docs/rest.md",
-				  "there is nothing under this path");
-	else if (rc == -EOPNOTSUPP)
-		refuse_method(rq);
-	else if (rc)
-		praas_reply_error(
-			rq, 400, "invalid_name",
-			"names are [A-Za-z0-9._-]{1,64}, keys have 1 to 255 bytes",
-			"a name in the path is not one");
-	else if (length && (praas_number_parse(length, UINT64_MAX, &bytes) ||
-			    bytes > body_max(rq)))
-		refuse_too_large(rq);
-}
-
 /* ---- body --------------------------------------------------------------------------- */
 
 static bool charge(struct praas_request *rq, size_t bytes)
@@ -189,8 +91,9 @@ static void take_body(struct praas_request *rq, const char *data, size_t bytes)
 
 	if (rq->answered)
 		return; /* refused already: the rest is read and forgotten */
-	if (wanted > body_max(rq)) {
-		refuse_too_large(rq);
+	praas_peer_bytes(rq->peer, wanted);
+	if (wanted > praas_route_body_max(rq->match.route)) {
+		praas_request_too_large(rq);
 		return;
 	}
 	while (room < wanted + 1)
@@ -250,6 +153,7 @@ static bool begin_work(struct praas_request *rq)
 				  "the control service is stopping");
 		return false;
 	}
+	praas_peer_phase(rq->peer, PRAAS_PEER_WORK, 0);
 	rq->job.run = run_handler;
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
@@ -278,9 +182,45 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 	for (unsigned i = 0; i < rq->headers_count; i++)
 		(void)MHD_add_response_header(response, rq->headers[i].name,
 					      rq->headers[i].value);
+	if (rq->last)
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION,
+					      "close");
+	praas_peer_phase(rq->peer, PRAAS_PEER_ANSWER, rq->reply_bytes);
 	queued = MHD_queue_response(rq->connection, (unsigned)rq->status, response);
 	MHD_destroy_response(response);
 	return queued;
+}
+
+/* The request line is there: the request begins. Its target is whole here, for the last time. */
+static void *on_target(void *user, const char *target,
+		       struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *peer =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct praas_request *rq = calloc(1, sizeof(*rq));
+	struct praas_rest *rest = user;
+
+	if (!rq)
+		return NULL;
+	rq->service = rest->service;
+	rq->connection = connection;
+	rq->peer = peer ? peer->socket_context : NULL;
+	rq->target_bytes = target ? strlen(target) : 0;
+	rq->target_legal = target && praas_head_target_legal(target);
+	return rq;
+}
+
+static enum MHD_Result begin_request(struct praas_request *rq, const char *url,
+				     const char *method, const char *version)
+{
+	struct praas_head head = { rq->connection, method,           url,
+				   version,        rq->target_bytes, rq->target_legal };
+
+	rq->begun = true;
+	if (praas_request_check(rq, &head))
+		return send_reply(rq);
+	praas_peer_phase(rq->peer, PRAAS_PEER_BODY, 0);
+	return MHD_YES;
 }
 
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
@@ -290,21 +230,16 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 {
 	struct praas_request *rq = *con_cls;
 
-	(void)version;
-	if (!rq) {
-		rq = calloc(1, sizeof(*rq));
-		if (!rq)
-			return MHD_NO;
-		rq->service = user;
-		rq->connection = connection;
-		*con_cls = rq;
-		check_head(rq, method, url);
-		/* A body that will not be read: say so now, and end the connection. */
-		if (rq->answered && rq->status == 413)
-			return send_reply(rq);
-		return MHD_YES;
-	}
+	(void)user;
+	(void)connection;
+	if (!rq)
+		return MHD_NO; /* out of memory */
+	if (!rq->begun)
+		return begin_request(rq, url, method, version);
 	if (*data_bytes > 0) {
+		rq->forgotten_bytes += rq->answered ? *data_bytes : 0;
+		if (rq->forgotten_bytes > DRAIN_BYTES)
+			return MHD_NO; /* it goes on and on */
 		take_body(rq, data, *data_bytes);
 		*data_bytes = 0;
 		return MHD_YES;
@@ -324,6 +259,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 	(void)code;
 	if (!rq)
 		return;
+	praas_peer_phase(rq->peer, PRAAS_PEER_HEAD, 0);
 	if (rq->counted)
 		atomic_fetch_sub_explicit(&rq->service->requests_open, 1,
 					  memory_order_relaxed);
@@ -344,88 +280,23 @@ static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *
 	return strlen(text);
 }
 
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct praas_rest *rest = user;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		int fd = MHD_get_connection_info(connection,
+						 MHD_CONNECTION_INFO_CONNECTION_FD)
+				 ->connect_fd;
+
+		*context = praas_peer_add(rest->service->peers, fd);
+	} else {
+		praas_peer_drop(rest->service->peers, *context);
+	}
+}
+
 /* ---- start and stop ----------------------------------------------------------------- */
-
-/* "HOST:PORT" or "[HOST]:PORT" with a numeric host. 0; -EINVAL. */
-static int parse_listen(const char *text, struct sockaddr_storage *ret_addr,
-			socklen_t *ret_bytes)
-{
-	struct addrinfo hints = { .ai_family = AF_UNSPEC,
-				  .ai_socktype = SOCK_STREAM,
-				  .ai_flags = AI_NUMERICHOST | AI_NUMERICSERV };
-	struct addrinfo *found;
-	const char *colon = strrchr(text, ':');
-	uint64_t port;
-	char host[64];
-	size_t n;
-
-	if (!colon || praas_number_parse(colon + 1, 65535, &port))
-		return -EINVAL;
-	n = (size_t)(colon - text);
-	if (n >= 2 && text[0] == '[' && text[n - 1] == ']') {
-		text++;
-		n -= 2;
-	}
-	if (n == 0 || n >= sizeof(host))
-		return -EINVAL;
-	memcpy(host, text, n);
-	host[n] = 0;
-	if (getaddrinfo(host, colon + 1, &hints, &found))
-		return -EINVAL;
-	memcpy(ret_addr, found->ai_addr, found->ai_addrlen);
-	*ret_bytes = found->ai_addrlen;
-	freeaddrinfo(found);
-	return 0;
-}
-
-static bool is_loopback(const struct sockaddr_storage *addr)
-{
-	if (addr->ss_family == AF_INET) {
-		const struct sockaddr_in *four =
-			(const struct sockaddr_in *)(const void *)addr;
-
-		return ntohl(four->sin_addr.s_addr) >> 24 == 127;
-	}
-	if (addr->ss_family == AF_INET6) {
-		const struct sockaddr_in6 *six =
-			(const struct sockaddr_in6 *)(const void *)addr;
-
-		return IN6_IS_ADDR_LOOPBACK(&six->sin6_addr);
-	}
-	return false;
-}
-
-static int open_listener(const struct sockaddr_storage *addr, socklen_t bytes)
-{
-	int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int on = 1, rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	(void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(fd, (const struct sockaddr *)(const void *)addr, bytes) ||
-	    listen(fd, SOMAXCONN))
-		rc = -errno;
-	if (rc) {
-		(void)close(fd);
-		return rc;
-	}
-	return fd;
-}
-
-static void describe_url(struct praas_rest *rest)
-{
-	struct sockaddr_storage addr = { 0 };
-	socklen_t bytes = sizeof(addr);
-	char host[64] = "", port[8] = "";
-
-	if (getsockname(rest->listen_fd, (struct sockaddr *)&addr, &bytes) == 0)
-		(void)getnameinfo((struct sockaddr *)&addr, bytes, host, sizeof(host),
-				  port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
-	(void)snprintf(rest->url, sizeof(rest->url),
-		       addr.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s",
-		       host, port);
-}
 
 static unsigned default_threads(void)
 {
@@ -434,43 +305,88 @@ static unsigned default_threads(void)
 	return cores < 1 ? 1 : (unsigned)praas_min_u64((uint64_t)cores, THREADS_MAX);
 }
 
+/* As many as there may be descriptors for, with as many left for controllers and the rest. */
+static uint32_t connections_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return PRAAS_LIMIT_CONNECTIONS;
+	return (uint32_t)praas_min_u64(PRAAS_LIMIT_CONNECTIONS,
+				       limit.rlim_cur - limit.rlim_cur / 8);
+}
+
+static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config)
+{
+	struct praas_peers_config peers = {
+		.max = connections_max(),
+		.head_ns = (config->head_s ? config->head_s : HEAD_S) * 1000000000ull,
+		.idle_ns = TIMEOUT_S * 1000000000ull,
+		.rate = RATE
+	};
+
+	return praas_peers_new(&peers, &rest->service->peers);
+}
+
+static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
+				       const struct praas_rest_config *config,
+				       unsigned per_peer)
+{
+	return MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
+		on_request, rest, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
+		MHD_OPTION_THREAD_POOL_SIZE,
+		config->threads ? config->threads : default_threads(),
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max(),
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_peer,
+		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
+		MHD_OPTION_STRICT_FOR_CLIENT, 0,
+		/* http_head.c is */ MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, on_target, rest,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, rest,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+}
+
+static void close_rest(struct praas_rest *rest)
+{
+	praas_peers_free(rest->service->peers);
+	rest->service->peers = NULL;
+	free(rest);
+}
+
 int praas_rest_start(const struct praas_rest_config *config,
 		     struct praas_rest **ret_rest)
 {
 	struct sockaddr_storage addr = { 0 };
 	struct praas_rest *rest;
 	socklen_t bytes;
-	int rc = parse_listen(config->listen, &addr, &bytes);
+	int rc = praas_listen_parse(config->listen, &addr, &bytes);
 
 	if (rc)
 		return rc;
-	if (!config->insecure && !is_loopback(&addr))
+	if (!config->insecure && !praas_listen_loopback(&addr))
 		return -EACCES;
 	rest = calloc(1, sizeof(*rest));
 	if (!rest)
 		return -ENOMEM;
 	rest->service = config->service;
-	rest->listen_fd = open_listener(&addr, bytes);
-	if (rest->listen_fd < 0) {
-		rc = rest->listen_fd;
-		free(rest);
+	rc = start_peers(rest, config);
+	if (rc == 0) {
+		rest->listen_fd = praas_listen_open(&addr, bytes);
+		rc = rest->listen_fd < 0 ? rest->listen_fd : 0;
+	}
+	if (rc) {
+		close_rest(rest);
 		return rc;
 	}
-	describe_url(rest);
-	rest->daemon = MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-		on_request, config->service, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
-		MHD_OPTION_THREAD_POOL_SIZE,
-		config->threads ? config->threads : default_threads(),
-		MHD_OPTION_CONNECTION_LIMIT, PRAAS_LIMIT_CONNECTIONS,
-		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
-		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK,
-		keep_escapes, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
-		MHD_OPTION_END);
+	praas_listen_url(rest->listen_fd, rest->url, sizeof(rest->url));
+	rest->daemon = start_daemon(
+		rest, config,
+		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);
 	if (!rest->daemon) {
 		(void)close(rest->listen_fd);
-		free(rest);
+		close_rest(rest);
 		return -EIO;
 	}
 	*ret_rest = rest;
@@ -511,5 +427,5 @@ void praas_rest_free(struct praas_rest *rest)
 	if (requests_open(rest) > 0)
 		_exit(0); /* calls that hang in a dead data plane; all else is done */
 	MHD_stop_daemon(rest->daemon);
-	free(rest);
+	close_rest(rest);
 }

@@ -16,6 +16,7 @@ struct praas_rest_config {
 	const char *listen; /* "127.0.0.1:0", "[::1]:8080" */
 	bool insecure;      /* other addresses than loopback are allowed */
 	uint32_t threads;   /* 0: one per core, at most 4 */
+	uint32_t head_s; /* for a head that has begun, and grace for the rest; 0: 5 */
 	struct praas_service *service;
 };
 

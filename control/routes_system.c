@@ -70,12 +70,14 @@ void praas_route_metrics(struct praas_request *rq)
 	struct praas_service *s = rq->service;
 	char *text = malloc(METRICS_BYTES);
 	struct praas_life_stats life;
+	struct praas_peers_stats peers;
 	struct praas_jobs_stats jobs;
 	size_t at = 0;
 
 	if (text) {
 		praas_life_stats(s->life, &life);
 		praas_jobs_stats(s->jobs, &jobs);
+		praas_peers_stats(s->peers, &peers);
 		at = put_metric(text, at, "uptime_seconds", "gauge", "Since the start",
 				(praas_now_ns() - s->started_ns) / 1000000000u);
 		at = put_metric(text, at, "requests_total", "counter", "Answered",
@@ -88,6 +90,11 @@ void praas_route_metrics(struct praas_request *rq)
 				"Held in request bodies", load(&s->bodies_bytes));
 		at = put_metric(text, at, "invocations_total", "counter",
 				"Through REST", load(&s->invocations));
+		at = put_metric(text, at, "http_connections", "gauge", "Open",
+				peers.open);
+		at = put_metric(text, at, "http_cut_total", "counter",
+				"Connections ended because their client was too slow",
+				peers.cut);
 		at = put_metric(text, at, "job_threads", "gauge",
 				"Threads for waiting work", jobs.threads);
 		at = put_metric(text, at, "jobs_queued", "gauge",

@@ -13,6 +13,7 @@
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/lifecycle.h"
+#include "control/peers.h"
 #include "control/records.h"
 
 struct praas_service {
@@ -22,6 +23,7 @@ struct praas_service {
 	struct praas_backend *backend;
 	struct praas_life *life;
 	struct praas_data *data;
+	struct praas_peers *peers; /* of HTTP */
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */
 	_Atomic uint64_t requests;      /* answered */

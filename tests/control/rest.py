@@ -123,10 +123,10 @@ def test_process_input(s):
     s.refused("GET", P + "/x/", None, 404, "no_route")
     s.refused("GET", "/", None, 404, "no_route")
     s.refused("GET", "/v1//apps", None, 404, "no_route")
-    s.refused("GET", "/" + "x" * 1100, None, 400, "invalid_name")
+    s.refused("GET", "/" + "x" * 1100, None, 414, "limit_uri")
     s.refused("PUT", P, None, 405, "method_not_allowed")
     status, headers, _ = s.ask("PATCH", P)
-    assert status == 405 and headers["Allow"] == "GET, POST", headers["Allow"]
+    assert status == 405 and headers["Allow"] == "GET, POST, HEAD, OPTIONS", headers["Allow"]
 
 
 def test_life(s):
