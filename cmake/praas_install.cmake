@@ -33,6 +33,10 @@ if(TARGET praas_client)
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/client/cli/praas.bash RENAME praas
   DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions)
+install(FILES ${PROJECT_SOURCE_DIR}/client/cli/praas.zsh RENAME _praas
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions)
+install(FILES ${PROJECT_SOURCE_DIR}/client/cli/praas.fish
+  DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d)
 install(FILES LICENSE README.md DESTINATION ${CMAKE_INSTALL_DOCDIR})
 
 # Every program and shared library of ours, for the check of their hardening.

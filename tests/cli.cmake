@@ -10,3 +10,7 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
   add_test(NAME e2e.up COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/e2e/up.sh ${PROJECT_BINARY_DIR})
   set_tests_properties(e2e.cli e2e.up PROPERTIES LABELS "slow" SKIP_RETURN_CODE 77 TIMEOUT 300)
 endif()
+if(TARGET man)
+  add_test(NAME lint.man COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/man ${PROJECT_BINARY_DIR})
+  set_tests_properties(lint.man PROPERTIES LABELS lint SKIP_RETURN_CODE 77)
+endif()

@@ -284,6 +284,10 @@ void praas_cli_parse(struct praas_cli *cli, const char *doc,
 	struct argp argp = { .options = table, .parser = parse_ours, .doc = doc };
 	size_t n = 0;
 
+	if (cli->completing) {
+		praas_cli_complete_verb(cli, options, argc, argv);
+		exit(fflush(stdout) == 0 ? PRAAS_EXIT_DONE : PRAAS_EXIT_FAILED);
+	}
 	for (const struct praas_cli_option *o = options; !is_end(o) && n < OPTIONS_MAX;
 	     o++)
 		if (o->name)

@@ -36,6 +36,7 @@ struct praas_cli {
 	char own_url[512];  /* of a service of this user that was found running */
 	char own_token[65]; /* its key */
 	struct praas_control *control; /* opened by the first request */
+	const char *completing; /* the word to complete; NULL: the verb is to run */
 };
 
 /* ---- arguments
@@ -118,6 +119,18 @@ json_t *praas_cli_payload_json(const void *data, size_t bytes);
  * NO_COLOR is set. */
 void praas_cli_colour(FILE *to, const char *code);
 
+/* How far long work is; zeroed at the start, total 0: not known. */
+struct praas_cli_progress {
+	uint64_t total;
+	uint64_t done, bytes;
+	uint64_t shown_ns;
+	bool asked, terminal, shown;
+};
+/* So much more is done: shown on standard error where that is a terminal. */
+void praas_cli_progress(struct praas_cli_progress *p, uint64_t done, uint64_t bytes);
+/* Takes the line away. */
+void praas_cli_progress_end(const struct praas_cli_progress *p);
+
 /* ---- requests
  * -------------------------------------------------------------------------- */
 
@@ -165,6 +178,17 @@ struct praas_cli_verb {
 	const char *summary;
 };
 
+/* ---- completion ---------------------------------------------------------------------- */
+
+/* Prints what may stand in the place of the last of argc words. Returns an exit code. */
+int praas_cli_complete(struct praas_cli *cli,
+		       const struct praas_cli_verb *const *tables, size_t count,
+		       int argc, char **argv);
+/* The same of one verb: for praas_cli_parse(). */
+void praas_cli_complete_verb(struct praas_cli *cli,
+			     const struct praas_cli_option *options, int argc,
+			     char **argv);
+
 /* Each ends with a zeroed entry. */
 extern const struct praas_cli_verb praas_cli_app_verbs[];
 extern const struct praas_cli_verb praas_cli_process_verbs[];
@@ -174,6 +198,7 @@ extern const struct praas_cli_verb praas_cli_msg_verbs[];
 extern const struct praas_cli_verb praas_cli_dev_verbs[];
 extern const struct praas_cli_verb praas_cli_bench_verbs[];
 extern const struct praas_cli_verb praas_cli_doctor_verbs[];
+extern const struct praas_cli_verb praas_cli_archive_verbs[];
 extern const struct praas_cli_verb praas_cli_up_verbs[];
 
 #endif

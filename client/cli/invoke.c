@@ -130,6 +130,7 @@ struct run {
 	uint64_t *started; /* by slot of what is in flight */
 	uint64_t *calls;   /* by slot: its id; valid when started is not 0 */
 	uint64_t submitted, done;
+	struct praas_cli_progress progress;
 	int exit_code; /* of the first failure */
 };
 
@@ -149,6 +150,7 @@ static void take_result(struct invoke *v, struct run *run, struct praas_result *
 		if (run->started[i] == 0 || run->calls[i] != r->call)
 			continue;
 		run->ns[run->done++] = now - run->started[i];
+		praas_cli_progress(&run->progress, 1, 0);
 		run->started[i] = 0;
 		break;
 	}
@@ -222,6 +224,7 @@ static int run_calls(struct invoke *v, struct run *run)
 		if (rc != 0)
 			return rc;
 		run->ns[run->done++] = now_ns() - start;
+		praas_cli_progress(&run->progress, 1, 0);
 		if (result.status != 0)
 			run->exit_code = praas_cli_fail_status(
 				v->function, result.status, &result.view);
@@ -278,8 +281,10 @@ static int invoke_many(const struct praas_cli *cli, struct invoke *v)
 	run.started = calloc(v->inflight, sizeof(*run.started));
 	run.calls = calloc(v->inflight, sizeof(*run.calls));
 	if (run.ns && run.started && run.calls) {
+		run.progress.total = v->count;
 		start = now_ns();
 		rc = v->inflight == 1 ? run_calls(v, &run) : run_pipelined(v, &run);
+		praas_cli_progress_end(&run.progress);
 		print_run(cli, v, &run, now_ns() - start);
 	}
 	free(run.ns);

@@ -13,7 +13,8 @@
 static const struct praas_cli_verb *const tables[] = {
 	praas_cli_dev_verbs,   praas_cli_up_verbs,      praas_cli_doctor_verbs,
 	praas_cli_app_verbs,   praas_cli_process_verbs, praas_cli_invoke_verbs,
-	praas_cli_state_verbs, praas_cli_msg_verbs,     praas_cli_bench_verbs,
+	praas_cli_state_verbs, praas_cli_archive_verbs, praas_cli_msg_verbs,
+	praas_cli_bench_verbs,
 };
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
@@ -40,8 +41,27 @@ static unsigned print_verbs(FILE *to, const char *noun)
 	return count;
 }
 
+/* All verbs, for programs. */
+static int help_json(void)
+{
+	const struct praas_cli cli = { .json = true };
+	json_t *rows = json_array();
+
+	for (size_t t = 0; t < TABLES; t++)
+		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++)
+			(void)json_array_append_new(
+				rows, json_pack("{s:s,s:s?,s:s,s:s}", "noun", v->noun,
+						"verb", v->verb, "arguments",
+						v->arguments, "summary", v->summary));
+	praas_cli_print(&cli, rows);
+	json_decref(rows);
+	return PRAAS_EXIT_DONE;
+}
+
 static int help(FILE *to, const char *noun)
 {
+	if (noun && strcmp(noun, "--json") == 0)
+		return help_json();
 	if (noun && print_verbs(to, noun) == 0)
 		return praas_cli_fail(PRAAS_EXIT_USAGE,
 				      "there is no '%s'; try praas help", noun);
@@ -111,6 +131,15 @@ static int run(const struct praas_cli_verb *verb, int words, int argc, char **ar
 	return rc;
 }
 
+/* For the completion of shells; not a verb that people write. */
+static int complete(int argc, char **argv)
+{
+	struct praas_cli cli = { .command = "praas complete" };
+	int rc = praas_cli_complete(&cli, tables, TABLES, argc, argv);
+
+	return fflush(stdout) == 0 ? rc : PRAAS_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	const struct praas_cli_verb *verb;
@@ -129,6 +158,8 @@ int main(int argc, char **argv)
 		(void)puts("praas " PRAAS_VERSION);
 		return PRAAS_EXIT_DONE;
 	}
+	if (strcmp(argv[1], "complete") == 0 && argc > 2)
+		return complete(argc - 2, argv + 2);
 	verb = find(argc, argv, &words);
 	if (verb)
 		return run(verb, words, argc, argv);

@@ -100,6 +100,29 @@ expect 0 '' praas state rm counter c1 note
 expect 4 '' praas state get counter c1 note
 expect 4 '' praas state get counter nobody note
 
+# State as an archive, and back into another process; odd names; a file that is none
+expect 0 '' praas state put counter c1 'dir/ending in a slash/' -d slash
+expect 0 '' praas state put counter c1 '100% ümlaut' -d percent
+head -c 3000000 /dev/urandom | tee "$dir/big" | praas state put counter c1 big || fail "3 MB do not become an object"
+expect 0 '' praas state export counter c1 "$dir/state.tar"
+[ "$(tar tf "$dir/state.tar" | wc -l)" = "$(praas state ls counter c1 --json | jq length)" ] || fail "tar does not list what was exported"
+tar xOf "$dir/state.tar" big | cmp -s - "$dir/big" || fail "tar reads another object than was written"
+expect 0 '*' praas process create counter -p c2
+gzip -k "$dir/state.tar"
+expect 0 '4 objects written' praas state import counter c2 "$dir/state.tar.gz"
+expect 0 'slash' praas state get counter c2 'dir/ending in a slash/'
+expect 0 'percent' praas state get counter c2 '100% ümlaut'
+praas state get counter c2 big | cmp -s - "$dir/big" || fail "an object is not what was exported"
+praas state export counter c1 --prefix counter/ | praas state import counter c2 >/dev/null || fail "no export into an import"
+expect 1 '*' praas state import counter c2 "$dir/big"
+expect 1 '*' praas state import counter c2 "$dir/nothing"
+expect 1 '' praas state export counter c1 "$dir/nowhere/state.tar"
+ln -s nothing "$dir/link" && tar cf "$dir/link.tar" -C "$dir" link
+expect 1 '*' praas state import counter c2 "$dir/link.tar"
+expect 4 '' praas state export counter nobody "$dir/nobody.tar"
+for key in 'dir/ending in a slash/' '100% ümlaut' big; do expect 0 '' praas state rm counter c1 "$key"; done
+expect 0 '*' praas process rm counter c2
+
 # Messages
 expect 0 '' praas msg send counter c1 mail -d one
 expect 0 '' praas msg send counter c1 mail -d two
