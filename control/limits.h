@@ -22,7 +22,12 @@
 #define PRAAS_LIMIT_JOBS 256u                  /* threads that may wait for something */
 #define PRAAS_LIMIT_QUEUE 4096u           /* requests that wait for such a thread */
 #define PRAAS_LIMIT_CALLS_PER_PROCESS 64u /* REST invocations in one process at once */
-#define PRAAS_LIMIT_LINKS 16384u          /* controllers connected */
+#define PRAAS_LIMIT_TENANTS 1000u
+#define PRAAS_LIMIT_TOKEN_TTL_S                                                        \
+	(3650u * 86400u)                    /* lifetime that a key may be asked for */
+#define PRAAS_LIMIT_TOKENS 10000u           /* keys of all tenants */
+#define PRAAS_LIMIT_TOKENS_PER_TENANT 1000u /* keys of one */
+#define PRAAS_LIMIT_LINKS 16384u            /* controllers connected */
 #define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */

@@ -277,6 +277,18 @@ static int open_keys(struct parts *s, const struct options *o)
 	return rc;
 }
 
+static int open_tenants(struct parts *s)
+{
+	char text[ERROR_TEXT] = "";
+	int rc = praas_tenants_open(s->service.records, &s->service.tenants, text);
+
+	if (rc == 0)
+		rc = praas_tokens_open(s->service.records, &s->service.tokens, text);
+	if (rc)
+		(void)fprintf(stderr, "praas-control: records: %s\n", text);
+	return rc;
+}
+
 static int open_backend(struct parts *s, const struct options *o)
 {
 	struct praas_backend_local_config config = { .controller = s->controller,
@@ -343,6 +355,8 @@ static int open_parts(struct parts *s, const struct options *o)
 	if (rc == 0)
 		rc = open_records(s, o);
 	if (rc == 0)
+		rc = open_tenants(s);
+	if (rc == 0)
 		rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE,
 				    &s->service.jobs);
 	if (rc == 0)
@@ -371,6 +385,8 @@ static void close_parts(struct parts *s, const struct options *o)
 	praas_life_free(s->service.life);
 	if (s->service.backend)
 		s->service.backend->ops->free(s->service.backend);
+	praas_tokens_close(s->service.tokens);
+	praas_tenants_close(s->service.tenants);
 	if (s->service.records)
 		s->service.records->ops->close(s->service.records);
 	praas_keys_close(&s->service.keys);

@@ -207,14 +207,13 @@ int praas_request_query_text(const struct praas_request *rq, const char *name,
 bool praas_request_app(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
-	int rc = records->ops->app_get(records, PRAAS_TENANT_DEFAULT, rq->match.app,
+	int rc = records->ops->app_get(records, rq->caller.tenant, rq->match.app,
 				       &rq->app);
 
 	if (rc == 0)
 		return true;
 	if (rc == -ENOENT)
-		praas_reply_error(rq, 404, "not_found", "POST /v1/apps creates one",
-				  "no such application");
+		praas_reply_no_app(rq);
 	else
 		praas_reply_errno(rq, rc, "the records cannot be read");
 	return false;

@@ -12,6 +12,7 @@
 
 #include <jansson.h>
 
+#include "control/authorise.h"
 #include "control/router.h"
 #include "control/service.h"
 
@@ -37,6 +38,8 @@ struct praas_request {
 	struct praas_service *service;
 	struct MHD_Connection *connection; /* NULL in tests of handlers */
 	struct praas_match match;
+	struct praas_caller caller; /* who was found to ask */
+	bool admitted;              /* counts among his tenant's calls */
 	char *body; /* NULL when empty; one byte more than body_bytes, zero */
 	size_t body_bytes, body_room;
 	json_t *json; /* body of a route that is not raw; never NULL there */
@@ -119,6 +122,15 @@ void praas_reply_header(struct praas_request *rq, const char *name, const char *
 bool praas_request_check(struct praas_request *rq, const struct praas_head *head);
 void praas_request_too_large(struct praas_request *rq);
 
+/* access.c. Whether he may ask at all, before anything is looked up; false: answered. */
+bool praas_request_authorise(struct praas_request *rq);
+/* Whether his tenant may have one more under way, until leave; false: answered. */
+bool praas_request_admit(struct praas_request *rq);
+void praas_request_leave(struct praas_request *rq);
+/* What is not there, or is another's: alike. */
+void praas_reply_no_app(struct praas_request *rq);
+void praas_reply_quota(struct praas_request *rq, enum praas_quota quota);
+
 /* Provided by rest.c: the answer is complete. */
 void praas_request_finish(struct praas_request *rq);
 
@@ -147,6 +159,15 @@ void praas_route_state_put(struct praas_request *rq);
 void praas_route_state_delete(struct praas_request *rq);
 void praas_route_message_send(struct praas_request *rq);
 void praas_route_message_receive(struct praas_request *rq);
+void praas_route_tokens_create(struct praas_request *rq);
+void praas_route_tokens_list(struct praas_request *rq);
+void praas_route_tokens_delete(struct praas_request *rq);
+void praas_route_tenants_create(struct praas_request *rq);
+void praas_route_tenants_list(struct praas_request *rq);
+void praas_route_tenants_show(struct praas_request *rq);
+void praas_route_tenants_set(struct praas_request *rq);
+void praas_route_tenants_delete(struct praas_request *rq);
+void praas_route_limits(struct praas_request *rq);
 void praas_route_healthz(struct praas_request *rq);
 void praas_route_readyz(struct praas_request *rq);
 void praas_route_metrics(struct praas_request *rq);

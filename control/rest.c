@@ -155,6 +155,8 @@ static bool begin_work(struct praas_request *rq)
 	}
 	praas_peer_phase(rq->peer, PRAAS_PEER_WORK, 0);
 	rq->job.run = run_handler;
+	if (!praas_request_admit(rq))
+		return false;
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
 	if (praas_jobs_submit(rq->service->jobs, &rq->job)) {
@@ -265,6 +267,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 					  memory_order_relaxed);
 	atomic_fetch_sub_explicit(&rq->service->bodies_bytes, rq->charged_bytes,
 				  memory_order_relaxed);
+	praas_request_leave(rq);
 	json_decref(rq->json);
 	free(rq->body);
 	free(rq->reply);

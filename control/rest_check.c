@@ -17,18 +17,6 @@
 #define DRAIN_BYTES                                                                    \
 	(64u * 1024) /* of a refused body: worth reading to keep the connection */
 
-static bool authorised(const struct praas_request *rq)
-{
-	static const char scheme[] = "Bearer ";
-	const char *value = praas_request_header(rq, MHD_HTTP_HEADER_AUTHORIZATION);
-
-	if (!value || strncasecmp(value, scheme, sizeof(scheme) - 1) != 0)
-		return false;
-	value += sizeof(scheme) - 1;
-	return strnlen(value, PRAAS_TOKEN_MAX + 1) <= PRAAS_TOKEN_MAX &&
-	       praas_keys_admin(&rq->service->keys, value);
-}
-
 void praas_request_too_large(struct praas_request *rq)
 {
 	praas_reply_error(rq, 413, "too_large", "larger payloads go by the data plane",
@@ -104,14 +92,9 @@ static void check_route(struct praas_request *rq, const char *method, const char
 	int rc = find_route(rq, method, url);
 	uint64_t bytes = 0;
 
-	if ((rc || rq->match.route->scope != PRAAS_SCOPE_OPEN) && !authorised(rq)) {
-		praas_reply_header(rq, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer");
-		praas_reply_error(
-			rq, 401, "unauthorized",
-			"send Authorization: Bearer TOKEN (admin.token in the data "
-			"folder)",
-			"the token is missing or wrong");
-	} else if (rc == -ENOENT) {
+	if (!praas_request_authorise(rq))
+		return; /* answered */
+	if (rc == -ENOENT) {
 		praas_reply_error(rq, 404, "no_route", "see docs/rest.md",
 				  "there is nothing under this path");
 	} else if (rc == -EOPNOTSUPP) {

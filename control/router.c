@@ -28,13 +28,23 @@ int praas_method_parse(const char *text, enum praas_method *ret_method)
 const char *praas_scope_text(enum praas_scope scope)
 {
 	static const char *const texts[PRAAS_SCOPES] = {
-		[PRAAS_SCOPE_READ] = "read",
-		[PRAAS_SCOPE_INVOKE] = "invoke",
-		[PRAAS_SCOPE_DEPLOY] = "deploy",
-		[PRAAS_SCOPE_ADMIN] = "admin",
+		[PRAAS_SCOPE_READ] = "read",         [PRAAS_SCOPE_INVOKE] = "invoke",
+		[PRAAS_SCOPE_DEPLOY] = "deploy",     [PRAAS_SCOPE_ADMIN] = "admin",
+		[PRAAS_SCOPE_OPERATOR] = "operator",
 	};
 
 	return texts[scope];
+}
+
+int praas_scope_parse(const char *text, enum praas_scope *ret_scope)
+{
+	for (unsigned s = PRAAS_SCOPE_ADMIN; text && s <= PRAAS_SCOPE_READ; s++) {
+		if (strcmp(text, praas_scope_text((enum praas_scope)s)) != 0)
+			continue;
+		*ret_scope = (enum praas_scope)s;
+		return 0;
+	}
+	return -EINVAL;
 }
 
 size_t praas_route_body_max(const struct praas_route *route)
@@ -61,6 +71,8 @@ static char *place_of(struct praas_match *m, const char *name, size_t bytes,
 		return m->pid;
 	if (bytes == 4 && !memcmp(name, "{fn}", 4))
 		return m->fn;
+	if (bytes == 4 && !memcmp(name, "{id}", 4))
+		return m->id;
 	*ret_max = PRAAS_KEY_MAX + 1;
 	return m->key;
 }

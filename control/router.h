@@ -22,7 +22,9 @@ struct praas_request;
 
 /* What a credential must allow. */
 enum praas_scope {
-	PRAAS_SCOPE_ADMIN,  /* what a route needs that says nothing */
+	PRAAS_SCOPE_OPERATOR, /* what a route needs that says nothing: tenants, the service;
+			       * admin in the tenant "default" */
+	PRAAS_SCOPE_ADMIN,  /* keys of the tenant */
 	PRAAS_SCOPE_DEPLOY, /* applications, and the life of processes */
 	PRAAS_SCOPE_INVOKE, /* calls, state, messages, tickets */
 	PRAAS_SCOPE_READ,
@@ -31,6 +33,8 @@ enum praas_scope {
 };
 /* "invoke"; NULL for open. */
 const char *praas_scope_text(enum praas_scope scope);
+/* Of those that a key may have (admin … read); text may be NULL. 0; -EINVAL. */
+int praas_scope_parse(const char *text, enum praas_scope *ret_scope);
 
 enum praas_body { PRAAS_BODY_NONE, PRAAS_BODY_JSON, PRAAS_BODY_RAW };
 
@@ -45,7 +49,7 @@ enum praas_effect {
 struct praas_route {
 	enum praas_method method;
 	const char *
-		pattern; /* "/v1/apps/{app}": {app}, {pid}, {fn} are names, {key} a key */
+		pattern; /* "/v1/apps/{app}": {app}, {pid}, {fn}, {id} are names, {key} a key */
 	void (*handle)(struct praas_request *rq);
 	enum praas_scope scope;
 	enum praas_body body;
@@ -68,6 +72,7 @@ struct praas_match {
 	uint32_t
 		allowed; /* methods of that path, 1 << enum praas_method; set on -EOPNOTSUPP */
 	char app[PRAAS_NAME_MAX + 1], pid[PRAAS_NAME_MAX + 1], fn[PRAAS_NAME_MAX + 1];
+	char id[PRAAS_NAME_MAX + 1]; /* {id}: of a key, of a tenant */
 	char key[PRAAS_KEY_MAX + 1];
 };
 

@@ -173,11 +173,18 @@ void praas_route_apps_create(struct praas_request *rq)
 			"%s", text);
 		return;
 	}
-	strcpy(app.tenant, PRAAS_TENANT_DEFAULT);
+	memcpy(app.tenant, rq->caller.tenant, sizeof(app.tenant));
 	praas_random(app.id, sizeof(app.id));
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail */
 	app.created_ns = (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+	if (praas_tenants_take(rq->service->tenants, app.tenant, PRAAS_QUOTA_APPS, 1)) {
+		praas_reply_quota(rq, PRAAS_QUOTA_APPS);
+		return;
+	}
 	rc = records->ops->app_put(records, &app);
+	if (rc)
+		praas_tenants_give(rq->service->tenants, app.tenant, PRAAS_QUOTA_APPS,
+				   1);
 	if (rc == -EEXIST)
 		praas_reply_error(rq, 409, "exists",
 				  "choose another name, or delete it first",
@@ -204,7 +211,7 @@ void praas_route_apps_list(struct praas_request *rq)
 
 	if (rc == 0 || rc == -ENOENT)
 		rc = apps && list
-			     ? records->ops->app_list(records, PRAAS_TENANT_DEFAULT,
+			     ? records->ops->app_list(records, rq->caller.tenant,
 						      rc ? NULL : after,
 						      PRAAS_LIMIT_PAGE, apps, &count)
 			     : -ENOMEM;
@@ -237,6 +244,9 @@ void praas_route_apps_delete(struct praas_request *rq)
 	if (!praas_request_app(rq))
 		return;
 	rc = records->ops->app_delete(records, rq->app.id);
+	if (rc == 0)
+		praas_tenants_give(rq->service->tenants, rq->app.tenant,
+				   PRAAS_QUOTA_APPS, 1);
 	if (rc == -ENOTEMPTY)
 		praas_reply_error(rq, 409, "not_empty", "delete its processes first",
 				  "the application has processes");

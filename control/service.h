@@ -15,10 +15,14 @@
 #include "control/lifecycle.h"
 #include "control/peers.h"
 #include "control/records.h"
+#include "control/tenants.h"
+#include "control/tokens.h"
 
 struct praas_service {
 	struct praas_records *records;
 	struct praas_keys keys;
+	struct praas_tokens *tokens;
+	struct praas_tenants *tenants;
 	struct praas_jobs *jobs;
 	struct praas_backend *backend;
 	struct praas_life *life;

@@ -4,6 +4,7 @@ target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
 praas_unit_test(control_parse praas_control)
 praas_unit_test(place praas_control)
+praas_unit_test(forged praas_control)
 praas_fuzz_target(rest praas_control)
 praas_fuzz_target(records praas_control)
 
@@ -22,6 +23,16 @@ foreach(part rest wire faults)
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
   set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
+
+# Every route of the table with every kind of key.
+add_executable(list-routes lib/list_routes.c lib/fake_client.c)
+praas_target(list-routes)
+target_link_libraries(list-routes PRIVATE praas_control_rest)
+set_target_properties(list-routes PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+add_test(NAME control.access
+  COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/access.py
+    $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
+set_tests_properties(control.access PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 # The same with the real programs.
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
