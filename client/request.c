@@ -206,67 +206,143 @@ static uint64_t get_u64(const uint8_t *p)
 	return v;
 }
 
-/* Decodes whole records; how many came, or -EPROTO. */
-static int decode_infos(const uint8_t *p, size_t bytes, struct praas_state_info *infos,
-			uint32_t infos_max, uint32_t *ret_count)
+/* What records of messages and of state have in common (docs/dataplane.md). */
+struct record {
+	uint64_t word[3];
+	const uint8_t *key;
+	uint8_t key_bytes;
+};
+
+/* The next record: how many bytes it has, or 0: it makes no sense. */
+static size_t decode_record(const uint8_t *p, size_t bytes, struct record *ret_record)
 {
-	uint32_t count = 0;
+	size_t size;
 
-	while (bytes != 0 && count < infos_max) {
-		uint64_t record;
-		uint8_t n;
+	if (bytes < RECORD_HEAD)
+		return 0;
+	for (unsigned i = 0; i < 3; i++)
+		ret_record->word[i] = get_u64(p + 8 * i);
+	ret_record->key_bytes = p[24];
+	ret_record->key = p + RECORD_HEAD;
+	size = RECORD_HEAD + praas_align_up(p[24], 8);
+	return size <= bytes ? size : 0;
+}
 
-		if (bytes < RECORD_HEAD)
-			return -EPROTO;
-		n = p[24];
-		record = RECORD_HEAD + praas_align_up(n, 8);
-		if (record > bytes)
-			return -EPROTO;
-		infos[count].version = get_u64(p);
-		infos[count].modified_ns = get_u64(p + 8);
-		infos[count].bytes = get_u64(p + 16);
-		memcpy(infos[count].key, p + RECORD_HEAD, n);
-		infos[count].key[n] = '\0';
-		count++;
-		p += record;
-		bytes -= record;
+static void take_state(void *infos, uint32_t at, const struct record *r)
+{
+	struct praas_state_info *info = (struct praas_state_info *)infos + at;
+
+	info->version = r->word[0];
+	info->modified_ns = r->word[1];
+	info->bytes = r->word[2];
+	memcpy(info->key, r->key, r->key_bytes);
+	info->key[r->key_bytes] = '\0';
+}
+
+static void take_message(void *infos, uint32_t at, const struct record *r)
+{
+	struct praas_msg_info *info = (struct praas_msg_info *)infos + at;
+
+	info->sequence = r->word[0];
+	info->source = r->word[1];
+	info->bytes = r->word[2];
+	memcpy(info->key, r->key, r->key_bytes);
+	info->key[r->key_bytes] = '\0';
+}
+
+/* A list that is asked for in parts. */
+struct list {
+	struct request ask;
+	void (*take)(void *infos, uint32_t at, const struct record *r);
+	void *infos;
+	uint32_t max, count;
+	struct record last; /* key: in the reply that is gone */
+};
+
+/* One reply's records. 0; -EPROTO. *ret_new: how many they were. */
+static int take_part(struct list *l, const struct praas_view *view, uint32_t *ret_new)
+{
+	const uint8_t *p = view->data;
+	size_t left = view->bytes;
+	uint32_t before = l->count;
+
+	while (left != 0 && l->count < l->max) {
+		size_t size = decode_record(p, left, &l->last);
+
+		if (size == 0)
+			return praas_fail_with(-EPROTO, "a list that makes no sense");
+		l->take(l->infos, l->count++, &l->last);
+		p += size;
+		left -= size;
 	}
-	*ret_count = count;
+	*ret_new = l->count - before;
 	return 0;
+}
+
+static int next_part(struct praas_connection *conn, struct list *l, uint32_t *ret_new)
+{
+	struct praas_result result = { .status = 0 };
+	uint64_t records = 0;
+	int rc = ask(conn, &l->ask, &result, &records);
+
+	if (rc != 0)
+		return rc;
+	rc = take_part(l, &result.view, ret_new);
+	praas_result_release(conn, &result);
+	return rc;
 }
 
 int praas_state_enumerate(praas_connection *conn, const char *prefix, const char *after,
 			  struct praas_state_info *ret_infos, uint32_t infos_max,
 			  uint32_t *ret_count)
 {
-	struct request r = { .kind = PRAAS_FRAME_STATE_LIST,
-			     .key = prefix,
-			     .data = after,
-			     .bytes = after ? strlen(after) : 0,
-			     .key_optional = true };
-	uint32_t total = 0;
+	struct list l = { .ask = { .kind = PRAAS_FRAME_STATE_LIST,
+				   .key = prefix,
+				   .data = after,
+				   .bytes = after ? strlen(after) : 0,
+				   .key_optional = true },
+			  .take = take_state,
+			  .infos = ret_infos,
+			  .max = infos_max };
+	uint32_t more = 1;
 
 	/* A reply holds a part of the list; ask on from its last key. */
-	while (total < infos_max) {
-		struct praas_result result = { .status = 0 };
-		uint64_t records = 0;
-		uint32_t count = 0;
-		int rc = ask(conn, &r, &result, &records);
+	while (l.count < l.max && more != 0) {
+		int rc = next_part(conn, &l, &more);
 
 		if (rc != 0)
 			return rc;
-		rc = decode_infos(result.view.data, result.view.bytes,
-				  ret_infos + total, infos_max - total, &count);
-		praas_result_release(conn, &result);
-		if (rc != 0)
-			return praas_fail_with(rc, "a list that makes no sense");
-		if (count == 0)
-			break;
-		total += count;
-		r.data = ret_infos[total - 1].key;
-		r.bytes = strlen(ret_infos[total - 1].key);
+		if (more != 0) {
+			l.ask.data = ret_infos[l.count - 1].key;
+			l.ask.bytes = l.last.key_bytes;
+		}
 	}
-	*ret_count = total;
+	*ret_count = l.count;
+	return 0;
+}
+
+int praas_msg_enumerate(praas_connection *conn, const char *prefix, uint64_t after,
+			struct praas_msg_info *ret_infos, uint32_t infos_max,
+			uint32_t *ret_count)
+{
+	struct list l = { .ask = { .kind = PRAAS_FRAME_LIST,
+				   .key = prefix,
+				   .aux = after,
+				   .key_optional = true },
+			  .take = take_message,
+			  .infos = ret_infos,
+			  .max = infos_max };
+	uint32_t more = 1;
+
+	while (l.count < l.max && more != 0) {
+		int rc = next_part(conn, &l, &more);
+
+		if (rc != 0)
+			return rc;
+		if (more != 0)
+			l.ask.aux = ret_infos[l.count - 1].sequence;
+	}
+	*ret_count = l.count;
 	return 0;
 }
 

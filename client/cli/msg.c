@@ -107,9 +107,79 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 	return PRAAS_EXIT_DONE;
 }
 
+#define PAGE 256
+
+static int list_into(praas_connection *conn, const char *prefix, json_t *rows)
+{
+	static struct praas_msg_info infos[PAGE];
+	uint32_t count = PAGE;
+	uint64_t after = 0;
+
+	while (count == PAGE) {
+		int rc = praas_msg_enumerate(conn, prefix, after, infos, PAGE, &count);
+
+		if (rc != 0)
+			return rc;
+		for (uint32_t i = 0; i < count; i++)
+			(void)json_array_append_new(
+				rows, json_pack("{s:I,s:s,s:I,s:I}", "sequence",
+						(json_int_t)infos[i].sequence, "key",
+						infos[i].key, "source",
+						(json_int_t)infos[i].source, "bytes",
+						(json_int_t)infos[i].bytes));
+		if (count > 0)
+			after = infos[count - 1].sequence;
+	}
+	return 0;
+}
+
+static int msg_ls(struct praas_cli *cli, int argc, char **argv)
+{
+	static const struct praas_cli_column columns[] = {
+		{ "SEQUENCE", "sequence", PRAAS_COLUMN_PLAIN },
+		{ "KEY", "key", PRAAS_COLUMN_PLAIN },
+		{ "SOURCE", "source", PRAAS_COLUMN_PLAIN },
+		{ "BYTES", "bytes", PRAAS_COLUMN_PLAIN },
+	};
+	const char *app = "";
+	const char *pid = "";
+	const char *prefix = "";
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ .kind = PRAAS_CLI_TEXT,
+		  .value = &prefix,
+		  .arg = "PREFIX",
+		  .optional = true },
+		{ 0 },
+	};
+	praas_connection *conn = NULL;
+	json_t *rows;
+	int rc;
+
+	praas_cli_parse(cli,
+			"List the messages that wait in a mailbox, oldest first, whose "
+			"key begins with PREFIX; they stay there.",
+			options, argc, argv);
+	rc = praas_cli_connect(cli, app, pid, &conn);
+	if (rc != 0)
+		return rc;
+	rows = json_array();
+	rc = list_into(conn, prefix, rows);
+	if (rc == 0)
+		praas_cli_table(cli, rows, columns,
+				sizeof(columns) / sizeof(columns[0]));
+	else
+		rc = praas_cli_fail_call(cli, rc, "list the messages");
+	json_decref(rows);
+	praas_close(conn);
+	return rc;
+}
+
 const struct praas_cli_verb praas_cli_msg_verbs[] = {
 	{ "msg", "send", msg_send, "APP PID KEY [-d DATA]",
 	  "send a message to a process" },
+	{ "msg", "ls", msg_ls, "APP PID [PREFIX]", "list what waits in its mailbox" },
 	{ "msg", "recv", msg_recv, "APP PID KEY [-t TIME]",
 	  "take one out of its mailbox" },
 	{ 0 },

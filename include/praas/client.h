@@ -181,19 +181,44 @@ PRAAS_API int praas_invoke_simple(praas_connection *conn, const char *function,
 				  const void *data, size_t bytes, void *ret_data,
 				  size_t bytes_max, size_t *ret_bytes, int *ret_status);
 
-/* ---- messages and state of the process, by a client --------------------------------- */
+/* ---- messages and state of the process, by a client ---------------------------------
+ *
+ * Each is one frame to the controller and one back, and blocks until it is answered: for tools
+ * and for the ends of a job, not for its inner loop (functions have the same without a message,
+ * praas/function.h). Keys are NUL-terminated, 1 to PRAAS_KEY_MAX bytes, not kept; what is
+ * returned in ret_data is malloc'd, the caller's, with a NUL behind it.
+ *
+ * All return 0 or: -EINVAL the key; -EACCES the credential has no such right; -EMSGSIZE more than
+ * the process takes; -ENOSPC its memory is full; -ENOBUFS too much is under way; -ESHUTDOWN it is
+ * being swapped out (again later); -ENOTCONN the connection has ended; -EIO. Words to it:
+ * praas_error(). The connection's own thread. */
 
+/** Puts a message into the process's mailbox, behind those of its key. Its source is the
+ * client's identity, stamped by the controller. Paper: section 3.1. */
 PRAAS_API int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 			     size_t bytes);
-/** Takes a message out of the process's mailbox. data is malloc'd, the caller's. */
+/** Takes the oldest message of a key out of the mailbox, from whomever it is. timeout_ns: 0 looks
+ * once, negative waits without limit. Also -EAGAIN: none in that time. ret_source may be NULL. */
 PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key,
 			     int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
 			     praas_pid_t *ret_source);
+/** Lists up to infos_max messages whose key begins with prefix ("" or NULL: all), oldest first,
+ * of those behind sequence after (0: from the start); they stay. To see more, ask again after the
+ * last one's sequence; *ret_count less than infos_max: these were all. */
+PRAAS_API int praas_msg_enumerate(praas_connection *conn, const char *prefix,
+				  uint64_t after, struct praas_msg_info *ret_infos,
+				  uint32_t infos_max, uint32_t *ret_count);
+/** Reads a state object as it was last committed. ret_version may be NULL. Also -ENOENT. */
 PRAAS_API int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
 			       size_t *ret_bytes, uint64_t *ret_version);
+/** Writes a state object: a commit of its own. */
 PRAAS_API int praas_state_write(praas_connection *conn, const char *key,
 				const void *data, size_t bytes);
+/** Deletes a state object. Also -ENOENT. */
 PRAAS_API int praas_state_remove(praas_connection *conn, const char *key);
+/** Lists up to infos_max objects whose key begins with prefix ("" or NULL: all) and comes behind
+ * after (NULL: from the start), in the order of their bytes. *ret_count less than infos_max:
+ * these were all. */
 PRAAS_API int praas_state_enumerate(praas_connection *conn, const char *prefix,
 				    const char *after,
 				    struct praas_state_info *ret_infos,

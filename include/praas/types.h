@@ -47,6 +47,15 @@ struct praas_state_info {
 	uint64_t modified_ns; /* CLOCK_REALTIME of that commit */
 };
 
+/* What a message that waits in a mailbox is. */
+struct praas_msg_info {
+	char key[PRAAS_KEY_MAX + 1]; /* NUL-terminated */
+	uint64_t
+		sequence; /* its place in the mailbox: grows with every message; from 1 */
+	praas_pid_t source; /* who sent it; 0: the process itself */
+	uint64_t bytes;     /* of its payload */
+};
+
 /* Statuses of an invocation, beside 0 (done) and positive codes (the function's own).
  * The numbers are stable and travel in frames; praas_status_text() explains them. */
 enum praas_status {

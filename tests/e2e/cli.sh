@@ -126,6 +126,10 @@ expect 0 '*' praas process rm counter c2
 # Messages
 expect 0 '' praas msg send counter c1 mail -d one
 expect 0 '' praas msg send counter c1 mail -d two
+expect 0 '' praas msg send counter c1 other -d three
+[ "$(praas msg ls counter c1 --json | jq -c '[.[] | [.key, .bytes]]')" = '[["mail",3],["mail",3],["other",5]]' ] || fail "praas msg ls lists another mailbox"
+[ "$(praas msg ls counter c1 ot --json | jq length)" = 1 ] || fail "praas msg ls PREFIX lists too much"
+expect 0 'three' praas msg recv counter c1 other
 expect 0 'one' praas msg recv counter c1 mail
 expect 0 'two' praas msg recv counter c1 mail -t 5s
 expect 4 '' praas msg recv counter c1 mail

@@ -172,6 +172,13 @@ static inline void server_frame(void *user, struct praas_conn *conn,
 	case PRAAS_FRAME_STATE_LIST:
 		server_answer(conn, f, 0, list, f->bytes == 0 ? sizeof(list) : 0);
 		break;
+	case PRAAS_FRAME_LIST: /* in two parts; "cut": a record that ends too early */
+		if (strcmp(buf->key, "cut") == 0)
+			server_answer(conn, f, 0, list, 36);
+		else
+			server_answer(conn, f, 0, list + (f->aux == 5 ? 40 : 0),
+				      f->aux == 0 || f->aux == 5 ? 40 : 0);
+		break;
 	default:
 		break;
 	}

@@ -333,6 +333,28 @@ static void test_client_messages_and_state(void **state)
 	assert_string_equal(infos[1].key, "z");
 }
 
+/* What waits in a mailbox, in as many parts as the process sends; never more than asked for; a
+ * record that ends too early is refused. */
+static void test_client_lists_messages(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_msg_info infos[4];
+	uint32_t count;
+
+	assert_int_equal(praas_msg_enumerate(f->conn, NULL, 0, infos, 4, &count), 0);
+	assert_int_equal(count, 2);
+	assert_string_equal(infos[0].key, "abc");
+	assert_int_equal(infos[0].sequence, 5);
+	assert_int_equal(infos[0].source, 6);
+	assert_int_equal(infos[0].bytes, 7);
+	assert_string_equal(infos[1].key, "z");
+	assert_int_equal(infos[1].sequence, 1);
+	assert_int_equal(praas_msg_enumerate(f->conn, "", 0, infos, 1, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(praas_msg_enumerate(f->conn, "cut", 0, infos, 4, &count),
+			 -EPROTO);
+}
+
 /* The process goes: what is under way may or may not have run, and that is said. */
 static void test_client_connection_lost(void **state)
 {
@@ -480,6 +502,7 @@ int main(void)
 		BOTH(test_client_deadline_and_cancel),
 		BOTH(test_client_large_payloads),
 		BOTH(test_client_messages_and_state),
+		BOTH(test_client_lists_messages),
 		BOTH(test_client_connection_lost),
 		BOTH(test_client_invoke_simple),
 		{ "test_client_waiting_policies", test_client_waiting_policies,
