@@ -326,8 +326,10 @@ int main(int argc, char **argv)
 		url = argv[1];
 		return cmocka_run_group_tests_name(url, tests, NULL, NULL);
 	}
-	if (!mkdtemp(dir))
-		return 77;
+	if (!mkdtemp(dir)) {
+		perror(dir);
+		return 1;
+	}
 	(void)snprintf(file_url, sizeof(file_url), "file://%s/a/b", dir);
 	url = file_url;
 	rc = cmocka_run_group_tests_name("file", tests, NULL, NULL);

@@ -18,6 +18,7 @@
 #include <praas/client.h>
 
 #include "tests/lib/controller.h"
+#include "tests/lib/skip.h"
 
 static struct controller_options fault_base;
 

@@ -57,7 +57,7 @@ def unmount(s):
 def on_small_store(body):
     def test(s):
         if not mount(s, "size=1m,nr_inodes=200"):
-            print("skipped: no mounts here")
+            print("SKIPPED: no mounts here")
             return
         try:
             body(s)

@@ -172,14 +172,10 @@ int main(int argc, char **argv)
 
 	if (fault_arguments(argc, argv) != 0)
 		return 2;
-	if (FAULT_SANITIZED) {
-		puts("skipped: sanitizers make system calls and allocations of their "
-		     "own");
-		return 77;
-	}
-	if (geteuid() != 0 || system("strace -V >/dev/null 2>&1") != 0) {
-		puts("skipped: needs root and strace");
-		return 77;
-	}
+	if (FAULT_SANITIZED)
+		return skip_all(
+			"sanitizers make system calls and allocations of their own");
+	if (geteuid() != 0 || system("strace -V >/dev/null 2>&1") != 0)
+		return skip_all("needs root and strace");
 	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);
 }

@@ -181,7 +181,8 @@ static void test_worker_faults_out_of_memory(void **state)
 	struct other others[OTHERS];
 
 	if (FAULT_SANITIZED)
-		skip(); /* no limit is set there: docs/sandbox.md */
+		skip_because("a build with sanitizers sets no memory limit "
+			     "(docs/sandbox.md)");
 	f->o.memory_bytes = 64u << 20;
 	controller_start(&f->c, &f->o);
 	others_start(f, others);

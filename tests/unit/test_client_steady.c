@@ -15,6 +15,7 @@
 
 #include "client/connection.h"
 #include "praas/client.h"
+#include "tests/lib/skip.h"
 #include "tests/unit/client_server.h"
 
 /* In the steady state a call over shared memory costs no system call and no allocation. The
@@ -226,8 +227,7 @@ int main(void)
 	};
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-	puts("skipped: sanitizers make system calls and allocations of their own");
-	return 77;
+	return skip_all("sanitizers make system calls and allocations of their own");
 #endif
 	return cmocka_run_group_tests_name("client_steady", tests, NULL, NULL);
 }

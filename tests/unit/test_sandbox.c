@@ -3,6 +3,7 @@
  * The escape suite: a hostile library tries each forbidden thing in a real worker, as root's child
  * and as an ordinary user's. Argument "user": become one first.
  */
+#include "lib/skip.h"
 #include "unit/worker_fixture.h"
 
 #include <grp.h>
@@ -133,18 +134,13 @@ int main(int argc, char **argv)
 	as_user = argc > 1 && strcmp(argv[1], "user") == 0;
 	if (as_user && geteuid() == 0 &&
 	    (setgroups(0, NULL) != 0 || setresgid(65534, 65534, 65534) != 0 ||
-	     setresuid(65534, 65534, 65534) != 0)) {
-		(void)fprintf(stderr, "cannot become an ordinary user\n");
-		return 77;
-	}
+	     setresuid(65534, 65534, 65534) != 0))
+		return skip_all("cannot become an ordinary user");
 	(void)umask(077); /* as a careful controller */
 	/* Who changed its user is not dumpable, and then cannot write its own maps. */
 	if (as_user)
 		(void)prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
-	if (!as_user && geteuid() != 0) {
-		(void)fprintf(stderr,
-			      "skipped: needs root; the other one tests users\n");
-		return 77;
-	}
+	if (!as_user && geteuid() != 0)
+		return skip_all("needs root; unit.sandbox-user tests users");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
