@@ -9,7 +9,8 @@
 
 /* Registered buffers: memory that a transport sends from without a copy. */
 
-#define ALLOC_TIMEOUT_NS 5000000000ull /* for a big segment, which the peer makes */
+/* For a big segment, which the peer makes and clears: 5 s, and 10 s a GiB on a loaded machine. */
+#define ALLOC_TIMEOUT_NS(bytes) (5000000000ull + (uint64_t)(bytes)*10)
 
 static void release_shadow(struct praas_buf *buf)
 {
@@ -49,7 +50,7 @@ static int alloc_shm(struct praas_connection *conn, size_t bytes, void **ret_dat
 		if (rc != -ENOBUFS || !conn->shm->want_pending)
 			break;
 		if (until == 0)
-			until = praas_now_ns() + ALLOC_TIMEOUT_NS;
+			until = praas_now_ns() + ALLOC_TIMEOUT_NS(bytes);
 		else if (praas_now_ns() > until)
 			return -ENOBUFS;
 		if (praas_turn(conn) == 0)

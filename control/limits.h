@@ -32,10 +32,11 @@
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */
-#define PRAAS_LIMIT_ENDPOINTS 8u         /* of one process */
-#define PRAAS_LIMIT_ENDPOINT_BYTES 256u  /* one of them */
-#define PRAAS_LIMIT_CONCURRENCY 32u      /* workers of a process */
-#define PRAAS_LIMIT_VCPU_MILLI 1024000u  /* of a process */
+#define PRAAS_LIMIT_MANIFEST_BYTES (1024u * 1024) /* its praas.json */
+#define PRAAS_LIMIT_ENDPOINTS 8u                  /* of one process */
+#define PRAAS_LIMIT_ENDPOINT_BYTES 256u           /* one of them */
+#define PRAAS_LIMIT_CONCURRENCY 32u               /* workers of a process */
+#define PRAAS_LIMIT_VCPU_MILLI 1024000u           /* of a process */
 #define PRAAS_LIMIT_MEMORY_BYTES (16ull << 40)
 #define PRAAS_LIMIT_MEMORY_MIN_BYTES (16ull << 20)
 

@@ -67,7 +67,8 @@ static const char usage[] =
 
 static int wrong(const char *what, const char *which)
 {
-	(void)fprintf(stderr, "praas-control: %s: %s\n%s", what, which, usage);
+	(void)fprintf(stderr, "praas-control: %s: %s; try praas-control --help\n", what,
+		      which);
 	return -EINVAL;
 }
 
@@ -126,7 +127,8 @@ static int parse_options(int argc, char **argv, struct options *o)
 	};
 	int which, rc = 0;
 
-	while (rc == 0 && (which = getopt_long(argc, argv, "", longs, NULL)) != -1) {
+	opterr = 0; /* one line of ours */
+	while (rc == 0 && (which = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
 		if (which >= O_DATA && which <= O_RUN)
 			*texts[which] = optarg;
 		else if (which == O_READY)
@@ -143,12 +145,14 @@ static int parse_options(int argc, char **argv, struct options *o)
 			o->no_cgroup = true;
 		else if (which == O_HELP)
 			rc = fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
+		else if (which == ':')
+			rc = wrong("a value is missing", argv[optind - 1]);
 		else if (which != O_FOREGROUND)
 			rc = wrong("unknown option", argv[optind - 1]);
 	}
 	if (rc == 0 && optind < argc)
 		rc = wrong("too many arguments", argv[optind]);
-	if (rc == 0 && !o->data)
+	if (rc == 0 && (!o->data || !*o->data))
 		rc = wrong("missing", "--data");
 	return rc;
 }
@@ -405,8 +409,9 @@ static int announce(const struct parts *s, const struct options *o)
 	/* For who finds the lock held: where this service answers. */
 	if (pwrite(s->lock_fd, line, (size_t)n, 0) != n || ftruncate(s->lock_fd, n))
 		return complain("cannot write to", "the lock of --data", -EIO);
+	errno = EIO; /* of a short write */
 	if (o->ready_fd && write((int)o->ready_fd, line, (size_t)n) != n)
-		return complain("cannot write to", "--ready-fd", -EIO);
+		return complain("cannot write to", "--ready-fd", -errno);
 	(void)fputs(line, stdout);
 	(void)fflush(stdout);
 	return 0;

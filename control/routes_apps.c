@@ -3,9 +3,11 @@
  * Applications, and who belongs to one.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -103,12 +105,61 @@ static bool take_app(json_t *object, struct praas_app_record *app,
 	return true;
 }
 
+/* A praas.json; NULL: text says what is wrong. Whoever made the folder may have put a pipe there, or
+ * a file without an end. */
+static json_t *manifest_read(const char *file, char *ret_text, size_t bytes)
+{
+	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	const char *why = NULL;
+	json_t *manifest = NULL;
+	json_error_t error;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		why = strerror(errno);
+	else if (!S_ISREG(st.st_mode))
+		why = "is not a file";
+	else if (st.st_size > PRAAS_LIMIT_MANIFEST_BYTES)
+		why = "is larger than 1 MiB";
+	if (!why) {
+		manifest = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+		why = manifest ? NULL : error.text;
+	}
+	if (why)
+		(void)snprintf(ret_text, bytes, "%.200s: %.100s", file, why);
+	if (fd >= 0)
+		(void)close(fd); /* only read */
+	return manifest;
+}
+
+/* What the controller would find missing when it starts. */
+static bool libraries_there(json_t *functions, const char *code, char *ret_text,
+			    size_t bytes)
+{
+	char path[2 * PRAAS_LIMIT_CODE_BYTES];
+	const char *name, *library;
+	json_t *function;
+
+	json_object_foreach(functions, name, function)
+	{
+		library = json_string_value(json_object_get(function, "library"));
+		if (!library || (size_t)snprintf(path, sizeof(path), "%s/%s", code,
+						 library) >= sizeof(path))
+			continue; /* the controller says what is wrong with it */
+		if (access(path, R_OK) == 0)
+			continue;
+		(void)snprintf(ret_text, bytes, "function %.64s: library %.200s: %s",
+			       name, path, strerror(errno));
+		return false;
+	}
+	return true;
+}
+
 /* The folder must hold a praas.json that names a function. false: text says what is wrong. */
 static bool code_good(const char *code, char *ret_text, size_t bytes)
 {
 	char file[PRAAS_LIMIT_CODE_BYTES + 16];
-	json_error_t error;
-	json_t *manifest;
+	json_t *manifest, *functions;
 	bool good;
 
 	if (code[0] != '/') {
@@ -116,15 +167,15 @@ static bool code_good(const char *code, char *ret_text, size_t bytes)
 		return false;
 	}
 	(void)snprintf(file, sizeof(file), "%s/praas.json", code);
-	if (access(file, R_OK)) {
-		(void)snprintf(ret_text, bytes, "%.300s: %s", file, strerror(errno));
+	manifest = manifest_read(file, ret_text, bytes);
+	if (!manifest)
 		return false;
-	}
-	manifest = json_load_file(file, JSON_REJECT_DUPLICATES, &error);
-	good = json_object_size(json_object_get(manifest, "functions")) > 0;
+	functions = json_object_get(manifest, "functions");
+	good = json_object_size(functions) > 0;
 	if (!good)
-		(void)snprintf(ret_text, bytes, "%.200s: %.100s", file,
-			       manifest ? "it names no functions" : error.text);
+		(void)snprintf(ret_text, bytes, "%.200s: it names no functions", file);
+	else
+		good = libraries_there(functions, code, ret_text, bytes);
 	json_decref(manifest);
 	return good;
 }

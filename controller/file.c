@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 int praas_file_read_fd(int fd, size_t bytes_max, char **ret_text, size_t *ret_bytes)
@@ -46,11 +47,18 @@ int praas_file_read_fd(int fd, size_t bytes_max, char **ret_text, size_t *ret_by
 int praas_file_read(const char *path, size_t bytes_max, char **ret_text,
 		    size_t *ret_bytes)
 {
-	int rc, fd = open(path, O_RDONLY | O_CLOEXEC);
+	int rc, fd = open(path,
+			  O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe: no wait */
+	struct stat st;
 
 	if (fd < 0)
 		return -errno;
-	rc = praas_file_read_fd(fd, bytes_max, ret_text, ret_bytes);
+	if (fstat(fd, &st) != 0)
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode))
+		rc = -EINVAL;
+	else
+		rc = praas_file_read_fd(fd, bytes_max, ret_text, ret_bytes);
 	(void)close(fd); /* read only */
 	return rc;
 }

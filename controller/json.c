@@ -35,10 +35,11 @@ struct praas_json_reader praas_json_reader(
 void praas_json_fail(struct praas_json_reader *r, const char *member, const char *text)
 {
 	const char *dot = r->where[0] != '\0' && member[0] != '\0' ? "." : "";
+	const char *colon = r->where[0] != '\0' || member[0] != '\0' ? ": " : "";
 
 	if (r->error[0] == '\0')
-		(void)snprintf(r->error, PRAAS_JSON_ERROR_MAX, "%.90s%s%.60s: %.98s",
-			       r->where, dot, member, text);
+		(void)snprintf(r->error, PRAAS_JSON_ERROR_MAX, "%.90s%s%.60s%s%.98s",
+			       r->where, dot, member, colon, text);
 }
 
 bool praas_json_failed(const struct praas_json_reader *r)

@@ -194,6 +194,7 @@ int main(int argc, char **argv)
 
 	if (argc == 2 && strcmp(argv[1], "--ready") == 0) /* the floor of "allocate" */
 		return write(STDOUT_FILENO, "", 1) == 1 ? 0 : 1;
+	argp_err_exit_status = 2;
 	praas_options = (struct praas_bench_options){ .rounds = 7, .size_only = ~0ull };
 	if (argp_parse(&argp, argc, argv, 0, NULL, NULL) != 0 || check_only() != 0)
 		return 2;
@@ -217,7 +218,10 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++)
 		if (wanted(benches[i].name))
 			benches[i].run();
-	if (json)
-		(void)fclose(json);
+	if (json && fclose(json) != 0) {
+		(void)fprintf(stderr, "praas-perf: %s: %s\n", json_path,
+			      strerror(errno));
+		return 1;
+	}
 	return plots_dir && json_path && praas_plot(json_path, plots_dir) != 0 ? 1 : 0;
 }

@@ -236,12 +236,14 @@ def test_wrong_options(s):
                           (["--data", s.data, "--prewarm", "x"], 2),
                           (["--data", s.data, "--store", "mysql://x"], 1),
                           (["--data", s.dir + "/" + "x" * 90], 1),
+                          (["--data", s.data, "--ready-fd", "777"], 1),
+                          (["--data"], 2), (["--data", ""], 2), (["--data", s.data, "more"], 2),
                           (["--nonsense"], 2)):
         if s.process:
             s.stop()
         p = subprocess.run([s.program, "--controller", s.controller, *options],
                            capture_output=True, timeout=20)
-        assert p.returncode == code and p.stderr, (options, p)
+        assert p.returncode == code and p.stderr.count(b"\n") == 1, (options, p)
     s.start()
 
 

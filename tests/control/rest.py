@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every route of the control service, with right and wrong input, over HTTP."""
 import json
+import os
 import socket
 import threading
 
@@ -72,9 +73,25 @@ def test_app_input(s):
     for body, code in bad:
         s.refused("POST", "/v1/apps", body, 400, code)
     s.refused("POST", "/v1/apps", b" " * 65537, 413, "too_large")
-    with open(s.code + "/praas.json", "w") as f:
-        f.write('{"functions": {}}')
-    s.refused("POST", "/v1/apps", json.dumps(good), 400, "invalid_code")
+    os.remove(s.code + "/libecho.so")
+    error = s.refused("POST", "/v1/apps", json.dumps(good), 400, "invalid_code")
+    assert "libecho.so: No such file" in error["message"], error
+    manifest = s.code + "/praas.json"
+    for data, words in ((b'{"functions": {}}', "names no functions"), (b"", "expected"),
+                        (b"\x7fELF\x98\0\xff", "praas.json"), (b"[1]", "names no functions"),
+                        (b" " * (1 << 20) + b"{", "larger than 1 MiB")):
+        with open(manifest, "wb") as f:
+            f.write(data)
+        error = s.refused("POST", "/v1/apps", json.dumps(good), 400, "invalid_code")
+        assert words in error["message"], (data[:20], error)
+    for make in (os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path),
+                 lambda path: os.symlink(path, path)):
+        if os.path.isdir(manifest):
+            os.rmdir(manifest)
+        else:
+            os.remove(manifest)
+        make(manifest)  # a pipe must not hold the service up
+        s.refused("POST", "/v1/apps", json.dumps(good), 400, "invalid_code")
     assert s.json("GET", "/v1/apps") == {"apps": []}
 
 

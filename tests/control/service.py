@@ -20,6 +20,8 @@ class Service:
         os.mkdir(self.code)
         with open(os.path.join(self.code, "praas.json"), "w") as f:
             json.dump({"functions": {"echo": {"library": "libecho.so", "symbol": "echo"}}}, f)
+        with open(os.path.join(self.code, "libecho.so"), "w"):
+            pass
         self.process = None
 
     def start(self):

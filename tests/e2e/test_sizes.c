@@ -206,7 +206,8 @@ static void huge(struct fixture *f, const char *transport)
 	f->o.bytes_max = 5 * GIB;
 	controller_start(&f->c, &f->o);
 	conn = fault_connect(f, transport);
-	assert_int_equal(praas_buffer_alloc(conn, bytes, &data), 0);
+	if (praas_buffer_alloc(conn, bytes, &data) != 0)
+		fail_msg("%s over %s", praas_error(), transport);
 	fill(data, bytes, 4);
 	there_and_back(conn, "pass", data, bytes, 4);
 	praas_buffer_free(conn, data);

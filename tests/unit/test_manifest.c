@@ -7,7 +7,11 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "controller/manifest.h"
 
@@ -122,12 +126,30 @@ static void test_manifest_missing_file_is_named(void **state)
 	assert_non_null(strstr(error, "/nonexistent/praas.json"));
 }
 
+/* A pipe that nobody writes to, where a file should be, holds nobody up. */
+static void test_manifest_pipe_is_refused(void **state)
+{
+	char folder[] = "/tmp/praas-manifest-XXXXXX", path[64];
+	char error[PRAAS_JSON_ERROR_MAX];
+	struct praas_manifest m;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	(void)snprintf(path, sizeof(path), "%s/praas.json", folder);
+	assert_int_equal(mkfifo(path, 0600), 0);
+	assert_int_equal(praas_manifest_load(folder, &m, error), -EINVAL);
+	assert_non_null(strstr(error, path));
+	assert_int_equal(unlink(path), 0);
+	assert_int_equal(rmdir(folder), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_manifest_reads_what_it_may_hold),
 		cmocka_unit_test(test_manifest_mistakes_are_named),
 		cmocka_unit_test(test_manifest_missing_file_is_named),
+		cmocka_unit_test(test_manifest_pipe_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
