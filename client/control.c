@@ -24,6 +24,7 @@ struct praas_control {
 	char *base;   /* "http://host:port", no slash at the end */
 	char *path;   /* of the UNIX socket, or NULL */
 	char *bearer; /* header line, or NULL */
+	char *ca; /* file of certificates to trust instead of the system's, or NULL */
 };
 
 static void init_curl(void)
@@ -46,6 +47,7 @@ int praas_control_open(const char *url, const char *token,
 		       struct praas_control **ret_control)
 {
 	static pthread_once_t once = PTHREAD_ONCE_INIT;
+	const char *ca = getenv("PRAAS_CA");
 	struct praas_control *c;
 
 	if (!url)
@@ -74,8 +76,11 @@ int praas_control_open(const char *url, const char *token,
 	}
 	if (token && *token != '\0')
 		c->bearer = bearer_line(token);
+	if (ca && *ca != '\0')
+		c->ca = strdup(ca);
 	c->curl = curl_easy_init();
-	if (!c->curl || !c->base || (token && *token != '\0' && !c->bearer)) {
+	if (!c->curl || !c->base || (token && *token != '\0' && !c->bearer) ||
+	    (ca && *ca != '\0' && !c->ca)) {
 		praas_control_close(c);
 		return praas_fail_with(-ENOMEM, "out of memory");
 	}
@@ -92,6 +97,7 @@ void praas_control_close(struct praas_control *control)
 	curl_easy_cleanup(control->curl);
 	free(control->base);
 	free(control->path);
+	free(control->ca);
 	if (control->bearer)
 		explicit_bzero(control->bearer, strlen(control->bearer));
 	free(control->bearer);
@@ -139,6 +145,9 @@ static int curl_errno(CURLcode rc)
 		return -ETIMEDOUT;
 	case CURLE_URL_MALFORMAT:
 		return -EINVAL;
+	case CURLE_PEER_FAILED_VERIFICATION: /* it is not who it should be */
+	case CURLE_SSL_CACERT_BADFILE:
+		return -EACCES;
 	case CURLE_OUT_OF_MEMORY:
 	case CURLE_WRITE_ERROR:
 		return -ENOMEM;
@@ -176,6 +185,9 @@ static void set_options(struct praas_control *c, const char *method, const char 
 	(void)curl_easy_setopt(h, CURLOPT_TIMEOUT_MS, TIMEOUT_MS);
 	(void)curl_easy_setopt(h, CURLOPT_WRITEFUNCTION, on_data);
 	(void)curl_easy_setopt(h, CURLOPT_WRITEDATA, answer);
+	(void)curl_easy_setopt(h, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2);
+	if (c->ca)
+		(void)curl_easy_setopt(h, CURLOPT_CAINFO, c->ca);
 	if (c->path)
 		(void)curl_easy_setopt(h, CURLOPT_UNIX_SOCKET_PATH, c->path);
 }
@@ -216,9 +228,13 @@ int praas_control_request(struct praas_control *control, const char *method,
 	if (code != CURLE_OK || !answer.data) {
 		free(answer.data);
 		return praas_fail_with(code != CURLE_OK ? curl_errno(code) : -ENOMEM,
-				       "control service at %s: %s",
+				       "control service at %s: %s%s",
 				       control->path ? control->path : control->base,
-				       curl_easy_strerror(code));
+				       curl_easy_strerror(code),
+				       curl_errno(code) == -EACCES
+					       ? "; PRAAS_CA names the file of "
+						 "certificates to trust"
+					       : "");
 	}
 	*ret_status = (int)status;
 	if (ret_bytes)

@@ -76,7 +76,7 @@ int praas_listen_open(const struct sockaddr_storage *addr, socklen_t bytes)
 	return fd;
 }
 
-void praas_listen_url(int fd, char *ret_url, size_t bytes_max)
+void praas_listen_url(int fd, bool tls, char *ret_url, size_t bytes_max)
 {
 	struct sockaddr_storage addr = { 0 };
 	socklen_t bytes = sizeof(addr);
@@ -86,6 +86,7 @@ void praas_listen_url(int fd, char *ret_url, size_t bytes_max)
 		(void)getnameinfo((struct sockaddr *)&addr, bytes, host, sizeof(host),
 				  port, sizeof(port), NI_NUMERICHOST | NI_NUMERICSERV);
 	(void)snprintf(ret_url, bytes_max,
-		       addr.ss_family == AF_INET6 ? "http://[%s]:%s" : "http://%s:%s",
-		       host, port);
+		       addr.ss_family == AF_INET6 ? "http%s://[%s]:%s"
+						  : "http%s://%s:%s",
+		       tls ? "s" : "", host, port);
 }

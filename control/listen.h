@@ -15,7 +15,7 @@ int praas_listen_parse(const char *text, struct sockaddr_storage *ret_addr,
 bool praas_listen_loopback(const struct sockaddr_storage *addr);
 /* A socket that listens, or an errno. */
 int praas_listen_open(const struct sockaddr_storage *addr, socklen_t bytes);
-/* "http://127.0.0.1:41234" */
-void praas_listen_url(int fd, char *ret_url, size_t bytes_max);
+/* "http://127.0.0.1:41234", or "https://…" */
+void praas_listen_url(int fd, bool tls, char *ret_url, size_t bytes_max);
 
 #endif

@@ -5,7 +5,6 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +15,9 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "control/options.h"
 #include "control/rest.h"
+#include "control/tls.h"
 #include "internal/base.h"
 
 #define PATH_BYTES 4096 /* realpath() wants PATH_MAX */
@@ -27,14 +28,6 @@
 #define STOP_S_DEFAULT 60u
 #define ERROR_TEXT 256
 
-struct options {
-	const char *data, *listen, *token_file, *controller, *worker, *store,
-		*data_host;
-	const char *run;
-	uint64_t ready_fd, stop_s, prewarm, head_s;
-	bool insecure, no_cgroup;
-};
-
 struct parts {
 	struct praas_service service;
 	struct praas_rest *rest;
@@ -42,120 +35,6 @@ struct parts {
 	char controller[PATH_BYTES], worker[PATH_BYTES];
 	int lock_fd;
 };
-
-static const char usage[] =
-	"usage: praas-control --data DIR [options]\n"
-	"  --data DIR           where records, keys, logs and snapshots live\n"
-	"  --listen HOST:PORT   of REST (127.0.0.1:0: a free port); loopback only, "
-	"unless\n"
-	"  --insecure-listen    is given: without TLS the token can be read on the "
-	"way\n"
-	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
-	"                       DIR/admin.token, made on first start)\n"
-	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
-	"  --controller PATH    praas-controller (default: next to this program)\n"
-	"  --worker PATH        praas-worker (default: the controller's own)\n"
-	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
-	"  --run DIR            for sockets (DIR/run)\n"
-	"  --prewarm N          controllers kept started in advance (0)\n"
-	"  --head-seconds N     that a client has to send a request's head (5)\n"
-	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
-	"  --no-cgroup          make no control groups\n"
-	"  --ready-fd N         write the ready line there too\n"
-	"  --foreground         accepted; it never goes into the background\n"
-	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
-
-static int wrong(const char *what, const char *which)
-{
-	(void)fprintf(stderr, "praas-control: %s: %s; try praas-control --help\n", what,
-		      which);
-	return -EINVAL;
-}
-
-static int number_option(const char *name, const char *text, uint64_t max,
-			 uint64_t *ret_value)
-{
-	return praas_number_parse(text, max, ret_value) ? wrong("not a number", name)
-							: 0;
-}
-
-enum {
-	O_DATA = 1,
-	O_LISTEN,
-	O_TOKEN,
-	O_CONTROLLER,
-	O_WORKER,
-	O_STORE,
-	O_HOST,
-	O_RUN,
-	O_READY,
-	O_STOP,
-	O_PREWARM,
-	O_HEAD,
-	O_INSECURE,
-	O_NO_CGROUP,
-	O_FOREGROUND,
-	O_HELP
-};
-
-static int parse_options(int argc, char **argv, struct options *o)
-{
-	static const struct option longs[] = {
-		{ "data", 1, NULL, O_DATA },
-		{ "listen", 1, NULL, O_LISTEN },
-		{ "token-file", 1, NULL, O_TOKEN },
-		{ "controller", 1, NULL, O_CONTROLLER },
-		{ "worker", 1, NULL, O_WORKER },
-		{ "store", 1, NULL, O_STORE },
-		{ "data-host", 1, NULL, O_HOST },
-		{ "run", 1, NULL, O_RUN },
-		{ "ready-fd", 1, NULL, O_READY },
-		{ "stop-seconds", 1, NULL, O_STOP },
-		{ "prewarm", 1, NULL, O_PREWARM },
-		{ "head-seconds", 1, NULL, O_HEAD },
-		{ "insecure-listen", 0, NULL, O_INSECURE },
-		{ "no-cgroup", 0, NULL, O_NO_CGROUP },
-		{ "foreground", 0, NULL, O_FOREGROUND },
-		{ "help", 0, NULL, O_HELP },
-		{ NULL, 0, NULL, 0 },
-	};
-	const char **texts[] = {
-		[O_DATA] = &o->data,        [O_LISTEN] = &o->listen,
-		[O_TOKEN] = &o->token_file, [O_CONTROLLER] = &o->controller,
-		[O_WORKER] = &o->worker,    [O_STORE] = &o->store,
-		[O_HOST] = &o->data_host,   [O_RUN] = &o->run
-	};
-	int which, rc = 0;
-
-	opterr = 0; /* one line of ours */
-	while (rc == 0 && (which = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
-		if (which >= O_DATA && which <= O_RUN)
-			*texts[which] = optarg;
-		else if (which == O_READY)
-			rc = number_option("--ready-fd", optarg, 1023, &o->ready_fd);
-		else if (which == O_STOP)
-			rc = number_option("--stop-seconds", optarg, 86400, &o->stop_s);
-		else if (which == O_PREWARM)
-			rc = number_option("--prewarm", optarg, 64, &o->prewarm);
-		else if (which == O_HEAD)
-			rc = number_option("--head-seconds", optarg, 60, &o->head_s);
-		else if (which == O_INSECURE)
-			o->insecure = true;
-		else if (which == O_NO_CGROUP)
-			o->no_cgroup = true;
-		else if (which == O_HELP)
-			rc = fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
-		else if (which == ':')
-			rc = wrong("a value is missing", argv[optind - 1]);
-		else if (which != O_FOREGROUND)
-			rc = wrong("unknown option", argv[optind - 1]);
-	}
-	if (rc == 0 && optind < argc)
-		rc = wrong("too many arguments", argv[optind]);
-	if (rc == 0 && (!o->data || !*o->data))
-		rc = wrong("missing", "--data");
-	return rc;
-}
 
 static int complain(const char *what, const char *which, int rc)
 {
@@ -179,7 +58,7 @@ static int sub_folder(const char *folder, const char *name, char ret_path[PATH_B
 	return make_folder(ret_path);
 }
 
-static int open_folders(struct parts *s, const struct options *o)
+static int open_folders(struct parts *s, const struct praas_options *o)
 {
 	char path[PATH_BYTES];
 	int rc = make_folder(o->data);
@@ -221,7 +100,7 @@ static int take_lock(struct parts *s)
 }
 
 /* Next to this program, or where an installation has it. */
-static int find_controller(struct parts *s, const struct options *o)
+static int find_controller(struct parts *s, const struct praas_options *o)
 {
 	static const char *const places[] = { "praas-controller",
 					      "../libexec/praas/praas-controller" };
@@ -247,7 +126,7 @@ static int find_controller(struct parts *s, const struct options *o)
 		self, -ENOENT);
 }
 
-static int find_programs(struct parts *s, const struct options *o)
+static int find_programs(struct parts *s, const struct praas_options *o)
 {
 	int rc = find_controller(s, o);
 
@@ -258,7 +137,7 @@ static int find_programs(struct parts *s, const struct options *o)
 	return rc;
 }
 
-static int open_records(struct parts *s, const struct options *o)
+static int open_records(struct parts *s, const struct praas_options *o)
 {
 	char url[PATH_BYTES + 32], text[ERROR_TEXT] = "";
 	int rc;
@@ -270,7 +149,7 @@ static int open_records(struct parts *s, const struct options *o)
 	return rc;
 }
 
-static int open_keys(struct parts *s, const struct options *o)
+static int open_keys(struct parts *s, const struct praas_options *o)
 {
 	char text[ERROR_TEXT] = "";
 	int rc = praas_keys_open(s->data, o->token_file, &s->service.keys, text);
@@ -293,7 +172,7 @@ static int open_tenants(struct parts *s)
 	return rc;
 }
 
-static int open_backend(struct parts *s, const struct options *o)
+static int open_backend(struct parts *s, const struct praas_options *o)
 {
 	struct praas_backend_local_config config = { .controller = s->controller,
 						     .prewarm = (uint32_t)o->prewarm };
@@ -310,7 +189,7 @@ static int open_backend(struct parts *s, const struct options *o)
 	return rc ? complain("back end", s->controller, rc) : 0;
 }
 
-static int open_life(struct parts *s, const struct options *o)
+static int open_life(struct parts *s, const struct praas_options *o)
 {
 	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
 	struct praas_life_config config = { .records = s->service.records,
@@ -332,21 +211,33 @@ static int open_life(struct parts *s, const struct options *o)
 	return rc ? complain("link", link_path, rc) : 0;
 }
 
-static int open_rest(struct parts *s, const struct options *o)
+static int open_tls(const struct praas_options *o)
+{
+	char text[ERROR_TEXT] = "";
+	int rc = o->tls_cert ? praas_tls_open(o->tls_cert, o->tls_key, text) : 0;
+
+	if (rc)
+		(void)fprintf(stderr, "praas-control: TLS: %s\n", text);
+	return rc;
+}
+
+static int open_rest(struct parts *s, const struct praas_options *o)
 {
 	struct praas_rest_config config = { .listen = o->listen,
 					    .insecure = o->insecure,
+					    .tls = o->tls_cert != NULL,
 					    .head_s = (uint32_t)o->head_s,
 					    .service = &s->service };
 	int rc = praas_rest_start(&config, &s->rest);
 
-	if (rc == -EACCES && !o->insecure)
-		return complain("not a loopback address (--insecure-listen allows it):",
+	if (rc == -EACCES && !o->insecure && !o->tls_cert)
+		return complain("not a loopback address (--tls-cert and --tls-key, or "
+				"--insecure-listen, allow it):",
 				o->listen, rc);
 	return rc ? complain("cannot listen on", o->listen, rc) : 0;
 }
 
-static int open_parts(struct parts *s, const struct options *o)
+static int open_parts(struct parts *s, const struct praas_options *o)
 {
 	int rc = open_folders(s, o);
 
@@ -354,6 +245,8 @@ static int open_parts(struct parts *s, const struct options *o)
 		rc = take_lock(s);
 	if (rc == 0)
 		rc = find_programs(s, o);
+	if (rc == 0)
+		rc = open_tls(o);
 	if (rc == 0)
 		rc = open_keys(s, o);
 	if (rc == 0)
@@ -376,7 +269,7 @@ static int open_parts(struct parts *s, const struct options *o)
 	return rc;
 }
 
-static void close_parts(struct parts *s, const struct options *o)
+static void close_parts(struct parts *s, const struct praas_options *o)
 {
 	if (s->rest)
 		praas_rest_refuse(s->rest);
@@ -394,11 +287,12 @@ static void close_parts(struct parts *s, const struct options *o)
 	if (s->service.records)
 		s->service.records->ops->close(s->service.records);
 	praas_keys_close(&s->service.keys);
+	praas_tls_close();
 	if (s->lock_fd >= 0)
 		(void)close(s->lock_fd);
 }
 
-static int announce(const struct parts *s, const struct options *o)
+static int announce(const struct parts *s, const struct praas_options *o)
 {
 	char line[PATH_BYTES + 256];
 	int n = snprintf(line, sizeof(line), "{\"url\":\"%s\",\"pid\":%d}\n",
@@ -428,16 +322,47 @@ static void raise_limits(void)
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Loads a certificate that has changed; why not is said once. */
+static void refresh_tls(bool always)
+{
+	char text[ERROR_TEXT] = "";
+	bool loaded;
+	int rc = praas_tls_refresh(always, &loaded, text);
+
+	if (rc)
+		(void)fprintf(
+			stderr,
+			"praas-control: TLS: %s; the certificate before is kept\n",
+			text);
+	else if (loaded)
+		(void)fprintf(stderr,
+			      "praas-control: TLS: a new certificate is used\n");
+}
+
+/* Until we are told to end. Files are looked at once a second: they may be on any file system. */
+static void wait_for_end(const sigset_t *signals, bool tls)
+{
+	struct timespec second = { .tv_sec = 1 };
+	int which;
+
+	do {
+		which = tls ? sigtimedwait(signals, NULL, &second)
+			    : sigwaitinfo(signals, NULL);
+		if (tls)
+			refresh_tls(which == SIGHUP);
+	} while (which == SIGHUP || which < 0);
+}
+
 int main(int argc, char **argv)
 {
-	struct options o = { .listen = "127.0.0.1:0",
-			     .data_host = "127.0.0.1",
-			     .stop_s = STOP_S_DEFAULT };
+	struct praas_options o = { .listen = "127.0.0.1:0",
+				   .data_host = "127.0.0.1",
+				   .stop_s = STOP_S_DEFAULT };
 	struct parts s = { .lock_fd = -1 };
 	sigset_t signals;
-	int rc, which;
+	int rc;
 
-	rc = parse_options(argc, argv, &o);
+	rc = praas_options_parse(argc, argv, &o);
 	if (rc)
 		return rc == -ECANCELED ? 0 : 2;
 	(void)signal(SIGPIPE, SIG_IGN);
@@ -446,13 +371,14 @@ int main(int argc, char **argv)
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
+	(void)sigaddset(&signals, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL); /* before the first thread */
 	s.service.started_ns = praas_now_ns();
 	rc = open_parts(&s, &o);
 	if (rc == 0)
 		rc = announce(&s, &o);
 	if (rc == 0)
-		(void)sigwait(&signals, &which);
+		wait_for_end(&signals, o.tls_cert != NULL);
 	close_parts(&s, &o);
 	return rc ? 1 : 0;
 }

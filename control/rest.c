@@ -25,6 +25,7 @@
 #include "control/names.h"
 #include "control/peers.h"
 #include "control/request.h"
+#include "control/tls.h"
 #include "internal/base.h"
 
 #define TIMEOUT_S 60u             /* of an idle or stalled connection */
@@ -335,9 +336,20 @@ static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
 				       const struct praas_rest_config *config,
 				       unsigned per_peer)
 {
+	/* A function's address is no pointer to data in C; libmicrohttpd takes it as one. */
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0,
+		  (void *)(uintptr_t)PRAAS_TLS_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK2, 0,
+		  (void *)(uintptr_t)praas_tls_retrieve },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+
 	return MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-		on_request, rest, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			(config->tls ? MHD_USE_TLS : 0u),
+		0, NULL, NULL, on_request, rest, MHD_OPTION_ARRAY,
+		config->tls ? tls : tls + 2, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
 		MHD_OPTION_THREAD_POOL_SIZE,
 		config->threads ? config->threads : default_threads(),
 		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max(),
@@ -368,7 +380,7 @@ int praas_rest_start(const struct praas_rest_config *config,
 
 	if (rc)
 		return rc;
-	if (!config->insecure && !praas_listen_loopback(&addr))
+	if (!config->insecure && !config->tls && !praas_listen_loopback(&addr))
 		return -EACCES;
 	rest = calloc(1, sizeof(*rest));
 	if (!rest)
@@ -383,7 +395,7 @@ int praas_rest_start(const struct praas_rest_config *config,
 		close_rest(rest);
 		return rc;
 	}
-	praas_listen_url(rest->listen_fd, rest->url, sizeof(rest->url));
+	praas_listen_url(rest->listen_fd, config->tls, rest->url, sizeof(rest->url));
 	rest->daemon = start_daemon(
 		rest, config,
 		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);

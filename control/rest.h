@@ -14,13 +14,14 @@ struct praas_rest;
 
 struct praas_rest_config {
 	const char *listen; /* "127.0.0.1:0", "[::1]:8080" */
-	bool insecure;      /* other addresses than loopback are allowed */
+	bool insecure;      /* other addresses than loopback are allowed without TLS */
+	bool tls;           /* with what praas_tls_open() loaded */
 	uint32_t threads;   /* 0: one per core, at most 4 */
 	uint32_t head_s; /* for a head that has begun, and grace for the rest; 0: 5 */
 	struct praas_service *service;
 };
 
-/* 0; -EINVAL the address; -EACCES it is not loopback; -EADDRINUSE; an errno. */
+/* 0; -EINVAL the address; -EACCES it is not loopback, and there is no TLS; -EADDRINUSE; an errno. */
 int praas_rest_start(const struct praas_rest_config *config,
 		     struct praas_rest **ret_rest);
 /* "http://127.0.0.1:41234" */

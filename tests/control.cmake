@@ -34,6 +34,13 @@ add_test(NAME control.access
     $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
 set_tests_properties(control.access PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
+if(TARGET praas)
+  add_test(NAME control.tls
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/tls.py
+      $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:praas>)
+  set_tests_properties(control.tls PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
+
 # The same with the real programs.
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.e2e

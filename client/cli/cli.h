@@ -81,11 +81,14 @@ int praas_cli_value(enum praas_cli_kind kind, const char *arg, const char *text,
 
 /* Fills what options left open: environment, then the context of the settings file. */
 int praas_cli_settings(struct praas_cli *cli);
-/* Finds url and token of a context in text, which is cut into strings in place. context
- * NULL: the one that "context = NAME" names. Returns 0; -ENOENT; -EINVAL, *ret_line is
- * the line. */
-int praas_cli_settings_parse(char *text, const char *context, const char **ret_url,
-			     const char **ret_token, unsigned *ret_line);
+/* A section of the settings file; NULL: not said. */
+struct praas_cli_context {
+	const char *url, *token, *ca;
+};
+/* Finds a context in text, which is cut into strings in place. context NULL: the one that
+ * "context = NAME" names. Returns 0; -ENOENT it has no url; -EINVAL, *ret_line is the line. */
+int praas_cli_settings_parse(char *text, const char *context,
+			     struct praas_cli_context *ret_context, unsigned *ret_line);
 
 /* ---- messages and output
  * --------------------------------------------------------------- */

@@ -7,7 +7,9 @@
  *     [home]
  *     url = http://127.0.0.1:8080
  *     token = …
+ *     ca = /etc/praas/ca.pem
  *
+ * ca: certificates that an https url is verified against (else PRAAS_CA, else the system's).
  * PRAAS_CONTEXT chooses another section. When none of these names one, it is the service
  * that this user runs here with praas dev or praas up.
  */
@@ -37,7 +39,7 @@ static char *trim(char *text)
 
 /* One line: a section, a setting or nothing. */
 static int settings_line(char *line, const char **section, const char **context,
-			 const char **ret_url, const char **ret_token)
+			 struct praas_cli_context *ret)
 {
 	char *value;
 	char *name = trim(line);
@@ -61,19 +63,21 @@ static int settings_line(char *line, const char **section, const char **context,
 			*context = value;
 		return 0;
 	}
-	if (strcmp(name, "url") != 0 && strcmp(name, "token") != 0)
+	if (strcmp(name, "url") != 0 && strcmp(name, "token") != 0 &&
+	    strcmp(name, "ca") != 0)
 		return -EINVAL;
 	if (*section && *context && strcmp(*section, *context) == 0)
-		*(*name == 'u' ? ret_url : ret_token) = value;
+		*(*name == 'u'   ? &ret->url
+		  : *name == 't' ? &ret->token
+				 : &ret->ca) = value;
 	return 0;
 }
 
-int praas_cli_settings_parse(char *text, const char *context, const char **ret_url,
-			     const char **ret_token, unsigned *ret_line)
+int praas_cli_settings_parse(char *text, const char *context,
+			     struct praas_cli_context *ret_context, unsigned *ret_line)
 {
+	struct praas_cli_context found = { NULL, NULL, NULL };
 	const char *section = NULL;
-	const char *url = NULL;
-	const char *token = NULL;
 	unsigned number = 0;
 
 	while (text) {
@@ -82,16 +86,15 @@ int praas_cli_settings_parse(char *text, const char *context, const char **ret_u
 		if (next)
 			*next++ = '\0';
 		number++;
-		if (settings_line(text, &section, &context, &url, &token) != 0) {
+		if (settings_line(text, &section, &context, &found) != 0) {
 			*ret_line = number;
 			return -EINVAL;
 		}
 		text = next;
 	}
-	if (!url)
+	if (!found.url)
 		return -ENOENT;
-	*ret_url = url;
-	*ret_token = token;
+	*ret_context = found;
 	return 0;
 }
 
@@ -131,8 +134,7 @@ static int from_file(struct praas_cli *cli)
 {
 	const char *home = environment("HOME");
 	const char *base = environment("XDG_CONFIG_HOME");
-	const char *url = NULL;
-	const char *token = NULL;
+	struct praas_cli_context context = { NULL, NULL, NULL };
 	char path[4096];
 	unsigned line = 0;
 	int rc;
@@ -144,18 +146,20 @@ static int from_file(struct praas_cli *cli)
 	cli->config = read_settings(path);
 	if (!cli->config)
 		return 0;
-	rc = praas_cli_settings_parse(cli->config, environment("PRAAS_CONTEXT"), &url,
-				      &token, &line);
+	rc = praas_cli_settings_parse(cli->config, environment("PRAAS_CONTEXT"),
+				      &context, &line);
 	if (rc == -EINVAL)
 		return praas_cli_fail(
 			PRAAS_EXIT_USAGE,
 			"line %u of %s is not understood: it must be [NAME], "
-			"context = NAME, url = URL or token = TOKEN",
+			"context = NAME, url = URL, token = TOKEN or ca = FILE",
 			line, path);
 	if (rc == 0) {
-		cli->url = url;
+		cli->url = context.url;
 		if (!cli->token)
-			cli->token = token;
+			cli->token = context.token;
+		if (context.ca) /* unless the environment names another */
+			(void)setenv("PRAAS_CA", context.ca, 0);
 	}
 	return 0;
 }

@@ -38,8 +38,10 @@ PRAAS_API const char *praas_error(void);
 /* ---- control service ---------------------------------------------------------------- */
 
 /**
- * Open a control service. url "http://127.0.0.1:8080" or "unix:///run/praas/control.sock"; NULL:
- * PRAAS_URL. token: bearer key, NULL: PRAAS_TOKEN. Nothing is sent yet. Blocking calls below.
+ * Open a control service. url "http://127.0.0.1:8080", "https://host:8443" or
+ * "unix:///run/praas/control.sock"; NULL: PRAAS_URL. token: bearer key, NULL: PRAAS_TOKEN. With https the
+ * certificate is verified, against the file that PRAAS_CA names, else what the system trusts. Nothing
+ * is sent yet. Blocking calls below.
  */
 PRAAS_API int praas_control_open(const char *url, const char *token,
 				 struct praas_control **ret_control);

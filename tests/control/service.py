@@ -23,6 +23,7 @@ class Service:
         with open(os.path.join(self.code, "libecho.so"), "w"):
             pass
         self.process = None
+        self.tls = None  # an ssl context, for https
 
     def start(self):
         self.process = subprocess.Popen(
@@ -32,7 +33,7 @@ class Service:
         if not line:
             raise SystemExit("the service did not start")
         self.url = json.loads(line)["url"]
-        self.host = self.url[len("http://"):]
+        self.host = self.url.split("//")[1]
         with open(os.path.join(self.data, "admin.token")) as f:
             self.token = f.read().strip()
         return self
@@ -51,6 +52,8 @@ class Service:
         self.process = None
 
     def connect(self):
+        if self.url.startswith("https:"):
+            return http.client.HTTPSConnection(self.host, timeout=60, context=self.tls)
         return http.client.HTTPConnection(self.host, timeout=60)
 
     def ask(self, method, path, body=None, headers=None, token=None, connection=None):

@@ -181,31 +181,28 @@ static void test_cli_settings_choose_a_context(void **state)
 {
 	static const char file[] =
 		"# mine\n context = home \n\n[home]\nurl = http://a:1\n"
-		"token=t1\r\n[far]\nurl=https://b\n";
-	const char *url = NULL;
-	const char *token = NULL;
+		"token=t1\r\n[far]\nurl=https://b\nca = /c.pem\n";
+	struct praas_cli_context c = { NULL, NULL, NULL };
 	unsigned line = 0;
 	char text[256];
 
 	(void)state;
 	memcpy(text, file, sizeof(file));
-	assert_int_equal(praas_cli_settings_parse(text, NULL, &url, &token, &line), 0);
-	assert_string_equal(url, "http://a:1");
-	assert_string_equal(token, "t1");
+	assert_int_equal(praas_cli_settings_parse(text, NULL, &c, &line), 0);
+	assert_string_equal(c.url, "http://a:1");
+	assert_string_equal(c.token, "t1");
 	memcpy(text, file, sizeof(file));
-	assert_int_equal(praas_cli_settings_parse(text, "far", &url, &token, &line), 0);
-	assert_string_equal(url, "https://b");
-	assert_null(token);
+	assert_int_equal(praas_cli_settings_parse(text, "far", &c, &line), 0);
+	assert_string_equal(c.url, "https://b");
+	assert_null(c.token);
+	assert_string_equal(c.ca, "/c.pem");
 	memcpy(text, file, sizeof(file));
-	assert_int_equal(praas_cli_settings_parse(text, "gone", &url, &token, &line),
-			 -ENOENT);
+	assert_int_equal(praas_cli_settings_parse(text, "gone", &c, &line), -ENOENT);
 	memcpy(text, "url = x\n[a]\nurl\n", 17);
-	assert_int_equal(praas_cli_settings_parse(text, "a", &url, &token, &line),
-			 -EINVAL);
+	assert_int_equal(praas_cli_settings_parse(text, "a", &c, &line), -EINVAL);
 	assert_int_equal(line, 3);
 	memcpy(text, "[a]\nuri = x\n", 13);
-	assert_int_equal(praas_cli_settings_parse(text, "a", &url, &token, &line),
-			 -EINVAL);
+	assert_int_equal(praas_cli_settings_parse(text, "a", &c, &line), -EINVAL);
 	assert_int_equal(line, 2);
 }
 

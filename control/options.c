@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "control/names.h"
+
+static const char usage[] =
+	"usage: praas-control --data DIR [options]\n"
+	"  --data DIR           where records, keys, logs and snapshots live\n"
+	"  --listen HOST:PORT   of REST (127.0.0.1:0: a free port); off loopback only "
+	"with\n"
+	"  --tls-cert FILE, --tls-key FILE  certificate with its chain, and its key "
+	"(PEM);\n"
+	"                       loaded again when they change, and on SIGHUP; or with\n"
+	"  --insecure-listen    without TLS: keys can be read on the way\n"
+	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
+	"                       DIR/admin.token, made on first start)\n"
+	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
+	"  --controller PATH    praas-controller (default: next to this program)\n"
+	"  --worker PATH        praas-worker (default: the controller's own)\n"
+	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
+	"  --run DIR            for sockets (DIR/run)\n"
+	"  --prewarm N          controllers kept started in advance (0)\n"
+	"  --head-seconds N     that a client has to send a request's head (5)\n"
+	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
+	"  --no-cgroup          make no control groups\n"
+	"  --ready-fd N         write the ready line there too\n"
+	"  --foreground         accepted; it never goes into the background\n"
+	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
+
+enum kind { TEXT, NUMBER, FLAG };
+
+static const struct row {
+	const char *name;
+	enum kind kind;
+	size_t at;    /* in the options */
+	uint64_t max; /* of a number */
+} rows[] = {
+	{ "data", TEXT, offsetof(struct praas_options, data), 0 },
+	{ "listen", TEXT, offsetof(struct praas_options, listen), 0 },
+	{ "token-file", TEXT, offsetof(struct praas_options, token_file), 0 },
+	{ "controller", TEXT, offsetof(struct praas_options, controller), 0 },
+	{ "worker", TEXT, offsetof(struct praas_options, worker), 0 },
+	{ "store", TEXT, offsetof(struct praas_options, store), 0 },
+	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
+	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
+	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
+	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },
+	{ "ready-fd", NUMBER, offsetof(struct praas_options, ready_fd), 1023 },
+	{ "stop-seconds", NUMBER, offsetof(struct praas_options, stop_s), 86400 },
+	{ "prewarm", NUMBER, offsetof(struct praas_options, prewarm), 64 },
+	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },
+	{ "insecure-listen", FLAG, offsetof(struct praas_options, insecure), 0 },
+	{ "no-cgroup", FLAG, offsetof(struct praas_options, no_cgroup), 0 },
+	{ "foreground", FLAG, offsetof(struct praas_options, foreground), 0 },
+	{ "help", FLAG, offsetof(struct praas_options, help), 0 },
+};
+#define ROWS (sizeof(rows) / sizeof(rows[0]))
+
+static int wrong(const char *what, const char *which)
+{
+	(void)fprintf(stderr, "praas-control: %s: %s; try praas-control --help\n", what,
+		      which);
+	return -EINVAL;
+}
+
+static int take(const struct row *row, const char *text, struct praas_options *o)
+{
+	void *at = (char *)o + row->at;
+
+	if (row->kind == TEXT)
+		*(const char **)at = text;
+	else if (row->kind == FLAG)
+		*(bool *)at = true;
+	else if (praas_number_parse(text, row->max, at))
+		return wrong("not a number, or too large", row->name);
+	return 0;
+}
+
+int praas_options_parse(int argc, char **argv, struct praas_options *o)
+{
+	struct option longs[ROWS + 1] = { { NULL, 0, NULL, 0 } };
+	int which, rc = 0;
+
+	for (size_t i = 0; i < ROWS; i++)
+		longs[i] = (struct option){ rows[i].name, rows[i].kind != FLAG, NULL,
+					    (int)i };
+	opterr = 0; /* one line of ours */
+	while (rc == 0 && (which = getopt_long(argc, argv, ":", longs, NULL)) != -1) {
+		if (which == ':')
+			return wrong("a value is missing", argv[optind - 1]);
+		if (which == '?')
+			return wrong("unknown option", argv[optind - 1]);
+		rc = take(&rows[which], optarg, o);
+	}
+	if (rc)
+		return rc;
+	if (o->help)
+		return fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
+	if (optind < argc)
+		return wrong("too many arguments", argv[optind]);
+	if (!o->data || !*o->data)
+		return wrong("missing", "--data");
+	if (!o->tls_cert != !o->tls_key)
+		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
+	return 0;
+}
