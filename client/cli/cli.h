@@ -106,7 +106,12 @@ struct praas_cli_column {
 	const char *title;
 	const char *
 		member; /* of each object, "a.b" for one inside; a missing one prints "-" */
-	enum { PRAAS_COLUMN_PLAIN = 0, PRAAS_COLUMN_BYTES, PRAAS_COLUMN_NS } unit;
+	enum {
+		PRAAS_COLUMN_PLAIN = 0,
+		PRAAS_COLUMN_BYTES,
+		PRAAS_COLUMN_NS,
+		PRAAS_COLUMN_WHEN /* nanoseconds since 1970, shown as local time */
+	} unit;
 };
 /* Prints an array of objects: as a table, or as it is with --json. */
 void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
@@ -116,6 +121,9 @@ void praas_cli_print(const struct praas_cli *cli, const json_t *answer);
 /* A number of bytes or nanoseconds for people: "1.5M", "230us". */
 void praas_cli_bytes_text(uint64_t bytes, char ret_text[16]);
 void praas_cli_ns_text(uint64_t ns, char ret_text[16]);
+/* Who sent a message, for people and programs: a process's number, or "client:" and 16 hex
+ * digits of its identity. */
+json_t *praas_cli_source_json(praas_pid_t source);
 /* Bytes as JSON: {"text": …} when they are UTF-8 without NUL, else {"base64": …}. */
 json_t *praas_cli_payload_json(const void *data, size_t bytes);
 /* Begins a colour (SGR code), or with NULL ends it; nothing where no terminal reads it, or

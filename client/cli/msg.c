@@ -96,7 +96,7 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 
 		(void)json_object_set_new(answer, "key", json_string(key));
 		(void)json_object_set_new(answer, "source",
-					  json_integer((json_int_t)source));
+					  praas_cli_source_json(source));
 		praas_cli_print(cli, answer);
 		json_decref(answer);
 	} else {
@@ -122,11 +122,11 @@ static int list_into(praas_connection *conn, const char *prefix, json_t *rows)
 			return rc;
 		for (uint32_t i = 0; i < count; i++)
 			(void)json_array_append_new(
-				rows, json_pack("{s:I,s:s,s:I,s:I}", "sequence",
+				rows, json_pack("{s:I,s:s,s:o,s:I}", "sequence",
 						(json_int_t)infos[i].sequence, "key",
 						infos[i].key, "source",
-						(json_int_t)infos[i].source, "bytes",
-						(json_int_t)infos[i].bytes));
+						praas_cli_source_json(infos[i].source),
+						"bytes", (json_int_t)infos[i].bytes));
 		if (count > 0)
 			after = infos[count - 1].sequence;
 	}

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define COLUMNS_MAX 16
@@ -132,6 +133,16 @@ void praas_cli_ns_text(uint64_t ns, char ret_text[16])
 	scaled(ns, units, 1000, ret_text);
 }
 
+static void when_text(uint64_t ns, char ret_text[CELL_BYTES])
+{
+	time_t seconds = (time_t)(ns / 1000000000u);
+	struct tm tm;
+
+	if (!localtime_r(&seconds, &tm) ||
+	    strftime(ret_text, CELL_BYTES, "%Y-%m-%d %H:%M:%S", &tm) == 0)
+		(void)snprintf(ret_text, CELL_BYTES, "%" PRIu64, ns); /* fits */
+}
+
 /* A member as text; control characters of a name never reach the terminal: names have
  * none, and other strings are shown as JSON shows them. */
 static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
@@ -142,6 +153,8 @@ static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
 		praas_cli_bytes_text((uint64_t)json_integer_value(value), ret_text);
 	} else if (json_is_integer(value) && unit == PRAAS_COLUMN_NS) {
 		praas_cli_ns_text((uint64_t)json_integer_value(value), ret_text);
+	} else if (json_is_integer(value) && unit == PRAAS_COLUMN_WHEN) {
+		when_text((uint64_t)json_integer_value(value), ret_text);
 	} else if (!value || json_is_null(value)) {
 		(void)snprintf(ret_text, CELL_BYTES, "-");
 	} else {
@@ -239,6 +252,17 @@ void praas_cli_print(const struct praas_cli *cli, const json_t *answer)
 		cell(json_object_iter_value(i), PRAAS_COLUMN_PLAIN, text);
 		(void)printf("%-16s %s\n", json_object_iter_key(i), text);
 	}
+}
+
+json_t *praas_cli_source_json(praas_pid_t source)
+{
+	char text[32];
+
+	if ((source & PRAAS_CLIENT) == 0)
+		(void)snprintf(text, sizeof(text), "%" PRIu64, source); /* fits */
+	else
+		(void)snprintf(text, sizeof(text), "client:%016" PRIx64, source);
+	return json_string(text);
 }
 
 static char *base64(const uint8_t *data, size_t bytes)

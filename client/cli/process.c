@@ -168,6 +168,20 @@ static int ps(struct praas_cli *cli, int argc, char **argv)
 	return rc;
 }
 
+/* A process after an action: in short, all with --json; NULL when it was deleted. */
+static void print_process(const struct praas_cli *cli, json_t *process, bool in_short)
+{
+	const char *pid = json_string_value(json_object_get(process, "pid"));
+	const char *state = json_string_value(json_object_get(process, "state"));
+
+	/* The credential is for programs that ask for it, not for a terminal's history. */
+	(void)json_object_del(process, "ticket");
+	if (in_short && !cli->json && pid && state)
+		(void)printf("process %s is %s\n", pid, state);
+	else
+		praas_cli_print(cli, process);
+}
+
 /* An action on one process: method and the last part of the path ("" none). */
 static int act(struct praas_cli *cli, const char *method, const char *action,
 	       const char *doc, const char *what, int argc, char **argv)
@@ -190,10 +204,8 @@ static int act(struct praas_cli *cli, const char *method, const char *action,
 	(void)snprintf(text, sizeof(text), "%s process %s of %s", what, pid,
 		       app); /* fits */
 	rc = praas_cli_request(cli, method, path, NULL, text, &answer);
-	if (rc == 0) {
-		(void)json_object_del(answer, "ticket");
-		praas_cli_print(cli, answer);
-	}
+	if (rc == 0)
+		print_process(cli, answer, *method == 'P');
 	json_decref(answer);
 	return rc;
 }

@@ -22,8 +22,8 @@ static int open_control(struct praas_cli *cli)
 	if (!cli->url)
 		return praas_cli_fail(
 			PRAAS_EXIT_FAILED,
-			"no control service is named; start one with praas dev "
-			"and set PRAAS_URL to what it prints");
+			"no control service is named and none of yours runs "
+			"here; start one with praas up, or set PRAAS_URL");
 	rc = praas_control_open(cli->url, cli->token, &cli->control);
 	if (rc == -EINVAL)
 		return praas_cli_fail(

@@ -16,7 +16,7 @@ static const struct praas_cli_column columns[] = {
 	{ "KEY", "key", PRAAS_COLUMN_PLAIN },
 	{ "BYTES", "bytes", PRAAS_COLUMN_PLAIN },
 	{ "VERSION", "version", PRAAS_COLUMN_PLAIN },
-	{ "MODIFIED (UNIX NS)", "modified_ns", PRAAS_COLUMN_PLAIN },
+	{ "MODIFIED", "modified_ns", PRAAS_COLUMN_WHEN },
 };
 
 /* Lists page by page into rows; what a process can hold bounds it. */
