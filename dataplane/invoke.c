@@ -266,6 +266,18 @@ void praas_process_requeue(struct praas_process *p, struct praas_invocation *inv
 	ready_prepend(p, inv);
 }
 
+void praas_process_unstarted(struct praas_process *p, struct praas_invocation *inv,
+			     int32_t status)
+{
+	praas_check_hot(inv->state == PRAAS_INVOCATION_RUNNING);
+	inv->state = PRAAS_INVOCATION_QUEUED;
+	p->running--;
+	p->queued++;
+	if (inv->lane)
+		praas_invoke_leave_lane(p, inv);
+	praas_invoke_end_unstarted(p, inv, status);
+}
+
 /* ---- the beginning ---- */
 
 /* Gives inv to the executor. 0: it runs or has ended; -EAGAIN: it could not be taken. */

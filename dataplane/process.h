@@ -85,6 +85,9 @@ void praas_process_complete(struct praas_process *p, struct praas_invocation *in
 
 /* Instead of that: it did not begin after all, and is to be started again. */
 void praas_process_requeue(struct praas_process *p, struct praas_invocation *inv);
+/* As requeue(), for one that was given up: it ends with that status, and may be tried again. */
+void praas_process_unstarted(struct praas_process *p, struct praas_invocation *inv,
+			     int32_t status);
 
 struct praas_process_stats {
 	uint64_t invocations, failures, overloaded, deadlines, duplicates;

@@ -194,10 +194,12 @@ static void wait_begin(struct wx_worker *w, const struct praas_frame *f)
 
 static void wait_begun(struct wx_worker *w, int rc)
 {
-	if (rc == -EINPROGRESS)
-		w->waiting = true;
-	else
+	if (rc != -EINPROGRESS) {
 		on_waited(&w->wait, rc);
+		return;
+	}
+	w->waiting = true;
+	wx_ahead_withdraw(w); /* what it waits for may be among them */
 }
 
 /* Given up before it began to wait: nobody would tell it again. */
@@ -381,10 +383,13 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	/* To a function the number of objects is a limit as their memory is. */
 	if (rc == -ENOBUFS)
 		rc = -ENOSPC;
-	if (f->flags & PRAAS_FRAME_ONE_WAY)
-		w->commit_rc = rc;
-	else
+	if (!(f->flags & PRAAS_FRAME_ONE_WAY)) {
 		wx_reply(w, f->id, rc, version);
+		return 0;
+	}
+	w->commit_rc = rc;
+	/* commit.R0, pairs with commit.A0: who sees the number sees the writes in the index. */
+	atomic_store_explicit(&w->order->commits, ++w->commits, memory_order_release);
 	return 0;
 }
 
@@ -523,6 +528,8 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 		return 0;
 	case PRAAS_WORKER_SEGMENT:
 		return on_segment(w, f);
+	case PRAAS_WORKER_SKIPPED:
+		return wx_on_skipped(w, f);
 	case PRAAS_WORKER_DETACHED:
 		return wx_on_detached(w, f);
 	case PRAAS_WORKER_SHARE:

@@ -191,10 +191,24 @@ int praas_worker_end_pop(struct praas_worker_end *end,
 int praas_worker_end_park(struct praas_worker_end *end,
 			  const struct praas_worker_frame *frame)
 {
-	if (frame->head.kind != PRAAS_FRAME_INVOKE || end->has_parked)
+	uint32_t at = (end->parked_first + end->parked_count) % PRAAS_WORKER_PARKED_MAX;
+
+	if (frame->head.kind != PRAAS_FRAME_INVOKE ||
+	    end->parked_count == PRAAS_WORKER_PARKED_MAX)
 		return -EPROTO;
-	end->parked = *frame;
-	end->has_parked = true;
+	end->parked[at] = *frame;
+	end->parked_count++;
+	return 0;
+}
+
+int praas_worker_end_next(struct praas_worker_end *end,
+			  struct praas_worker_frame *ret_frame)
+{
+	if (praas_likely(end->parked_count == 0))
+		return praas_worker_end_pop(end, ret_frame);
+	*ret_frame = end->parked[end->parked_first];
+	end->parked_first = (end->parked_first + 1) % PRAAS_WORKER_PARKED_MAX;
+	end->parked_count--;
 	return 0;
 }
 
@@ -253,7 +267,7 @@ static unsigned announce(struct praas_worker_end *end, bool direct, bool awake,
 
 static bool ready(const struct praas_worker_end *end, bool direct)
 {
-	if (praas_ring_ready(&end->channel.rx) || (direct && end->has_parked))
+	if (praas_ring_ready(&end->channel.rx) || (direct && end->parked_count != 0))
 		return true;
 	for (uint32_t i = 0; direct && i < end->direct_count; i++)
 		if (end->direct[i] && praas_direct_ready(end->direct[i]))

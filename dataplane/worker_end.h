@@ -18,6 +18,7 @@
 
 #define PRAAS_WORKER_SEGMENTS_MAX 192u
 #define PRAAS_WORKER_DIRECT_MAX 64u
+#define PRAAS_WORKER_PARKED_MAX 64u /* the controller sends fewer ahead */
 
 /* A frame from the controller, decoded. */
 struct praas_worker_frame {
@@ -46,8 +47,9 @@ struct praas_worker_end {
 	uint64_t requests; /* ids of ours given so far */
 	int32_t in_direct; /* client whose call is being run; -1: none */
 	bool detach_later; /* it is to go when that call has ended */
-	bool has_parked; /* an INVOKE that came while a direct call waited for an answer */
-	struct praas_worker_frame parked;
+	/* INVOKEs that came while something waited for an answer; a ring. */
+	struct praas_worker_frame parked[PRAAS_WORKER_PARKED_MAX];
+	uint32_t parked_first, parked_count;
 	bool stopped; /* STOP, or the controller is gone */
 	/* The outcome of an INVOKE of ours; called while something waits or polls. */
 	void (*result)(struct praas_worker_end *end,
@@ -98,7 +100,10 @@ int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame
 			  const char *key, uint32_t segment, uint64_t offset);
 
 /* The next frame that is not handled here: INVOKE, or REPLY. 0; -EAGAIN; -EPROTO. Who waits for
- * something else parks an INVOKE: the controller does not know of direct calls. */
+ * something else parks an INVOKE: it was sent ahead, or by the controller's not knowing of a direct
+ * call. next() takes what was parked first. */
+int praas_worker_end_next(struct praas_worker_end *end,
+			  struct praas_worker_frame *ret_frame);
 int praas_worker_end_pop(struct praas_worker_end *end,
 			 struct praas_worker_frame *ret_frame);
 

@@ -13,7 +13,7 @@
 
 #include "dataplane/worker_private.h"
 
-/* The table of the executor, and the way of a call: start, rings, result. */
+/* The table of the executor; rings and results. How a call goes out: worker_dispatch.c. */
 
 #define ARENA_BYTES (8ull << 20)
 #define RING_SLOTS 256u
@@ -23,133 +23,6 @@
 #define BUDGET 64u
 #define TIMER_POLLS 64u /* polls between two looks at the clock */
 #define KEY_OTHER 1000u /* in the epoll set: not a worker's wake socket */
-
-/* ---- a call goes out ---- */
-
-/* Where worker w can see it; copied when it cannot. */
-static int input_prepare(struct wx_worker *w, struct praas_buf **buf,
-			 struct praas_worker_input *ret_in)
-{
-	int rc = wx_readable(w, buf);
-
-	if (rc != 0)
-		return rc;
-	*ret_in = (struct praas_worker_input){ 0 };
-	if (*buf) {
-		ret_in->bytes = (*buf)->head.bytes;
-		ret_in->source = (*buf)->head.source;
-		ret_in->sequence = (*buf)->head.sequence;
-		ret_in->segment = ret_in->bytes ? (*buf)->segment : 0;
-		ret_in->offset = ret_in->bytes ? (*buf)->offset : 0;
-	}
-	return 0;
-}
-
-/* Inputs of a trigger, key and trace: what the descriptor has no room for. */
-static int call_fill(struct wx_worker *w, struct praas_invocation *inv,
-		     struct praas_frame *f, struct praas_worker_input *ret_first)
-{
-	struct praas_buf **bufs = inv->inputs_more ? inv->inputs_more : inv->inputs;
-	struct praas_worker_call *call =
-		(void *)((uint8_t *)w->call +
-			 wx_level_next(w) * PRAAS_WORKER_CALL_BYTES);
-	const struct praas_buf *first;
-	int rc = input_prepare(w, &bufs[0], ret_first);
-
-	for (uint32_t i = 1; rc == 0 && i < inv->inputs_count; i++)
-		rc = input_prepare(w, &bufs[i], &call->inputs[i]);
-	if (rc != 0)
-		return rc;
-	if (inv->inputs_count > 1)
-		call->inputs[0] = *ret_first;
-	first = bufs[0];
-	if (!first)
-		return 0;
-	f->key_bytes = first->head.key_bytes;
-	if (f->key_bytes)
-		memcpy(call->key, first->key, f->key_bytes + 1u);
-	f->flags = first->head.flags & PRAAS_FRAME_TRACE;
-	if (f->flags)
-		memcpy(call->trace, first->trace, sizeof(call->trace));
-	return 0;
-}
-
-/* The one that ran last, when it is free and not with a direct client; else any such; else any. */
-static struct wx_worker *choose(struct wx *ex)
-{
-	struct wx_worker *any = NULL;
-
-	for (uint32_t i = 0; i < ex->config.workers; i++) {
-		struct wx_worker *w = &ex->workers[(ex->last + i) % ex->config.workers];
-
-		if (w->state != WX_IDLE)
-			continue;
-		if (atomic_load_explicit(&w->line->reader.epoch,
-					 memory_order_relaxed) == 0)
-			return w;
-		any = w;
-	}
-	return any;
-}
-
-/* Degraded, and nobody there: fails at once, with the reason. */
-static int fail_fast(struct wx *ex, struct praas_invocation *inv)
-{
-	char text[PRAAS_ERROR_TEXT_MAX + 64];
-
-	(void)snprintf(
-		text, sizeof(text),
-		"the process is degraded: its workers died 5 times within a minute; "
-		"last: %.400s",
-		ex->failure[0] ? ex->failure : ex->last_death);
-	praas_process_complete(ex->base.process, inv, PRAAS_CRASHED, wx_text(ex, text),
-			       0);
-	return 0;
-}
-
-static void dispatch(struct wx_worker *w, struct praas_invocation *inv)
-{
-	uint32_t level = wx_level_next(w);
-
-	/* It waits: with what it asked for on top, it asks again. */
-	if (wx_frame_push(w))
-		wx_wait_interrupt(w);
-	if (w->state == WX_IDLE)
-		w->ex->idle--;
-	w->state = WX_BUSY;
-	w->inv = inv;
-	w->level = level;
-	w->number = ++w->dispatches;
-	w->commit_rc = 0;
-	w->deadline_ns = inv->deadline_ns;
-}
-
-static int ops_start(struct praas_executor *base, struct praas_invocation *inv)
-{
-	struct wx *ex = wx_of(base);
-	struct wx_worker *w = ex->helper ? ex->helper : choose(ex);
-	struct praas_frame f = { .kind = PRAAS_FRAME_INVOKE,
-				 .function = inv->function,
-				 .id = inv->id,
-				 .status = (int32_t)inv->inputs_count,
-				 .deadline_ns = inv->deadline_ns,
-				 .aux = inv->source };
-	struct praas_worker_input first;
-	int rc;
-
-	if (!w)
-		return ex->degraded && !ex->stopping ? fail_fast(ex, inv) : -EAGAIN;
-	if (f.status == 0)
-		f.status = 1;
-	rc = call_fill(w, inv, &f, &first);
-	if (rc != 0)
-		return -EAGAIN; /* no buffer for a copy now */
-	f.bytes = first.bytes;
-	f.status |= (int32_t)(wx_level_next(w) << 16);
-	dispatch(w, inv);
-	wx_push(w, &f, first.segment, first.offset);
-	return 0;
-}
 
 static unsigned ops_capacity(const struct praas_executor *base)
 {
@@ -162,6 +35,8 @@ static void ops_cancel(struct praas_executor *base, struct praas_invocation *inv
 {
 	struct wx *ex = wx_of(base);
 
+	if (wx_ahead_cancel(ex, inv))
+		return;
 	for (uint32_t i = 0; i < ex->config.workers; i++) {
 		struct wx_worker *w = &ex->workers[i];
 
@@ -231,6 +106,7 @@ static int on_result(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	if (praas_unlikely(status == PRAAS_CANCELLED && w->ex->stopping &&
 			   !w->inv->cancelled))
 		status = PRAAS_INTERRUPTED;
+	wx_ahead_learn(w->ex, w->inv->function, f->aux);
 	wx_complete(w, status, result, f->aux);
 	return 0;
 }
@@ -400,6 +276,7 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 
 static void cancel_all(struct wx_worker *w)
 {
+	wx_ahead_withdraw(w);
 	for (uint32_t i = 0; i < w->depth; i++)
 		(void)wx_cancel_mark(w, w->below[i].inv);
 	if (w->inv)
@@ -443,6 +320,7 @@ void wx_free_rest(struct wx *ex)
 			return;
 	free(ex->handles);
 	free(ex->writes);
+	free(ex->run_ns);
 	free(ex);
 }
 
@@ -482,7 +360,7 @@ static void ops_free(struct praas_executor *base)
 
 static const struct praas_executor_ops worker_ops = {
 	.name = "worker",
-	.start = ops_start,
+	.start = wx_start,
 	.capacity = ops_capacity,
 	.cancel = ops_cancel,
 	.cancel_direct = wx_direct_cancel,
@@ -549,8 +427,11 @@ static int open_memory(struct wx *ex)
 {
 	ex->handles = calloc(WX_HANDLES, sizeof(*ex->handles));
 	ex->writes = calloc(PRAAS_WRITES_MAX, sizeof(*ex->writes));
-	if (!ex->handles || !ex->writes)
+	ex->run_ns = malloc((ex->config.functions_count + 1) * sizeof(*ex->run_ns));
+	if (!ex->handles || !ex->writes || !ex->run_ns)
 		return -ENOMEM;
+	memset(ex->run_ns, 0xff,
+	       (ex->config.functions_count + 1) * sizeof(*ex->run_ns));
 	for (uint32_t i = 0; i < WX_HANDLES; i++) {
 		ex->handles[i].next = ex->free_handles;
 		ex->free_handles = &ex->handles[i];

@@ -222,7 +222,7 @@ static void start(struct wx_worker *w)
 	w->life++;
 	w->inv = NULL;
 	w->depth = w->level = 0;
-	w->dispatches = 0;
+	w->dispatches = w->commits = 0;
 	w->end_status = 0;
 	w->end_text = NULL;
 	w->commit_rc = 0;
@@ -284,6 +284,7 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 
 	wx_calls_end(w);
 	wx_frame_pop(w);
+	wx_ahead_next(w);
 	if (w->state == WX_BUSY && !w->inv) {
 		w->state = WX_IDLE;
 		ex->idle++;
@@ -312,6 +313,7 @@ void wx_kill(struct wx_worker *w, int32_t status, const char *text)
 
 	if (w->state == WX_ABSENT || w->state == WX_DYING)
 		return;
+	wx_ahead_withdraw(w);
 	if (w->state == WX_IDLE)
 		ex->idle--;
 	w->state = WX_DYING;
@@ -434,6 +436,7 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 	/* What it had said before counts. (Not when we had enough of it.) */
 	if (was == WX_BUSY || was == WX_IDLE)
 		(void)wx_poll_worker(w, ex->control_geometry.ring_slots, &done);
+	wx_ahead_lost(w);
 	describe(w, d, ex->last_death, sizeof(ex->last_death));
 	if (was == WX_STARTING) {
 		(void)snprintf(ex->failure, sizeof(ex->failure), "%s", ex->last_death);
@@ -528,6 +531,8 @@ void wx_timers(struct wx *ex)
 			on_timer(&ex->workers[i], now);
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		wx_direct_watch(&ex->workers[i], now);
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		wx_ahead_watch(&ex->workers[i], now);
 	wx_wait_timers(ex, now);
 	if (ex->degraded && recent_crashes(ex, now) < WX_CRASHES)
 		ex->degraded = false;
@@ -547,6 +552,7 @@ uint64_t wx_next_timer(const struct wx *ex)
 		uint64_t at = w->deadline_ns;
 
 		next = praas_min_u64(next, wx_direct_next(w, now));
+		next = praas_min_u64(next, wx_ahead_due(w));
 		if (w->waiting && w->wait_kind == PRAAS_WORKER_WAIT &&
 		    w->wait_until_ns < PRAAS_DEADLINE_NEVER)
 			next = praas_min_u64(next, w->wait_until_ns);

@@ -166,10 +166,12 @@ int wx_on_wait(struct wx_worker *w, const struct praas_frame *f)
 	w->wait_call = call;
 	w->wait_until_ns = f->deadline_ns;
 	w->waiting = true;
-	if (!call)
+	if (!call) {
 		answer(w, 0);
-	else
-		wx_wait_began(w);
+		return 0;
+	}
+	wx_ahead_withdraw(w); /* what it waits for may be among them */
+	wx_wait_began(w);
 	return 0;
 }
 

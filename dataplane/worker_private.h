@@ -22,6 +22,9 @@
 #define WX_CANCELS_MAX                                                                 \
 	8u /* direct calls to be cancelled that nobody is seen to run yet */
 #define PRAAS_WORKER_CLIENTS_MAX 64u
+#define WX_AHEAD_MAX 31u /* calls in a worker's ring behind the one that it runs */
+#define WX_AHEAD_SHORT_NS 20000u /* functions that take less are sent ahead */
+#define WX_AHEAD_LATE_NS 200000u /* held up for so long they are taken back */
 
 struct wx;
 struct wx_worker;
@@ -69,6 +72,12 @@ struct wx_frame {
 	uint32_t level;  /* how many of ours are below */
 };
 
+/* A call that lies in a worker's ring behind the one that it runs. */
+struct wx_ahead {
+	struct praas_invocation *inv;
+	uint64_t number; /* of its dispatch */
+};
+
 /* Something that a worker may read until it gives it back or its invocation ends. */
 struct wx_loan {
 	struct praas_value value;
@@ -98,6 +107,11 @@ struct wx_worker {
 	uint64_t number;                   /* of its dispatch */
 	uint32_t level, depth;             /* its place; entries of below[] in use */
 	struct wx_frame below[PRAAS_WORKER_LEVELS_MAX];
+	struct wx_ahead ahead[WX_AHEAD_MAX]; /* a ring */
+	uint32_t ahead_first, ahead_count;
+	uint64_t ahead_ns;  /* since when they are behind that one */
+	bool ahead_held;    /* no more until it has ended: it takes long */
+	uint64_t commits;   /* one-way ones that we have heeded */
 	int32_t end_status; /* why we killed it: enum praas_status; 0: we did not */
 	const char *end_text;
 	int commit_rc;             /* verdict for the RESULT that follows */
@@ -152,7 +166,8 @@ struct wx {
 	struct wx_foreign foreign[WX_FOREIGN_MAX];
 	struct praas_buf *handles, *free_handles;
 	struct praas_state_write *writes; /* PRAAS_WRITES_MAX */
-	uint64_t crash_ns[WX_CRASHES];    /* of the last ones, a ring */
+	uint32_t *run_ns; /* of each function, on average; all ones: never ran */
+	uint64_t crash_ns[WX_CRASHES]; /* of the last ones, a ring */
 	uint32_t crash_next;
 	bool degraded;
 	uint32_t polls;
@@ -176,6 +191,25 @@ static inline const struct wx *wx_of_const(const struct praas_executor *ex)
 {
 	return (const struct wx *)(const void *)ex;
 }
+
+/* ---- worker_dispatch.c ---- */
+
+int wx_start(struct praas_executor *base, struct praas_invocation *inv);
+/* The one that w ran has ended, and nothing lies below: the next in its ring is the one. */
+void wx_ahead_next(struct wx_worker *w);
+/* How long a function ran, as its worker says. */
+void wx_ahead_learn(struct wx *ex, uint32_t function, uint64_t run_ns);
+/* What w has not begun goes back to the process's queue. */
+void wx_ahead_withdraw(struct wx_worker *w);
+/* The same for a worker that runs no more. */
+void wx_ahead_lost(struct wx_worker *w);
+/* inv is given up. False: it is not in the ring of any. */
+bool wx_ahead_cancel(struct wx *ex, const struct praas_invocation *inv);
+/* Those that are held up. When to look again; UINT64_MAX: no need. */
+void wx_ahead_watch(struct wx_worker *w, uint64_t now);
+uint64_t wx_ahead_due(const struct wx_worker *w);
+/* SKIPPED. 0; -EPROTO. */
+int wx_on_skipped(struct wx_worker *w, const struct praas_frame *f);
 
 /* ---- worker_region.c ---- */
 

@@ -78,7 +78,11 @@ enum praas_worker_kind {
 	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot run, and is withdrawn. */
 	PRAAS_WORKER_WAIT = 49,
 	PRAAS_WORKER_STATE_LOAD =
-		50 /* key: its entry is LATE. Reply when it is not, or cannot be had */
+		50, /* key: its entry is LATE. Reply when it is not, or cannot be had */
+	/* id of an INVOKE, aux = its number: it was withdrawn and does not run. A worker publishes
+	 * the number in its line, then looks at the order's word; the controller writes the word,
+	 * fences, then looks at the line (docs/memory-order.md). */
+	PRAAS_WORKER_SKIPPED = 51
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
@@ -123,7 +127,10 @@ struct praas_worker_order {
 		cancel;                 /* dispatches up to this one are given up */
 	_Atomic uint64_t recalls;       /* leases wanted back, ever */
 	_Atomic uint64_t direct_cancel; /* direct calls up to this one are given up */
-	uint64_t pad[5];
+	_Atomic uint64_t
+		withdrawn;        /* dispatches up to this one are not begun any more */
+	_Atomic uint64_t commits; /* one-way COMMITs that are in the index, ever */
+	uint64_t pad[3];
 	/* cancel, for those on level 1 … */
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
 };
@@ -147,7 +154,9 @@ struct praas_worker_line {
 		direct_call; /* number, from 1, << 8 | client + 1 */
 	_Atomic uint64_t direct_id, direct_deadline_ns;
 	_Atomic uint64_t direct_failures; /* direct calls whose status was not 0 */
-	uint64_t pad[4];
+	_Atomic uint64_t
+		taken; /* dispatch that was begun last, or skipped; see SKIPPED */
+	uint64_t pad[3];
 };
 _Static_assert(sizeof(struct praas_worker_line) == 192, "shared layout");
 #define PRAAS_WORKER_LINE_OFFSET 128u

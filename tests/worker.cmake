@@ -30,6 +30,7 @@ if(TARGET praas-worker)
 
   praas_worker_test(worker testfns)
   praas_worker_test(worker_nested nestfns)
+  praas_worker_test(worker_ahead testfns)
 
   # The suite of all executors, with workers.
   target_link_libraries(executor_conformance PRIVATE praas_controller)

@@ -239,6 +239,7 @@ int ctx_commit(struct ctx *ctx, bool one_way)
 	if (praas_worker_end_push(&ctx->worker->end, &f, NULL, b.segment, b.offset) !=
 	    0)
 		worker_fatal(ctx->worker, "cannot commit");
+	ctx->worker->commits++;
 	return 0;
 }
 

@@ -236,7 +236,7 @@ static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
 	int32_t status;
 
 	ctx_begin(w, ctx, depth);
-	ctx->dispatch = ++w->dispatches;
+	ctx->dispatch = w->dispatches;
 	ctx_fill(w, ctx, frame);
 	if (!below)
 		praas_state_reader_enter(&w->reader);
@@ -266,19 +266,12 @@ void worker_help(struct worker *w, const struct ctx *ctx)
 {
 	int32_t in_direct = w->end.in_direct;
 	struct praas_worker_frame frame;
-	int rc = 0;
+	int rc;
 
-	if (w->end.has_parked) {
-		frame = w->end.parked;
-		w->end.has_parked = false;
-	} else {
-		/* It comes right behind. */
-		while ((rc = praas_worker_end_pop(&w->end, &frame)) == -EAGAIN &&
-		       !w->end.stopped)
-			(void)sched_yield();
-	}
-	if (rc != 0 || frame.head.kind != PRAAS_FRAME_INVOKE ||
-	    ctx->depth + 1 >= DEPTH_MAX)
+	/* It comes right behind. */
+	while ((rc = worker_take(w, &frame)) == -EAGAIN && !w->end.stopped)
+		(void)sched_yield();
+	if (rc != 0 || ctx->depth + 1 >= DEPTH_MAX)
 		worker_fatal(w, "nothing to help with");
 	/* The direct call's loans and buffers are not this one's. */
 	w->end.in_direct = -1;
@@ -431,6 +424,7 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 
 	ctx_begin(w, &ctx, 0);
 	ctx.direct = d;
+	worker_settle(w);
 	ctx.head.info.id = call->head.id;
 	ctx.head.info.source = call->head.source;
 	ctx.head.info.deadline_ns = call->head.deadline_ns;
@@ -532,14 +526,11 @@ int worker_loop(struct worker *w)
 	praas_waiter_init(&waiter, (enum praas_wait_mode)w->end.start.wait_mode);
 	clock_learn(w);
 	while (!w->end.stopped) {
-		int rc = w->end.has_parked ? 0 : praas_worker_end_pop(&w->end, &frame);
+		int rc = worker_take(w, &frame);
 		unsigned work = 0;
 
-		if (w->end.has_parked) {
-			frame = w->end.parked;
-			w->end.has_parked = false;
-		}
-		if (rc == 0 && frame.head.kind == PRAAS_FRAME_INVOKE) {
+		if (rc == 0) {
+			worker_settle(w);
 			run_frame(w, &frame, NULL);
 			work = 1;
 		} else if (rc != -EAGAIN) {

@@ -103,6 +103,7 @@ struct worker {
 	struct praas_state_reader reader;
 	function_entry *entries; /* by function number */
 	uint64_t dispatches;     /* INVOKE frames taken so far */
+	uint64_t commits;        /* sent one way so far */
 	uint64_t direct_taken, direct_failures;
 	uint64_t tokens;
 	struct praas_worker_buffer owned[OWNED_MAX];
@@ -123,6 +124,13 @@ struct worker {
 
 /* Open the libraries and find the entries. 0; -ENOENT and why in ret_text. */
 int worker_load(struct worker *w, char *ret_text);
+
+/* ---- take.c ---- */
+
+/* The next call of the controller's that is to be run. 0; -EAGAIN; -EPROTO. */
+int worker_take(struct worker *w, struct praas_worker_frame *ret_frame);
+/* What was committed one way is in the index: one worker alone never misses a write of its own. */
+void worker_settle(struct worker *w);
 
 /* ---- run.c ---- */
 

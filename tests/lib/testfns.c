@@ -293,6 +293,26 @@ PRAAS_FUNCTION int mail(struct praas_ctx *ctx)
 }
 
 /* Waits for a message that somebody else sends. */
+/* Adds 1 to a counter and returns it; before that it does what the input says: nothing (empty),
+ * 'w' waits for a message, 's' sleeps, 'c' crashes. */
+PRAAS_FUNCTION int act(struct praas_ctx *ctx)
+{
+	const struct timespec pause = { .tv_nsec = 60000000 };
+	struct praas_msg in, msg;
+	char what;
+
+	if (praas_input(ctx, 0, &in) != 0)
+		return praas_fail(ctx, 1, "no input");
+	what = in.view.bytes ? *(const char *)in.view.data : '-';
+	if (what == 'w' && praas_recv(ctx, PRAAS_ANY, "go", -1, &msg) != 0)
+		return praas_fail(ctx, 2, "no message");
+	if (what == 's')
+		(void)nanosleep(&pause, NULL);
+	if (what == 'c')
+		abort();
+	return count(ctx);
+}
+
 /* Messages too large to be copied, one after the other: each is given back before the next. */
 PRAAS_FUNCTION int mail_many(struct praas_ctx *ctx)
 {

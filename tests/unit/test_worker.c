@@ -284,7 +284,6 @@ static void test_worker_messages_and_calls(void **state)
 	wf_release(&w);
 }
 
-/* More than an arena holds comes in a segment of its own; more than the limit is refused. */
 /* What a function gives back is free again, also when it lies in its own arena. */
 static void test_worker_large_messages_are_given_back(void **state)
 {
@@ -296,6 +295,7 @@ static void test_worker_large_messages_are_given_back(void **state)
 	wf_release(&w);
 }
 
+/* More than an arena holds comes in a segment of its own; more than the limit is refused. */
 static void test_worker_big_results(void **state)
 {
 	struct wf_options o = usual;
