@@ -58,7 +58,8 @@ static struct tcp_info tcp_of(int fd)
 static bool head_slow(const struct praas_peers *s, struct praas_peer *p,
 		      uint64_t since_ns, uint64_t now_ns)
 {
-	uint64_t head_ns = s->config.head_ns, bytes;
+	uint64_t head_ns = s->config.head_ns;
+	struct tcp_info tcp;
 
 	if (p->looked_since_ns != since_ns) {
 		p->looked_since_ns = since_ns;
@@ -71,15 +72,16 @@ static bool head_slow(const struct praas_peers *s, struct praas_peer *p,
 	/* With few places left, who asks for nothing makes room. */
 	if (s->open > s->config.max / 4 * 3 || now_ns - since_ns > s->config.idle_ns)
 		return true;
-	bytes = tcp_of(p->fd).tcpi_bytes_received;
-	if (p->looked_ns && bytes != p->received && !p->began_ns)
+	tcp = tcp_of(p->fd);
+	if (p->looked_ns && tcp.tcpi_bytes_received != p->received && !p->began_ns)
 		p->began_ns = now_ns;
-	p->received = bytes;
+	p->received = tcp.tcpi_bytes_received;
 	p->looked_ns = now_ns;
-	return p->began_ns && now_ns - p->began_ns >= head_ns;
+	/* libmicrohttpd 0.9.75 may overlook an end that comes with the last of what is there. */
+	return tcp.tcpi_state == CLOSE_WAIT ||
+	       (p->began_ns && now_ns - p->began_ns >= head_ns);
 }
 
-/* libmicrohttpd 0.9.75 may overlook an end that comes with the last of what is there. */
 static bool body_abandoned(struct praas_peer *p, uint64_t bytes)
 {
 	bool moved = p->taken != bytes;
@@ -100,7 +102,8 @@ static bool too_slow(const struct praas_peers *s, struct praas_peer *p, uint64_t
 	case PRAAS_PEER_HEAD:
 		return head_slow(s, p, since, now_ns);
 	case PRAAS_PEER_BODY:
-		return now_ns - since > allowed || body_abandoned(p, bytes);
+		return now_ns - since > allowed ||
+		       (now_ns - since > LOOK_NS && body_abandoned(p, bytes));
 	case PRAAS_PEER_ANSWER:
 		return now_ns - since > allowed;
 	default:

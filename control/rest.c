@@ -59,8 +59,6 @@ void praas_request_finish(struct praas_request *rq)
 	if (rq->status >= 500)
 		atomic_fetch_add_explicit(&rq->service->failures, 1,
 					  memory_order_relaxed);
-	json_decref(rq->json);
-	rq->json = NULL;
 	rq->answered = true;
 	/* suspended is written before the job is submitted; resuming makes all of the answer
 	 * visible to libmicrohttpd's thread (it takes the daemon's lock). */
@@ -125,7 +123,7 @@ static void run_handler(struct praas_job *job)
 						 offsetof(struct praas_request, job));
 	struct praas_json_error error;
 
-	if (rq->match.route->body != PRAAS_BODY_RAW) {
+	if (rq->match.route->body == PRAAS_BODY_JSON) {
 		rq->json = rq->body_bytes
 				   ? praas_json_parse(rq->body, rq->body_bytes, &error)
 				   : json_object();
@@ -140,7 +138,7 @@ static void run_handler(struct praas_job *job)
 	rq->match.route->handle(rq);
 }
 
-/* False: it was refused at once. */
+/* False: it was answered at once. */
 static bool begin_work(struct praas_request *rq)
 {
 	rq->counted = true;
@@ -158,6 +156,11 @@ static bool begin_work(struct praas_request *rq)
 	rq->job.run = run_handler;
 	if (!praas_request_admit(rq))
 		return false;
+	if (rq->match.route->quick) {
+		run_handler(&rq->job);
+		praas_check(rq->answered);
+		return false;
+	}
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
 	if (praas_jobs_submit(rq->service->jobs, &rq->job)) {

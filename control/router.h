@@ -54,6 +54,7 @@ struct praas_route {
 	enum praas_scope scope;
 	enum praas_body body;
 	enum praas_effect effect;
+	bool quick; /* never waits: done by the thread of HTTP itself */
 	/* For readers (/v1/openapi.json is made of it). */
 	const char *id; /* operationId */
 	const char *

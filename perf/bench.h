@@ -70,7 +70,9 @@ void praas_bench_skip(const char *bench, const char *variant, const char *format
 
 void praas_bench_output(void *file); /* FILE *, also written to; NULL: none */
 
-/* Keeps this thread on one core; ignored when there is no such core. */
+#define PRAAS_CPU_ANY (-1)
+
+/* Keeps this thread on one core, or lets it go; ignored when there is no such core. */
 void praas_bench_pin(int cpu);
 /* Keeps a process with its threads and descendants on one core. */
 void praas_bench_pin_tree(int pid, int cpu);
@@ -105,6 +107,7 @@ void praas_bench_reduce(void);
 void praas_bench_swap(void);
 void praas_bench_wake(void);
 void praas_bench_allocate(void);
+void praas_bench_rest(void);
 void praas_bench_idle(void);
 void praas_bench_growth(void);
 

@@ -29,6 +29,7 @@ static const struct {
 	{ "swap", praas_bench_swap },
 	{ "wake", praas_bench_wake },
 	{ "allocate", praas_bench_allocate },
+	{ "rest", praas_bench_rest },
 	{ "idle", praas_bench_idle },
 	{ "growth", praas_bench_growth },
 };

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * `rest`: a request to the control service over a connection that is kept, beside the same request to
+ * a bare handler of libmicrohttpd with as many threads. The floor echoes a POST and answers a GET
+ * with as many bytes as the service does. Nothing is kept on a core: the service, its controller and
+ * its worker would get one, and the floor too.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "perf/clock.h"
+#include "perf/rest.h"
+#include "perf/target.h"
+
+#define MANY 16u
+#define PROCESS "rest"
+
+/* One request, sent again and again. */
+struct kind {
+	bool ours, invoke;
+	unsigned connections; /* that have a request under way at once */
+};
+
+struct load {
+	struct praas_rest_peer peer;
+	struct praas_rest_client clients[MANY];
+	char *request;
+	size_t request_bytes;
+	unsigned connections;
+};
+
+/* What the service answers to the GET: the floor answers with as much. */
+static size_t get_bytes;
+
+static int make_request(struct load *l, const struct kind *k, uint64_t size,
+			const struct praas_target *t)
+{
+	char path[128];
+	int n;
+
+	if (k->ours)
+		(void)snprintf(path, sizeof path, "/v1/apps/worker/%s",
+			       k->invoke ? "invoke/echo" : "processes/" PROCESS);
+	else
+		(void)snprintf(path, sizeof path, "/%zu", get_bytes);
+	l->request = calloc(1, 1024 + size);
+	if (!l->request)
+		return -ENOMEM;
+	n = snprintf(l->request, 1024,
+		     "%s %s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n",
+		     k->invoke ? "POST" : "GET", path, t->token);
+	if (k->invoke)
+		n += snprintf(l->request + n, 1024 - (size_t)n,
+			      "Praas-Pid: " PROCESS "\r\nContent-Length: %llu\r\n",
+			      (unsigned long long)size);
+	n += snprintf(l->request + n, 1024 - (size_t)n, "\r\n");
+	l->request_bytes = (size_t)n + (k->invoke ? size : 0);
+	return 0;
+}
+
+static int setup(struct praas_contender *c)
+{
+	const struct kind *k = c->arg;
+	struct load *l = calloc(1, sizeof *l);
+	struct praas_target *t;
+	size_t bytes;
+	int rc;
+
+	if (!l)
+		return -ENOMEM;
+	c->data = l;
+	rc = praas_target_start(false, &t);
+	if (rc == 0)
+		rc = praas_target_process(t, "worker", PROCESS);
+	if (rc == 0 && !k->ours)
+		rc = praas_rest_peer_start(&l->peer);
+	if (rc == 0)
+		rc = make_request(l, k, c->size, t);
+	for (; rc == 0 && l->connections < k->connections; l->connections++)
+		rc = praas_rest_connect(&l->clients[l->connections],
+					k->ours ? t->url : l->peer.url);
+	if (rc == 0)
+		rc = praas_rest_ask(&l->clients[0], l->request, l->request_bytes,
+				    &bytes);
+	if (rc == 0 && k->ours && !k->invoke)
+		get_bytes = bytes;
+	if (rc == 0)
+		praas_bench_pin_tree(k->ours ? t->pid : l->peer.pid, PRAAS_CPU_ANY);
+	return rc;
+}
+
+static void teardown(struct praas_contender *c)
+{
+	struct load *l = c->data;
+
+	if (!l)
+		return;
+	for (unsigned i = 0; i < l->connections; i++)
+		praas_rest_disconnect(&l->clients[i]);
+	praas_rest_peer_stop(&l->peer);
+	free(l->request);
+	free(l);
+	c->data = NULL;
+}
+
+/* All connections send, then all are read: the time of one is a share of that of all. */
+static int round_all(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct load *l = c->data;
+	size_t bytes;
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < n; i += l->connections) {
+		uint64_t t0 = praas_perf_ticks(), took;
+
+		for (unsigned k = 0; rc == 0 && k < l->connections; k++)
+			rc = praas_rest_send(&l->clients[k], l->request,
+					     l->request_bytes);
+		for (unsigned k = 0; rc == 0 && k < l->connections; k++)
+			rc = praas_rest_receive(&l->clients[k], &bytes);
+		took = praas_perf_ticks_to_ns(praas_perf_ticks() - t0);
+		praas_hist_add(h, took / l->connections);
+	}
+	return rc;
+}
+
+static struct praas_contender contender(const char *variant, const struct kind *k,
+					uint64_t size, uint64_t n, const char *versus)
+{
+	return (struct praas_contender){ .bench = "rest",
+					 .variant = variant,
+					 .role = k->ours ? PRAAS_ROLE_OURS
+							 : PRAAS_ROLE_FLOOR,
+					 .waits = "block",
+					 .size = size,
+					 .n = n,
+					 .setup = setup,
+					 .round = round_all,
+					 .teardown = teardown,
+					 .arg = k,
+					 .versus = versus };
+}
+
+void praas_bench_rest(void)
+{
+	static const struct kind get = { true, false, 1 },
+				 get_16 = { true, false, MANY },
+				 invoke = { true, true, 1 },
+				 invoke_16 = { true, true, MANY },
+				 bare_get = { false, false, 1 },
+				 bare_get_16 = { false, false, MANY },
+				 echo = { false, true, 1 },
+				 echo_16 = { false, true, MANY };
+	static const uint64_t sizes[] = { 64, 4096 };
+	struct praas_contender c[4];
+
+	c[0] = contender("get", &get, 0, 2000, "mhd-get");
+	c[1] = contender("mhd-get", &bare_get, 0, 2000, NULL);
+	c[2] = contender("get-16", &get_16, 0, 8000, "mhd-get-16");
+	c[3] = contender("mhd-get-16", &bare_get_16, 0, 8000, NULL);
+	praas_bench_run(c, 4);
+	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+		c[0] = contender("invoke", &invoke, sizes[i], 2000, "mhd-echo");
+		c[1] = contender("mhd-echo", &echo, sizes[i], 2000, NULL);
+		c[2] = contender("invoke-16", &invoke_16, sizes[i], 8000,
+				 "mhd-echo-16");
+		c[3] = contender("mhd-echo-16", &echo_16, sizes[i], 8000, NULL);
+		praas_bench_run(c, 4);
+	}
+}
