@@ -226,6 +226,8 @@ int praas_connect_ticket(const char *ticket_json,
 	rc = open_tables(conn, c);
 	if (rc != 0)
 		goto err_conn;
+	if (ticket.lost_epoch != 0)
+		praas_event_add(conn, PRAAS_EVENT_EPOCH_LOST, 0, ticket.lost_epoch);
 	explicit_bzero(&ticket, sizeof(ticket));
 	*ret_conn = conn;
 	return 0;

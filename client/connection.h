@@ -156,6 +156,9 @@ extern const struct praas_conn_events praas_client_events;
 void praas_entry_end(struct praas_connection *conn, struct praas_entry *e, int status);
 /* Makes a result's words NUL-terminated memory of its own. */
 void praas_result_text(struct praas_connection *conn, struct praas_result *result);
+/* For praas_event_poll(). */
+void praas_event_add(struct praas_connection *conn, enum praas_event_kind kind,
+		     int status, uint32_t epoch);
 /* The connection has ended: so has all that is under way. */
 void praas_end_all(struct praas_connection *conn);
 void praas_learn(struct praas_connection *conn, uint32_t function, uint64_t run_ns);

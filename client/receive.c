@@ -51,8 +51,8 @@ void praas_result_text(struct praas_connection *conn, struct praas_result *resul
 	praas_result_release(conn, &source);
 }
 
-static void add_event(struct praas_connection *conn, enum praas_event_kind kind,
-		      int status, uint32_t epoch)
+void praas_event_add(struct praas_connection *conn, enum praas_event_kind kind,
+		     int status, uint32_t epoch)
 {
 	uint32_t at;
 
@@ -161,8 +161,8 @@ static void on_frame(void *user, struct praas_conn *link, struct praas_buf *buf)
 	case PRAAS_FRAME_EVENT:
 		if (buf->head.epoch != 0)
 			conn->epoch = buf->head.epoch;
-		add_event(conn, (enum praas_event_kind)buf->head.aux, buf->head.status,
-			  conn->epoch);
+		praas_event_add(conn, (enum praas_event_kind)buf->head.aux,
+				buf->head.status, conn->epoch);
 		break;
 	case PRAAS_FRAME_PING:
 		(void)praas_frame_send(conn, &pong, NULL,
@@ -211,7 +211,8 @@ static void on_closed(void *user, struct praas_conn *link, int rc)
 	conn->closed_rc = rc != 0 ? rc : -ECONNRESET;
 	if (conn->opened) {
 		praas_end_all(conn);
-		add_event(conn, PRAAS_EVENT_CLOSED, conn->close_status, conn->epoch);
+		praas_event_add(conn, PRAAS_EVENT_CLOSED, conn->close_status,
+				conn->epoch);
 	}
 	conn->link = NULL;
 }

@@ -53,9 +53,13 @@ static int decode_endpoints(const json_t *list, struct praas_ticket_json *t)
 static int decode(const json_t *root, struct praas_ticket_json *t)
 {
 	const char *process = json_string_value(json_object_get(root, "pid"));
+	json_int_t lost = json_integer_value(json_object_get(root, "lost_epoch"));
 
 	if (process && strlen(process) <= PRAAS_NAME_MAX)
 		memcpy(t->process, process, strlen(process) + 1);
+	if (lost < 0 || lost > UINT32_MAX)
+		return praas_fail_with(-EINVAL, "ticket: 'lost_epoch' is no epoch");
+	t->lost_epoch = (uint32_t)lost;
 	if (decode_hex(json_object_get(root, "ticket"), t->ticket, sizeof(t->ticket)) !=
 	    0)
 		return praas_fail_with(-EINVAL, "ticket: 'ticket' is not %u hex digits",

@@ -18,6 +18,8 @@ struct praas_ticket_json {
 	char process[PRAAS_NAME_MAX + 1];
 	char endpoints[PRAAS_ENDPOINTS_MAX][PRAAS_ADDR_MAX];
 	uint32_t endpoints_count; /* more than PRAAS_ENDPOINTS_MAX are ignored */
+	uint32_t
+		lost_epoch; /* the last that ended without a snapshot of its end; 0 none */
 	uint8_t ticket[PRAAS_TICKET_BYTES];
 	uint8_t session_key[PRAAS_KEY_BYTES];
 };

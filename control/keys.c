@@ -231,10 +231,11 @@ int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
 		praas_hex_encode(wire, sizeof(wire), wire_hex);
 		praas_hex_encode(session, sizeof(session), session_hex);
 		*ret_ticket = json_pack(
-			"{s:s,s:s,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app_name, "pid",
+			"{s:s,s:s,s:I,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app_name, "pid",
 			process->name, "number", (json_int_t)process->number, "epoch",
-			(json_int_t)process->epoch, "endpoints", endpoints, "ticket",
-			wire_hex, "session_key", session_hex, "expires_s",
+			(json_int_t)process->epoch, "lost_epoch",
+			(json_int_t)process->lost_epoch, "endpoints", endpoints,
+			"ticket", wire_hex, "session_key", session_hex, "expires_s",
 			(json_int_t)t.expires_s);
 		rc = *ret_ticket ? 0 : -ENOMEM;
 	}

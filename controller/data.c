@@ -122,6 +122,8 @@ static void gate(struct praas_data *d, bool open)
 {
 	praas_process_gate(d->process, open);
 	praas_data_direct_open(d, open);
+	if (!open && d->sessions)
+		praas_session_server_draining(d->sessions);
 }
 
 static void try_serve(struct praas_data *d)

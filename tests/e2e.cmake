@@ -24,6 +24,10 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
   endfunction()
 
   praas_e2e_test(sizes inline worker)
+  add_test(NAME e2e.sizes_huge.worker COMMAND e2e_sizes $<TARGET_FILE:praas-controller>
+    $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns worker huge)
+  set_tests_properties(e2e.sizes_huge.worker PROPERTIES LABELS "slow;release" TIMEOUT 600
+    RESOURCE_LOCK memory)
   praas_e2e_test(worker_faults worker)
   # Many minutes under ThreadSanitizer on two cores; what they run concurrently is in unit.worker.
   if(PRAAS_SANITIZE STREQUAL "thread")

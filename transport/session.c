@@ -310,6 +310,19 @@ static PRAAS_COLD void expire(struct session *s)
 	conn->ops->close(conn, true);
 }
 
+void praas_session_server_draining(struct praas_session_server *server)
+{
+	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,
+				    .aux = PRAAS_EVENT_DRAINING };
+	struct session *s, *next;
+
+	for (s = server->first; s; s = next) {
+		next = s->next;
+		if (s->state == STATE_LIVE || s->state == STATE_GRACE)
+			(void)reply(s, &head, NULL); /* only a word in time */
+	}
+}
+
 static void on_due(struct session *s, uint64_t now_ns)
 {
 	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,

@@ -50,6 +50,9 @@ int praas_session_server_new(const struct praas_session_server_config *config,
 			     struct praas_session_server **ret_server);
 /* accept_events and accept_user for the ports that serve this process. */
 const struct praas_conn_events *praas_session_server_events(void);
+/* Tells all authenticated connections that the process is being swapped out; who cannot take it now
+ * is not told. */
+void praas_session_server_draining(struct praas_session_server *server);
 /* Timeouts and expiry; call now and then (every 10 ms is plenty). */
 void praas_session_server_tick(struct praas_session_server *server, uint64_t now_ns);
 /* When tick() has something to do next, CLOCK_MONOTONIC; UINT64_MAX: never. */

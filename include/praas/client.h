@@ -229,19 +229,21 @@ PRAAS_API int praas_state_enumerate(praas_connection *conn, const char *prefix,
 /* ---- events ------------------------------------------------------------------------- */
 
 enum praas_event_kind {
-	PRAAS_EVENT_MOVED = 1,    /* the process lives elsewhere; reconnect */
+	PRAAS_EVENT_MOVED =
+		1, /* the process lives elsewhere; reconnect (not sent yet) */
 	PRAAS_EVENT_DRAINING = 2, /* it is being swapped out */
-	PRAAS_EVENT_EPOCH_LOST =
-		3, /* it crashed; what followed its last snapshot is lost */
+	/* Told at the connect: the process crashed in that epoch (the event's), and what followed
+	 * the last snapshot of it is lost. Whoever wrote in that epoch or before looks again. */
+	PRAAS_EVENT_EPOCH_LOST = 3,
 	PRAAS_EVENT_REAUTH = 4, /* the credential ends soon */
 	PRAAS_EVENT_CLOSED = 5, /* the connection ended; status says why */
-	PRAAS_EVENT_MEMBERS = 6 /* the application's processes changed */
+	PRAAS_EVENT_MEMBERS = 6 /* the application's processes changed (not sent yet) */
 };
 
 struct praas_event {
 	enum praas_event_kind kind;
 	int status;     /* enum praas_status or 0 */
-	uint32_t epoch; /* of the process, as last told */
+	uint32_t epoch; /* of the process, as last told; of EPOCH_LOST the one lost */
 };
 
 /** Take the oldest event; -EAGAIN none. At most 16 are kept, the oldest are dropped. */

@@ -50,6 +50,7 @@ def life(s, isolation):
     os.kill(s.json("GET", P + "/x")["os_pid"], signal.SIGKILL)
     s.await_state("a", "x", "LOST")
     assert int(call(s, "add", b"1")) == 14  # what the checkpoint had
+    assert s.json("POST", P + "/x/tickets", expect=200)["lost_epoch"] == 2  # clients are told
     s.json("DELETE", P + "/x", expect=204)
     for folder, _, files in os.walk(os.path.join(s.data, "store")):
         assert not files, (folder, files)

@@ -40,7 +40,7 @@ static inline bool fault_workers(void)
 
 static inline int fault_arguments(int argc, char **argv)
 {
-	if (argc != 5)
+	if (argc < 5)
 		return 2;
 	fault_base = (struct controller_options){ .program = argv[1],
 						  .worker = argv[2],

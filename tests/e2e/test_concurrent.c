@@ -204,6 +204,37 @@ static void test_concurrent_swap_out_under_load_loses_no_count(void **state)
 	praas_close(conn);
 }
 
+/* Clients that wait for nothing are told, too: first that the process goes down, then that the
+ * connection has ended. */
+static void test_concurrent_swap_out_is_told_to_idle_clients(void **state)
+{
+	struct fixture *f = *state;
+	praas_connection *conns[2];
+	struct praas_event event;
+
+	controller_start(&f->c, &f->o);
+	for (unsigned i = 0; i < 2; i++)
+		conns[i] = fault_connect(f, transport_of(i));
+	assert_int_equal(praas_event_poll(conns[0], &event), -EAGAIN);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		enum praas_event_kind kinds[2] = { 0 };
+
+		for (unsigned n = 0; n < 2; n++) {
+			for (unsigned k = 0; k < 5000; k++) {
+				if (praas_event_poll(conns[i], &event) == 0)
+					break;
+				event.kind = 0;
+				(void)usleep(1000);
+			}
+			kinds[n] = event.kind;
+		}
+		assert_int_equal(kinds[0], PRAAS_EVENT_DRAINING);
+		assert_int_equal(kinds[1], PRAAS_EVENT_CLOSED);
+		praas_close(conns[i]);
+	}
+}
+
 /* The controller is killed under its clients: each is told, none hangs. */
 static void test_concurrent_kill_is_told_to_clients(void **state)
 {
@@ -235,6 +266,7 @@ int main(int argc, char **argv)
 		FAULT_TEST(test_concurrent_answers_do_not_cross),
 		FAULT_TEST(test_concurrent_nobody_waits_behind_the_long),
 		FAULT_TEST(test_concurrent_swap_out_under_load_loses_no_count),
+		FAULT_TEST(test_concurrent_swap_out_is_told_to_idle_clients),
 		FAULT_TEST(test_concurrent_kill_is_told_to_clients),
 	};
 

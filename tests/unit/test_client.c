@@ -438,8 +438,9 @@ static void test_client_connect(void **state)
 {
 	struct fixture *f = *state;
 	struct praas_connect_config config = { .transport = "carrier pigeon" };
+	struct praas_event event;
 	praas_connection *conn;
-	char json[2048];
+	char json[2048], lost[2048];
 	char *at;
 
 	assert_int_equal(praas_connect_ticket(f->server.ticket_json, NULL, &conn), 0);
@@ -454,6 +455,18 @@ static void test_client_connect(void **state)
 	assert_int_equal(praas_connect_ticket("{}", NULL, &conn), -EINVAL);
 	assert_int_equal(praas_connect_ticket("not json", NULL, &conn), -EINVAL);
 	assert_int_equal(praas_connect_ticket(NULL, NULL, &conn), -EINVAL);
+	/* Who comes after a crash is told which epoch was lost. */
+	(void)snprintf(lost, sizeof(lost), "{\"lost_epoch\":6,%s",
+		       f->server.ticket_json + 1);
+	assert_int_equal(praas_connect_ticket(lost, NULL, &conn), 0);
+	assert_int_equal(praas_event_poll(conn, &event), 0);
+	assert_int_equal(event.kind, PRAAS_EVENT_EPOCH_LOST);
+	assert_int_equal(event.epoch, 6);
+	assert_int_equal(praas_event_poll(conn, &event), -EAGAIN);
+	praas_close(conn);
+	(void)snprintf(lost, sizeof(lost), "{\"lost_epoch\":-1,%s",
+		       f->server.ticket_json + 1);
+	assert_int_equal(praas_connect_ticket(lost, NULL, &conn), -EINVAL);
 	/* A forged ticket is refused, over both. */
 	(void)snprintf(json, sizeof(json), "%s", f->server.ticket_json);
 	at = strstr(json, "\"ticket\":\"") + 100;
