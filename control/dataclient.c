@@ -80,7 +80,7 @@ static praas_connection *take(struct praas_data *d,
 	return found;
 }
 
-static int connect_new(struct praas_data *d, const char *app,
+static int connect_new(struct praas_data *d, const struct praas_app_record *app,
 		       const struct praas_process_record *process,
 		       praas_connection **ret_conn)
 {
@@ -107,7 +107,7 @@ static int connect_new(struct praas_data *d, const char *app,
 	return rc;
 }
 
-int praas_data_lease(struct praas_data *data, const char *app,
+int praas_data_lease(struct praas_data *data, const struct praas_app_record *app,
 		     const struct praas_process_record *process, bool fresh,
 		     praas_connection **ret_conn)
 {

@@ -19,7 +19,7 @@ void praas_data_free(struct praas_data *data);
 
 /* A connection of one's own to a serving process. fresh: not one that was used before.
  * 0; -ECONNREFUSED it does not serve any more; -ETIMEDOUT; -EACCES; another errno. */
-int praas_data_lease(struct praas_data *data, const char *app,
+int praas_data_lease(struct praas_data *data, const struct praas_app_record *app,
 		     const struct praas_process_record *process, bool fresh,
 		     praas_connection **ret_conn);
 /* good: it can be used again. */

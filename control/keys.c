@@ -167,24 +167,33 @@ static int open_token(const char *dir, const char *token_file, struct praas_keys
 int praas_keys_open(const char *dir, const char *token_file,
 		    struct praas_keys *ret_keys, char *ret_text)
 {
-	static const char label[] = "praas tenant default";
-	uint8_t seed[PRAAS_KEY_BYTES + sizeof(label)], hash[PRAAS_HASH_BYTES];
 	struct praas_keys keys = { 0 };
 	int rc;
 
 	rc = open_root(dir, &keys, ret_text);
 	if (rc == 0)
 		rc = open_token(dir, token_file, &keys, ret_text);
-	if (rc == 0) {
-		memcpy(seed, keys.root, PRAAS_KEY_BYTES);
-		memcpy(seed + PRAAS_KEY_BYTES, label, sizeof(label));
-		praas_hash(seed, sizeof(seed), hash);
-		memcpy(keys.tenant, hash, sizeof(keys.tenant));
+	if (rc == 0)
 		*ret_keys = keys;
-	}
-	OPENSSL_cleanse(seed, sizeof(seed));
 	OPENSSL_cleanse(&keys, sizeof(keys));
 	return rc;
+}
+
+void praas_keys_tenant(const struct praas_keys *keys, const char *name,
+		       uint8_t ret_id[PRAAS_ID_BYTES])
+{
+	static const char label[] = "praas tenant ";
+	uint8_t seed[PRAAS_KEY_BYTES + sizeof(label) + PRAAS_NAME_MAX + 1];
+	uint8_t hash[PRAAS_HASH_BYTES];
+	size_t bytes = strnlen(name, PRAAS_NAME_MAX);
+
+	memcpy(seed, keys->root, PRAAS_KEY_BYTES);
+	memcpy(seed + PRAAS_KEY_BYTES, label, sizeof(label) - 1);
+	memcpy(seed + PRAAS_KEY_BYTES + sizeof(label) - 1, name, bytes);
+	seed[PRAAS_KEY_BYTES + sizeof(label) - 1 + bytes] = 0;
+	praas_hash(seed, PRAAS_KEY_BYTES + sizeof(label) + bytes, hash);
+	memcpy(ret_id, hash, PRAAS_ID_BYTES);
+	OPENSSL_cleanse(seed, sizeof(seed));
 }
 
 void praas_keys_close(struct praas_keys *keys)
@@ -200,7 +209,7 @@ bool praas_keys_admin(const struct praas_keys *keys, const char *token)
 	return praas_equal_constant(hash, keys->admin_hash, sizeof(hash));
 }
 
-int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
+int praas_keys_ticket(const struct praas_keys *keys, const struct praas_app_record *app,
 		      const struct praas_process_record *process, json_t *endpoints,
 		      const struct praas_grant *grant, json_t **ret_ticket)
 {
@@ -216,7 +225,7 @@ int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
 				  .expires_s = now_s + grant->ttl_s };
 	int rc;
 
-	memcpy(t.tenant, keys->tenant, sizeof(t.tenant));
+	praas_keys_tenant(keys, app->tenant, t.tenant);
 	memcpy(t.app, process->app, sizeof(t.app));
 	memcpy(t.controller, process->controller, sizeof(t.controller));
 	praas_random(&t.source, sizeof(t.source));
@@ -231,9 +240,9 @@ int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
 		praas_hex_encode(wire, sizeof(wire), wire_hex);
 		praas_hex_encode(session, sizeof(session), session_hex);
 		*ret_ticket = json_pack(
-			"{s:s,s:s,s:I,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app_name, "pid",
-			process->name, "number", (json_int_t)process->number, "epoch",
-			(json_int_t)process->epoch, "lost_epoch",
+			"{s:s,s:s,s:I,s:I,s:I,s:O,s:s,s:s,s:I}", "app", app->name,
+			"pid", process->name, "number", (json_int_t)process->number,
+			"epoch", (json_int_t)process->epoch, "lost_epoch",
 			(json_int_t)process->lost_epoch, "endpoints", endpoints,
 			"ticket", wire_hex, "session_key", session_hex, "expires_s",
 			(json_int_t)t.expires_s);

@@ -20,7 +20,6 @@
 
 struct praas_keys {
 	uint8_t root[PRAAS_KEY_BYTES];
-	uint8_t tenant[PRAAS_ID_BYTES];
 	uint8_t admin_hash
 		[PRAAS_HASH_BYTES]; /* SHA-256 of the token; the token is not kept */
 };
@@ -38,6 +37,10 @@ bool praas_keys_admin(const struct praas_keys *keys, const char *token);
 
 void praas_hash(const void *data, size_t bytes, uint8_t ret_hash[PRAAS_HASH_BYTES]);
 
+/* The id of a tenant, as tickets and slot logs have it: of the root key and his name. */
+void praas_keys_tenant(const struct praas_keys *keys, const char *name,
+		       uint8_t ret_id[PRAAS_ID_BYTES]);
+
 /* What a ticket is to allow. */
 struct praas_grant {
 	uint32_t rights; /* enum praas_right bits */
@@ -47,7 +50,7 @@ struct praas_grant {
 
 /* A ticket for a serving process, as docs/rest.md shows it. endpoints is borrowed. 0; -ENOMEM;
  * -EIO the crypto library failed. */
-int praas_keys_ticket(const struct praas_keys *keys, const char *app_name,
+int praas_keys_ticket(const struct praas_keys *keys, const struct praas_app_record *app,
 		      const struct praas_process_record *process, json_t *endpoints,
 		      const struct praas_grant *grant, json_t **ret_ticket);
 

@@ -123,9 +123,10 @@ static void made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
 	praas_hex_encode(random, sizeof(random), ret_name + 1);
 }
 
-/* Commits a new record, and makes its entry. -EEXIST. */
+/* Commits a new record, and makes its entry. -EEXIST; -EDQUOT and why. */
 static int create_new(struct praas_life *life, const struct praas_app_record *app,
-		      const char *name, struct praas_life_wait *wait)
+		      const char *name, struct praas_life_wait *wait,
+		      struct praas_outcome *ret_why)
 {
 	struct praas_records *records = life->config.records;
 	struct praas_process_record record = { .generation = 1,
@@ -140,12 +141,20 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 	record.created_ns = praas_life_realtime_ns();
 	record.changed_ns = record.created_ns;
 	praas_life_new_epoch(&record, 1, token);
+	rc = praas_life_take_new(life, app, ret_why);
+	if (rc) /* one that exists needs none */
+		return records->ops->process_get(records, app->id, name, &record)
+			       ? rc
+			       : -EEXIST;
 	rc = records->ops->process_put(records, &record);
-	if (rc)
+	if (rc) {
+		praas_life_give_new(life, app);
 		return rc;
+	}
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_entry(life, &record, app);
 	if (p) {
+		p->charged = true;
 		memcpy(p->token, token, sizeof(p->token));
 		p->starting = true;
 		p->fresh = true;
@@ -166,6 +175,7 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 		       bool *ret_created)
 {
 	char made_up[PRAAS_NAME_MAX + 1];
+	struct praas_outcome why;
 	bool stopping;
 	int rc;
 
@@ -178,13 +188,17 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 	}
 	made_up_name(made_up);
 	*ret_created = true; /* before wait may be told */
-	rc = create_new(life, app, name ? name : made_up, wait);
+	rc = create_new(life, app, name ? name : made_up, wait, &why);
 	switch (rc) {
 	case 0:
 		return;
 	case -EEXIST:
 		*ret_created = false;
 		praas_life_activate(life, app, name ? name : made_up, wait);
+		return;
+	case -EDQUOT:
+		wait->outcome = why;
+		wait->done(wait);
 		return;
 	case -ENOENT:
 		tell_now(wait, rc, "not_found", "no such application");

@@ -22,12 +22,14 @@
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/records.h"
+#include "control/tenants.h"
 
 struct praas_life;
 
 struct praas_life_config {
 	struct praas_records *records; /* all borrowed until free */
 	struct praas_keys *keys;
+	struct praas_tenants *tenants;
 	struct praas_backend *backend;
 	struct praas_jobs *jobs;
 	const char *link_path; /* where controllers connect; copied, as all below */

@@ -107,6 +107,8 @@ void praas_life_arm(struct praas_life_process *p)
 void praas_life_set_state(struct praas_life_process *p, enum praas_life_state state)
 {
 	p->record.state = (uint8_t)state;
+	if (praas_life_resting(p->record.state))
+		praas_life_discharge(p);
 	p->record.changed_ns = praas_life_realtime_ns();
 }
 

@@ -46,27 +46,26 @@ static const char *folder_of(const char *url)
 	return access(url, F_OK) == 0 ? url : NULL;
 }
 
-static struct praas_slot_id log_id(const struct praas_life *life,
-				   const struct praas_process_record *record)
+/* What it is made of never changes: no lock is needed. */
+static struct praas_slot_id log_id(const struct praas_life_process *p)
 {
-	struct praas_slot_id id = { .pid = record->number,
-				    .generation = record->generation };
+	struct praas_slot_id id = { .pid = p->number,
+				    .generation = p->record.generation };
 
-	memcpy(id.tenant, life->config.keys->tenant, sizeof(id.tenant));
+	praas_keys_tenant(p->life->config.keys, p->app.tenant, id.tenant);
 	return id;
 }
 
-int praas_life_read_log(const struct praas_life *life,
-			const struct praas_process_record *record, uint32_t *ret_epoch,
+int praas_life_read_log(const struct praas_life_process *p, uint32_t *ret_epoch,
 			bool *ret_released)
 {
-	struct praas_slot_id id = log_id(life, record);
+	struct praas_slot_id id = log_id(p);
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
 	struct praas_slot_log log;
 	struct praas_store *store;
 	int rc;
 
-	praas_life_store_url(life, record, url);
+	praas_life_store_url(p->life, &p->record, url);
 	if (!folder_of(url))
 		return -ENOENT;
 	rc = praas_store_open(url, &store);
@@ -82,11 +81,11 @@ int praas_life_read_log(const struct praas_life *life,
 }
 
 /* Fences every epoch that there was: whoever still writes finds the tombstone and stops. */
-static int put_tomb(struct praas_life *life, const struct praas_process_record *record,
-		    const char *url)
+static int put_tomb(const struct praas_life_process *p,
+		    const struct praas_process_record *record, const char *url)
 {
 	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
-	struct praas_slot_id id = log_id(life, record);
+	struct praas_slot_id id = log_id(p);
 	struct praas_slot_log log;
 	struct praas_store *store;
 	int rc;
@@ -124,18 +123,18 @@ static int remove_one(const char *path, const struct stat *st, int kind,
 	return remove(path) && errno != ENOENT ? -errno : 0;
 }
 
-static int erase_store(struct praas_life *life,
+static int erase_store(const struct praas_life_process *p,
 		       const struct praas_process_record *record)
 {
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
 	const char *folder;
 	int rc;
 
-	praas_life_store_url(life, record, url);
+	praas_life_store_url(p->life, record, url);
 	folder = folder_of(url);
 	if (!folder)
 		return 0; /* it never wrote anything */
-	rc = put_tomb(life, record, url);
+	rc = put_tomb(p, record, url);
 	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
 		return rc;
 	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO
@@ -166,7 +165,7 @@ static void run_erase(struct praas_job *job)
 		gone = p->failure; /* why it never served */
 	record = p->record;
 	(void)pthread_mutex_unlock(&life->lock);
-	rc = erase_store(life, &record);
+	rc = erase_store(p, &record);
 	if (rc == 0)
 		rc = records->ops->process_delete(records, record.number);
 	(void)pthread_mutex_lock(&life->lock);
@@ -175,6 +174,7 @@ static void run_erase(struct praas_job *job)
 	praas_life_finish(p, &p->checkpointed, &gone, &done);
 	if (rc == 0 || rc == -ENOENT) {
 		praas_life_finish(p, &p->ended, &ok, &done);
+		praas_life_give_erased(p);
 		praas_life_forget(p);
 	} else {
 		struct praas_outcome why = praas_outcome_of(
@@ -205,7 +205,7 @@ static void settle(struct praas_life_process *p)
 {
 	bool released = false;
 	uint32_t epoch = 0;
-	int rc = praas_life_read_log(p->life, &p->record, &epoch, &released);
+	int rc = praas_life_read_log(p, &epoch, &released);
 
 	p->epoch_seen = epoch;
 	/* If a controller of that epoch is still there, it only has to end. */
@@ -227,6 +227,7 @@ static void recover_one(struct praas_life *life,
 
 	if (!p)
 		return;
+	praas_life_charge_running(p);
 	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
 				record->number, record->epoch, &p->instance) == 0 &&
 	    praas_life_watch(life, &p->instance) == 0) {

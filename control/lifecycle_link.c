@@ -177,6 +177,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	m->mailbox_depth = praas_json_number_or(message, "mailbox_depth", 0);
 	m->state_keys = praas_json_number_or(message, "state_keys", 0);
 	m->state_bytes = praas_json_number_or(message, "state_bytes", 0);
+	praas_life_count_state(p, m->state_bytes);
 	m->idle_ns = praas_json_number_or(message, "idle_ns", 0);
 	m->cpu_ns = praas_json_number_or(message, "cpu_ns", m->cpu_ns);
 	p->metrics_told = true;

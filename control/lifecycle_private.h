@@ -53,6 +53,7 @@ struct praas_life_process {
 	uint32_t retries;
 	uint8_t rest_state; /* to fall back to when an activation fails */
 	bool has_instance;
+	bool charged;      /* its memory counts for its tenant */
 	bool joined;       /* it serves, as far as we know */
 	bool starting;     /* a job commits and spawns */
 	bool fresh;        /* never served: fails without a trace */
@@ -134,9 +135,26 @@ uint64_t praas_life_tag_number(uint64_t tag);
 /* Some controller of p has not ended. */
 bool praas_life_runs(const struct praas_life_process *p);
 
+/* ---- lifecycle_quota.c ---- */
+
+/* A new process of app: it, and its memory, count for the tenant. 0; -EDQUOT and why. No lock. */
+int praas_life_take_new(struct praas_life *life, const struct praas_app_record *app,
+			struct praas_outcome *ret_why);
+/* It did not come to be. */
+void praas_life_give_new(struct praas_life *life, const struct praas_app_record *app);
+/* Its memory counts from now on, unless it does already. false: there is not as much left. */
+bool praas_life_charge(struct praas_life_process *p, struct praas_outcome *ret_why);
+/* The same for one that runs, whatever is left. */
+void praas_life_charge_running(struct praas_life_process *p);
+void praas_life_discharge(struct praas_life_process *p);
+void praas_life_count_state(struct praas_life_process *p, uint64_t bytes);
+/* Nothing of it is left. */
+void praas_life_give_erased(struct praas_life_process *p);
+
 /* ---- lifecycle_start.c ---- */
 
-/* p becomes ACTIVATING; a job does the rest. Lock held. */
+/* p becomes ACTIVATING; a job does the rest. Without the memory for it (of the tenant) those who wait
+ * are told so. Lock held. */
 void praas_life_begin_activation(struct praas_life_process *p);
 /* Identity of the epoch `epoch` in a record, and the token that proves it. */
 void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
@@ -161,8 +179,7 @@ void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,
 			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES]);
 /* What the slot log says: highest epoch, and whether its last entry is a clean release. */
-int praas_life_read_log(const struct praas_life *life,
-			const struct praas_process_record *record, uint32_t *ret_epoch,
+int praas_life_read_log(const struct praas_life_process *p, uint32_t *ret_epoch,
 			bool *ret_released);
 /* DELETING: when no controller is left a job erases it. Lock held. */
 void praas_life_begin_erase(struct praas_life_process *p);

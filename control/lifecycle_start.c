@@ -31,7 +31,7 @@ static void pass_log(struct praas_life_process *p, struct praas_process_record *
 	uint32_t seen = 0;
 	bool released;
 
-	if (praas_life_read_log(life, record, &seen, &released))
+	if (praas_life_read_log(p, &seen, &released))
 		return; /* what the controller told has to do */
 	(void)pthread_mutex_lock(&life->lock);
 	if (seen >= p->record.epoch)
@@ -96,6 +96,13 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	uint32_t highest =
 		p->record.epoch > p->epoch_seen ? p->record.epoch : p->epoch_seen;
 
+	struct praas_outcome why;
+
+	if (!praas_life_charge(p, &why)) {
+		praas_life_finish(p, &p->serving, &why, &p->settled);
+		praas_life_save(p);
+		return;
+	}
 	if (praas_life_resting(p->record.state))
 		p->rest_state = p->record.state;
 	praas_life_new_epoch(&p->record, highest + 1, p->token);
@@ -148,23 +155,24 @@ static json_t *config_of(struct praas_life *life,
 			 const struct praas_app_record *app, const uint8_t *token)
 {
 	char store[2 * PRAAS_LIFE_PATH_BYTES];
-	uint8_t key[PRAAS_KEY_BYTES];
+	uint8_t key[PRAAS_KEY_BYTES], tenant[PRAAS_ID_BYTES];
 	json_t *config;
 
 	if (praas_ticket_controller_key(life->config.keys->root, record->controller,
 					key))
 		return NULL;
 	praas_life_store_url(life, record, store);
-	config = json_pack(
-		"{s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:s,s:s,s:s,s:o}", "tenant",
-		hex_of(life->config.keys->tenant, PRAAS_ID_BYTES), "app_id",
-		hex_of(record->app, PRAAS_ID_BYTES), "controller_id",
-		hex_of(record->controller, PRAAS_ID_BYTES), "app", app->name, "process",
-		record->name, "pid", (json_int_t)record->number, "generation",
-		(json_int_t)record->generation, "epoch", (json_int_t)record->epoch,
-		"controller_key", hex_of(key, sizeof(key)), "join_token",
-		hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store, "code",
-		app->code, "listen", listen_of(life, record));
+	praas_keys_tenant(life->config.keys, app->tenant, tenant);
+	config = json_pack("{s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:s,s:s,s:s,s:o}",
+			   "tenant", hex_of(tenant, PRAAS_ID_BYTES), "app_id",
+			   hex_of(record->app, PRAAS_ID_BYTES), "controller_id",
+			   hex_of(record->controller, PRAAS_ID_BYTES), "app", app->name,
+			   "process", record->name, "pid", (json_int_t)record->number,
+			   "generation", (json_int_t)record->generation, "epoch",
+			   (json_int_t)record->epoch, "controller_key",
+			   hex_of(key, sizeof(key)), "join_token",
+			   hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store,
+			   "code", app->code, "listen", listen_of(life, record));
 	explicit_bzero(key, sizeof(key));
 	if (!config)
 		return NULL;

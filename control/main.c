@@ -194,6 +194,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
 	struct praas_life_config config = { .records = s->service.records,
 					    .keys = &s->service.keys,
+					    .tenants = s->service.tenants,
 					    .backend = s->service.backend,
 					    .jobs = s->service.jobs,
 					    .link_path = link_path,

@@ -117,6 +117,8 @@ static const struct error_row outcome_rows[] = {
 	{ "store_failed", 500,
 	  "see the log of the control service; is its disk full?" },
 	{ "limit_processes", 409, "delete processes that are not needed" },
+	{ "quota_processes", 403, "delete processes, or ask for a higher limit" },
+	{ "quota_memory", 403, "swap processes out, or ask for a higher limit" },
 	{ "start_failed", 502,
 	  "see the controller's log in the data folder; check the "
 	  "application's code and praas.json" },

@@ -53,7 +53,7 @@ static bool do_work(struct praas_request *rq,
 	struct praas_data *data = rq->service->data;
 	praas_connection *conn;
 
-	rq->result.rc = praas_data_lease(data, rq->app.name, process,
+	rq->result.rc = praas_data_lease(data, &rq->app, process,
 					 rq->once || rq->tries > 0, &conn);
 	if (rq->result.rc)
 		return false;

@@ -72,7 +72,7 @@ static int make_ticket(struct praas_request *rq, const struct praas_grant *grant
 
 	if (!endpoints)
 		return -ENOMEM;
-	rc = praas_keys_ticket(&rq->service->keys, rq->app.name, &rq->wait.record,
+	rc = praas_keys_ticket(&rq->service->keys, &rq->app, &rq->wait.record,
 			       endpoints, grant, ret_ticket);
 	json_decref(endpoints);
 	return rc;

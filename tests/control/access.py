@@ -5,6 +5,7 @@ import random
 import string
 import subprocess
 import sys
+import threading
 import time
 
 from service import run
@@ -252,6 +253,113 @@ def test_quota_apps_and_rate(s):
     used = s.json("GET", "/v1/limits", expect=200, token=token)
     assert used["used"]["apps"] == 1 and used["limits"]["requests_per_s"] == 20
     c.close()
+
+
+def test_quota_processes_and_memory(s):
+    """Processes count while they exist, their memory while they run; a limit that was lowered ends
+    nothing."""
+    mib = 1 << 20
+    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"processes": 3,
+                                                           "memory_bytes": 64 * mib}}, 201)
+    t = key(s, tenant="t")
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code,
+                                "resources": {"memory_bytes": 32 * mib}}, 201, token=t)
+
+    def used(name):
+        return s.json("GET", "/v1/limits", token=t)["used"][name]
+
+    p = "/v1/apps/a/processes"
+    for pid in ("x", "y"):
+        s.json("POST", p, {"pid": pid}, 201, token=t)
+    assert used("processes") == 2 and used("memory_bytes") == 64 * mib
+    e = s.refused("POST", p, '{"pid":"z"}', 403, "quota_memory", token=t)
+    assert str(64 * mib) in e["message"], e
+    assert used("processes") == 2
+    s.json("POST", p + "/x/swap-out", expect=200, token=t)
+    assert used("memory_bytes") == 32 * mib
+    s.json("POST", p, {"pid": "z"}, 201, token=t)
+    for _ in range(2):  # a refused wake leaves it as it was
+        s.refused("POST", p + "/x/swap-in", None, 403, "quota_memory", token=t)
+        s.refused("POST", "/v1/apps/a/invoke/echo", b"1", 403, "quota_memory", token=t,
+                  headers={"Praas-Pid": "x"})
+    assert s.json("GET", p + "/x", token=t)["state"] == "SWAPPED"
+    s.refused("POST", p, '{"pid":"four"}', 403, "quota_processes", token=t)
+    s.json("POST", p + "/y/kill", expect=200, token=t)
+    assert s.json("POST", p, {"pid": "x"}, 200, token=t)["state"] == "ACTIVE"  # it exists
+    s.json("DELETE", p + "/y", expect=204, token=t)
+    s.json("DELETE", p + "/z", expect=204, token=t)
+    assert used("processes") == 1 and used("memory_bytes") == 32 * mib
+    s.refused("POST", p, '{"pid":"refuse"}', 502, "start_failed", token=t)
+    assert used("processes") == 1 and used("memory_bytes") == 32 * mib
+    s.json("PUT", "/v1/tenants/t", {"limits": {"memory_bytes": 0, "processes": 0}}, 200)
+    assert s.json("GET", p + "/x", token=t)["state"] == "ACTIVE"
+    s.kill()
+    s.start()
+    s.json("POST", p + "/x/tickets", expect=200, token=t)  # it was adopted, and is charged
+    assert used("processes") == 1 and used("memory_bytes") == 32 * mib
+    s.json("DELETE", p + "/x", expect=204, token=t)
+    assert used("processes") == 0 and used("memory_bytes") == 0
+
+
+def test_quota_state(s):
+    """State is what controllers tell (the double tells 10 bytes); over its limit nothing grows."""
+    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"state_bytes": 15}}, 201)
+    t = key(s, tenant="t")
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201, token=t)
+    p = "/v1/apps/a/processes"
+
+    def await_used(bytes_):
+        end = time.monotonic() + 20
+        while s.json("GET", "/v1/limits", token=t)["used"]["state_bytes"] != bytes_:
+            assert time.monotonic() < end, s.json("GET", "/v1/limits", token=t)
+            time.sleep(0.01)
+
+    s.json("POST", p, {"pid": "x"}, 201, token=t)
+    await_used(10)
+    assert s.ask("PUT", p + "/x/state/k", b"v", token=t)[0] == 204
+    s.json("POST", p, {"pid": "y"}, 201, token=t)
+    await_used(20)
+    for method, path in (("PUT", p + "/x/state/k"), ("POST", p + "/x/messages/k"),
+                         ("POST", "/v1/apps/a/invoke/echo")):
+        s.refused(method, path, b"v", 403, "quota_state", token=t)
+    assert s.ask("GET", p + "/x/state/k", token=t)[0] == 200
+    assert s.ask("DELETE", p + "/x/state/k", token=t)[0] == 204
+    s.json("POST", p + "/x/swap-out", expect=200, token=t)
+    s.kill()
+    s.start()
+    s.json("POST", p + "/y/tickets", expect=200, token=t)
+    await_used(20)  # what is swapped counts too
+    s.json("DELETE", p + "/x", expect=204, token=t)
+    await_used(10)
+    assert s.ask("POST", "/v1/apps/a/invoke/echo", b"e", {"Praas-Pid": "y"}, token=t)[0] == 200
+
+
+def test_quota_calls(s):
+    """As many requests under way as the limit says; the others are told to wait."""
+    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"calls": 2}}, 201)
+    t = key(s, tenant="t")
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201, token=t)
+    answers = []
+
+    def create():
+        answers.append(s.ask("POST", "/v1/apps/a/processes", '{"pid":"hang"}', token=t)[0])
+
+    threads = [threading.Thread(target=create) for _ in range(2)]
+    for th in threads:
+        th.start()
+    end = time.monotonic() + 20
+    while True:
+        status, headers, data = s.ask("GET", "/v1/apps", token=t)
+        if status == 429:
+            break
+        assert time.monotonic() < end, status
+    assert json.loads(data)["error"]["code"] == "quota_calls" and headers["Retry-After"] == "1"
+    assert s.json("GET", "/v1/tenants/t", expect=200)["used"]["calls"] == 2
+    s.json("PUT", "/v1/tenants/t", {"limits": {"calls": 3}}, 200)
+    s.json("DELETE", "/v1/apps/a/processes/hang", expect=204, token=t)
+    for th in threads:
+        th.join()
+    assert s.json("GET", "/v1/tenants/t")["used"]["calls"] == 0
 
 
 if __name__ == "__main__":
