@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Values of the pool. A received buffer that lies in the pool is kept by a reference to its
- * memory, so that its handle goes back to the transport; one that lies elsewhere (a client's
- * segment, private memory), or wastes more than it uses, is copied.
+ * Values of the pool. A received buffer that has pool memory of its own is kept by a reference to
+ * that memory, so that its handle goes back to the transport; one that lies elsewhere (a client's
+ * segment, private memory, a receive chunk that it shares), or wastes more than it uses, is copied.
  */
 #include <errno.h>
 #include <string.h>
@@ -81,8 +81,9 @@ int praas_process_value_ref(struct praas_process *p, const struct praas_buf *buf
 {
 	uint64_t start;
 
+	/* Memory that is not the buffer's own is received into again when the buffer goes. */
 	if (buf->segment == 0 || buf->segment != p->config.pool_segment->id ||
-	    !buf->data)
+	    !buf->data || buf->capacity < buf->head.bytes)
 		return -ENOENT;
 	if (praas_pool_find(p->config.pool, buf->offset, &start) != 0)
 		return -ENOENT;

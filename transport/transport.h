@@ -26,7 +26,9 @@ struct praas_buf;
 struct praas_buf {
 	struct praas_frame head;
 	uint8_t *data; /* payload, 64-byte aligned; may be NULL when head.bytes is 0 */
-	uint64_t capacity; /* bytes that may be written at data (sending side) */
+	/* Bytes that may be written at data; 0: memory shared with other frames, which is copied by
+	 * who wants to keep it. */
+	uint64_t capacity;
 	/* Where the payload lies, for who passes it on by reference; segment 0: private memory. */
 	uint32_t segment;
 	uint64_t offset;
@@ -53,8 +55,9 @@ struct praas_conn_events {
 	/* Connected (we) or accepted (they); frames may be sent. Not authenticated yet. */
 	void (*opened)(void *user, struct praas_conn *conn);
 	/* buf is given: release it (or send it on). head is checked; head.source is peer_source,
-	 * whatever the peer wrote; head.deadline_ns is CLOCK_MONOTONIC. The memory is received
-	 * into again once buf is released, whatever references a pool may count. */
+	 * whatever the peer wrote; head.deadline_ns is CLOCK_MONOTONIC. With capacity 0 the
+	 * memory is received into again once buf is released, whatever references a pool may
+	 * count. */
 	void (*frame)(void *user, struct praas_conn *conn, struct praas_buf *buf);
 	/* A buf given to send() is done: rc 0 sent, or why not. buf is released after return. */
 	void (*sent)(void *user, struct praas_conn *conn, struct praas_buf *buf,

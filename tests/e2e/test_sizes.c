@@ -189,6 +189,61 @@ static void test_sizes_of_results_are_limited(void **state)
 	}
 }
 
+/* What a process keeps of what it received is the same when much more has been received. */
+static void kept(struct fixture *f, const char *transport)
+{
+	static const size_t bytes[] = { 65,    3000,  4097,  9000, 17000,
+					20000, 33000, 60000, 65000 };
+	const size_t count = 90;
+	uint8_t *data = malloc(65536);
+	praas_connection *conn;
+	char key[32];
+
+	assert_non_null(data);
+	controller_start(&f->c, &f->o);
+	conn = fault_connect(f, transport);
+	for (size_t i = 0; i < count; i++) {
+		size_t n = bytes[i % (sizeof(bytes) / sizeof(*bytes))];
+
+		(void)snprintf(key, sizeof(key), "kept%zu", i);
+		fill(data, n, i);
+		assert_int_equal(praas_state_write(conn, key, data, n), 0);
+		fill(data, n, i + count);
+		assert_int_equal(praas_msg_send(conn, key, data, n), 0);
+	}
+	for (size_t i = 0; i < count; i++) {
+		size_t n = bytes[i % (sizeof(bytes) / sizeof(*bytes))], got = 0;
+		void *back = NULL;
+
+		(void)snprintf(key, sizeof(key), "kept%zu", i);
+		assert_int_equal(praas_state_read(conn, key, &back, &got, NULL), 0);
+		assert_int_equal(got, n);
+		if (!same(back, n, i))
+			fail_msg("state of %zu bytes over %s has changed", n,
+				 transport);
+		free(back);
+		assert_int_equal(praas_msg_recv(conn, key, 0, &back, &got, NULL), 0);
+		assert_int_equal(got, n);
+		if (!same(back, n, i + count))
+			fail_msg("a message of %zu bytes over %s has changed", n,
+				 transport);
+		free(back);
+	}
+	praas_close(conn);
+	free(data);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+}
+
+static void test_sizes_of_what_is_kept_over_tcp(void **state)
+{
+	kept(*state, "tcp");
+}
+
+static void test_sizes_of_what_is_kept_over_shm(void **state)
+{
+	kept(*state, "shm");
+}
+
 /* Beyond 32 bits. The controller's memory and both payloads must fit. */
 static void huge(struct fixture *f, const char *transport)
 {
@@ -232,6 +287,8 @@ int main(int argc, char **argv)
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_tcp),
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_shm),
 		FAULT_TEST(test_sizes_of_results_are_limited),
+		FAULT_TEST(test_sizes_of_what_is_kept_over_tcp),
+		FAULT_TEST(test_sizes_of_what_is_kept_over_shm),
 	};
 	const struct CMUnitTest huge_tests[] = {
 		FAULT_TEST(test_sizes_beyond_32_bits_over_shm),
