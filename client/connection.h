@@ -95,7 +95,7 @@ struct praas_connection {
 	uint32_t unsent;         /* frames that the transport has not reported sent */
 	uint32_t reroutes;       /* entries in state REROUTE */
 	uint32_t direct_pending; /* entries PENDING on a direct route */
-	uint32_t held;           /* calls with PRAAS_CALL_MORE, ever */
+	uint32_t held;           /* calls with PRAAS_CALL_MORE since the last turn */
 	uint64_t sequence;       /* of made-up ids; random at the start */
 
 	struct praas_shm_route *hot; /* route used last; NULL: none open */

@@ -199,7 +199,7 @@ int praas_entry_send(struct praas_connection *conn, const struct praas_call *cal
  * comes back: a turn, two system calls. Who says that more follow pays once for HELD_MAX. */
 static bool may_wait(struct praas_connection *conn, const struct praas_call *call)
 {
-	return (call->flags & PRAAS_CALL_MORE) && ++conn->held % HELD_MAX != 0;
+	return (call->flags & PRAAS_CALL_MORE) && ++conn->held < HELD_MAX;
 }
 
 int praas_submit(praas_connection *conn, const struct praas_call *call,

@@ -18,6 +18,7 @@ unsigned praas_turn(struct praas_connection *conn)
 {
 	unsigned done = 0;
 
+	conn->held = 0;
 	if (praas_likely(conn->link != NULL))
 		done = conn->ops->poll(conn->port, TURN_BUDGET);
 	if (conn->shm) {

@@ -130,7 +130,7 @@ void praas_bench_throughput(void)
 	praas_bench_run(c, 3);
 	for (unsigned i = 0; i < 3; i++)
 		per_second(&c[i], 64);
-	/* A floor of frames as long as ours: 64 bytes of header, 64 of payload. */
+	/* The floor echoes payloads alone; ours have 64 bytes of header each. */
 	praas_floor_tcp_stream(&c[0], "throughput", 64, 64);
 	praas_perf_pipeline_contender(&c[1], "throughput", "tcp-inline", &tcp, 64,
 				      200000);
