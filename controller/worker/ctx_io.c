@@ -180,8 +180,9 @@ static int ops_output_resize(struct praas_ctx *head, size_t bytes, void **ret_da
 	rc = output_alloc(ctx, bytes, &out);
 	if (rc != 0)
 		return rc;
-	if (ctx->out.bytes && ctx->out.buffer.data) {
-		memcpy(out.buffer.data, ctx->out.buffer.data, ctx->out.bytes);
+	if (ctx->out.bytes && ctx->out.buffer.data && bytes) {
+		memcpy(out.buffer.data, ctx->out.buffer.data,
+		       praas_min_u64(ctx->out.bytes, bytes));
 		ctx->worker->copies++;
 	}
 	ctx_output_drop(ctx);
@@ -201,6 +202,8 @@ static int ops_output_view(struct praas_ctx *head, const struct praas_view *view
 	if (ctx->given && !ctx->inputs && view->bytes != 0 && data >= ctx->data &&
 	    data + view->bytes <= ctx->data + ctx->input.bytes) {
 		ctx_output_drop(ctx);
+		/* Without capacity: nobody writes to it, but it can be copied to grow. */
+		memcpy(&ctx->out.buffer.data, &data, sizeof(data));
 		ctx->out.bytes = view->bytes;
 		ctx->out.segment = ctx->input.segment;
 		ctx->out.offset = ctx->input.offset + (uint64_t)(data - ctx->data);
