@@ -157,7 +157,7 @@ static void forget_oldest(struct praas_invocations *t)
 static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source,
 				   uint64_t id)
 {
-	uint32_t *bucket = bucket_of(t, source, id);
+	uint32_t *at = bucket_of(t, source, id);
 	struct praas_memo *m;
 	uint32_t index;
 
@@ -167,12 +167,16 @@ static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source,
 	m = &t->memos[index];
 	m->source = source;
 	m->id = id;
-	m->next = *bucket;
+	m->next = 0;
 	m->kept = PRAAS_MEMO_NOTHING;
 	m->bytes = 0;
 	m->status = 0;
 	m->run_ns = 0;
-	*bucket = index + 1;
+	/* At the end of the chain, which find() has just walked: the oldest, which goes first,
+	 * stands first. */
+	while (*at != 0)
+		at = &t->memos[*at - 1].next;
+	*at = index + 1;
 	return m;
 }
 
@@ -185,15 +189,26 @@ void praas_invocations_remember(struct praas_invocations *t,
 	inv->memo = (uint32_t)(m - t->memos) + 1;
 }
 
+/* Those to go next were last touched thousands of calls ago: they are fetched while calls go on, first
+ * the memo, then what its id leads to. */
+static void fetch_oldest(const struct praas_invocations *t)
+{
+	uint32_t mask = t->finished_max - 1;
+	const struct praas_memo *next =
+		&t->memos[t->finished[(t->finished_head + 1) & mask]];
+	const struct praas_memo *later =
+		&t->memos[t->finished[(t->finished_head + 3) & mask]];
+
+	__builtin_prefetch(bucket_of(t, next->source, next->id), 1);
+	__builtin_prefetch(later, 1);
+	__builtin_prefetch(later->text, 1);
+}
+
 static void append_finished(struct praas_invocations *t, struct praas_memo *m)
 {
 	if (praas_likely(t->finished_tail - t->finished_head == t->finished_max)) {
 		forget_oldest(t);
-		/* The next to go was last touched thousands of calls ago: it is fetched while this
-		 * call goes on. */
-		__builtin_prefetch(&t->memos[t->finished[t->finished_head &
-							 (t->finished_max - 1)]],
-				   1);
+		fetch_oldest(t);
 	}
 	t->finished[t->finished_tail++ & (t->finished_max - 1)] =
 		(uint32_t)(m - t->memos);
