@@ -44,6 +44,7 @@ static PRAAS_COLD void text_to_output(struct praas_inline_ctx *ctx)
 
 	praas_buf_release(ctx->output);
 	ctx->output = NULL;
+	ctx->forward = false;
 	if (!ctx->has_text)
 		return;
 	bytes = strlen(ctx->text) + 1;
@@ -74,6 +75,7 @@ static int start(struct praas_executor *base, struct praas_invocation *inv)
 	ctx->process = base->process;
 	ctx->inv = inv;
 	ctx->output = NULL;
+	ctx->forward = false;
 	ctx->has_text = false;
 	set_info(ctx, inv);
 	ctx->base.info.pid = base->process->config.pid;
@@ -83,6 +85,10 @@ static int start(struct praas_executor *base, struct praas_invocation *inv)
 	if (praas_unlikely(status != 0))
 		text_to_output(ctx);
 	result = ctx->output;
+	if (ctx->forward) {
+		result = inv->inputs[0];
+		inv->inputs[0] = NULL;
+	}
 	ex->depth--;
 	praas_process_complete(base->process, inv, status, result, 0);
 	return 0;

@@ -11,6 +11,7 @@
 
 /* Views that hold something say so in their token: what, and which. */
 #define TOKEN_CALL (1ull << 62)
+#define FORWARD_SHARED_MAX 1024u /* what is copied next to its header when it is sent */
 
 static int ctx_input(struct praas_ctx *base, uint32_t index, struct praas_msg *ret_msg)
 {
@@ -49,6 +50,19 @@ int praas_inline_alloc(struct praas_inline_ctx *ctx, uint64_t bytes,
 	return 0;
 }
 
+/* The whole input as it is, in memory that the caller can be sent: it becomes the result when the
+ * entry has returned, without a copy. A longer one in memory that it shares would hold up what
+ * else is received there. */
+static bool may_forward(const struct praas_inline_ctx *ctx,
+			const struct praas_view *view)
+{
+	const struct praas_buf *in = ctx->inv->inputs[0];
+
+	return ctx->inv->inputs_more == NULL && in != NULL && view->bytes != 0 &&
+	       view->data == in->data && view->bytes == in->head.bytes &&
+	       (in->capacity >= view->bytes || view->bytes <= FORWARD_SHARED_MAX);
+}
+
 static int ctx_output(struct praas_ctx *base, size_t bytes, void **ret_data)
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
@@ -65,17 +79,32 @@ static int ctx_output(struct praas_ctx *base, size_t bytes, void **ret_data)
 		return rc;
 	praas_buf_release(ctx->output);
 	ctx->output = buf;
+	ctx->forward = false;
 	*ret_data = buf->data;
 	return 0;
+}
+
+/* The result is to be changed: it needs memory of its own. */
+static PRAAS_COLD int copy_forwarded(struct praas_inline_ctx *ctx)
+{
+	const struct praas_buf *in = ctx->inv->inputs[0];
+	void *data;
+	int rc = ctx_output(&ctx->base, in->head.bytes, &data);
+
+	if (rc == 0)
+		memcpy(data, in->data, in->head.bytes);
+	return rc;
 }
 
 static int ctx_output_resize(struct praas_ctx *base, size_t bytes, void **ret_data)
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
-	struct praas_buf *old = ctx->output;
-	struct praas_buf *buf = NULL;
-	int rc;
+	struct praas_buf *buf = NULL, *old;
+	int rc = ctx->forward ? copy_forwarded(ctx) : 0;
 
+	if (rc != 0)
+		return rc;
+	old = ctx->output;
 	if (!old ||
 	    (bytes > ctx->process->config.bytes_max && bytes > old->head.bytes) ||
 	    bytes <= old->capacity) {
@@ -102,6 +131,12 @@ static int ctx_output_view(struct praas_ctx *base, const struct praas_view *view
 
 	if (view->bytes && !view->data)
 		return -EINVAL;
+	if (praas_likely(may_forward(ctx, view))) {
+		praas_buf_release(ctx->output);
+		ctx->output = NULL;
+		ctx->forward = true;
+		return 0;
+	}
 	/* The view may be the present result: that one goes last. */
 	rc = praas_inline_alloc(ctx, view->bytes, &buf);
 	if (rc != 0)
@@ -110,6 +145,7 @@ static int ctx_output_view(struct praas_ctx *base, const struct praas_view *view
 		memcpy(buf->data, view->data, view->bytes);
 	praas_buf_release(ctx->output);
 	ctx->output = buf;
+	ctx->forward = false;
 	return 0;
 }
 

@@ -47,6 +47,7 @@ struct praas_inline_ctx {
 	struct praas_invocation *inv;
 	struct praas_buf *output;
 	struct praas_inline_call *calls;
+	bool forward; /* the result is the input as it is; output is NULL */
 	bool has_text;
 	bool dirty;   /* something below is in use */
 	bool holding; /* replaced objects stay until the entry returns */

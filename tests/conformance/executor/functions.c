@@ -41,6 +41,40 @@ PRAAS_FUNCTION int echo_view(struct praas_ctx *ctx)
 	return -praas_output_view(ctx, &in.view);
 }
 
+/* By the first byte of the input: a view of it as the result, and then another mind. */
+PRAAS_FUNCTION int view_then(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+	const char *text;
+	void *out;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes < 2)
+		return 1;
+	text = in.view.data;
+	if (praas_output_view(ctx, &in.view) != 0)
+		return 2;
+	switch (text[0]) {
+	case 'f':
+		return praas_fail(ctx, 9, "no view");
+	case 'r': /* longer, and written to: the input stays what it is */
+		if (praas_output_resize(ctx, in.view.bytes + 1, &out) != 0)
+			return 3;
+		((char *)out)[0] = '!';
+		((char *)out)[in.view.bytes] = '.';
+		return text[0] == 'r' ? 0 : 4;
+	case 'o': /* a result of its own, of what is still there */
+		if (praas_output(ctx, in.view.bytes - 1, &out) != 0)
+			return 5;
+		memcpy(out, text + 1, in.view.bytes - 1);
+		return 0;
+	default: /* the same twice, then a part */
+		if (praas_output_view(ctx, &in.view) != 0)
+			return 6;
+		in.view.bytes--;
+		return -praas_output_view(ctx, &in.view);
+	}
+}
+
 /* The address of the input as this function sees it, and its first 8 bytes. */
 PRAAS_FUNCTION int where(struct praas_ctx *ctx)
 {

@@ -13,6 +13,7 @@ static struct praas_function functions[] = {
 	{ .name = "noop", .symbol = "noop" },
 	{ .name = "echo", .symbol = "echo" },
 	{ .name = "echo_view", .symbol = "echo_view" },
+	{ .name = "view_then", .symbol = "view_then" },
 	{ .name = "fail", .symbol = "fail" },
 	{ .name = "negative", .symbol = "negative" },
 	{ .name = "resize", .symbol = "resize" },
@@ -193,6 +194,18 @@ static void test_failures(void **state)
 	expect(t, submit(t, "negative", NULL, NULL, 0), EINVAL, NULL, 0);
 	expect(t, submit(t, "too_large", NULL, NULL, 0), 0, NULL, 0);
 	expect(t, submit(t, "input_bounds", NULL, NULL, 0), 0, NULL, 0);
+}
+
+/* The input handed on as the result can still be replaced, changed and refused. */
+static void test_view_then(void **state)
+{
+	struct table *t = *state;
+
+	expect(t, submit(t, "view_then", NULL, "fail", 4), 9, "no view", 8);
+	expect(t, submit(t, "view_then", NULL, "resize", 6), 0, "!esize.", 7);
+	expect(t, submit(t, "view_then", NULL, "output", 6), 0, "utput", 5);
+	expect(t, submit(t, "view_then", NULL, "part", 4), 0, "par", 3);
+	expect(t, submit(t, "echo_view", NULL, "whole", 5), 0, "whole", 5);
 }
 
 /* What was written stays through growing and shrinking. */
@@ -475,6 +488,7 @@ int executor_suite(const struct executor_case *c)
 		T(echo_sizes),
 		T(failures),
 		T(resize),
+		T(view_then),
 		T(info),
 		T(calls),
 		T(state_put_get),
