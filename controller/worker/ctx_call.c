@@ -11,10 +11,18 @@
 
 static struct call *call_find(struct worker *w, uint64_t id)
 {
-	for (uint32_t i = 0; i < CALLS_MAX; i++)
-		if (w->calls[i].state != CALL_FREE && w->calls[i].id == id)
-			return &w->calls[i];
+	for (uint64_t used = w->calls_used; used != 0; used &= used - 1) {
+		struct call *call = &w->calls[__builtin_ctzll(used)];
+
+		if (call->id == id)
+			return call;
+	}
 	return NULL;
+}
+
+static void call_free(struct worker *w, const struct call *call)
+{
+	w->calls_used &= ~(UINT64_C(1) << (call - w->calls));
 }
 
 static int function_find(const struct worker *w, const char *name, uint32_t *ret_number)
@@ -71,8 +79,8 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 {
 	struct ctx *ctx = ctx_of(head);
 	struct worker *w = ctx->worker;
-	uint32_t number, i = 0;
 	struct call *call;
+	uint32_t number;
 	int rc;
 
 	if (!function || (bytes != 0 && !data) ||
@@ -84,14 +92,13 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 	if (rc != 0)
 		return rc;
 	ctx_flush_deferred(ctx, false);
-	while (i < CALLS_MAX && w->calls[i].state != CALL_FREE)
-		i++;
-	if (i == CALLS_MAX)
+	if (w->calls_used == UINT64_MAX)
 		return -ENOBUFS;
-	call = &w->calls[i];
+	call = &w->calls[__builtin_ctzll(~w->calls_used)];
 	rc = ctx_take_or_copy(ctx, data, bytes, PRAAS_SHARE, &call->input);
 	if (rc != 0)
 		return rc;
+	w->calls_used |= UINT64_C(1) << (call - w->calls);
 	call->id = ++w->end.requests;
 	call->function = number;
 	call->depth = ctx->depth;
@@ -188,14 +195,14 @@ int ctx_wait(struct praas_ctx *head, uint64_t id, int64_t timeout_ns, int *ret_s
 	if (call->state != CALL_DONE)
 		rc = await(ctx, call, timeout_ns);
 	if (rc == -EDEADLK)
-		call->state = CALL_FREE; /* it is withdrawn */
+		call_free(ctx->worker, call); /* it is withdrawn */
 	if (rc != 0)
 		return rc;
 	if (ret_status)
 		*ret_status = call->status;
 	if (ret_result)
 		*ret_result = call->result;
-	call->state = CALL_FREE;
+	call_free(ctx->worker, call);
 	return 0;
 }
 
@@ -225,17 +232,16 @@ void worker_on_result(struct praas_worker_end *end,
 	call->state = CALL_DONE;
 }
 
-void ctx_calls_end(struct ctx *ctx)
+void ctx_calls_drop(struct ctx *ctx)
 {
 	struct worker *w = ctx->worker;
 
 	if (w->deferred && w->deferred->depth == ctx->depth)
 		ctx_flush_deferred(ctx, true);
-	for (uint32_t i = 0; i < CALLS_MAX; i++) {
-		struct call *call = &w->calls[i];
+	for (uint64_t used = w->calls_used; used != 0; used &= used - 1) {
+		struct call *call = &w->calls[__builtin_ctzll(used)];
 
-		if (call->state == CALL_FREE || call->depth != ctx->depth)
-			continue;
-		call->state = CALL_FREE; /* its outcome, if it comes, is given back */
+		if (call->depth == ctx->depth) /* its outcome, if it comes, is given back */
+			call_free(w, call);
 	}
 }

@@ -69,6 +69,7 @@ static int end_update(struct ctx *ctx, struct update *u)
 				  u->moved.offset) != 0)
 		worker_fatal(ctx->worker, "cannot end an update");
 	updating(ctx->worker, 0);
+	ctx->updates_count -= u->token != 0;
 	u->token = 0;
 	return 0;
 }
@@ -104,6 +105,7 @@ int ctx_update_begin(struct praas_ctx *head, const char *key, size_t bytes,
 		return rc;
 	}
 	u->token = ++ctx->worker->tokens;
+	ctx->updates_count++;
 	*ret_update = (struct praas_update){ .data = data,
 					     .bytes = u->bytes,
 					     .version = reply.head.aux,
@@ -126,7 +128,7 @@ int ctx_update_commit(struct praas_ctx *head, struct praas_update *update)
 	return -EINVAL;
 }
 
-void ctx_updates_end(struct ctx *ctx)
+void ctx_updates_drop(struct ctx *ctx)
 {
 	for (uint32_t i = 0; i < UPDATES_MAX; i++)
 		if (ctx->updates[i].token != 0)

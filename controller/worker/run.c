@@ -98,8 +98,6 @@ static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 	ctx->writes = w->writes[depth];
 	ctx->writes_count = 0;
 	ctx->owned_from = w->owned_count;
-	for (uint32_t i = 0; i < UPDATES_MAX; i++)
-		ctx->updates[i].token = 0;
 	ctx->text[0] = '\0';
 	ctx->head.ops = &worker_function_ops;
 	memset(&ctx->head.info, 0, sizeof(ctx->head.info));
@@ -486,7 +484,7 @@ static bool calls_again(const struct praas_direct *d)
 /* Calls of one direct client, as long as they come at once. 0; -EPROTO its ring is broken. */
 static int serve_direct(struct worker *w, struct praas_direct *d, unsigned *done)
 {
-	struct praas_direct_call call;
+	struct praas_direct_call call PRAAS_UNINITIALIZED;
 	unsigned calls = 0;
 	int rc;
 

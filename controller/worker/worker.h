@@ -23,6 +23,8 @@
 #define BORROWED_MAX 256u /* payloads of the controller's that a direct call holds */
 #define CALLS_MAX 64u     /* started functions whose outcome was not released */
 
+_Static_assert(CALLS_MAX == 64, "struct worker has a bit for each");
+
 typedef int (*function_entry)(struct praas_ctx *ctx);
 
 /* One buffered write of an invocation. */
@@ -45,7 +47,6 @@ struct update {
 };
 
 enum call_state {
-	CALL_FREE = 0,
 	CALL_DEFERRED, /* may be run in place by who waits for it */
 	CALL_SENT,     /* with the controller */
 	CALL_DONE      /* outcome is here */
@@ -94,6 +95,7 @@ struct ctx {
 	struct write *writes;
 	uint32_t writes_count;
 	uint32_t owned_from; /* of the worker's list */
+	uint32_t updates_count; /* under way */
 	struct update updates[UPDATES_MAX];
 	char text[PRAAS_ERROR_TEXT_MAX];
 };
@@ -109,6 +111,7 @@ struct worker {
 	struct praas_worker_buffer owned[OWNED_MAX];
 	uint32_t owned_count;
 	struct call calls[CALLS_MAX];
+	uint64_t calls_used; /* a bit for each of them */
 	/* The controller ends the loans of calls that it knows of; these are a direct call's. */
 	uint64_t borrowed[BORROWED_MAX];
 	uint32_t borrowed_count;
@@ -212,7 +215,13 @@ void ctx_writes_drop(struct ctx *ctx);
 int ctx_update_begin(struct praas_ctx *head, const char *key, size_t bytes,
 		     int64_t timeout_ns, struct praas_update *ret_update);
 int ctx_update_commit(struct praas_ctx *head, struct praas_update *update);
-void ctx_updates_end(struct ctx *ctx);
+/* Ends what the function left under way. */
+PRAAS_COLD void ctx_updates_drop(struct ctx *ctx);
+static inline void ctx_updates_end(struct ctx *ctx)
+{
+	if (praas_unlikely(ctx->updates_count != 0))
+		ctx_updates_drop(ctx);
+}
 
 /* ---- ctx_msg.c ---- */
 
@@ -232,8 +241,13 @@ int ctx_wait(struct praas_ctx *head, uint64_t id, int64_t timeout_ns, int *ret_s
 	     struct praas_view *ret_result);
 /* A call that was kept to be run in place goes to the controller after all. */
 void ctx_flush_deferred(struct ctx *ctx, bool one_way);
-/* Forget the calls of this invocation. */
-void ctx_calls_end(struct ctx *ctx);
+/* Forget the calls of this invocation, which has some perhaps. */
+PRAAS_COLD void ctx_calls_drop(struct ctx *ctx);
+static inline void ctx_calls_end(struct ctx *ctx)
+{
+	if (praas_unlikely(ctx->worker->calls_used != 0))
+		ctx_calls_drop(ctx);
+}
 /* Upcall of the worker end. */
 void worker_on_result(struct praas_worker_end *end,
 		      const struct praas_worker_frame *frame);
