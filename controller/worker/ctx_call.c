@@ -241,7 +241,8 @@ void ctx_calls_drop(struct ctx *ctx)
 	for (uint64_t used = w->calls_used; used != 0; used &= used - 1) {
 		struct call *call = &w->calls[__builtin_ctzll(used)];
 
-		if (call->depth == ctx->depth) /* its outcome, if it comes, is given back */
+		if (call->depth ==
+		    ctx->depth) /* its outcome, if it comes, is given back */
 			call_free(w, call);
 	}
 }

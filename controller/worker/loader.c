@@ -42,7 +42,8 @@ int worker_load(struct worker *w, char *ret_text)
 	uint32_t count = w->end.start.functions_count;
 
 	w->entries = calloc(count ? count : 1, sizeof(w->entries[0]));
-	if (!w->entries)
+	w->clocks = calloc(count ? count : 1, sizeof(w->clocks[0]));
+	if (!w->entries || !w->clocks)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < count; i++) {
 		struct praas_worker_function *f = &w->end.functions[i];

@@ -85,6 +85,7 @@ struct ctx {
 	bool given;                  /* asked for by the controller */
 	uint32_t depth;              /* how many it lies on */
 	uint32_t level;              /* of its dispatch; in place: its caller's */
+	uint32_t updates_count;      /* under way */
 	struct praas_direct *direct; /* asked for by that client; NULL */
 	struct output out;
 	uint64_t dispatch; /* number of the dispatch, for the cancel word; 0: direct */
@@ -95,17 +96,25 @@ struct ctx {
 	struct write *writes;
 	uint32_t writes_count;
 	uint32_t owned_from; /* of the worker's list */
-	uint32_t updates_count; /* under way */
 	struct update updates[UPDATES_MAX];
 	char text[PRAAS_ERROR_TEXT_MAX];
+};
+
+/* How long a function takes. Reading the clock twice costs more than a short function does: of those
+ * one call in some is measured, and stands for the others. */
+struct run_clock {
+	uint64_t ns;    /* as last measured */
+	uint32_t skip;  /* so many more are not measured */
+	uint32_t watch; /* so many more all are, since one was long */
 };
 
 struct worker {
 	struct praas_worker_end end;
 	struct praas_state_reader reader;
-	function_entry *entries; /* by function number */
-	uint64_t dispatches;     /* INVOKE frames taken so far */
-	uint64_t commits;        /* sent one way so far */
+	function_entry *entries;  /* by function number */
+	struct run_clock *clocks; /* the same */
+	uint64_t dispatches;      /* INVOKE frames taken so far */
+	uint64_t commits;         /* sent one way so far */
 	uint64_t direct_taken, direct_failures;
 	uint64_t tokens;
 	struct praas_worker_buffer owned[OWNED_MAX];

@@ -147,7 +147,8 @@ struct praas_result {
 	struct praas_view
 		view; /* result, or error text (NUL-terminated) when status != 0 */
 	uint64_t
-		run_ns; /* time in the function, as its worker measured it; 0 unknown */
+		run_ns; /* time in the function, as its worker measured it; of one that takes less
+			 * than a microsecond perhaps another call's lately; 0 unknown */
 };
 
 /**
