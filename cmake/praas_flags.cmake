@@ -57,6 +57,17 @@ if(PRAAS_COVERAGE)
   target_link_options(praas_flags INTERFACE --coverage)
 endif()
 
+# A call crosses four folders: the programs are optimised as a whole when they are linked (a fifth of
+# its time, docs/rationale.md). Libraries hold plain code beside, for tests, which link faster so.
+option(PRAAS_LTO "Optimise the programs at link time (GCC, release)" ON)
+set(praas_lto FALSE)
+if(PRAAS_LTO AND CMAKE_C_COMPILER_ID STREQUAL "GNU" AND CMAKE_BUILD_TYPE STREQUAL "Release"
+   AND NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
+  set(praas_lto TRUE)
+  target_link_options(praas_flags INTERFACE
+    $<IF:$<BOOL:$<TARGET_PROPERTY:PRAAS_WHOLE>>,-flto=auto,-fno-lto>)
+endif()
+
 # For function libraries: an entry is called by its name alone, it needs no prototype.
 add_library(praas_function_flags INTERFACE)
 target_compile_options(praas_function_flags INTERFACE
@@ -66,13 +77,20 @@ include(CheckPIESupported)
 check_pie_supported(LANGUAGES C)
 
 # Applies the flags to a target of ours. HOT: also -Wsign-conversion (folders on the hot path).
+# WHOLE: a program or shared library that is optimised at link time.
 function(praas_target name)
-  cmake_parse_arguments(A "HOT" "" "" ${ARGN})
+  cmake_parse_arguments(A "HOT;WHOLE" "" "" ${ARGN})
   target_link_libraries(${name} PRIVATE praas_flags)
   if(A_HOT)
     target_compile_options(${name} PRIVATE -Wsign-conversion)
   endif()
   get_target_property(type ${name} TYPE)
+  set_target_properties(${name} PROPERTIES PRAAS_WHOLE "${A_WHOLE}")
+  if(praas_lto AND A_WHOLE)
+    target_compile_options(${name} PRIVATE -flto=auto)
+  elseif(praas_lto AND type STREQUAL "STATIC_LIBRARY")
+    target_compile_options(${name} PRIVATE -flto=auto -ffat-lto-objects)
+  endif()
   if(type STREQUAL "MODULE_LIBRARY") # loaded by a worker: a library of functions
     target_link_libraries(${name} PRIVATE praas_function_flags)
   endif()
