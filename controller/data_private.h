@@ -39,6 +39,7 @@ struct praas_data {
 	struct praas_waiter waiter;
 	struct praas_port *hot; /* had work last */
 	uint32_t hot_turns; /* so many more it is looked at alone; 0: nothing is hot */
+	uint64_t all_ns;    /* when the others were looked at in spite of it */
 	/* After a worker's answer its caller is awaited without a yield (data.c). */
 	bool expecting;
 	uint64_t expecting_ns; /* since when; 0: not looked at the clock yet */

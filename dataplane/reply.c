@@ -28,7 +28,9 @@ static int try_send(struct praas_process *p, struct praas_conn *conn,
 {
 	int rc;
 
-	if (praas_unlikely(!*buf)) {
+	if (praas_likely(!*buf) && praas_likely(conn->ops->send_head != NULL))
+		return conn->ops->send_head(conn, head);
+	if (!*buf) {
 		rc = conn->ops->alloc(conn, 0, buf);
 		if (rc != 0)
 			return rc;

@@ -103,6 +103,8 @@ static void table_remove(struct praas_shm_port *p, struct praas_shm_conn *c)
 	p->conns[c->at] = last;
 	last->at = c->at;
 	c->in_table = false;
+	if (p->busy == c)
+		p->busy = NULL;
 }
 
 struct praas_shm_conn *praas_shm_conn_new(struct praas_shm_port *p, int fd, bool server)

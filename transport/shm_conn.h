@@ -183,10 +183,12 @@ struct praas_shm_port {
 	struct praas_shm_source listen;
 	struct praas_shm_conn **conns; /* all, in any order */
 	uint32_t conns_count, conns_capacity;
-	uint32_t handshaking; /* of these, not OPEN */
-	uint32_t next;        /* whose turn it is first */
-	uint32_t turns;       /* since the sockets were looked at */
-	uint64_t round_ns;    /* last housekeeping */
+	uint32_t handshaking;              /* of these, not OPEN */
+	const struct praas_shm_conn *last; /* had frames last; it may have ended */
+	struct praas_shm_conn *busy; /* alone had frames lately; NULL: not one alone */
+	uint32_t next;               /* whose turn it is first */
+	uint32_t turns;              /* since the sockets were looked at */
+	uint64_t round_ns;           /* last housekeeping */
 	bool armed;
 	bool failed;  /* some connection has failing set */
 	bool polling; /* ended connections are destroyed at its end */
@@ -265,6 +267,8 @@ int praas_shm_backlog_flush(struct praas_channel *ch, struct praas_shm_backlog *
 
 /* ---- shm_frame.c: rings */
 int praas_shm_send(struct praas_conn *conn, struct praas_buf *buf);
+/* The table's send_head(). */
+int praas_shm_send_head(struct praas_conn *conn, const struct praas_frame *head);
 /* Pops frames and returns; gives them up. Returns frames. */
 unsigned praas_shm_conn_poll(struct praas_shm_conn *c, unsigned budget);
 /* One frame that was popped elsewhere (the library's fast path). 0; negative: c has failed. */

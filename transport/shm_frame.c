@@ -311,6 +311,17 @@ static int room(struct praas_shm_conn *c)
 	return praas_ring_tx_refresh(&c->channel.tx);
 }
 
+/* The same; a peer whose position is impossible is of no use. */
+static int room_or_fail(struct praas_shm_conn *c)
+{
+	int rc = room(c);
+
+	if (praas_likely(rc != -EPROTO))
+		return rc;
+	praas_shm_conn_fail(c, rc);
+	return -ENOTCONN;
+}
+
 /* Memory of ours with the payload and its meta block in it. A foreign buffer is copied. */
 static int prepare(struct praas_shm_conn *c, struct praas_buf *buf, uint64_t *ret_ref)
 {
@@ -383,14 +394,10 @@ static int send_ring(struct praas_shm_conn *c, struct praas_buf *buf)
 	uint64_t ref = 0;
 	struct praas_frame f = buf->head;
 	struct praas_desc d;
-	int rc = room(c);
+	int rc = room_or_fail(c);
 
 	if (f.bytes > c->base.bytes_max)
 		return -EMSGSIZE;
-	if (praas_unlikely(rc == -EPROTO)) {
-		praas_shm_conn_fail(c, rc);
-		return -ENOTCONN;
-	}
 	if (praas_unlikely(rc != 0))
 		return rc;
 	if (f.bytes != 0 || f.key_bytes != 0 || (f.flags & PRAAS_FRAME_TRACE)) {
@@ -427,5 +434,25 @@ int praas_shm_send(struct praas_conn *conn, struct praas_buf *buf)
 	c->port->base.frames_out++;
 	c->port->base.bytes_out += buf->head.bytes;
 	queue_sent(c, buf);
+	return 0;
+}
+
+int praas_shm_send_head(struct praas_conn *conn, const struct praas_frame *head)
+{
+	struct praas_shm_conn *c = praas_shm_conn_of(conn);
+	struct praas_desc d;
+	int rc;
+
+	if (praas_unlikely(c->state != PRAAS_SHM_OPEN || c->eof || c->failing))
+		return -ENOTCONN;
+	rc = room_or_fail(c);
+	if (praas_unlikely(rc != 0))
+		return rc;
+	praas_frame_to_desc(head, 0, 0, &d);
+	rc = praas_channel_push(&c->channel, &d);
+	praas_check(rc == 0); /* room() has seen to it */
+	c->base.sends++;
+	c->active = true;
+	c->port->base.frames_out++;
 	return 0;
 }

@@ -416,14 +416,20 @@ static unsigned poll_rings(struct praas_shm_port *p, unsigned budget)
 	for (uint32_t i = 0, at = p->next;
 	     i < count && at < p->conns_count && done < budget; i++) {
 		struct praas_shm_conn *c = p->conns[at];
-		unsigned left = budget - done;
+		unsigned left = budget - done, frames;
 
 		at = at + 1 < count ? at + 1 : 0;
 		if (c->sent_head)
 			praas_shm_flush_sent(c, 0);
-		if (c->state == PRAAS_SHM_OPEN && !c->cold && !c->failing)
-			done += praas_shm_conn_poll(
-				c, left < PRAAS_SHM_BURST ? left : PRAAS_SHM_BURST);
+		if (c->state != PRAAS_SHM_OPEN || c->cold || c->failing)
+			continue;
+		frames = praas_shm_conn_poll(
+			c, left < PRAAS_SHM_BURST ? left : PRAAS_SHM_BURST);
+		done += frames;
+		if (frames != 0) {
+			p->busy = c == p->last && c->in_table ? c : NULL;
+			p->last = c;
+		}
 	}
 	return done;
 }
@@ -455,6 +461,14 @@ static unsigned poll_port(struct praas_port *port, unsigned budget)
 	if (praas_unlikely(p->dead != NULL))
 		praas_shm_bury(p);
 	return done;
+}
+
+static bool ready(const struct praas_port *port)
+{
+	const struct praas_shm_conn *c =
+		((const struct praas_shm_port *)(const void *)port)->busy;
+
+	return !c || praas_ring_ready(&c->channel.rx);
 }
 
 static int arm(struct praas_port *port, int *ret_fd)
@@ -519,6 +533,8 @@ const struct praas_transport_ops praas_shm_transport_ops = {
 	.connect = connect_to,
 	.alloc = praas_shm_alloc,
 	.send = praas_shm_send,
+	.send_head = praas_shm_send_head,
+	.ready = ready,
 	.poll = poll_port,
 	.arm = arm,
 	.close = praas_shm_conn_close,

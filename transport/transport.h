@@ -147,6 +147,13 @@ struct praas_transport_ops {
 	 * next poll() to leave. -EAGAIN the queue is full: it is still the caller's.
 	 * -ENOTCONN. buf may come from any memory; a foreign one may cost a copy. */
 	int (*send)(struct praas_conn *conn, struct praas_buf *buf);
+	/* NULL, or a shorter way to send a frame without payload, key or trace: nothing is allocated
+	 * and sent() is not told. For transports whose frames carry no epoch: head's is not looked
+	 * at. Errors as send(). */
+	int (*send_head)(struct praas_conn *conn, const struct praas_frame *head);
+	/* NULL, or one cheap look. False: one connection alone had frames in the last turns, and
+	 * has none now, so poll() is hardly worth its price; else true. */
+	bool (*ready)(const struct praas_port *port);
 	/* At most budget units of work (frames, accepts); returns those done. Never blocks. */
 	unsigned (*poll)(struct praas_port *port, unsigned budget);
 	/* About to sleep: -EAGAIN there is work; 0: *ret_fd becomes readable when there is, and

@@ -324,6 +324,65 @@ static void test_shm_transport_deadline_travels(void **state)
 	assert_int_equal(p->s.queue[0]->head.deadline_ns, 123456789);
 }
 
+/* Heads alone go the shorter way: in order with the others, nothing is told or allocated. */
+static void test_shm_transport_heads_alone(void **state)
+{
+	struct pair *p = *state;
+	struct praas_frame head = { .kind = PRAAS_FRAME_RESULT,
+				    .status = -3,
+				    .aux = 9 };
+	const struct praas_transport_ops *ops;
+	uint64_t n = 0;
+	int rc;
+
+	assert_int_equal(p->s.port->ops->ready(p->s.port),
+			 1); /* nobody is looked at alone */
+	pair_connect(p);
+	ops = p->s.conn->ops;
+	p->c.keep = true;
+	do {
+		head.id = ++n;
+		rc = ops->send_head(p->s.conn, &head);
+	} while (rc == 0);
+	assert_int_equal(rc, -EAGAIN);
+	assert_true(n > 8);
+	PAIR_UNTIL(p, p->c.queued == n - 1);
+	assert_int_equal(side_post(&p->s, PRAAS_FRAME_RESULT, n, NULL, 0, 0), 0);
+	PAIR_UNTIL(p, p->c.queued == n);
+	for (uint64_t i = 0; i < n; i++)
+		assert_int_equal(p->c.queue[i]->head.id, i + 1);
+	assert_int_equal(p->c.queue[0]->head.status, -3);
+	assert_int_equal(p->c.queue[0]->head.aux, 9);
+	assert_int_equal(p->c.queue[0]->head.bytes, 0);
+	PAIR_UNTIL(p, p->s.sent == 2); /* WELCOME and the last one */
+	ops->close(p->c.conn, false);
+	PAIR_UNTIL(p,
+		   p->s.closed == 1 || ops->send_head(p->s.conn, &head) == -ENOTCONN);
+}
+
+/* Who alone had frames lately is looked at; nobody after it has gone. */
+static void test_shm_transport_ready(void **state)
+{
+	struct pair *p = *state;
+	const struct praas_port *port;
+
+	pair_connect(p);
+	port = p->s.port;
+	for (uint64_t i = 1; i <= 2; i++) {
+		assert_int_equal(side_post(&p->c, PRAAS_FRAME_SEND, i, NULL, 8, 1), 0);
+		assert_true(port->ops->ready(port));
+		PAIR_UNTIL(p, p->s.frames == i);
+	}
+	assert_false(port->ops->ready(port));
+	assert_int_equal(side_post(&p->c, PRAAS_FRAME_SEND, 3, NULL, 8, 1), 0);
+	assert_true(port->ops->ready(port));
+	PAIR_UNTIL(p, p->s.frames == 3);
+	assert_false(port->ops->ready(port));
+	p->c.conn->ops->close(p->c.conn, false);
+	PAIR_UNTIL(p, p->s.closed == 1);
+	assert_true(port->ops->ready(port));
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -342,6 +401,8 @@ int main(void)
 		T(test_shm_transport_refused),
 		T(test_shm_transport_address_in_use),
 		T(test_shm_transport_deadline_travels),
+		T(test_shm_transport_heads_alone),
+		T(test_shm_transport_ready),
 	};
 
 	return cmocka_run_group_tests_name("shm_transport", tests, NULL, NULL);
