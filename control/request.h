@@ -170,6 +170,7 @@ void praas_route_tenants_delete(struct praas_request *rq);
 void praas_route_limits(struct praas_request *rq);
 void praas_route_healthz(struct praas_request *rq);
 void praas_route_readyz(struct praas_request *rq);
+void praas_route_openapi(struct praas_request *rq);
 void praas_route_metrics(struct praas_request *rq);
 
 /* Shared by routes_processes.c and routes_apps.c. NULL: no memory. */

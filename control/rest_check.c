@@ -38,7 +38,7 @@ static void list_allowed(uint32_t allowed, char ret_text[64])
 		n = strlen(ret_text);
 	}
 	(void)snprintf(ret_text + n, 64 - n, "%s%s", n ? ", " : "",
-		       allowed & 1u << PRAAS_GET ? "HEAD, OPTIONS" : "OPTIONS");
+		       allowed & PRAAS_HEAD_ALLOWED ? "HEAD, OPTIONS" : "OPTIONS");
 }
 
 static void answer_other_method(struct praas_request *rq, const char *method)
@@ -81,7 +81,8 @@ static int find_route(struct praas_request *rq, const char *method_text,
 		(void)praas_method_parse(method_text, &method);
 	rc = praas_route_match(praas_routes, method, path_of(url), &rq->match);
 	if (rc == 0 && head && rq->match.route->effect != PRAAS_READS)
-		return -EOPNOTSUPP;
+		return praas_route_match(praas_routes, PRAAS_METHODS, path_of(url),
+					 &rq->match);
 	return rc;
 }
 

@@ -120,6 +120,8 @@ int praas_route_match(const struct praas_route *routes, enum praas_method method
 		if (!shape_fits(r->pattern, path))
 			continue;
 		ret_match->allowed |= 1u << r->method;
+		if (r->method == PRAAS_GET && r->effect == PRAAS_READS)
+			ret_match->allowed |= PRAAS_HEAD_ALLOWED;
 		if (r->method == method) {
 			ret_match->route = r;
 			return take_parameters(r->pattern, path, ret_match);

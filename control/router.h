@@ -68,10 +68,12 @@ struct praas_route {
 /* The most that its body may have; NULL: 0. */
 size_t praas_route_body_max(const struct praas_route *route);
 
+#define PRAAS_HEAD_ALLOWED (1u << PRAAS_METHODS) /* GET takes nothing there */
+
 struct praas_match {
 	const struct praas_route *route;
-	uint32_t
-		allowed; /* methods of that path, 1 << enum praas_method; set on -EOPNOTSUPP */
+	uint32_t allowed; /* methods of that path, 1 << enum praas_method, and
+			  * PRAAS_HEAD_ALLOWED; set on -EOPNOTSUPP */
 	char app[PRAAS_NAME_MAX + 1], pid[PRAAS_NAME_MAX + 1], fn[PRAAS_NAME_MAX + 1];
 	char id[PRAAS_NAME_MAX + 1]; /* {id}: of a key, of a tenant */
 	char key[PRAAS_KEY_MAX + 1];

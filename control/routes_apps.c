@@ -13,6 +13,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/page.h"
 #include "control/request.h"
 
 #define MEMORY_DEFAULT (256ull << 20)
@@ -253,32 +254,29 @@ void praas_route_apps_create(struct praas_request *rq)
 
 void praas_route_apps_list(struct praas_request *rq)
 {
-	struct praas_app_record *apps = calloc(PRAAS_LIMIT_PAGE, sizeof(*apps));
 	struct praas_records *records = rq->service->records;
-	json_t *list = json_array(), *reply;
-	char after[PRAAS_NAME_MAX + 1];
+	struct praas_app_record *apps;
+	struct praas_page page;
+	json_t *list, *reply;
 	uint32_t count = 0;
-	int rc = praas_request_query_text(rq, "after", after, sizeof(after));
+	bool more;
+	int rc;
 
-	if (rc == 0 || rc == -ENOENT)
-		rc = apps && list
-			     ? records->ops->app_list(records, rq->caller.tenant,
-						      rc ? NULL : after,
-						      PRAAS_LIMIT_PAGE, apps, &count)
-			     : -ENOMEM;
+	if (!praas_page_parse(rq, &page))
+		return;
+	apps = calloc(page.limit + 1, sizeof(*apps));
+	list = json_array();
+	rc = apps && list ? records->ops->app_list(records, rq->caller.tenant,
+						   page.after[0] ? page.after : NULL,
+						   page.limit + 1, apps, &count)
+			  : -ENOMEM;
+	more = praas_page_more(&page, &count);
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		(void)json_array_append_new(list,
-					    app_json(&apps[i])); /* NULL: left out */
-	reply = rc ? NULL : json_pack("{s:O}", "apps", list);
-	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next",
-					  json_string(apps[count - 1].name));
+		if (json_array_append_new(list, app_json(&apps[i])))
+			rc = -ENOMEM;
+	reply = praas_page_json("apps", list, more ? apps[count - 1].name : NULL);
 	free(apps);
-	json_decref(list);
-	if (rc)
-		praas_reply_errno(rq, rc, "applications");
-	else
-		praas_reply_json(rq, 200, reply);
+	praas_reply_list(rq, rc, "applications", reply);
 }
 
 void praas_route_apps_show(struct praas_request *rq)
@@ -307,47 +305,27 @@ void praas_route_apps_delete(struct praas_request *rq)
 		praas_reply_empty(rq, 204);
 }
 
+static json_t *member_json(struct praas_request *rq,
+			   const struct praas_process_record *p)
+{
+	struct praas_life_view view = { .record = *p };
+
+	praas_life_view(rq->service->life, &view);
+	return json_pack(
+		"{s:s,s:I,s:s,s:I}", "pid", view.record.name, "number",
+		(json_int_t)view.record.number, "state",
+		praas_life_state_text((enum praas_life_state)view.record.state),
+		"epoch", (json_int_t)view.record.epoch);
+}
+
 void praas_route_members(struct praas_request *rq)
 {
-	struct praas_process_record *page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
-	struct praas_records *records = rq->service->records;
-	json_t *list = json_array(), *reply;
-	char after[PRAAS_NAME_MAX + 1];
-	uint32_t count = 0;
-	int rc;
+	json_t *reply;
+	int rc = praas_page_processes(rq, "members", member_json, &reply);
 
-	if (!praas_request_app(rq)) {
-		free(page);
-		json_decref(list);
-		return;
-	}
-	rc = praas_request_query_text(rq, "after", after, sizeof(after));
-	if (rc == 0 || rc == -ENOENT)
-		rc = page && list ? records->ops->process_list(
-					    records, rq->app.id, rc ? NULL : after,
-					    PRAAS_LIMIT_PAGE, page, &count)
-				  : -ENOMEM;
-	for (uint32_t i = 0; rc == 0 && i < count; i++) {
-		struct praas_life_view view = { .record = page[i] };
-
-		praas_life_view(rq->service->life, &view);
-		(void)json_array_append_new(
-			list,
-			json_pack("{s:s,s:I,s:s,s:I}", "pid", view.record.name,
-				  "number", (json_int_t)view.record.number, "state",
-				  praas_life_state_text(
-					  (enum praas_life_state)view.record.state),
-				  "epoch", (json_int_t)view.record.epoch));
-	}
-	reply = rc ? NULL
-		   : json_pack("{s:s,s:O}", "app", rq->app.name, "members", list);
-	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next",
-					  json_string(page[count - 1].name));
-	free(page);
-	json_decref(list);
-	if (rc)
-		praas_reply_errno(rq, rc, "members");
-	else
-		praas_reply_json(rq, 200, reply);
+	if (rc > 0)
+		return; /* answered */
+	if (reply && json_object_set_new(reply, "app", json_string(rq->app.name)))
+		rc = -ENOMEM;
+	praas_reply_list(rq, rc, "members", reply);
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/page.h"
 #include "control/request.h"
 #include "internal/base.h"
 
@@ -113,17 +114,23 @@ static json_t *key_text(const char *key)
 static void list_work(struct praas_request *rq, praas_connection *conn,
 		      struct praas_call_result *ret_result)
 {
-	struct praas_state_info *infos = calloc(PRAAS_LIMIT_PAGE, sizeof(*infos));
 	char prefix[PRAAS_KEY_MAX + 1] = "", after[PRAAS_KEY_MAX + 1] = "";
-	uint32_t count = 0;
 	int rc = praas_request_query_text(rq, "prefix", prefix, sizeof(prefix));
+	uint32_t count = 0, limit = PRAAS_LIMIT_PAGE;
+	struct praas_state_info *infos;
+
+	(void)praas_page_limit(rq, &limit); /* was checked before */
+	infos = calloc(limit + 1, sizeof(*infos));
 
 	if (rc == 0 || rc == -ENOENT)
 		rc = praas_request_query_text(rq, "after", after, sizeof(after));
 	if (rc == 0 || rc == -ENOENT)
 		rc = infos ? praas_state_enumerate(conn, prefix, after, infos,
-						   PRAAS_LIMIT_PAGE, &count)
+						   limit + 1, &count)
 			   : -ENOMEM;
+	ret_result->status = count > limit; /* there is more */
+	if (count > limit)
+		count = limit;
 	ret_result->rc = rc;
 	ret_result->json = rc ? NULL : json_array();
 	for (uint32_t i = 0; ret_result->json && i < count; i++)
@@ -133,8 +140,6 @@ static void list_work(struct praas_request *rq, praas_connection *conn,
 				  "bytes", (json_int_t)infos[i].bytes, "version",
 				  (json_int_t)infos[i].version, "modified_ns",
 				  (json_int_t)infos[i].modified_ns));
-	if (count == PRAAS_LIMIT_PAGE)
-		ret_result->status = 1; /* there is more */
 	free(infos);
 }
 
@@ -154,7 +159,13 @@ static void list_answer(struct praas_request *rq)
 
 void praas_route_state_list(struct praas_request *rq)
 {
-	if (begin(rq))
+	uint32_t limit;
+
+	if (praas_page_limit(rq, &limit))
+		praas_reply_error(rq, 400, "invalid_query", "leave it away for all",
+				  "limit is a whole number from 1 to %u",
+				  PRAAS_LIMIT_PAGE);
+	else if (begin(rq))
 		praas_request_call(rq, rq->match.pid, list_work, list_answer);
 }
 

@@ -8,6 +8,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/page.h"
 #include "control/request.h"
 #include "internal/base.h"
 
@@ -351,36 +352,17 @@ void praas_route_processes_show(struct praas_request *rq)
 			praas_process_json(rq->service, rq->app.name, &record));
 }
 
+static json_t *listed_json(struct praas_request *rq,
+			   const struct praas_process_record *p)
+{
+	return praas_process_json(rq->service, rq->app.name, p);
+}
+
 void praas_route_processes_list(struct praas_request *rq)
 {
-	struct praas_process_record *page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
-	struct praas_records *records = rq->service->records;
-	json_t *list = json_array(), *reply = NULL;
-	char after[PRAAS_NAME_MAX + 1];
-	uint32_t count = 0;
-	int rc;
+	json_t *reply;
+	int rc = praas_page_processes(rq, "processes", listed_json, &reply);
 
-	if (!praas_request_app(rq))
-		goto out; /* answered */
-	rc = praas_request_query_text(rq, "after", after, sizeof(after));
-	if (rc == 0 || rc == -ENOENT)
-		rc = page && list ? records->ops->process_list(
-					    records, rq->app.id, rc ? NULL : after,
-					    PRAAS_LIMIT_PAGE, page, &count)
-				  : -ENOMEM;
-	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		(void)json_array_append_new(
-			list, praas_process_json(rq->service, rq->app.name, &page[i]));
-	if (rc == 0)
-		reply = json_pack("{s:O}", "processes", list);
-	if (reply && count == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next",
-					  json_string(page[count - 1].name));
-	if (rc)
-		praas_reply_errno(rq, rc, "processes");
-	else
-		praas_reply_json(rq, 200, reply);
-out:
-	free(page);
-	json_decref(list);
+	if (rc <= 0)
+		praas_reply_list(rq, rc, "processes", reply);
 }

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/openapi.h"
 #include "control/request.h"
 #include "internal/base.h"
 
@@ -14,6 +15,11 @@
 void praas_route_healthz(struct praas_request *rq)
 {
 	praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+void praas_route_openapi(struct praas_request *rq)
+{
+	praas_reply_json(rq, 200, praas_openapi(praas_routes));
 }
 
 /* Ready: the store answers. */

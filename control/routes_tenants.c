@@ -8,6 +8,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/page.h"
 #include "control/request.h"
 
 static json_t *numbers_json(const uint64_t numbers[PRAAS_QUOTAS], bool usage)
@@ -132,24 +133,28 @@ void praas_route_limits(struct praas_request *rq)
 
 void praas_route_tenants_list(struct praas_request *rq)
 {
-	struct praas_tenant *page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
-	json_t *list = json_array(), *reply;
-	char after[PRAAS_NAME_MAX + 1];
-	uint32_t n = 0;
+	struct praas_tenant *tenants;
+	struct praas_page page;
+	json_t *list, *reply;
+	uint32_t count = 0;
+	bool more;
+	int rc;
 
-	if (praas_request_query_text(rq, "after", after, sizeof(after)))
-		after[0] = 0;
-	if (page)
-		n = praas_tenants_list(rq->service->tenants, after, PRAAS_LIMIT_PAGE,
-				       page);
-	for (uint32_t i = 0; i < n; i++)
-		(void)json_array_append_new(list, tenant_json(&page[i]));
-	reply = page ? json_pack("{s:O}", "tenants", list) : NULL;
-	if (reply && n == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next", json_string(page[n - 1].name));
-	free(page);
-	json_decref(list);
-	praas_reply_json(rq, 200, reply);
+	if (!praas_page_parse(rq, &page))
+		return;
+	tenants = calloc(page.limit + 1, sizeof(*tenants));
+	list = json_array();
+	rc = tenants && list ? 0 : -ENOMEM;
+	if (rc == 0)
+		count = praas_tenants_list(rq->service->tenants, page.after,
+					   page.limit + 1, tenants);
+	more = praas_page_more(&page, &count);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		if (json_array_append_new(list, tenant_json(&tenants[i])))
+			rc = -ENOMEM;
+	reply = praas_page_json("tenants", list, more ? tenants[count - 1].name : NULL);
+	free(tenants);
+	praas_reply_list(rq, rc, "tenants", reply);
 }
 
 void praas_route_tenants_delete(struct praas_request *rq)

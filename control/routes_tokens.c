@@ -9,6 +9,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/page.h"
 #include "control/request.h"
 
 static json_t *token_json(const struct praas_token *t)
@@ -172,28 +173,29 @@ static bool tenant_asked(struct praas_request *rq, char ret_tenant[PRAAS_NAME_MA
 
 void praas_route_tokens_list(struct praas_request *rq)
 {
-	struct praas_token *page;
-	char tenant[PRAAS_NAME_MAX + 1], after[PRAAS_NAME_MAX + 1];
+	char tenant[PRAAS_NAME_MAX + 1];
+	struct praas_token *tokens;
+	struct praas_page page;
 	json_t *list, *reply;
-	uint32_t n;
+	uint32_t count = 0;
+	bool more;
+	int rc;
 
-	if (!tenant_asked(rq, tenant))
+	if (!praas_page_parse(rq, &page) || !tenant_asked(rq, tenant))
 		return;
-	if (praas_request_query_text(rq, "after", after, sizeof(after)))
-		after[0] = 0;
-	page = calloc(PRAAS_LIMIT_PAGE, sizeof(*page));
+	tokens = calloc(page.limit + 1, sizeof(*tokens));
 	list = json_array();
-	n = page ? praas_tokens_list(rq->service->tokens, tenant, after,
-				     PRAAS_LIMIT_PAGE, page)
-		 : 0;
-	for (uint32_t i = 0; i < n; i++)
-		(void)json_array_append_new(list, token_json(&page[i]));
-	reply = page ? json_pack("{s:O}", "tokens", list) : NULL;
-	if (reply && n == PRAAS_LIMIT_PAGE)
-		(void)json_object_set_new(reply, "next", json_string(page[n - 1].id));
-	free(page);
-	json_decref(list);
-	praas_reply_json(rq, 200, reply);
+	rc = tokens && list ? 0 : -ENOMEM;
+	if (rc == 0)
+		count = praas_tokens_list(rq->service->tokens, tenant, page.after,
+					  page.limit + 1, tokens);
+	more = praas_page_more(&page, &count);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		if (json_array_append_new(list, token_json(&tokens[i])))
+			rc = -ENOMEM;
+	reply = praas_page_json("tokens", list, more ? tokens[count - 1].id : NULL);
+	free(tokens);
+	praas_reply_list(rq, rc, "keys", reply);
 }
 
 void praas_route_tokens_delete(struct praas_request *rq)

@@ -32,6 +32,10 @@ set_target_properties(list-routes PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TE
 add_test(NAME control.access
   COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/access.py
     $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
+add_test(NAME control.openapi
+  COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/openapi.py
+    $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
+set_tests_properties(control.openapi PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 set_tests_properties(control.access PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 if(TARGET praas)

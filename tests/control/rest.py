@@ -122,6 +122,45 @@ def test_processes(s):
     assert s.json("POST", P, {"pid": "x"}, 201)["number"] == 4  # never the number again
 
 
+def test_pages(s):
+    """Every listing, in pages of one and two, is the listing whole; wrong cursors are refused."""
+    make_app(s)
+    for name in ("b", "c", "d", "e"):
+        s.json("POST", "/v1/apps", {"name": name, "code": s.code}, 201)
+    for i in range(5):
+        s.json("POST", P, {"pid": f"p{i}"}, 201)
+    for path, name, key in (("/v1/apps", "apps", "name"), (P, "processes", "pid"),
+                            (APP + "/members", "members", "pid")):
+        whole = [x[key] for x in s.json("GET", path, expect=200)[name]]
+        assert len(whole) == 5 and whole == sorted(whole)
+        for limit in (1, 2, 4, 5, 6, 1000):
+            got, after, pages = [], "", 0
+            while True:
+                page = s.json("GET", f"{path}?limit={limit}{after}", expect=200)
+                got += [x[key] for x in page[name]]
+                pages += 1
+                assert len(page[name]) <= limit
+                if "next" not in page:
+                    break
+                after = "&after=" + page["next"]
+            assert got == whole and pages == (5 + limit - 1) // limit, (path, limit, got)
+        for query in ("limit=0", "limit=1001", "limit=-1", "limit=x", "limit=", "after=", "after=a%2Fb",
+                      "after=" + "x" * 65, "limit=1&limit=2", "page=2"):
+            s.refused("GET", f"{path}?{query}", None, 400, "invalid_query")
+    state = P + "/p0/state"
+    for i in range(5):
+        assert s.ask("PUT", f"{state}/k{i}", b"v")[0] == 204
+    got, after = [], ""
+    while True:
+        page = s.json("GET", f"{state}?limit=2{after}", expect=200)
+        got += [x["key"] for x in page["state"]]
+        if not page["more"]:
+            break
+        after = "&after=" + got[-1]
+    assert got == [f"k{i}" for i in range(5)], got
+    s.refused("GET", state + "?limit=0", None, 400, "invalid_query")
+
+
 def test_process_input(s):
     make_app(s)
     s.refused("POST", P, '{"pid":"a b"}', 400, "invalid_name")

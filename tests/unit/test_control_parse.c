@@ -114,7 +114,8 @@ static void test_routes_by_method_and_path(void **state)
 	assert_ptr_equal(m.route, &routes[1]);
 	assert_int_equal(praas_route_match(routes, PRAAS_PUT, "/v1/apps", &m),
 			 -EOPNOTSUPP);
-	assert_int_equal(m.allowed, 1u << PRAAS_GET | 1u << PRAAS_POST);
+	assert_int_equal(m.allowed,
+			 1u << PRAAS_GET | 1u << PRAAS_POST | PRAAS_HEAD_ALLOWED);
 	assert_int_equal(praas_route_match(routes, PRAAS_GET, "/v1/apps/", &m),
 			 -ENOENT);
 	assert_int_equal(praas_route_match(routes, PRAAS_GET, "v1/apps", &m), -ENOENT);
