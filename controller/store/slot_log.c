@@ -9,6 +9,8 @@
 #include <sys/random.h>
 #include <xxhash.h>
 
+#include "controller/store/slot_cursor.h"
+
 /*
  * Entry: a header of 128 bytes, little-endian, and the body.
  *    0 magic u64           8 version u32      12 kind u32       16 pid u64
@@ -101,19 +103,6 @@ int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
 	return 0;
 }
 
-enum praas_slot_verdict praas_slot_judge(uint32_t epoch,
-					 const uint8_t nonce[PRAAS_SLOT_NONCE_BYTES],
-					 const struct praas_slot_entry *found)
-{
-	if (memcmp(found->nonce, nonce, PRAAS_SLOT_NONCE_BYTES) == 0)
-		return PRAAS_SLOT_OURS;
-	/* A second writer of our own epoch is as bad as a later one; our own earlier entries
-	 * lie behind the cursor. */
-	if (found->kind == PRAAS_SLOT_TOMB || found->epoch >= epoch)
-		return PRAAS_SLOT_FENCED;
-	return PRAAS_SLOT_PASS;
-}
-
 void praas_slot_key(uint64_t slot, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 {
 	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "log/%020" PRIu64,
@@ -139,21 +128,6 @@ int praas_slot_log_read(const struct praas_slot_log *log, uint64_t slot,
 	return rc;
 }
 
-/* What an entry at the cursor means for our knowledge; the cursor passes it. */
-static void account(struct praas_slot_log *log, const struct praas_slot_entry *entry)
-{
-	if (entry->kind == PRAAS_SLOT_SNAP || entry->kind == PRAAS_SLOT_REL) {
-		log->previous_slot = log->snapshot_slot;
-		log->snapshot_slot = entry->slot;
-	}
-	if (entry->kind == PRAAS_SLOT_TOMB)
-		log->tomb = true;
-	if (entry->epoch > log->epoch_max)
-		log->epoch_max = entry->epoch;
-	log->last_kind = entry->kind;
-	log->cursor = entry->slot + 1;
-}
-
 static int forward(struct praas_slot_log *log, struct praas_slot_entry *entry)
 {
 	int rc = 0;
@@ -161,7 +135,7 @@ static int forward(struct praas_slot_log *log, struct praas_slot_entry *entry)
 	for (unsigned i = 0; rc == 0 && i < FORWARD_MAX; i++) {
 		rc = praas_slot_log_read(log, log->cursor, entry);
 		if (rc == 0)
-			account(log, entry);
+			praas_slot_account(log, entry);
 	}
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -256,55 +230,25 @@ static bool is_zero(const uint8_t *data, size_t bytes)
 	return any == 0;
 }
 
-/* What the slot at the cursor says to us. 0 it is our entry; -EAGAIN it was another's, passed:
- * try the next; -ESTALE. */
-static int look(struct praas_slot_log *log, const struct praas_slot_entry *entry,
-		struct praas_slot_entry *found)
-{
-	int rc = praas_slot_log_read(log, log->cursor, found);
-
-	if (rc != 0)
-		return rc;
-	switch (praas_slot_judge(entry->epoch, entry->nonce, found)) {
-	case PRAAS_SLOT_OURS:
-		return 0;
-	case PRAAS_SLOT_PASS:
-		account(log, found);
-		return -EAGAIN;
-	case PRAAS_SLOT_FENCED:
-		break;
-	}
-	log->fenced = true;
-	return -ESTALE;
-}
-
-/* One attempt at the cursor. As look(); also -EIO, -ETIMEDOUT: not known. */
-static int attempt(struct praas_slot_log *log, struct praas_slot_entry *entry,
-		   struct praas_slot_entry *found, uint8_t *data)
+static int put_at_cursor(struct praas_slot_log *log,
+			 const struct praas_slot_entry *entry, uint8_t *data)
 {
 	char key[PRAAS_STORE_KEY_MAX + 1];
-	size_t bytes;
-	int rc;
+	size_t bytes = praas_slot_encode(&log->id, entry, data);
 
-	entry->slot = log->cursor;
-	bytes = praas_slot_encode(&log->id, entry, data);
 	praas_slot_key(log->cursor, key);
-	rc = log->store->ops->put_if_absent(log->store, key, data, bytes);
-	return rc == -EEXIST ? look(log, entry, found) : rc;
+	return log->store->ops->put_if_absent(log->store, key, data, bytes);
 }
 
 int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entry)
 {
+	struct praas_slot_write w;
+	struct praas_slot_step step;
 	uint8_t *data;
 	struct praas_slot_entry *found;
-	unsigned failures = 0;
-	int rc = -EAGAIN;
 
 	if (entry->body_bytes > PRAAS_SLOT_BODY_MAX)
 		return -EMSGSIZE;
-	if (log->fenced || log->tomb || log->epoch_max > entry->epoch ||
-	    (entry->kind == PRAAS_SLOT_ACT && log->epoch_max == entry->epoch))
-		return -ESTALE;
 	if (is_zero(entry->nonce, sizeof(entry->nonce)) &&
 	    getrandom(entry->nonce, sizeof(entry->nonce), 0) !=
 		    (ssize_t)sizeof(entry->nonce))
@@ -316,14 +260,17 @@ int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entr
 		free(found);
 		return -ENOMEM;
 	}
-	/* Bounded: each pass is an entry of an older epoch, and each of their writers is fenced
-	 * when it next looks; failures are counted. */
-	while (rc == -EAGAIN ||
-	       ((rc == -EIO || rc == -ETIMEDOUT) && ++failures < PRAAS_SLOT_TRIES))
-		rc = attempt(log, entry, found, data);
-	if (rc == 0)
-		account(log, entry);
+	step = praas_slot_write_begin(&w, log, entry);
+	while (step.kind != PRAAS_SLOT_STEP_DONE) {
+		if (step.kind == PRAAS_SLOT_STEP_PUT)
+			step = praas_slot_write_put_done(
+				&w, put_at_cursor(log, entry, data));
+		else
+			step = praas_slot_write_looked(
+				&w, praas_slot_log_read(log, log->cursor, found),
+				found);
+	}
 	free(data);
 	free(found);
-	return rc;
+	return step.rc;
 }

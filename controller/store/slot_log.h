@@ -54,17 +54,6 @@ int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
 		      const uint8_t *data, size_t bytes,
 		      struct praas_slot_entry *ret_entry);
 
-/* What a writer of epoch e that wanted to write `nonce` into a slot makes of the entry that it
- * finds there. Pure. */
-enum praas_slot_verdict {
-	PRAAS_SLOT_PASS,  /* an older epoch's: go on to the next slot */
-	PRAAS_SLOT_OURS,  /* our own write: it had succeeded */
-	PRAAS_SLOT_FENCED /* stop for ever */
-};
-enum praas_slot_verdict praas_slot_judge(uint32_t epoch,
-					 const uint8_t nonce[PRAAS_SLOT_NONCE_BYTES],
-					 const struct praas_slot_entry *found);
-
 /* What is known of a log up to a cursor. */
 struct praas_slot_log {
 	struct praas_store *store; /* borrowed */
