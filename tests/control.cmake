@@ -5,6 +5,7 @@ target_compile_definitions(test_records PRIVATE
 praas_unit_test(control_parse praas_control)
 praas_unit_test(place praas_control)
 praas_unit_test(forged praas_control)
+praas_unit_test(ownership praas_control)
 praas_fuzz_target(rest praas_control)
 praas_fuzz_target(records praas_control)
 
