@@ -35,12 +35,13 @@ struct praas_swap_event {
 };
 
 enum praas_swap_action_kind {
-	PRAAS_SWAP_CLOSE_GATE = 1,
-	PRAAS_SWAP_OPEN_GATE,
-	PRAAS_SWAP_WAIT_QUIET, /* → QUIET; or TIMEOUT after T_drain */
-	PRAAS_SWAP_INTERRUPT,  /* end what runs → QUIET */
-	PRAAS_SWAP_CUT,        /* collect what is to be written → CUT_DONE */
-	PRAAS_SWAP_WRITE,      /* chunks and manifest → WRITTEN */
+	PRAAS_SWAP_CLOSE_GATE = 1, /* and stop catching up with the backup queue */
+	PRAAS_SWAP_OPEN_GATE,      /* and catch up with what was queued meanwhile */
+	PRAAS_SWAP_WAIT_QUIET,     /* → QUIET; or TIMEOUT after T_drain */
+	PRAAS_SWAP_INTERRUPT,      /* end what runs → QUIET */
+	PRAAS_SWAP_CUT, /* collect what is to be written → CUT_DONE; when the gate is
+				* closed, nothing is sent from here on until it opens */
+	PRAAS_SWAP_WRITE, /* chunks and manifest → WRITTEN */
 	PRAAS_SWAP_PUT, /* REL (final) or SNAP, the same entry in every try → PUT_DONE */
 	PRAAS_SWAP_DROP,   /* forget the cut */
 	PRAAS_SWAP_ANSWER, /* id, rc: the outcome of a request */
