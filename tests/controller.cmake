@@ -6,7 +6,7 @@ praas_unit_test(late praas_controller Threads::Threads)
 target_include_directories(test_late PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.late PROPERTIES LABELS tsan)
 praas_unit_test(state_machines praas_controller)
-praas_unit_test(swap_simulation praas_controller)
+praas_unit_test(catch_up praas_controller)
 
 # One suite for all stores: tests/conformance/store.c STORE.
 add_executable(conformance_store conformance/store.c)

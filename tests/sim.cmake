@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+# The deterministic simulator: production state machines under virtual time and seeded faults.
+add_library(praas_sim STATIC sim/check.c sim/check_life.c sim/control.c sim/instance.c
+  sim/instance_life.c sim/objects.c sim/outbox.c sim/plan.c sim/world.c)
+praas_target(praas_sim)
+target_link_libraries(praas_sim PUBLIC praas_control praas_controller praas_dataplane praas_store)
+add_executable(praas-sim sim/main.c)
+praas_target(praas-sim)
+target_link_libraries(praas-sim PRIVATE praas_sim)
+set_target_properties(praas-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+
+set(seeds 50000)
+if(PRAAS_SANITIZE OR PRAAS_COVERAGE)
+  set(seeds 2000)
+endif()
+add_test(NAME sim.seeds COMMAND praas-sim --seeds ${seeds})
+add_test(NAME sim.repeat COMMAND praas-sim --seeds 1000 --repeat)
+set_tests_properties(sim.seeds sim.repeat PROPERTIES LABELS model TIMEOUT 300)
+# Each rule broken in a copy of the code, once: the simulator must see it.
+if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
+  add_test(NAME sim.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/mutants
+    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/mutants
+    $<TARGET_OBJECTS:praas-sim> $<TARGET_FILE:praas_sim> $<TARGET_FILE:praas_control>
+    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>)
+  set_tests_properties(sim.mutants PROPERTIES LABELS "model;slow" TIMEOUT 900)
+endif()
