@@ -315,22 +315,26 @@ void praas_sender_restore(struct praas_sender *s, struct praas_seq last,
 	s->durable = durable;
 }
 
+/* The places of a snapshot are those given out so far, each after the one before. */
+static bool in_order(const struct praas_sender *s, struct praas_seq seq)
+{
+	return praas_seq_compare(seq, s->last) <= 0 &&
+	       (s->count == 0 ||
+		praas_seq_compare(seq, praas_sender_at(s, s->count - 1)->seq) > 0);
+}
+
 int praas_sender_restore_message(struct praas_sender *s, struct praas_seq seq,
 				 uint64_t token)
 {
-	struct praas_seq next = s->last;
+	bool renumber = s->last.epoch == s->config.epoch; /* it was not clean */
 
 	if (s->count == s->config.window)
 		return -EAGAIN;
-	if (s->last.epoch ==
-	    s->config.epoch) { /* not clean: it has none of these places */
-		next.number++;
-		s->last = seq = next;
-	} else if (praas_seq_compare(seq, s->last) > 0 ||
-		   (s->count > 0 &&
-		    praas_seq_compare(seq, praas_sender_at(s, s->count - 1)->seq) <=
-			    0)) {
+	if (!renumber && !in_order(s, seq))
 		return -EINVAL;
+	if (renumber) {
+		s->last.number++;
+		seq = s->last;
 	}
 	append_slot(s, seq, token, 0);
 	praas_sender_at(s, s->count - 1)->tried = true;

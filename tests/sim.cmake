@@ -21,6 +21,7 @@ if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
   add_test(NAME sim.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/mutants
     ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/mutants
     $<TARGET_OBJECTS:praas-sim> $<TARGET_FILE:praas_sim> $<TARGET_FILE:praas_control>
-    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>)
+    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>
+    ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
   set_tests_properties(sim.mutants PROPERTIES LABELS "model;slow" TIMEOUT 900)
 endif()
