@@ -118,3 +118,28 @@ void praas_request_leave(struct praas_request *rq)
 				   PRAAS_QUOTA_CALLS, 1);
 	rq->admitted = false;
 }
+
+void praas_request_audit(struct praas_request *rq, const char *from)
+{
+	const struct praas_route *route = rq->match.route;
+	char trace[33];
+	struct praas_audit_entry entry = {
+		.key = rq->caller.key,
+		.tenant = rq->caller.tenant,
+		.from = from,
+		.app = rq->match.app,
+		.pid = rq->match.pid[0] ? rq->match.pid : rq->wait.record.name,
+		.id = rq->match.id[0] ? rq->match.id : rq->made,
+		.code = rq->code,
+		.trace = trace,
+		.status = rq->status,
+	};
+
+	if (!route || (route->effect == PRAAS_READS && route->method == PRAAS_GET))
+		return;
+	entry.method = praas_method_text(route->method);
+	entry.route = route->pattern;
+	entry.ns = praas_now_ns() - rq->began_ns;
+	praas_audit_trace(praas_request_header(rq, "traceparent"), trace);
+	praas_audit_write(rq->service->audit, &entry);
+}

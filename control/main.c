@@ -85,10 +85,11 @@ static int open_folders(struct parts *s, const struct praas_options *o)
 }
 
 /* One control service per data folder. */
-static int take_lock(struct parts *s)
+static int take_lock(struct parts *s, const struct praas_options *o)
 {
 	char path[PATH_BYTES + 8];
 
+	(void)o;
 	(void)snprintf(path, sizeof(path), "%s/lock", s->data);
 	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
@@ -160,16 +161,29 @@ static int open_keys(struct parts *s, const struct praas_options *o)
 	return rc;
 }
 
-static int open_tenants(struct parts *s)
+static int open_tenants(struct parts *s, const struct praas_options *o)
 {
 	char text[ERROR_TEXT] = "";
 	int rc = praas_tenants_open(s->service.records, &s->service.tenants, text);
 
+	(void)o;
 	if (rc == 0)
 		rc = praas_tokens_open(s->service.records, &s->service.tokens, text);
 	if (rc)
 		(void)fprintf(stderr, "praas-control: records: %s\n", text);
 	return rc;
+}
+
+static int open_audit(struct parts *s, const struct praas_options *o)
+{
+	char file[PATH_BYTES + 32];
+	struct praas_audit_config config = { .file = file };
+	int rc;
+
+	(void)o;
+	(void)snprintf(file, sizeof(file), "%s/log/audit.jsonl", s->data);
+	rc = praas_audit_open(&config, &s->service.audit);
+	return rc ? complain("cannot open", file, rc) : 0;
 }
 
 static int open_backend(struct parts *s, const struct praas_options *o)
@@ -187,6 +201,17 @@ static int open_backend(struct parts *s, const struct praas_options *o)
 	config.group = o->no_cgroup ? NULL : group;
 	rc = praas_backend_local_new(&config, &s->service.backend);
 	return rc ? complain("back end", s->controller, rc) : 0;
+}
+
+static int open_work(struct parts *s, const struct praas_options *o)
+{
+	int rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
+
+	if (rc == 0)
+		rc = open_backend(s, o);
+	if (rc == 0)
+		rc = praas_data_new(&s->service.keys, &s->service.data);
+	return rc;
 }
 
 static int open_life(struct parts *s, const struct praas_options *o)
@@ -209,14 +234,17 @@ static int open_life(struct parts *s, const struct praas_options *o)
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(store, sizeof(store), "file://%s/store", s->data);
 	rc = praas_life_new(&config, &s->service.life);
-	return rc ? complain("link", link_path, rc) : 0;
+	if (rc)
+		return complain("link", link_path, rc);
+	return praas_life_start(s->service.life);
 }
 
-static int open_tls(const struct praas_options *o)
+static int open_tls(struct parts *s, const struct praas_options *o)
 {
 	char text[ERROR_TEXT] = "";
 	int rc = o->tls_cert ? praas_tls_open(o->tls_cert, o->tls_key, text) : 0;
 
+	(void)s;
 	if (rc)
 		(void)fprintf(stderr, "praas-control: TLS: %s\n", text);
 	return rc;
@@ -238,35 +266,18 @@ static int open_rest(struct parts *s, const struct praas_options *o)
 	return rc ? complain("cannot listen on", o->listen, rc) : 0;
 }
 
+/* Each needs those before it. */
+static int (*const steps[])(struct parts *s, const struct praas_options *o) = {
+	open_folders, take_lock,  find_programs, open_tls,  open_keys, open_records,
+	open_tenants, open_audit, open_work,     open_life, open_rest,
+};
+
 static int open_parts(struct parts *s, const struct praas_options *o)
 {
-	int rc = open_folders(s, o);
+	int rc = 0;
 
-	if (rc == 0)
-		rc = take_lock(s);
-	if (rc == 0)
-		rc = find_programs(s, o);
-	if (rc == 0)
-		rc = open_tls(o);
-	if (rc == 0)
-		rc = open_keys(s, o);
-	if (rc == 0)
-		rc = open_records(s, o);
-	if (rc == 0)
-		rc = open_tenants(s);
-	if (rc == 0)
-		rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE,
-				    &s->service.jobs);
-	if (rc == 0)
-		rc = open_backend(s, o);
-	if (rc == 0)
-		rc = praas_data_new(&s->service.keys, &s->service.data);
-	if (rc == 0)
-		rc = open_life(s, o);
-	if (rc == 0)
-		rc = praas_life_start(s->service.life);
-	if (rc == 0)
-		rc = open_rest(s, o);
+	for (size_t i = 0; rc == 0 && i < sizeof(steps) / sizeof(steps[0]); i++)
+		rc = steps[i](s, o);
 	return rc;
 }
 
@@ -283,6 +294,7 @@ static void close_parts(struct parts *s, const struct praas_options *o)
 	praas_life_free(s->service.life);
 	if (s->service.backend)
 		s->service.backend->ops->free(s->service.backend);
+	praas_audit_close(s->service.audit);
 	praas_tokens_close(s->service.tokens);
 	praas_tenants_close(s->service.tenants);
 	if (s->service.records)

@@ -96,6 +96,7 @@ void praas_reply_error(struct praas_request *rq, int status, const char *code,
 	char message[MESSAGE_BYTES];
 	va_list args;
 
+	(void)snprintf(rq->code, sizeof(rq->code), "%s", code);
 	va_start(args, format);
 	(void)vsnprintf(message, sizeof(message), format, args);
 	va_end(args);

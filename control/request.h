@@ -40,6 +40,9 @@ struct praas_request {
 	struct praas_match match;
 	struct praas_caller caller; /* who was found to ask */
 	bool admitted;              /* counts among his tenant's calls */
+	uint64_t began_ns;
+	char made[PRAAS_NAME_MAX + 1]; /* what it made, for the audit log */
+	char code[24];                 /* of the error that it is answered with */
 	char *body; /* NULL when empty; one byte more than body_bytes, zero */
 	size_t body_bytes, body_room;
 	json_t *json; /* body of a route that is not raw; never NULL there */
@@ -127,6 +130,8 @@ bool praas_request_authorise(struct praas_request *rq);
 /* Whether his tenant may have one more under way, until leave; false: answered. */
 bool praas_request_admit(struct praas_request *rq);
 void praas_request_leave(struct praas_request *rq);
+/* A line in the audit log, when it changes something, or wanted to; from: address of the client. */
+void praas_request_audit(struct praas_request *rq, const char *from);
 /* What is not there, or is another's: alike. */
 void praas_reply_no_app(struct praas_request *rq);
 void praas_reply_quota(struct praas_request *rq, enum praas_quota quota);

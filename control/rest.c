@@ -7,6 +7,8 @@
 #include "control/rest.h"
 
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -53,8 +55,25 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 	return MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+static void audit(struct praas_request *rq)
+{
+	const union MHD_ConnectionInfo *peer = MHD_get_connection_info(
+		rq->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	char from[64] = "";
+
+	if (peer && getnameinfo(peer->client_addr,
+				peer->client_addr->sa_family == AF_INET6
+					? sizeof(struct sockaddr_in6)
+					: sizeof(struct sockaddr_in),
+				from, sizeof(from), NULL, 0, NI_NUMERICHOST))
+		from[0] = 0;
+	praas_request_audit(rq, from);
+}
+
 void praas_request_finish(struct praas_request *rq)
 {
+	praas_request_leave(rq);
+	audit(rq);
 	atomic_fetch_add_explicit(&rq->service->requests, 1, memory_order_relaxed);
 	if (rq->status >= 500)
 		atomic_fetch_add_explicit(&rq->service->failures, 1,
@@ -210,6 +229,7 @@ static void *on_target(void *user, const char *target,
 		return NULL;
 	rq->service = rest->service;
 	rq->connection = connection;
+	rq->began_ns = praas_now_ns();
 	rq->peer = peer ? peer->socket_context : NULL;
 	rq->target_bytes = target ? strlen(target) : 0;
 	rq->target_legal = target && praas_head_target_legal(target);

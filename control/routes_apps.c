@@ -233,6 +233,7 @@ void praas_route_apps_create(struct praas_request *rq)
 		praas_reply_quota(rq, PRAAS_QUOTA_APPS);
 		return;
 	}
+	memcpy(rq->made, app.name, sizeof(app.name));
 	rc = records->ops->app_put(records, &app);
 	if (rc)
 		praas_tenants_give(rq->service->tenants, app.tenant, PRAAS_QUOTA_APPS,

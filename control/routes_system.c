@@ -121,6 +121,9 @@ void praas_route_metrics(struct praas_request *rq)
 		at = put_metric(text, at, "joins_refused_total", "counter",
 				"Connections that were not what they said",
 				life.refused_joins);
+		at = put_metric(text, at, "audit_failures_total", "counter",
+				"Lines of the audit log that could not be written",
+				praas_audit_failures(s->audit));
 		(void)put_states(text, at, &life);
 	}
 	praas_reply_text(rq, "text/plain; version=0.0.4", text);

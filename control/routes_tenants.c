@@ -67,6 +67,7 @@ static void put(struct praas_request *rq, const struct praas_tenant *tenant,
 {
 	int rc = praas_tenants_put(rq->service->tenants, tenant, create);
 
+	memcpy(rq->made, tenant->name, sizeof(tenant->name));
 	if (rc == -EEXIST)
 		praas_reply_error(rq, 409, "exists", "choose another name",
 				  "there is a tenant of that name");

@@ -148,6 +148,7 @@ void praas_route_tokens_create(struct praas_request *rq)
 		praas_reply_errno(rq, rc, "the key cannot be stored");
 		return;
 	}
+	memcpy(rq->made, token.id, sizeof(token.id));
 	object = token_json(&token);
 	if (object)
 		(void)json_object_set_new(object, "token", json_string(text));

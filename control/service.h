@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "control/audit.h"
 #include "control/dataclient.h"
 #include "control/jobs.h"
 #include "control/keys.h"
@@ -28,6 +29,7 @@ struct praas_service {
 	struct praas_life *life;
 	struct praas_data *data;
 	struct praas_peers *peers; /* of HTTP */
+	struct praas_audit *audit;
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */
 	_Atomic uint64_t requests;      /* answered */

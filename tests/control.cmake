@@ -6,6 +6,7 @@ praas_unit_test(control_parse praas_control)
 praas_unit_test(place praas_control)
 praas_unit_test(forged praas_control)
 praas_unit_test(ownership praas_control)
+praas_unit_test(audit praas_control)
 praas_fuzz_target(rest praas_control)
 praas_fuzz_target(records praas_control)
 

@@ -212,5 +212,6 @@ extern const struct praas_cli_verb praas_cli_doctor_verbs[];
 extern const struct praas_cli_verb praas_cli_archive_verbs[];
 extern const struct praas_cli_verb praas_cli_up_verbs[];
 extern const struct praas_cli_verb praas_cli_top_verbs[];
+extern const struct praas_cli_verb praas_cli_token_verbs[];
 
 #endif

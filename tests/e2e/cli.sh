@@ -69,6 +69,33 @@ expect 4 '' praas app show nothing
 expect 1 '' praas app create hello --code "$build/examples/hello"
 expect 5 '' env PRAAS_TOKEN=wrong praas app ls
 
+# Keys, tenants, limits
+token=$(praas token create --scopes invoke,read --label ci --ttl 24h) || fail "praas token create"
+[ "${#token}" = 87 ] || fail "praas token create prints '$token'"
+expect 0 '*' env "PRAAS_TOKEN=$token" praas app ls
+expect 5 '' env "PRAAS_TOKEN=$token" praas app rm hello
+expect 5 '' env "PRAAS_TOKEN=$token" praas token ls
+[ "$(praas token ls --json | jq -r '.[].label')" = ci ] || fail "praas token ls does not list the key"
+praas token ls | grep -q 'ci.*default.*invoke,read' || fail "praas token ls prints $(praas token ls)"
+expect 0 '' praas token revoke "${token:6:16}"
+expect 4 '' praas token revoke "${token:6:16}"
+expect 5 '' env "PRAAS_TOKEN=$token" praas app ls
+expect 2 '' praas token create
+expect 1 '' praas token create --scopes fly
+expect 0 '*' praas tenant create t --apps 1 --memory 1G
+token=$(praas token create --tenant t --scopes read,deploy)
+[ "$(PRAAS_TOKEN=$token praas app limits --json | jq .limits.memory_bytes)" = 1073741824 ] || fail "praas app limits"
+expect 0 '*' env "PRAAS_TOKEN=$token" praas app create one --code "$build/examples/hello"
+expect 5 '' env "PRAAS_TOKEN=$token" praas app create two --code "$build/examples/hello"
+expect 0 '*' praas tenant limits t --apps 2
+expect 0 '*' env "PRAAS_TOKEN=$token" praas app create two --code "$build/examples/hello"
+expect 4 '' env "PRAAS_TOKEN=$token" praas ps hello
+expect 1 '' praas tenant rm t
+expect 0 '*' praas tenant ls
+expect 0 '*' env "PRAAS_TOKEN=$token" praas app rm one
+expect 0 '*' env "PRAAS_TOKEN=$token" praas app rm two
+expect 0 '' praas tenant rm t
+
 # Invocations, both transports
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
