@@ -100,8 +100,10 @@ static int export_input(void *user, const struct praas_invocation *inv)
 int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user)
 {
 	struct walk w = { .p = p, .fn = fn, .user = user };
-	int rc = export_state(&w);
+	int rc;
 
+	praas_lease_sync_all(&p->state);
+	rc = export_state(&w);
 	if (rc == 0)
 		rc = praas_mailbox_each(&p->mailbox, export_mail, &w);
 	if (rc == 0)

@@ -9,6 +9,9 @@
 
 #include "dataplane/process_private.h"
 #include "dataplane/state.h"
+#include "shm/doorbell.h"
+
+#define UPDATES_MAX (UINT64_C(1) << 32) /* of one lease between two looks */
 
 static struct praas_lease *lease_of(struct praas_state *s, const struct praas_object *o)
 {
@@ -87,9 +90,73 @@ static int check_size(const struct praas_object *o, uint64_t bytes)
 	return bytes && bytes != o->value.bytes ? -ESTALE : 0;
 }
 
-static void grant(const struct praas_object *o, struct praas_fn_wait *wait)
+/* ---- holders that do not ask ---- */
+
+/*
+ * A holder that keeps its lease counts its updates in a word of its own and says there when one is
+ * under way. Who wants the lease marks it as ended, fences the holder (membarrier), then looks at
+ * the word; the holder changes its word, then looks at the mark. Either the holder sees the mark
+ * and leaves the object alone, or tells when it has finished; or we see that it updates.
+ */
+
+/* What it has committed counts. True: an update is under way. */
+static bool harvest(struct praas_state *s, struct praas_lease *l)
 {
+	struct praas_object *o = &s->objects[l->object - 1];
+	/* lease.A0, pairs with lease.R0: what was written before it was counted is visible. */
+	uint64_t word = atomic_load_explicit(l->word, memory_order_acquire);
+	uint64_t n = (word >> 1) - l->count;
+
+	if (n == 0 || l->replaced || o->version == 0)
+		return word & 1;
+	l->count = word >> 1;
+	l->version += n <= UPDATES_MAX ? n : 1; /* more: it lies */
+	o->version = l->version;
+	o->modified_ns = praas_state_now();
+	s->version = praas_max_u64(s->version, o->version);
+	praas_state_publish(s, o);
+	return word & 1;
+}
+
+static void end_word(struct praas_state *s, struct praas_lease *l)
+{
+	if (!l->word)
+		return;
+	/* Nothing is handed over by it: who sees it asks. */
+	atomic_store_explicit(l->ended, l->number, memory_order_relaxed);
+	l->word = NULL;
+	l->ended = NULL;
+	s->words--;
+}
+
+/* A kept lease is wanted. True: it is free. */
+static bool take_back(struct praas_state *s, struct praas_lease *l)
+{
+	atomic_store_explicit(l->ended, l->number, memory_order_relaxed);
+	praas_doorbell_fence_producers();
+	if (!harvest(s, l))
+		return true;
+	l->state = PRAAS_LEASE_RECALLED; /* it tells when it has finished */
+	return false;
+}
+
+static bool is_silent(const struct praas_lease *l)
+{
+	return l->word && l->state != PRAAS_LEASE_ACTIVE;
+}
+
+static void grant(struct praas_state *s, struct praas_lease *l,
+		  const struct praas_object *o, struct praas_fn_wait *wait)
+{
+	l->word = wait->word;
+	l->ended = wait->ended;
+	if (l->word) {
+		s->words++;
+		l->count = atomic_load_explicit(l->word, memory_order_relaxed) >> 1;
+		l->number = l->version = ++s->version;
+	}
 	wait->grant = (struct praas_update_grant){ .version = o->version,
+						   .lease = l->word ? l->number : 0,
 						   .bytes = o->version ? o->value.bytes
 								       : wait->bytes,
 						   .offset = o->value.offset,
@@ -102,6 +169,7 @@ static void pass_on(struct praas_state *s, struct praas_lease *l)
 {
 	struct praas_object *o = &s->objects[l->object - 1];
 
+	end_word(s, l);
 	l->replaced = false;
 	while (l->wait_first) {
 		struct praas_fn_wait *wait = l->wait_first;
@@ -111,7 +179,7 @@ static void pass_on(struct praas_state *s, struct praas_lease *l)
 		if (rc == 0) {
 			l->holder = wait->holder;
 			l->state = PRAAS_LEASE_ACTIVE;
-			grant(o, wait);
+			grant(s, l, o, wait);
 			praas_process_wait_over(wait, 0);
 			return;
 		}
@@ -134,13 +202,66 @@ static void recall(struct praas_state *s, struct praas_lease *l)
 			  o->key_bytes);
 }
 
+void praas_lease_sync(struct praas_state *s, struct praas_object *o)
+{
+	struct praas_lease *l = lease_of(s, o);
+
+	if (praas_unlikely(l != NULL) && is_silent(l))
+		(void)harvest(s, l);
+}
+
+void praas_lease_sync_all(struct praas_state *s)
+{
+	for (uint32_t i = 0; s->words != 0 && i < s->leases_used; i++)
+		if (s->leases[i].object != 0 && is_silent(&s->leases[i]))
+			(void)harvest(s, &s->leases[i]);
+}
+
+bool praas_lease_settle(struct praas_state *s, struct praas_object *o)
+{
+	struct praas_lease *l = lease_of(s, o);
+
+	if (!l)
+		return true;
+	if (l->state == PRAAS_LEASE_KEPT && l->word && take_back(s, l)) {
+		pass_on(s, l); /* nobody waits for a kept one */
+		return true;
+	}
+	return l->state == PRAAS_LEASE_KEPT;
+}
+
+static void take_over(struct praas_state *s, struct praas_lease *l, uint32_t holder)
+{
+	end_word(s, l);
+	l->holder = holder;
+	l->state = PRAAS_LEASE_ACTIVE;
+}
+
+/* The holder asks for another one with the same word: it has done with what it had by it. */
+static void release_word(struct praas_state *s, const struct praas_fn_wait *wait)
+{
+	for (uint32_t i = 0; s->words != 0 && i < s->leases_used; i++) {
+		struct praas_lease *l = &s->leases[i];
+
+		if (l->object == 0 || l->word != wait->word)
+			continue;
+		if (is_silent(l))
+			(void)harvest(s, l);
+		pass_on(s, l);
+		return;
+	}
+}
+
 int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 		      uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait)
 {
-	struct praas_object *o = praas_state_find(s, key, key_bytes);
+	struct praas_object *o;
 	struct praas_lease *l;
 	int rc;
 
+	if (wait->word)
+		release_word(s, wait);
+	o = praas_state_find(s, key, key_bytes);
 	if (!o && bytes == 0)
 		return -ENOENT;
 	if (!o)
@@ -156,12 +277,13 @@ int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 	rc = check_size(o, bytes);
 	if (rc == 0 && !l)
 		l = lease_new(s, o, holder);
-	else if (rc == 0 && l->holder == holder && l->state == PRAAS_LEASE_KEPT)
-		l->state = PRAAS_LEASE_ACTIVE;
+	else if (rc == 0 && l->state == PRAAS_LEASE_KEPT &&
+		 (l->word ? take_back(s, l) : l->holder == holder))
+		take_over(s, l, holder);
 	else if (rc == 0)
 		rc = -EINPROGRESS;
 	if (rc == 0 && l) {
-		grant(o, wait);
+		grant(s, l, o, wait);
 		return 0;
 	}
 	if (!l) {
@@ -188,16 +310,39 @@ static int take_new_home(struct praas_state *s, struct praas_object *o,
 	return praas_state_retire_room(s, 1);
 }
 
+/* The number that a silent holder was told at its grant. */
+static uint64_t next_version(struct praas_state *s, const struct praas_lease *l)
+{
+	return l->word ? l->version : ++s->version;
+}
+
+/* A silent holder has seen that its lease is over. */
+static int end_silent(struct praas_state *s, struct praas_lease *l,
+		      struct praas_value *moved, bool *ret_kept, uint64_t *ret_version)
+{
+	(void)harvest(s, l);
+	if (moved)
+		praas_value_release(moved); /* it had a place already */
+	*ret_kept = false;
+	*ret_version = s->objects[l->object - 1].version;
+	pass_on(s, l);
+	return 0;
+}
+
 int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 		       uint32_t key_bytes, struct praas_value *moved, bool keep,
 		       bool *ret_kept, uint64_t *ret_version)
 {
 	struct praas_object *o = praas_state_find(s, key, key_bytes);
 	struct praas_lease *l = o ? lease_of(s, o) : NULL;
+	bool goes_on =
+		keep; /* it does, without a word: if it may not, it must be fenced */
 	int rc = 0;
 
 	if (!l || l->holder != holder)
 		return -EINVAL;
+	if (is_silent(l))
+		return end_silent(s, l, moved, ret_kept, ret_version);
 	if (l->replaced) {
 		/* The update came before the put or delete: nothing of it is left. */
 		if (moved)
@@ -206,14 +351,14 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 	} else if (moved) {
 		rc = take_new_home(s, o, moved);
 		if (rc == 0)
-			praas_state_replace(s, o, moved, ++s->version,
+			praas_state_replace(s, o, moved, next_version(s, l),
 					    praas_state_now());
-		else if (o->version != 0)
+		else if (o->version != 0 && !l->word)
 			return rc; /* still held: the holder may try a smaller one */
 		else
 			keep = false;
 	} else if (o->version != 0) {
-		o->version = ++s->version;
+		o->version = next_version(s, l);
 		o->modified_ns = praas_state_now();
 		praas_state_publish(s, o);
 	} else {
@@ -221,9 +366,9 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 	}
 	*ret_version = o->version;
 	*ret_kept = keep && !l->wait_first;
-	if (*ret_kept)
+	if (*ret_kept || (l->word && goes_on))
 		l->state = PRAAS_LEASE_KEPT;
-	else
+	if (!*ret_kept && (!is_silent(l) || take_back(s, l)))
 		pass_on(s, l);
 	return rc;
 }
@@ -235,7 +380,12 @@ void praas_state_lease_replaced(struct praas_state *s, struct praas_object *o)
 	if (!l)
 		return;
 	/* Who keeps a lease looks at the index before it updates, and sees another object. */
+	if (l->state == PRAAS_LEASE_KEPT && l->word && !take_back(s, l)) {
+		l->replaced = true; /* it updates: that came before */
+		return;
+	}
 	if (l->state == PRAAS_LEASE_KEPT) {
+		end_word(s, l);
 		l->object = 0;
 		l->next = s->leases_free;
 		s->leases_free = o->lease;
@@ -251,13 +401,15 @@ void praas_state_holder_died(struct praas_state *s, uint32_t holder,
 	for (uint32_t i = 0; i < s->leases_used; i++) {
 		struct praas_lease *l = &s->leases[i];
 		struct praas_object *o;
+		bool updates;
 
 		if (l->object == 0 || l->holder != holder)
 			continue;
 		o = &s->objects[l->object - 1];
-		if (o->version != 0 && !l->replaced &&
-		    (l->state == PRAAS_LEASE_ACTIVE ||
-		     o->value.offset == updating_offset)) {
+		updates =
+			l->state == PRAAS_LEASE_ACTIVE ||
+			(l->word ? harvest(s, l) : o->value.offset == updating_offset);
+		if (o->version != 0 && !l->replaced && updates) {
 			o->torn = true;
 			praas_state_publish(s, o);
 		}

@@ -349,14 +349,17 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
 		praas_state_reclaim(&p->state, false);
-	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0))
+	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0)) {
 		stamp_activity(p);
+		praas_lease_sync_all(&p->state);
+	}
 	return done;
 }
 
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
 {
 	stamp_activity(p);
+	praas_lease_sync_all(&p->state);
 	praas_state_reclaim(&p->state, true);
 	*ret_wake_ns = praas_timers_next(&p->timers);
 	/* An answer that could not be sent is tried again soon; nothing tells when. */

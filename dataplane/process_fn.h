@@ -11,6 +11,7 @@
 #ifndef PRAAS_DATAPLANE_PROCESS_FN_H
 #define PRAAS_DATAPLANE_PROCESS_FN_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -49,7 +50,15 @@ struct praas_fn_wait {
 		uint32_t
 			segment; /* 0 when just created: the holder brings the memory */
 		const uint8_t *data;
-	} grant; /* of an update */
+		uint64_t
+			lease; /* its number, and the version that the first commit makes */
+	} grant;               /* of an update */
+	/* Of an update whose holder keeps the lease and updates again without a message. NULL: it
+	 * does not. word: how many such updates it has committed, << 1, and 1 while one is under way;
+	 * one word has one lease at a time. ended: leases of that word up to this number are over;
+	 * it looks after it has changed its word. */
+	const _Atomic uint64_t *word;
+	_Atomic uint64_t *ended;
 	/* Private to the process from here. */
 	struct praas_process *process;
 	struct praas_timer timer;

@@ -49,6 +49,7 @@ int praas_process_fn_state_get(struct praas_process *p, const char *key,
 	o = praas_state_find(&p->state, key, key_bytes);
 	if (!o || o->version == 0)
 		return -ENOENT;
+	praas_lease_sync(&p->state, o);
 	if (o->torn)
 		return -EIO;
 	if (praas_unlikely(o->late != NULL) && praas_state_settle(&p->state, o) != 0)
@@ -69,6 +70,7 @@ int praas_process_fn_state_list(struct praas_process *p, const char *prefix,
 
 	if (prefix_bytes > PRAAS_KEY_MAX || after_bytes > PRAAS_KEY_MAX)
 		return -EINVAL;
+	praas_lease_sync_all(&p->state);
 	/* `after` may lie in memory that its sender still writes. */
 	if (after_bytes)
 		memcpy(key, after, after_bytes);
@@ -191,6 +193,9 @@ static int evacuate_object(struct evacuation *e, struct praas_object *o)
 	bool torn = o->torn;
 	struct praas_value copy;
 
+	/* Who updates it would go on in memory that is not the object's any more. */
+	if (!praas_lease_settle(s, o))
+		return -EBUSY;
 	if (praas_state_retire_room(s, 1) != 0 ||
 	    copy_value(e->p, &o->value, &copy) != 0)
 		return -ENOSPC;

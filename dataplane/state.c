@@ -357,9 +357,18 @@ static int make_objects(struct praas_state *s, const struct praas_state_write *w
 int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes,
 			 uint32_t count, uint64_t *ret_version)
 {
-	int rc = check(s, writes, count, ret_version);
 	uint64_t now;
+	int rc;
 
+	/* Versions are compared and given: they must be those of the last updates. */
+	for (uint32_t i = 0; praas_unlikely(s->words != 0) && i < count; i++) {
+		struct praas_object *o =
+			praas_state_find(s, writes[i].key, writes[i].key_bytes);
+
+		if (o)
+			(void)praas_lease_settle(s, o);
+	}
+	rc = check(s, writes, count, ret_version);
 	if (rc == 0)
 		rc = praas_state_retire_room(s, count);
 	if (rc == 0)

@@ -58,6 +58,13 @@ struct praas_lease {
 	uint32_t holder;
 	uint8_t state; /* enum praas_lease_state */
 	bool replaced; /* the object was put or deleted meanwhile: the update came before that */
+	/* Of a holder that updates without asking while the lease is kept: see praas_fn_wait. */
+	const _Atomic uint64_t *word; /* NULL: it asks or tells each time */
+	_Atomic uint64_t *ended;
+	uint64_t number; /* ended >= number: it is over */
+	uint64_t count;  /* of its updates that we know */
+	uint64_t
+		version; /* of the object with these; before the first one: what it will be */
 	struct praas_fn_wait *wait_first, *wait_last;
 };
 
@@ -99,6 +106,7 @@ struct praas_state {
 
 	struct praas_lease *leases;
 	uint32_t leases_used, leases_free;
+	uint32_t words;              /* leases whose holder does not ask */
 	struct praas_fn_wait *waits; /* all that wait for leases */
 	praas_recall_fn recall;
 	void *recall_user;
@@ -175,6 +183,11 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 		       bool *ret_kept, uint64_t *ret_version);
 void praas_state_holder_died(struct praas_state *s, uint32_t holder,
 			     uint64_t updating_offset);
+/* Updates of kept leases that nobody was told of come to be known: versions are right after it. */
+void praas_lease_sync(struct praas_state *s, struct praas_object *o);
+void praas_lease_sync_all(struct praas_state *s);
+/* A kept lease ends, if its holder is not just updating. True: o has none that is active. */
+bool praas_lease_settle(struct praas_state *s, struct praas_object *o);
 /* o was put or deleted: its lease, if any, is told. */
 void praas_state_lease_replaced(struct praas_state *s, struct praas_object *o);
 /* In the order of waiting; the lease is not there yet. 0; -ENOBUFS. */

@@ -158,7 +158,8 @@ static void reply_grant(struct wx_worker *w, uint64_t id,
 	const struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
 				       .id = id,
 				       .bytes = g->bytes,
-				       .aux = g->version };
+				       .aux = g->version,
+				       .deadline_ns = g->lease };
 
 	/* Where it cannot look it could not update: never so for what was published. */
 	if (g->segment != 0 && g->bytes != 0 && wx_show(w, g->segment) != 0) {
@@ -246,11 +247,13 @@ static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char 
 static int on_update_begin(struct wx_worker *w, const struct praas_frame *f,
 			   const char *key)
 {
-	if (w->waiting)
+	if (w->waiting || f->status < 0 || f->status >= (int32_t)PRAAS_WORKER_LEASES)
 		return -EPROTO;
 	if (wx_given_up(w, f))
 		return 0;
 	wait_begin(w, f);
+	w->wait.word = &w->line->lease[f->status];
+	w->wait.ended = &w->order->lease_ended[f->status];
 	wait_begun(w, praas_process_fn_update_begin(w->ex->base.process, w->index, key,
 						    f->key_bytes, f->aux, &w->wait));
 	return 0;
@@ -276,7 +279,7 @@ static int on_update_commit(struct wx_worker *w, const struct praas_frame *f,
 	}
 	rc = praas_process_fn_update_commit(w->ex->base.process, w->index, key,
 					    f->key_bytes, f->bytes ? &moved : NULL,
-					    false, &kept, &version);
+					    f->aux == 1, &kept, &version);
 	if (rc != 0)
 		praas_value_release(&moved);
 	if (!(f->flags & PRAAS_FRAME_ONE_WAY))

@@ -416,11 +416,9 @@ static void count_death(struct wx *ex, const struct wx_worker *w,
 static void tell_process(struct wx_worker *w)
 {
 	struct praas_process *p = w->ex->base.process;
-	uint64_t updating =
-		atomic_load_explicit(&w->line->updating, memory_order_relaxed);
 
 	praas_process_reader_set(p, w->index, NULL);
-	praas_process_holder_died(p, w->index, updating ? updating - 1 : ~(uint64_t)0);
+	praas_process_holder_died(p, w->index, ~(uint64_t)0); /* its words say it */
 	/* No room in the pool: then the arena stays as long as something lies in it. */
 	(void)praas_process_evacuate(p, w->arena->segment.id);
 }

@@ -55,11 +55,14 @@ enum praas_worker_kind {
 	 * committed; aux = new version. ONE_WAY: no reply, its verdict overrides the RESULT
 	 * that follows. */
 	PRAAS_WORKER_COMMIT = 40,
-	/* key; aux = bytes wanted; deadline (1: do not wait). Reply: where it is, aux = version. An
-	 * object that lies elsewhere (segment 0: just created) is copied by the worker. */
+	/* key; aux = bytes wanted; deadline (1: do not wait); status = place for the lease, which ends
+	 * what the worker had by it before. Reply: where it is, aux = version, and as its deadline_ns
+	 * the lease's number, which is the version that the first commit makes. An object that lies
+	 * elsewhere (segment 0: just created) is copied by the worker. */
 	PRAAS_WORKER_UPDATE_BEGIN = 41,
 	/* key; aux = 1: keep the lease; payload: the new home when it moved. Reply aux = version << 1 |
-	 * lease kept. */
+	 * lease kept. With a kept lease the worker updates again, and counts that in its line, without a
+	 * message; until the order says that the lease has ended: then it says so by one with aux 0. */
 	PRAAS_WORKER_UPDATE_COMMIT = 42,
 	PRAAS_WORKER_MEMBER = 43, /* key = name. Reply aux = pid */
 	/* aux = bytes: wants a big buffer, a segment of its own that it may write. It comes by the
@@ -121,11 +124,13 @@ struct praas_worker_call {
 _Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES,
 	       "three pages");
 
+#define PRAAS_WORKER_LEASES 16u /* to update objects in place, that one worker has */
+
 /* At offset 128 of the control segment: the controller's words for the worker. */
 struct praas_worker_order {
 	alignas(64) _Atomic uint64_t
-		cancel;                 /* dispatches up to this one are given up */
-	_Atomic uint64_t recalls;       /* leases wanted back, ever */
+		cancel; /* dispatches up to this one are given up */
+	uint64_t pad0;
 	_Atomic uint64_t direct_cancel; /* direct calls up to this one are given up */
 	_Atomic uint64_t
 		withdrawn;        /* dispatches up to this one are not begun any more */
@@ -133,15 +138,16 @@ struct praas_worker_order {
 	uint64_t pad[3];
 	/* cancel, for those on level 1 … */
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
+	/* Leases in that place up to this number have ended. */
+	alignas(64) _Atomic uint64_t lease_ended[PRAAS_WORKER_LEASES];
 };
-_Static_assert(sizeof(struct praas_worker_order) == 128, "shared layout");
+_Static_assert(sizeof(struct praas_worker_order) == 256, "shared layout");
 
 /* At offset 128 of each arena: what its worker tells without a message. */
 struct praas_worker_line {
 	struct praas_state_reader_line reader; /* dataplane/state_index.h */
-	alignas(64) _Atomic uint64_t
-		updating;       /* offset + 1 of the object updated in place; 0 */
-	_Atomic uint64_t calls; /* invocations finished */
+	alignas(64) uint64_t pad0;
+	_Atomic uint64_t calls;        /* invocations finished */
 	_Atomic uint64_t direct_calls; /* of them, by the direct path */
 	_Atomic uint64_t nested_calls; /* in place, by another function */
 	_Atomic uint64_t busy_ns;      /* in functions */
@@ -157,8 +163,11 @@ struct praas_worker_line {
 	_Atomic uint64_t
 		taken; /* dispatch that was begun last, or skipped; see SKIPPED */
 	uint64_t pad[3];
+	/* By each lease: updates that were committed without a message, << 1, | 1 while one is
+	 * under way. */
+	alignas(64) _Atomic uint64_t lease[PRAAS_WORKER_LEASES];
 };
-_Static_assert(sizeof(struct praas_worker_line) == 192, "shared layout");
+_Static_assert(sizeof(struct praas_worker_line) == 320, "shared layout");
 #define PRAAS_WORKER_LINE_OFFSET 128u
 
 /* One write of a commit; in the worker's arena, read once and copied before it is checked. */

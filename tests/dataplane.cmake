@@ -20,6 +20,8 @@ target_include_directories(test_state PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.state PROPERTIES LABELS tsan)
 praas_unit_test(lease praas_dataplane PkgConfig::XXHASH)
 target_include_directories(test_lease PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+praas_unit_test(lease_kept praas_dataplane PkgConfig::XXHASH)
+target_include_directories(test_lease_kept PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 
 # What every executor must do; run.c has one line for each.
 add_executable(executor_conformance conformance/executor/run.c conformance/executor/suite.c)

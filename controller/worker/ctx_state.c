@@ -56,7 +56,7 @@ static int read_committed(struct ctx *ctx, const char *key, uint8_t key_bytes,
 				  found.bytes, &data) != 0)
 		worker_fatal(ctx->worker, "a state object lies nowhere");
 	*ret_view = (struct praas_view){ .data = data, .bytes = found.bytes };
-	*ret_version = found.version;
+	*ret_version = worker_lease_version(ctx->worker, key, key_bytes, found.version);
 	return 0;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Exclusive updates in place. The controller grants a lease; the object is updated where it lies
- * when that is our arena, else it moves there: once, and then it stays.
+ * when that is our arena, else it moves there: once, and then it stays. The lease stays too: until
+ * the controller ends it the next updates are counted in a word of ours, and nobody is asked.
  */
 #include <errno.h>
 #include <string.h>
@@ -16,61 +17,202 @@ static struct update *free_slot(struct ctx *ctx)
 	return NULL;
 }
 
-static void updating(struct worker *w, uint64_t offset_plus_one)
+static struct lease *find(struct worker *w, const char *key, uint8_t key_bytes)
 {
-	atomic_store_explicit(&w->end.line->updating, offset_plus_one,
-			      memory_order_relaxed);
+	for (uint32_t i = 0; i < PRAAS_WORKER_LEASES; i++) {
+		struct lease *l = &w->leases[i];
+
+		if ((l->held || l->active) && l->key_bytes == key_bytes &&
+		    memcmp(l->key, key, key_bytes) == 0)
+			return l;
+	}
+	return NULL;
 }
+
+/* A place for another one; NULL: all are in updates. */
+static struct lease *place_for(struct worker *w)
+{
+	for (uint32_t i = 0; i < PRAAS_WORKER_LEASES; i++)
+		if (!w->leases[i].held && !w->leases[i].active)
+			return &w->leases[i];
+	for (uint32_t i = 0; i < PRAAS_WORKER_LEASES; i++) {
+		struct lease *l = &w->leases[w->leases_next++ % PRAAS_WORKER_LEASES];
+
+		if (!l->active)
+			return l;
+	}
+	return NULL;
+}
+
+uint64_t worker_lease_version(const struct worker *w, const char *key,
+			      uint8_t key_bytes, uint64_t version)
+{
+	for (uint32_t i = 0; i < PRAAS_WORKER_LEASES; i++) {
+		const struct lease *l = &w->leases[i];
+
+		if (l->held && l->key_bytes == key_bytes &&
+		    memcmp(l->key, key, key_bytes) == 0)
+			return praas_max_u64(version, l->version);
+	}
+	return version;
+}
+
+/* ---- our word, and the controller's ---- */
+
+static void tell(struct worker *w, const struct lease *l)
+{
+	/* lease.R0, pairs with lease.A0: what we wrote before is visible with the number. */
+	atomic_store_explicit(&w->end.line->lease[l - w->leases],
+			      l->count << 1 | (l->active ? 1 : 0),
+			      memory_order_release);
+}
+
+/* The controller has ended it. After tell(): its membarrier between its mark and its look at our
+ * word makes one of us see the other. */
+static bool ended(struct worker *w, const struct lease *l)
+{
+	if (praas_unlikely(praas_doorbell_fences))
+		praas_doorbell_fence();
+	else /* the compiler keeps the order; the controller's fence makes the processor do */
+		atomic_signal_fence(memory_order_seq_cst);
+	return praas_unlikely(
+		atomic_load_explicit(&w->end.order->lease_ended[l - w->leases],
+				     memory_order_relaxed) >= l->number);
+}
+
+/* Update again without asking. False: the lease is gone. */
+static bool resume(struct worker *w, struct lease *l)
+{
+	l->active = true;
+	tell(w, l);
+	if (!ended(w, l))
+		return true;
+	l->active = l->held = false;
+	tell(w, l);
+	return false;
+}
+
+/* ---- updates ---- */
 
 /* Where the function may write. */
 static int place(struct ctx *ctx, struct update *u,
-		 const struct praas_worker_frame *grant, void **ret_data)
+		 const struct praas_worker_frame *grant)
 {
 	struct worker *w = ctx->worker;
+	struct lease *l = u->lease;
 	const uint8_t *data = NULL;
 	int rc;
 
-	u->moved = (struct praas_worker_buffer){ 0 };
-	u->bytes = grant->head.bytes;
-	if (u->bytes == 0) {
-		*ret_data = NULL;
+	l->bytes = grant->head.bytes;
+	l->data = NULL;
+	if (l->bytes == 0)
 		return 0;
-	}
 	if (grant->segment != 0 &&
-	    praas_worker_end_view(&w->end, grant->segment, grant->offset, u->bytes,
+	    praas_worker_end_view(&w->end, grant->segment, grant->offset, l->bytes,
 				  &data) != 0)
 		worker_fatal(w, "an object to update lies nowhere");
 	if (grant->segment == w->end.start.arena_segment) {
-		updating(w, grant->offset + 1);
-		*ret_data = w->end.arena.base + grant->offset;
+		l->data = w->end.arena.base + grant->offset;
 		return 0;
 	}
-	rc = praas_worker_end_alloc(&w->end, u->bytes, &u->moved);
+	rc = praas_worker_end_alloc(&w->end, l->bytes, &u->moved);
 	if (rc != 0)
 		return rc;
+	l->data = u->moved.data;
 	if (data)
-		memcpy(u->moved.data, data, u->bytes);
+		memcpy(l->data, data, l->bytes);
 	else
-		memset(u->moved.data, 0, u->bytes);
+		memset(l->data, 0, l->bytes);
 	w->copies += data ? 1 : 0;
-	*ret_data = u->moved.data;
 	return 0;
+}
+
+/* keep 0: the lease is over for us, too. */
+static void say(struct ctx *ctx, const struct lease *l, uint64_t keep)
+{
+	const struct praas_frame f = { .kind = PRAAS_WORKER_UPDATE_COMMIT,
+				       .key_bytes = l->key_bytes,
+				       .flags = PRAAS_FRAME_ONE_WAY,
+				       .aux = keep };
+
+	/* In order with whatever follows: no answer is needed to know that it counts. */
+	if (praas_worker_end_push(&ctx->worker->end, &f, l->key, 0, 0) != 0)
+		worker_fatal(ctx->worker, "cannot end an update");
+}
+
+/* The first one after a grant: the controller learns that it is over, and where the object is. */
+static int first_commit(struct ctx *ctx, struct update *u)
+{
+	struct lease *l = u->lease;
+	struct praas_frame f = { .kind = PRAAS_WORKER_UPDATE_COMMIT,
+				 .key_bytes = l->key_bytes,
+				 .bytes = l->bytes,
+				 .aux = 1 };
+	struct praas_worker_frame reply;
+	int rc = 0;
+
+	l->version = l->number;
+	if (u->moved.segment == 0) {
+		l->held = true;
+		say(ctx, l, 1);
+		return 0;
+	}
+	rc = ctx_request(ctx, &f, l->key, u->moved.segment, u->moved.offset, &reply);
+	l->held = rc == 0 && (reply.head.aux & 1) != 0;
+	return rc;
 }
 
 static int end_update(struct ctx *ctx, struct update *u)
 {
-	struct praas_frame f = { .kind = PRAAS_WORKER_UPDATE_COMMIT,
-				 .key_bytes = u->key_bytes,
-				 .flags = PRAAS_FRAME_ONE_WAY };
+	struct lease *l = u->lease;
 
-	/* In order with whatever follows: no answer is needed to know that it counts. */
-	f.bytes = u->moved.segment ? u->bytes : 0;
-	if (praas_worker_end_push(&ctx->worker->end, &f, u->key, u->moved.segment,
-				  u->moved.offset) != 0)
-		worker_fatal(ctx->worker, "cannot end an update");
-	updating(ctx->worker, 0);
 	ctx->updates_count -= u->token != 0;
 	u->token = 0;
+	l->active = false;
+	if (!l->held) {
+		tell(ctx->worker, l);
+		return first_commit(ctx, u);
+	}
+	l->count++;
+	l->version++;
+	tell(ctx->worker, l);
+	if (ended(ctx->worker, l)) {
+		l->held = false;
+		say(ctx, l, 0);
+	}
+	return 0;
+}
+
+/* Ask the controller. */
+static int acquire(struct ctx *ctx, struct update *u, struct praas_frame *f,
+		   const char *key)
+{
+	struct worker *w = ctx->worker;
+	struct lease *l = place_for(w);
+	struct praas_worker_frame reply;
+	int rc;
+
+	if (!l)
+		return -ENOSPC;
+	f->status = (int32_t)(l - w->leases);
+	l->held = false;
+	rc = ctx_request(ctx, f, key, 0, 0, &reply);
+	if (rc != 0)
+		return rc == -EAGAIN ? -EBUSY : rc;
+	l->key_bytes = f->key_bytes;
+	memcpy(l->key, key, f->key_bytes);
+	l->key[f->key_bytes] = '\0';
+	l->number = reply.head.deadline_ns;
+	l->version = reply.head.aux;
+	u->lease = l;
+	l->active = true; /* while we make room: what asks for that finds it taken */
+	rc = place(ctx, u, &reply);
+	if (rc != 0) {
+		l->active = false;
+		say(ctx, l, 0); /* unchanged, but the lease has to go back */
+		return rc;
+	}
+	tell(w, l);
 	return 0;
 }
 
@@ -82,9 +224,8 @@ int ctx_update_begin(struct praas_ctx *head, const char *key, size_t bytes,
 				 .key_bytes = ctx_key_bytes(key),
 				 .aux = bytes };
 	struct update *u = free_slot(ctx);
-	struct praas_worker_frame reply;
-	void *data = NULL;
-	int rc;
+	struct lease *l;
+	int rc = 0;
 
 	if (f.key_bytes == 0)
 		return -EINVAL;
@@ -92,23 +233,24 @@ int ctx_update_begin(struct praas_ctx *head, const char *key, size_t bytes,
 		return -EMSGSIZE;
 	if (!u)
 		return -ENOSPC;
-	f.deadline_ns = wait_until(timeout_ns);
-	rc = ctx_request(ctx, &f, key, 0, 0, &reply);
-	if (rc != 0)
-		return rc == -EAGAIN ? -EBUSY : rc;
-	u->key_bytes = f.key_bytes;
-	memcpy(u->key, key, f.key_bytes);
-	u->key[f.key_bytes] = '\0';
-	rc = place(ctx, u, &reply, &data);
-	if (rc != 0) {
-		(void)end_update(ctx, u); /* unchanged, but the lease has to go back */
-		return rc;
+	l = find(ctx->worker, key, f.key_bytes);
+	if (l && l->active)
+		return -EBUSY; /* by ourselves: it would wait for ever */
+	if (l && bytes != 0 && l->bytes != bytes)
+		l->held = false; /* the controller says whether that is an error */
+	u->moved = (struct praas_worker_buffer){ 0 };
+	u->lease = l;
+	if (!l || !l->held || !resume(ctx->worker, l)) {
+		f.deadline_ns = wait_until(timeout_ns);
+		rc = acquire(ctx, u, &f, key);
 	}
+	if (rc != 0)
+		return rc;
 	u->token = ++ctx->worker->tokens;
 	ctx->updates_count++;
-	*ret_update = (struct praas_update){ .data = data,
-					     .bytes = u->bytes,
-					     .version = reply.head.aux,
+	*ret_update = (struct praas_update){ .data = u->lease->data,
+					     .bytes = u->lease->bytes,
+					     .version = u->lease->version,
 					     .token = u->token };
 	return 0;
 }

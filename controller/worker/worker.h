@@ -41,7 +41,19 @@ struct write {
 struct update {
 	struct praas_worker_buffer moved; /* segment 0: it did not move */
 	uint64_t token;                   /* names it to the function; 0: free */
+	struct lease *lease;
+};
+
+/* The right to update an object. Kept after the update: the next one needs no message. */
+struct lease {
+	uint8_t *data; /* where the object lies */
 	uint64_t bytes;
+	uint64_t number;  /* of the controller's grant */
+	uint64_t version; /* of the object */
+	uint64_t
+		count; /* of updates without a message, with those of former leases here */
+	bool held;     /* until the controller's word says that it has ended */
+	bool active; /* an update is under way */
 	uint8_t key_bytes;
 	char key[PRAAS_KEY_MAX + 1];
 };
@@ -117,6 +129,8 @@ struct worker {
 	uint64_t commits;         /* sent one way so far */
 	uint64_t direct_taken, direct_failures;
 	uint64_t tokens;
+	struct lease leases[PRAAS_WORKER_LEASES];
+	uint32_t leases_next; /* to be given up when all are held */
 	struct praas_worker_buffer owned[OWNED_MAX];
 	uint32_t owned_count;
 	struct call calls[CALLS_MAX];
@@ -231,6 +245,9 @@ static inline void ctx_updates_end(struct ctx *ctx)
 	if (praas_unlikely(ctx->updates_count != 0))
 		ctx_updates_drop(ctx);
 }
+/* Of an object that we have the lease of: our updates are in it, the index may not know. */
+uint64_t worker_lease_version(const struct worker *w, const char *key,
+			      uint8_t key_bytes, uint64_t version);
 
 /* ---- ctx_msg.c ---- */
 

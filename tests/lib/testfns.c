@@ -3,6 +3,7 @@
  * Functions that workers are tested with: what honest ones use, and what can go wrong.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +251,24 @@ PRAAS_FUNCTION int update(struct praas_ctx *ctx)
 			       praas_state_update_commit(ctx, &u) == -EINVAL
 		       ? 0
 		       : 3;
+}
+
+/* As update(), and gives its core away in the middle. */
+PRAAS_FUNCTION int busy_update(struct praas_ctx *ctx)
+{
+	struct praas_update u;
+	uint64_t *n;
+
+	if (praas_state_update_begin(ctx, "sum", 128, -1, &u) != 0)
+		return 1;
+	n = u.data;
+	for (int i = 0; i < 16; i++) {
+		uint64_t next = n[i] + 1;
+
+		(void)sched_yield();
+		n[i] = next;
+	}
+	return 0; /* the end commits it */
 }
 
 PRAAS_FUNCTION int update_crash(struct praas_ctx *ctx)
