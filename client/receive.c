@@ -130,8 +130,11 @@ static void on_answer(struct praas_connection *conn, struct praas_buf *buf)
 		.view = { .data = buf->data,
 			  .bytes = buf->head.bytes,
 			  .token = (uintptr_t)buf | PRAAS_TOKEN_BUF },
-		.run_ns = reply ? 0 : buf->head.aux,
 	};
+	if (praas_unlikely(buf->head.status == PRAAS_OVERLOADED))
+		e->result.retry_ns = buf->head.aux;
+	else if (!reply)
+		e->result.run_ns = buf->head.aux;
 	if (praas_unlikely(buf->head.status != 0))
 		praas_result_text(conn, &e->result);
 	else if (!reply)

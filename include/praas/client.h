@@ -149,6 +149,8 @@ struct praas_result {
 	uint64_t
 		run_ns; /* time in the function, as its worker measured it; of one that takes less
 			 * than a microsecond perhaps another call's lately; 0 unknown */
+	uint64_t
+		retry_ns; /* with PRAAS_OVERLOADED: after how long to try again; else 0 */
 };
 
 /**

@@ -140,6 +140,69 @@ static void test_concurrent_nobody_waits_behind_the_long(void **state)
 	praas_close(conns[1]);
 }
 
+/* The queue is bounded: what comes beyond it is refused, with a time after which to come again; what was
+ * accepted runs. */
+struct flood {
+	praas_connection *conn[64];
+	uint32_t asked, done, refused;
+};
+
+static void flood_take(struct flood *l)
+{
+	struct praas_result result;
+
+	for (unsigned i = 0; i < 64; i++) {
+		while (praas_poll(l->conn[i], &result, 1) == 1) {
+			if (result.status == PRAAS_OVERLOADED) {
+				assert_in_range(result.retry_ns, 1, 1000000000);
+				assert_int_equal(result.run_ns, 0);
+				l->refused++;
+			} else {
+				assert_int_equal(result.status, 0);
+				assert_int_equal(result.retry_ns, 0);
+				l->done++;
+			}
+			praas_result_release(l->conn[i], &result);
+		}
+	}
+}
+
+static void flood_call(struct flood *l, unsigned i, const char *function)
+{
+	struct praas_call call = { .function = fault_function(l->conn[i], function) };
+	uint64_t name;
+	int rc = praas_submit(l->conn[i], &call, &name);
+
+	if (rc != -ENOBUFS) { /* of a full connection: the next one has room */
+		assert_int_equal(rc, 0);
+		l->asked++;
+	}
+}
+
+static void test_concurrent_overload_says_when_to_retry(void **state)
+{
+	struct fixture *f = *state;
+	struct flood l = { 0 };
+
+	f->o.concurrency = 1;
+	controller_start(&f->c, &f->o);
+	for (unsigned i = 0; i < 64; i++)
+		l.conn[i] = fault_connect(f, "tcp");
+	flood_call(&l, 0, "until_told");
+	await_message(l.conn[1], "runs");
+	for (unsigned n = 0; n < 20000 && l.refused == 0; n++) {
+		flood_call(&l, n % 64, "echo");
+		if (n % 64 == 63)
+			flood_take(&l);
+	}
+	assert_in_range(l.refused, 1, l.asked);
+	assert_int_equal(praas_msg_send(l.conn[1], "ended", "e", 1), 0);
+	while (l.done + l.refused < l.asked)
+		flood_take(&l);
+	for (unsigned i = 0; i < 64; i++)
+		praas_close(l.conn[i]);
+}
+
 /* Counts until the process goes down: then the call ends with a word that says so. */
 static void *counting_body(void *user)
 {
@@ -265,6 +328,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_concurrent_answers_do_not_cross),
 		FAULT_TEST(test_concurrent_nobody_waits_behind_the_long),
+		FAULT_TEST(test_concurrent_overload_says_when_to_retry),
 		FAULT_TEST(test_concurrent_swap_out_under_load_loses_no_count),
 		FAULT_TEST(test_concurrent_swap_out_is_told_to_idle_clients),
 		FAULT_TEST(test_concurrent_kill_is_told_to_clients),

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <praas/function.h>
 
@@ -348,6 +349,27 @@ static void do_list(struct script *s, const char *prefix, const char *after)
 		say(s, (int)infos[i].bytes, infos[i].key, strlen(infos[i].key));
 }
 
+/* What a listing tells of a key beside its size: the version that reads have, and when it was committed. */
+static void do_listed(struct script *s, const char *key)
+{
+	struct praas_state_info info;
+	struct praas_view view;
+	struct timespec now;
+	uint64_t version = 0;
+	uint32_t count = 0;
+	int rc = praas_state_list(s->ctx, key, NULL, &info, 1, &count);
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	if (rc == 0 && count == 1)
+		rc = praas_state_get(s->ctx, key, &view, &version);
+	if (rc == 0 && (count != 1 || info.version != version || version == 0))
+		rc = -1;
+	if (rc == 0 && (info.modified_ns / 1000000000u > (uint64_t)now.tv_sec + 1 ||
+			info.modified_ns / 1000000000u + 60 < (uint64_t)now.tv_sec))
+		rc = -2;
+	say(s, rc, NULL, 0);
+}
+
 /* Adds one to a number in place; says what it is now. */
 static void do_add(struct script *s, const char *key, const char *leave)
 {
@@ -490,6 +512,8 @@ static int step(struct script *s, char *line, int *ret_code)
 		say(s, praas_state_delete(s->ctx, key), NULL, 0);
 	else if (strcmp(line, "list") == 0)
 		do_list(s, key, text);
+	else if (strcmp(line, "listed") == 0)
+		do_listed(s, key);
 	else if (strcmp(line, "commit") == 0)
 		say(s, praas_state_commit(s->ctx), NULL, 0);
 	else if (strcmp(line, "add") == 0)

@@ -327,6 +327,7 @@ static void test_state_list(void **state)
 	run(t, "list k\nlist k k1\nlist k k9\nlist\nlist zz\n",
 	    "3\n3 k1\n2 k10\n1 k9\n2\n2 k10\n1 k9\n0\n5\n1 j\n3 k1\n2 k10\n1 k9\n1 "
 	    "l\n0\n");
+	run(t, "listed k9\nput k9 again\ncommit\nlisted k9\n", "0\n0\n0\n0\n");
 }
 
 /* Updates in place: made zeroed, kept, exclusive, ended with the entry at the latest. */
