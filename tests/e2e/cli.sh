@@ -100,6 +100,7 @@ expect 0 '' praas tenant rm t
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport shm --timing
+grep -Eq '^process p1 over shm: connect .*s, call .*s, of which the function .*s$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --async
 expect 0 '' praas invoke hello noop -p p1 --one-way
 expect 0 '*' praas invoke hello noop -p p1 -n 1000 -c 8
