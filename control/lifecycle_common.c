@@ -112,6 +112,13 @@ void praas_life_set_state(struct praas_life_process *p, enum praas_life_state st
 	p->record.changed_ns = praas_life_realtime_ns();
 }
 
+struct praas_owner praas_life_owner(const struct praas_life_process *p)
+{
+	return (struct praas_owner){ .state = p->record.state,
+				     .rest = p->rest_state,
+				     .epoch = p->record.epoch };
+}
+
 void praas_life_background(struct praas_life *life, struct praas_job *job)
 {
 	life->background++;

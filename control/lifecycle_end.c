@@ -56,8 +56,15 @@ static struct praas_slot_id log_id(const struct praas_life_process *p)
 	return id;
 }
 
-int praas_life_read_log(const struct praas_life_process *p, uint32_t *ret_epoch,
-			bool *ret_released)
+static struct praas_owner_log facts(const struct praas_slot_log *log)
+{
+	return (struct praas_owner_log){ .epoch = log->epoch_max,
+					 .released = log->last_kind == PRAAS_SLOT_REL,
+					 .tomb = log->tomb };
+}
+
+int praas_life_read_log(const struct praas_life_process *p,
+			struct praas_owner_log *ret_log)
 {
 	struct praas_slot_id id = log_id(p);
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
@@ -72,10 +79,8 @@ int praas_life_read_log(const struct praas_life_process *p, uint32_t *ret_epoch,
 	if (rc)
 		return rc;
 	rc = praas_slot_log_open(store, &id, &log);
-	if (rc == 0) {
-		*ret_epoch = log.epoch_max;
-		*ret_released = log.last_kind == PRAAS_SLOT_REL;
-	}
+	if (rc == 0)
+		*ret_log = facts(&log);
 	praas_store_free(store);
 	return rc;
 }
@@ -85,7 +90,9 @@ static int put_tomb(const struct praas_life_process *p,
 		    const struct praas_process_record *record, const char *url)
 {
 	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
+	struct praas_owner owner = { .epoch = record->epoch };
 	struct praas_slot_id id = log_id(p);
+	struct praas_owner_log seen;
 	struct praas_slot_log log;
 	struct praas_store *store;
 	int rc;
@@ -101,10 +108,9 @@ static int put_tomb(const struct praas_life_process *p,
 		rc = praas_slot_log_open(store, &id, &log);
 		if (rc || log.tomb)
 			break;
+		seen = facts(&log);
 		*entry = (struct praas_slot_entry){ .kind = PRAAS_SLOT_TOMB };
-		entry->epoch =
-			log.epoch_max > record->epoch ? log.epoch_max : record->epoch;
-		entry->epoch++;
+		entry->epoch = praas_owner_next_epoch(&owner, &seen);
 		rc = praas_slot_log_put(&log, entry);
 		if (rc != -ESTALE)
 			break; /* else somebody got in between */
@@ -203,19 +209,19 @@ void praas_life_begin_erase(struct praas_life_process *p)
 /* No controller of it is left: what the slot log says is true. */
 static void settle(struct praas_life_process *p)
 {
-	bool released = false;
-	uint32_t epoch = 0;
-	int rc = praas_life_read_log(p, &epoch, &released);
+	struct praas_owner_log log = { 0 };
+	struct praas_owner owner;
+	int rc = praas_life_read_log(p, &log);
 
-	p->epoch_seen = epoch;
+	p->epoch_seen = log.epoch;
 	/* If a controller of that epoch is still there, it only has to end. */
-	p->told_swapped = rc == 0 && released && epoch == p->record.epoch;
-	if (rc == 0 && released) {
-		p->rest_state = PRAAS_LIFE_SWAPPED;
-	} else {
-		p->rest_state = PRAAS_LIFE_LOST;
+	p->told_swapped = rc == 0 && log.released && log.epoch == p->record.epoch;
+	p->rest_state = PRAAS_LIFE_LOST; /* of one that was being activated, too */
+	owner = praas_life_owner(p);
+	if (praas_owner_ended(&owner, p->record.epoch, &log, true, 0) == 0)
+		p->rest_state = owner.state;
+	if (p->rest_state == PRAAS_LIFE_LOST)
 		p->record.lost_epoch = p->record.epoch;
-	}
 }
 
 static void recover_one(struct praas_life *life,

@@ -15,6 +15,7 @@
 
 #include "control/lifecycle.h"
 #include "control/link.h"
+#include "control/ownership.h"
 
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
@@ -113,6 +114,8 @@ void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wai
 /* Sees to it that the link thread looks at p's deadlines. */
 void praas_life_arm(struct praas_life_process *p);
 void praas_life_set_state(struct praas_life_process *p, enum praas_life_state state);
+/* The part of it that ownership.h decides about. */
+struct praas_owner praas_life_owner(const struct praas_life_process *p);
 bool praas_life_resting(uint8_t state);
 /* The record goes to the store soon. */
 void praas_life_save(struct praas_life_process *p);
@@ -178,9 +181,9 @@ extern const struct praas_link_events praas_life_link_events;
 void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,
 			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES]);
-/* What the slot log says: highest epoch, and whether its last entry is a clean release. */
-int praas_life_read_log(const struct praas_life_process *p, uint32_t *ret_epoch,
-			bool *ret_released);
+/* 0; -ENOENT it was never written; or what the store says. */
+int praas_life_read_log(const struct praas_life_process *p,
+			struct praas_owner_log *ret_log);
 /* DELETING: when no controller is left a job erases it. Lock held. */
 void praas_life_begin_erase(struct praas_life_process *p);
 int praas_life_recover(struct praas_life *life);

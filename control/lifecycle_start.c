@@ -28,14 +28,16 @@ void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
 static void pass_log(struct praas_life_process *p, struct praas_process_record *record)
 {
 	struct praas_life *life = p->life;
-	uint32_t seen = 0;
-	bool released;
+	struct praas_owner_log seen;
+	struct praas_owner owner;
 
-	if (praas_life_read_log(p, &seen, &released))
+	if (praas_life_read_log(p, &seen))
 		return; /* what the controller told has to do */
 	(void)pthread_mutex_lock(&life->lock);
-	if (seen >= p->record.epoch)
-		praas_life_new_epoch(&p->record, seen + 1, p->token);
+	owner = praas_life_owner(p);
+	if (seen.epoch >= owner.epoch)
+		praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
+				     p->token);
 	*record = p->record;
 	(void)pthread_mutex_unlock(&life->lock);
 }
@@ -93,9 +95,8 @@ static void run_start(struct praas_job *job)
 
 void praas_life_begin_activation(struct praas_life_process *p)
 {
-	uint32_t highest =
-		p->record.epoch > p->epoch_seen ? p->record.epoch : p->epoch_seen;
-
+	struct praas_owner_log seen = { .epoch = p->epoch_seen };
+	struct praas_owner owner = praas_life_owner(p);
 	struct praas_outcome why;
 
 	if (!praas_life_charge(p, &why)) {
@@ -105,7 +106,8 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	}
 	if (praas_life_resting(p->record.state))
 		p->rest_state = p->record.state;
-	praas_life_new_epoch(&p->record, highest + 1, p->token);
+	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
+			     p->token);
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
 	p->joined = false;

@@ -28,7 +28,7 @@ static void done_forward(struct sim *s, const struct praas_sender_action *a)
 void check_done(struct sim *s, const struct outbox *o,
 		const struct praas_sender_action *a)
 {
-	struct message *m = &s->messages[a->token];
+	struct message *m;
 
 	sim_trace(s, "source %llu to process %u: %llu (%u.%llu) %d level %u epoch %u",
 		  (unsigned long long)o->source, o->dest, (unsigned long long)a->token,
@@ -38,6 +38,7 @@ void check_done(struct sim *s, const struct outbox *o,
 		done_forward(s, a);
 		return;
 	}
+	m = &s->messages[a->token];
 	if (m->outcome != OUT_PENDING)
 		sim_violation(s, "message %llu is told twice",
 			      (unsigned long long)a->token);
