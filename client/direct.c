@@ -69,7 +69,8 @@ static int place(struct praas_connection *conn, const struct praas_call *call,
 		if (praas_shm_ref_segment(e->ref) != shm->mine.id)
 			goto err_again;
 		data = shm->mine.base + praas_shm_ref_offset(e->ref);
-		write_meta(call, &e->head, data);
+		if (praas_unlikely(call->key || call->trace))
+			write_meta(call, &e->head, data);
 		return 0;
 	}
 	if (call->bytes + PRAAS_SHM_HEADROOM > shm->my_geometry.pool_bytes / 2 ||

@@ -82,7 +82,7 @@ static int reply(struct session *s, const struct praas_frame *head, const void *
 		return rc;
 	buf->head = *head;
 	buf->head.epoch = s->server->config.welcome.epoch;
-	if (head->bytes > 0)
+	if (data)
 		memcpy(buf->data, data, head->bytes);
 	return praas_conn_send_or_release(s->conn, buf);
 }

@@ -159,9 +159,8 @@ struct praas_buf *praas_shm_adopt(struct praas_shm_conn *c, uint64_t ref, uint8_
 int praas_shm_find(struct praas_shm_conn *c, const void *data, uint64_t *ret_ref)
 {
 	uint64_t at = (uint64_t)((const uint8_t *)data - c->mine.base);
-	uint64_t from = praas_channel_pool_offset(&c->my_geometry) + PRAAS_SHM_HEADROOM;
 
-	if (praas_likely(at >= from && at < c->mine.bytes)) {
+	if (praas_likely(at >= c->my_from && at < c->mine.bytes)) {
 		if (at % PRAAS_FRAME_ALIGN != 0 ||
 		    praas_pool_capacity(c->pool, at - PRAAS_SHM_HEADROOM) == 0)
 			return -ENOENT;

@@ -155,6 +155,7 @@ struct praas_shm_conn {
 	struct praas_segment mine, peer;
 	struct praas_channel_geometry my_geometry, peer_geometry;
 	uint64_t peer_from, peer_to; /* the peer's buffer area */
+	uint64_t my_from;            /* the first payload that may begin in ours */
 	struct praas_pool *pool;     /* over our buffer area */
 	struct praas_buf *sent_head, *sent_tail;
 	struct praas_shm_backlog backlog;

@@ -79,6 +79,7 @@ static int open_books(struct praas_shm_conn *c, int wake_fd)
 
 	if (rc != 0)
 		return rc;
+	c->my_from = praas_channel_pool_offset(&c->my_geometry) + PRAAS_SHM_HEADROOM;
 	c->peer_from = praas_channel_pool_offset(&c->peer_geometry);
 	c->peer_to = c->peer_from + c->peer_geometry.pool_bytes;
 	c->bufs_max = (uint32_t)praas_min_u64(capacity, UINT32_MAX / 2);
