@@ -16,7 +16,7 @@
 #include "internal/base.h"
 
 #define FLUSH_NS 1000000000u
-#define FDS_MAX 4u
+#define FDS_MAX 5u
 
 static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_t arg)
 {
@@ -91,6 +91,7 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		if (rc != 0)
 			praas_admin_end(a, PRAAS_EXIT_START, "START",
 					pointer ? pointer : strerror(-rc));
+		a->built = true;
 		free(pointer);
 		break;
 	case PRAAS_REPORT_LOADED:
@@ -202,6 +203,7 @@ static void loop(struct praas_admin *a)
 			  .events = praas_link_wants(a->link) },
 			{ .fd = a->spawner ? praas_spawner_fd(a->spawner) : -1,
 			  .events = POLLIN },
+			{ .fd = a->built ? a->identity_fd : -1, .events = POLLIN },
 		};
 
 		if (poll(fds, FDS_MAX, wait_ms(a, praas_now_ns())) < 0 &&
@@ -213,6 +215,8 @@ static void loop(struct praas_admin *a)
 		if (a->spawner)
 			praas_spawner_poll(a->spawner);
 		take_reports(a);
+		if (!a->over && fds[FDS_MAX - 1].revents != 0)
+			praas_admin_identity(a);
 		if (!a->over)
 			take_signals(a);
 		if (!a->over)
@@ -231,18 +235,6 @@ static int open_signals(int *ret_fd)
 	(void)sigaddset(&set, SIGINT);
 	*ret_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	return *ret_fd >= 0 ? 0 : -errno;
-}
-
-static int open_stores(struct praas_admin *a)
-{
-	int rc = praas_store_open(a->config->store, &a->store);
-
-	if (rc == 0)
-		rc = praas_store_open(a->config->store, &a->load_store);
-	if (rc != 0)
-		(void)snprintf(a->failure, sizeof(a->failure), "store %.300s: %s",
-			       a->config->store, strerror(-rc));
-	return rc;
 }
 
 static int make_spawner(struct praas_admin *a)
@@ -271,10 +263,8 @@ static int make_spawner(struct praas_admin *a)
 static int begin(struct praas_admin *a)
 {
 	struct praas_data_config dc = { .config = a->config, .manifest = a->manifest };
-	int rc = open_stores(a);
+	int rc = praas_exchange_new(&a->exchange);
 
-	if (rc == 0)
-		rc = praas_exchange_new(&a->exchange);
 	if (rc == 0)
 		rc = open_signals(&a->signal_fd);
 	if (rc == 0)
@@ -314,22 +304,27 @@ static void end(struct praas_admin *a)
 	praas_store_free(a->load_store);
 	if (a->signal_fd >= 0)
 		(void)close(a->signal_fd); /* a signalfd */
+	if (a->identity_fd >= 0)
+		(void)close(a->identity_fd); /* a pipe that nobody needs any more */
+	if (a->identity_text)
+		explicit_bzero(a->identity_text, a->identity_bytes);
+	free(a->identity_text);
 	free(a->entry);
 }
 
-int praas_admin_run(const struct praas_config *config,
-		    const struct praas_manifest *manifest)
+int praas_admin_run(struct praas_config *config, const struct praas_manifest *manifest,
+		    int identity_fd, int *ret_again_fd)
 {
 	struct praas_admin *a = calloc(1, sizeof(*a));
-	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,
-					      .epoch = config->epoch };
 	int code;
 
+	*ret_again_fd = -1;
 	if (!a)
 		return PRAAS_EXIT_START;
 	a->config = config;
 	a->manifest = manifest;
-	a->signal_fd = -1;
+	a->signal_fd = a->again_fd = -1;
+	a->identity_fd = identity_fd;
 	a->entry = calloc(1, sizeof(*a->entry));
 	if (!a->entry ||
 	    praas_link_new(config->link, &praas_admin_link_events, a, &a->link) != 0) {
@@ -340,13 +335,13 @@ int praas_admin_run(const struct praas_config *config,
 	if (begin(a) != 0) {
 		praas_admin_end(a, PRAAS_EXIT_START, "START", a->failure);
 	} else {
-		praas_link_poll(a->link, praas_now_ns());
-		a->metrics_due_ns = praas_now_ns();
-		praas_admin_activate_event(a, &start);
+		if (!config->prepare)
+			praas_admin_identified(a);
 		loop(a);
 	}
 	end(a);
 	code = a->exit_code;
+	*ret_again_fd = a->again_fd;
 	free(a);
 	return code;
 }

@@ -20,8 +20,11 @@ enum praas_exit {
 };
 
 /* Runs until the process is swapped out, killed, or cannot go on. Signals TERM and INT are blocked
- * in all threads. Returns an exit code. */
-int praas_admin_run(const struct praas_config *config,
-		    const struct praas_manifest *manifest);
+ * in all threads. When config is one that only prepares, the whole one is read from identity_fd
+ * (given; else -1) once all is ready, and written to config. Returns an exit code; with ret_again_fd
+ * set to other than -1 nothing was prepared that fits, and that descriptor has the configuration to
+ * begin anew with. */
+int praas_admin_run(struct praas_config *config, const struct praas_manifest *manifest,
+		    int identity_fd, int *ret_again_fd);
 
 #endif

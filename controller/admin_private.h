@@ -12,7 +12,7 @@
 #include "controller/sm_swap_out.h"
 
 struct praas_admin {
-	const struct praas_config *config;
+	struct praas_config *config; /* constant once its process is known */
 	const struct praas_manifest *manifest;
 	struct praas_exchange *exchange;
 	struct praas_data *data;
@@ -37,6 +37,11 @@ struct praas_admin {
 	uint64_t put_backoff_ns;
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
+	int identity_fd;     /* of the rest of the configuration; -1: it is known */
+	char *identity_text; /* read so far */
+	size_t identity_bytes;
+	int again_fd; /* what another start is to be made with; -1 */
+	bool built;   /* the data thread has made all that needs no identity */
 	bool serving, settled, refused;
 	bool metrics_rest; /* nothing has changed: the data thread wakes us */
 	bool over;         /* leave the loop with exit_code */
@@ -48,6 +53,13 @@ struct praas_admin {
 /* Ends the loop. code: for the link; NULL: nothing to tell. */
 void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
 		     const char *message);
+
+/* ---- admin_identity.c: a controller that was made ready in advance ---- */
+
+/* Something came on identity_fd. */
+void praas_admin_identity(struct praas_admin *a);
+/* config is whole: opens its stores and the link, begins the activation. */
+void praas_admin_identified(struct praas_admin *a);
 
 /* ---- admin_swap.c: the shells around the state machines ---- */
 

@@ -38,6 +38,7 @@ static void read_names(struct praas_json_reader *r, struct praas_config *c)
 	c->pid = praas_json_number(r, "pid", 1, INT64_MAX);
 	c->generation = praas_json_number(r, "generation", 0, INT64_MAX);
 	c->epoch = (uint32_t)praas_json_number(r, "epoch", 1, UINT32_MAX);
+	c->fresh = praas_json_bool(r, "fresh", false);
 }
 
 static void read_places(struct praas_json_reader *r, struct praas_config *c)
@@ -55,6 +56,15 @@ static void read_places(struct praas_json_reader *r, struct praas_config *c)
 		(void)snprintf(c->link, sizeof(c->link), "%s",
 			       link + skip); /* checked */
 	copy(r, "store", c->store, sizeof(c->store));
+	(void)snprintf(c->log, sizeof(c->log), "%s",
+		       praas_json_string(r, "log", sizeof(c->log) - 1,
+					 "")); /* the reader has checked its length */
+	if (c->log[0] != '\0' && c->log[0] != '/')
+		praas_json_fail(r, "log", "must be an absolute path");
+}
+
+static void read_code(struct praas_json_reader *r, struct praas_config *c)
+{
 	copy(r, "code", c->code, sizeof(c->code));
 	if (!praas_json_failed(r) && c->code[0] != '/')
 		praas_json_fail(r, "code", "must be an absolute path");
@@ -124,7 +134,6 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 	c->bytes_max = praas_min_u64(c->bytes_max, c->memory_bytes / 2);
 	c->wait = (enum praas_wait_mode)praas_json_choice(r, "wait", waits, "adaptive");
 	c->allow_weak_sandbox = praas_json_bool(r, "allow_weak_sandbox", false);
-	c->fresh = praas_json_bool(r, "fresh", false);
 	c->drain_ms =
 		praas_json_number_or(r, "drain_ms", 0, DRAIN_MS_MAX, DRAIN_MS_DEFAULT);
 }
@@ -145,9 +154,15 @@ int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_
 	if (!root)
 		return -EINVAL;
 	r = praas_json_reader(root, "", error);
-	read_names(&r, &c);
-	read_places(&r, &c);
-	read_listen(&r, &c);
+	c.prepare = praas_json_bool(&r, "prepare", false);
+	if (c.prepare) {
+		praas_json_hex(&r, "app_id", c.app_id, sizeof(c.app_id));
+	} else {
+		read_names(&r, &c);
+		read_places(&r, &c);
+		read_listen(&r, &c);
+	}
+	read_code(&r, &c);
 	read_limits(&r, &c);
 	read_cgroup(&r, &c);
 	praas_json_end(&r);
@@ -159,6 +174,21 @@ int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_
 	*ret_config = c;
 	praas_config_wipe(&c);
 	return 0;
+}
+
+bool praas_config_fits(const struct praas_config *prepared,
+		       const struct praas_config *config)
+{
+	const struct praas_config *p = prepared, *c = config;
+
+	return memcmp(p->app_id, c->app_id, sizeof(p->app_id)) == 0 &&
+	       strcmp(p->code, c->code) == 0 && strcmp(p->worker, c->worker) == 0 &&
+	       p->isolation_inline == c->isolation_inline &&
+	       p->memory_bytes == c->memory_bytes && p->vcpu_milli == c->vcpu_milli &&
+	       p->concurrency == c->concurrency && p->bytes_max == c->bytes_max &&
+	       p->wait == c->wait && p->allow_weak_sandbox == c->allow_weak_sandbox &&
+	       p->cgroup_version == c->cgroup_version &&
+	       strcmp(p->cgroup_path, c->cgroup_path) == 0;
 }
 
 void praas_config_wipe(struct praas_config *config)

@@ -19,10 +19,14 @@
 #define PRAAS_CONFIG_BYTES_MAX (1024u * 1024u)
 #define PRAAS_CONFIG_LISTEN_MAX 8u
 #define PRAAS_CONFIG_PATH_MAX 255u
+#define PRAAS_CONFIG_LOG_MAX 4200u
 #define PRAAS_MEMORY_BYTES_MIN (8ull << 20)
 #define PRAAS_MEMORY_BYTES_MAX (1ull << 42)
 
 struct praas_config {
+	/* Only what follows from the application is known: a controller is made ready, and told later
+	 * which process it is. */
+	bool prepare;
 	uint8_t tenant[PRAAS_ID_BYTES], app_id[PRAAS_ID_BYTES],
 		controller_id[PRAAS_ID_BYTES];
 	char app[PRAAS_NAME_MAX + 1], process[PRAAS_NAME_MAX + 1];
@@ -47,6 +51,7 @@ struct praas_config {
 	bool allow_weak_sandbox;
 	uint32_t cgroup_version; /* 0: none given */
 	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
+	char log[PRAAS_CONFIG_LOG_MAX + 1]; /* file of ours; "": where stderr is */
 	bool fresh;
 	uint64_t drain_ms; /* T_drain */
 };
@@ -54,6 +59,10 @@ struct praas_config {
 /* 0; -EINVAL and error says what is wrong. */
 int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_config,
 		       char error[PRAAS_JSON_ERROR_MAX]);
+
+/* A controller that was prepared with one can be given the other. */
+bool praas_config_fits(const struct praas_config *prepared,
+		       const struct praas_config *config);
 
 /* Overwrites the secrets: when they have been handed to who needs them. */
 void praas_config_wipe(struct praas_config *config);

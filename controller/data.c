@@ -10,6 +10,7 @@
 #include "controller/snapshot_late.h"
 #include "internal/base.h"
 #include "shm/log_ring.h"
+#include "transport/shm.h"
 
 /*
  * The loop: ports, process, orders; and when all of them have had nothing for long enough, sleep.
@@ -104,6 +105,8 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 		praas_data_unbuild(d);
 		rc = praas_data_build(d);
 		if (rc == 0)
+			rc = praas_data_identify(d);
+		if (rc == 0)
 			praas_process_log_set(d->process, on_function_log, d);
 	}
 	d->loaded = true;
@@ -117,6 +120,14 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 					 import_record, d->process);
 	}
 	report(d, PRAAS_REPORT_LOADED, code_of(rc), (uint64_t)(uintptr_t)d->late);
+}
+
+static void on_identity(struct praas_data *d)
+{
+	int rc = praas_data_identify(d);
+
+	if (rc != 0)
+		report(d, PRAAS_REPORT_BUILT, code_of(rc), words_of(d));
 }
 
 static void gate(struct praas_data *d, bool open)
@@ -164,6 +175,9 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 	void *pointer = (void *)(uintptr_t)msg->a;
 
 	switch ((enum praas_exchange_order)msg->kind) {
+	case PRAAS_ORDER_IDENTITY:
+		on_identity(d);
+		break;
 	case PRAAS_ORDER_LOAD:
 		on_load(d, pointer);
 		break;
@@ -320,7 +334,8 @@ static void tick(struct praas_data *d)
 	if (now - d->tick_ns < TICK_NS)
 		return;
 	d->tick_ns = now;
-	praas_session_server_tick(d->sessions, now);
+	if (d->sessions)
+		praas_session_server_tick(d->sessions, now);
 	if (d->direct_wanted)
 		praas_data_direct_poll(d);
 	publish(d);
@@ -459,6 +474,7 @@ static void *run(void *user)
 				TICK_NS); /* looks again in any case */
 	}
 	praas_data_unbuild(d);
+	praas_shm_spare_free(d->spare);
 	return NULL;
 }
 

@@ -53,8 +53,6 @@ static int build_workers(struct praas_data *d)
 {
 	const struct praas_config *c = d->config.config;
 	struct praas_worker_executor_config wc = {
-		.pid = c->pid,
-		.epoch = c->epoch,
 		.workers = c->concurrency,
 		.functions = d->config.manifest->functions,
 		.functions_count = d->config.manifest->count,
@@ -94,8 +92,6 @@ static int build_process(struct praas_data *d)
 {
 	const struct praas_config *c = d->config.config;
 	struct praas_process_config pc = {
-		.pid = c->pid,
-		.epoch = c->epoch,
 		.functions = d->config.manifest->functions,
 		.functions_count = d->config.manifest->count,
 		.state_bytes_max = c->memory_bytes,
@@ -164,9 +160,19 @@ int praas_data_build(struct praas_data *d)
 		rc = build_executor(d);
 	if (rc == 0)
 		rc = build_process(d);
-	if (rc == 0)
-		rc = build_sessions(d);
+	if (rc == 0 && d->config.config->prepare && !d->spare)
+		praas_data_direct_prepare(d);
 	return rc;
+}
+
+int praas_data_identify(struct praas_data *d)
+{
+	const struct praas_config *c = d->config.config;
+
+	praas_process_identify(d->process, c->pid, c->epoch);
+	if (d->config.spawner)
+		praas_worker_executor_identify(d->executor, c->pid, c->epoch);
+	return build_sessions(d);
 }
 
 void praas_data_unbuild(struct praas_data *d)

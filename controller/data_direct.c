@@ -214,16 +214,33 @@ int praas_data_big_segment(void *user, const struct praas_segment *segment, bool
 	return 0;
 }
 
-int praas_data_direct_configure(struct praas_data *d, struct praas_port *port)
+static struct praas_shm_config shm_config(struct praas_data *d)
 {
-	struct praas_shm_config sc = {
+	return (struct praas_shm_config){
 		.workers = d->config.spawner ? d->config.config->concurrency : 0,
 		.first_segment = PRAAS_DATA_CLIENT_SEGMENTS,
 		.segment = d->config.spawner ? on_segment : NULL,
 		.user = d,
 	};
+}
 
-	return praas_shm_configure(port, &sc);
+int praas_data_direct_configure(struct praas_data *d, struct praas_port *port)
+{
+	struct praas_shm_config sc = shm_config(d);
+	int rc = praas_shm_configure(port, &sc);
+
+	if (rc == 0 && d->spare) {
+		praas_shm_spare_give(port, d->spare);
+		d->spare = NULL;
+	}
+	return rc;
+}
+
+void praas_data_direct_prepare(struct praas_data *d)
+{
+	struct praas_shm_config sc = shm_config(d);
+
+	(void)praas_shm_spare_new(&sc, &d->spare); /* else made when it is needed */
 }
 
 static const struct praas_worker_direct_ops direct_ops = { .detached = on_detached,

@@ -45,6 +45,8 @@ struct praas_data {
 	uint64_t expecting_ns; /* since when; 0: not looked at the clock yet */
 	uint64_t expect_ns;    /* so long; learned */
 	uint32_t expect_misses;
+	struct praas_shm_spare
+		*spare; /* for the first client, while there is no port */
 	struct praas_snapshot_late *late; /* of its large state; NULL: none */
 	bool loaded;                      /* a snapshot has been loaded into process */
 	bool built;                       /* BUILT has been reported */
@@ -63,6 +65,8 @@ struct praas_data {
 
 /* Memory, executor, process; and back. text says why not. */
 int praas_data_build(struct praas_data *d);
+/* Which process it is, and so who may talk to it. */
+int praas_data_identify(struct praas_data *d);
 void praas_data_unbuild(struct praas_data *d);
 /* 1: all workers are ready; 0 not yet; or why not, with text. */
 int praas_data_ready(struct praas_data *d);
@@ -72,6 +76,8 @@ int praas_data_open_ports(struct praas_data *d);
 
 /* Events for authenticated connections: the process's, and ours of those that come and go. */
 const struct praas_conn_events *praas_data_direct_events(struct praas_data *d);
+/* Makes what the first client on this host needs, before there is a port. */
+void praas_data_direct_prepare(struct praas_data *d);
 int praas_data_direct_configure(struct praas_data *d, struct praas_port *port);
 int praas_data_big_segment(void *user, const struct praas_segment *segment, bool added);
 /* Whether direct calls may be made. Closing takes time: until quiet. */

@@ -18,8 +18,10 @@
 
 /* Admin → data. */
 enum praas_exchange_order {
-	PRAAS_ORDER_LOAD = 1, /* a: struct praas_data_load, lent until LOADED */
-	PRAAS_ORDER_SERVE,    /* open ports and gate → SERVING */
+	PRAAS_ORDER_IDENTITY =
+		1,         /* the configuration is whole now; before all others */
+	PRAAS_ORDER_LOAD,  /* a: struct praas_data_load, lent until LOADED */
+	PRAAS_ORDER_SERVE, /* open ports and gate → SERVING */
 	PRAAS_ORDER_GATE_OPEN,
 	PRAAS_ORDER_GATE_CLOSE,
 	PRAAS_ORDER_WAIT_QUIET, /* → QUIET, once */

@@ -10,8 +10,17 @@
 
 #include "shm/log_ring.h"
 
+#define PRAAS_JOURNAL_BYTES_MAX (16ull << 20) /* of one file */
+#define PRAAS_JOURNAL_FILES_MAX 4u /* of a process: PATH, and PATH.1 … .3, older ones */
+
 /* Who speaks: in every line from now on. */
 void praas_journal_setup(uint64_t pid, uint32_t epoch);
+
+/* From now on stdout and stderr go to the end of that file, whoever writes to them. When it has
+ * bytes_max (0: PRAAS_JOURNAL_BYTES_MAX) it becomes PATH.1, and that PATH.2, …; the oldest goes.
+ * Looked at with each line of ours: what others write in between is not cut. path "": nothing
+ * changes. 0; negative errno, nothing has changed. */
+int praas_journal_file(const char *path, uint64_t bytes_max);
 
 __attribute__((format(printf, 2, 3))) void praas_journal(enum praas_log_level level,
 							 const char *format, ...);

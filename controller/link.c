@@ -32,15 +32,20 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 
 	if (!l)
 		return -ENOMEM;
-	(void)snprintf(l->path, sizeof(l->path), "%s",
-		       path); /* the config has checked it */
 	l->events = events;
 	l->user = user;
 	l->fd = -1;
 	l->backoff_ns = PRAAS_LINK_BACKOFF_MIN_NS;
-	l->due_ns = path[0] != '\0' ? 1 : 0;
+	praas_link_target(l, path);
 	*ret_link = l;
 	return 0;
+}
+
+void praas_link_target(struct praas_link *l, const char *path)
+{
+	(void)snprintf(l->path, sizeof(l->path), "%s",
+		       path); /* the config has checked it */
+	l->due_ns = path[0] != '\0' ? 1 : 0;
 }
 
 void praas_link_free(struct praas_link *l)

@@ -29,6 +29,8 @@ struct praas_link_events {
 /* path "": there is no control service; all calls then do nothing. 0; -ENOMEM. */
 int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
 		   struct praas_link **ret_link);
+/* One that was made with "" gets its path. */
+void praas_link_target(struct praas_link *link, const char *path);
 /* NULL is allowed. */
 void praas_link_free(struct praas_link *link);
 

@@ -3,6 +3,7 @@
  * praas-controller: one cloud process.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
@@ -19,10 +20,13 @@
 #include "shm/doorbell.h"
 
 static const char usage[] =
-	"usage: praas-controller --config-fd N\n"
+	"usage: praas-controller --config-fd N [--prepare-fd M]\n"
 	"Runs one cloud process. Its configuration, which holds keys, is read from "
 	"descriptor N\n"
-	"(docs/control-link.md); the control service starts it so.\n";
+	"(docs/control-link.md); the control service starts it so. With M it first "
+	"makes "
+	"ready what\n"
+	"does not depend on which process it will be.\n";
 
 /* Nobody of our own user may look into us: no core, no ptrace, no /proc/PID/mem. */
 static int harden(void)
@@ -44,21 +48,37 @@ static int harden(void)
 	return -pthread_sigmask(SIG_BLOCK, &set, NULL);
 }
 
-/* The descriptor of --config-fd; negative: wrong usage. */
-static int config_fd(int argc, char **argv)
+/* A descriptor's number; negative: it is none. */
+static int descriptor(const char *text)
 {
 	char *end;
 	long fd;
 
-	if (argc != 3 || strcmp(argv[1], "--config-fd") != 0)
-		return -EINVAL;
 	errno = 0;
-	fd = strtol(argv[2], &end, 10);
-	return errno == 0 && *end == '\0' && end != argv[2] && fd >= 0 && fd < 65536
+	fd = strtol(text, &end, 10);
+	return errno == 0 && *end == '\0' && end != text && fd >= 0 && fd < 65536
 		       ? (int)fd
 		       : -EINVAL;
 }
 
+/* The descriptors of --config-fd and --prepare-fd (-1: not given). -EINVAL wrong usage. */
+static int descriptors(int argc, char **argv, int *ret_config, int *ret_prepare)
+{
+	*ret_prepare = -1;
+	if ((argc != 3 && argc != 5) || strcmp(argv[1], "--config-fd") != 0)
+		return -EINVAL;
+	*ret_config = descriptor(argv[2]);
+	if (*ret_config < 0)
+		return -EINVAL;
+	if (argc == 3)
+		return 0;
+	if (strcmp(argv[3], "--prepare-fd") != 0)
+		return -EINVAL;
+	*ret_prepare = descriptor(argv[4]);
+	return *ret_prepare < 0 ? -EINVAL : 0;
+}
+
+/* Reads it to its end and closes it. */
 static int read_config(int fd, struct praas_config *ret_config)
 {
 	char error[PRAAS_JSON_ERROR_MAX];
@@ -66,6 +86,7 @@ static int read_config(int fd, struct praas_config *ret_config)
 	size_t bytes;
 	int rc = praas_file_read_fd(fd, PRAAS_CONFIG_BYTES_MAX, &text, &bytes);
 
+	(void)close(fd); /* a pipe, or memory */
 	if (rc != 0) {
 		praas_journal(PRAAS_LOG_ERROR, "configuration: %s", strerror(-rc));
 		return rc;
@@ -75,40 +96,59 @@ static int read_config(int fd, struct praas_config *ret_config)
 		praas_journal(PRAAS_LOG_ERROR, "configuration: %s", error);
 	explicit_bzero(text, bytes);
 	free(text);
-	(void)close(fd); /* read to its end */
 	return rc;
 }
 
-static int run(int fd)
+/* The same program from its beginning, with a configuration that was not prepared for. */
+static int begin_again(int fd)
+{
+	char number[16];
+	char *argv[] = { (char[]){ "praas-controller" }, (char[]){ "--config-fd" },
+			 number, NULL };
+
+	(void)snprintf(number, sizeof(number), "%d", fd);
+	if (fcntl(fd, F_SETFD, 0) == 0)
+		(void)execv("/proc/self/exe", argv);
+	praas_journal(PRAAS_LOG_ERROR, "start: %s", strerror(errno));
+	return PRAAS_EXIT_START;
+}
+
+static int run(int fd, int prepare_fd)
 {
 	struct praas_manifest manifest = { 0 };
 	struct praas_config config = { 0 };
 	char error[PRAAS_JSON_ERROR_MAX];
-	int code;
+	int code, again_fd;
+	int rc = read_config(prepare_fd >= 0 ? prepare_fd : fd, &config);
 
-	if (read_config(fd, &config) != 0)
+	if (rc == 0 && config.prepare != (prepare_fd >= 0)) {
+		praas_journal(PRAAS_LOG_ERROR, "configuration: of the other kind");
+		rc = -EINVAL;
+	}
+	if (rc != 0)
 		return PRAAS_EXIT_CONFIG;
-	praas_journal_setup(config.pid, config.epoch);
+	if (!config.prepare)
+		praas_journal_setup(config.pid, config.epoch);
 	if (praas_manifest_load(config.code, &manifest, error) != 0) {
 		praas_journal(PRAAS_LOG_ERROR, "praas.json: %s", error);
 		praas_config_wipe(&config);
 		return PRAAS_EXIT_CONFIG;
 	}
-	code = praas_admin_run(&config, &manifest);
+	code = praas_admin_run(&config, &manifest, config.prepare ? fd : -1, &again_fd);
 	praas_manifest_release(&manifest);
 	praas_config_wipe(&config);
-	return code;
+	return again_fd >= 0 ? begin_again(again_fd) : code;
 }
 
 int main(int argc, char **argv)
 {
-	int rc, fd = config_fd(argc, argv);
+	int fd, prepare_fd, rc = descriptors(argc, argv, &fd, &prepare_fd);
 
-	if (fd < 0) {
-		(void)fputs(usage, argc == 2 && strcmp(argv[1], "--help") == 0
-					   ? stdout
-					   : stderr);
-		return argc == 2 && strcmp(argv[1], "--help") == 0 ? 0 : 2;
+	if (rc != 0) {
+		bool help = argc == 2 && strcmp(argv[1], "--help") == 0;
+
+		(void)fputs(usage, help ? stdout : stderr);
+		return help ? 0 : 2;
 	}
 	/* Threads allocate when they start and then no more: an arena of its own for each would
 	 * cost memory and a hundred system calls. No result that could be of use. */
@@ -120,5 +160,5 @@ int main(int argc, char **argv)
 		praas_journal(PRAAS_LOG_ERROR, "start: %s", strerror(-rc));
 		return PRAAS_EXIT_START;
 	}
-	return run(fd);
+	return run(fd, prepare_fd);
 }

@@ -5,7 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <xxhash.h>
 
 #include "controller/file.h"
 #include "dataplane/invocation.h"
@@ -165,6 +168,43 @@ int praas_manifest_parse(const char *text, size_t bytes, const char *code,
 	return rc;
 }
 
+/* Whatever a changed file changes: its inode when it is replaced, its times when it is written. */
+static uint64_t add_stamp(uint64_t stamp, const char *path)
+{
+	struct stat st;
+	uint64_t words[7] = { stamp };
+
+	if (stat(path, &st) == 0) {
+		words[1] = (uint64_t)st.st_ino;
+		words[2] = (uint64_t)st.st_size;
+		words[3] = (uint64_t)st.st_mtim.tv_sec;
+		words[4] = (uint64_t)st.st_mtim.tv_nsec;
+		words[5] = (uint64_t)st.st_ctim.tv_sec;
+		words[6] = (uint64_t)st.st_ctim.tv_nsec;
+	}
+	return XXH3_64bits(words, sizeof(words));
+}
+
+static uint64_t stamp_of(const char *code, const struct praas_manifest *m)
+{
+	uint64_t stamp;
+	char path[512];
+
+	(void)snprintf(path, sizeof(path), "%s/" PRAAS_MANIFEST_FILE,
+		       code); /* fitted when it was read */
+	stamp = add_stamp(0, path);
+	for (uint32_t i = 0; i < m->count; i++)
+		if (i == 0 ||
+		    strcmp(m->functions[i].library, m->functions[i - 1].library) != 0)
+			stamp = add_stamp(stamp, m->functions[i].library);
+	return stamp;
+}
+
+bool praas_manifest_stale(const char *code, const struct praas_manifest *manifest)
+{
+	return stamp_of(code, manifest) != manifest->stamp;
+}
+
 int praas_manifest_load(const char *code, struct praas_manifest *ret_manifest,
 			char error[PRAAS_JSON_ERROR_MAX])
 {
@@ -198,6 +238,8 @@ int praas_manifest_load(const char *code, struct praas_manifest *ret_manifest,
 		praas_manifest_release(ret_manifest);
 		rc = -EINVAL;
 	}
+	if (rc == 0)
+		ret_manifest->stamp = stamp_of(code, ret_manifest);
 	return rc;
 }
 

@@ -26,6 +26,7 @@ struct praas_manifest {
 	struct praas_function
 		*functions; /* sorted by name: their numbers are their places */
 	uint32_t count;
+	uint64_t stamp; /* of praas.json and the libraries, when they were looked at */
 };
 
 /* code: absolute path of the folder. Returns 0; -EINVAL and says why in error; -ENOMEM. */
@@ -36,6 +37,9 @@ int praas_manifest_parse(const char *text, size_t bytes, const char *code,
 /* The same from the folder's praas.json; looks that the libraries are there, too. */
 int praas_manifest_load(const char *code, struct praas_manifest *ret_manifest,
 			char error[PRAAS_JSON_ERROR_MAX]);
+
+/* The files in the folder are not those that were there then. */
+bool praas_manifest_stale(const char *code, const struct praas_manifest *manifest);
 
 /* A zeroed one is allowed. */
 void praas_manifest_release(struct praas_manifest *manifest);

@@ -141,6 +141,13 @@ int praas_process_new(const struct praas_process_config *config,
 	return 0;
 }
 
+void praas_process_identify(struct praas_process *p, praas_pid_t pid, uint32_t epoch)
+{
+	p->config.pid = pid;
+	p->config.epoch = epoch;
+	p->epoch = epoch;
+}
+
 void praas_process_free(struct praas_process *p)
 {
 	if (!p)

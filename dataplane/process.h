@@ -49,6 +49,9 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget);
 /* As ops->arm; also says when the next deadline is (0: none). */
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns);
 
+/* A process that was built before it was known which: who it is, before its gate opens. */
+void praas_process_identify(struct praas_process *p, praas_pid_t pid, uint32_t epoch);
+
 /* The gate: closed, new invocations, messages and writes get PRAAS_DRAINING, and all that wait for
  * messages or leases are told -ESHUTDOWN (clients: PRAAS_DRAINING). It is closed at first. */
 void praas_process_gate(struct praas_process *p, bool open);

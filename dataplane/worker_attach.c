@@ -14,6 +14,17 @@
 
 #define LOG_LINES 32u /* of one worker in one go */
 
+void praas_worker_executor_identify(struct praas_executor *base, praas_pid_t pid,
+				    uint32_t epoch)
+{
+	struct wx *ex = wx_of(base);
+
+	ex->config.pid = pid;
+	ex->config.epoch = epoch;
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		wx_identify(&ex->workers[i]);
+}
+
 int praas_worker_executor_ready(const struct praas_executor *base, char *ret_text)
 {
 	const struct wx *ex = wx_of_const(base);

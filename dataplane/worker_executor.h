@@ -69,6 +69,10 @@ struct praas_worker_executor_config {
 	void *log_user;
 };
 
+/* A process that was built before it was known which: who it is, before the first call. */
+void praas_worker_executor_identify(struct praas_executor *base, praas_pid_t pid,
+				    uint32_t epoch);
+
 /* The first poll (it has a process then) begins to start the workers; praas_worker_executor_ready()
  * says when they are. 0; -EINVAL; -ENOMEM; -EMFILE. */
 int praas_worker_executor_new(const struct praas_worker_executor_config *config,

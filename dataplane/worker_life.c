@@ -50,8 +50,6 @@ static int send_start(struct wx_worker *w, int pool_fd, int control_fd, int wake
 	const struct praas_worker_start start = {
 		.version = 1,
 		.worker = w->index,
-		.pid = c->pid,
-		.epoch = c->epoch,
 		.wait_mode = (uint32_t)c->wait_mode,
 		.bytes_max = c->bytes_max,
 		.pool_bytes = c->pool_segment->bytes,
@@ -89,6 +87,16 @@ static int send_regions(struct wx_worker *w)
 	return rc;
 }
 
+/* Before the first call or client of a worker, which make it visible. */
+void wx_identify(struct wx_worker *w)
+{
+	if (!w->order)
+		return; /* it is told when it starts */
+	atomic_store_explicit(&w->order->pid, w->ex->config.pid, memory_order_relaxed);
+	atomic_store_explicit(&w->order->epoch, w->ex->config.epoch,
+			      memory_order_relaxed);
+}
+
 /* Each life has segments of its own: no word of a former one is met again. */
 static int join(struct wx_worker *w, int wake_fd)
 {
@@ -102,6 +110,7 @@ static int join(struct wx_worker *w, int wake_fd)
 			&w->log_rx, &w->log, WX_LOG_BYTES,
 			praas_channel_log_tail(&w->control, &ex->control_geometry, 0));
 	w->order = (void *)(w->control.base + PRAAS_WORKER_LINE_OFFSET);
+	wx_identify(w);
 	w->call = (void *)(w->control.base +
 			   praas_channel_pool_offset(&ex->control_geometry));
 	w->doorbell =

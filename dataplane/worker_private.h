@@ -229,6 +229,8 @@ void wx_region_flush(struct wx_region *r);
 /* After free(): the last of it goes with the last thing that lies in a region. */
 void wx_free_rest(struct wx *ex);
 /* Make sure that w has mapped what lies in that segment. 0; -EPERM it cannot be shown. */
+/* Writes who the process is where the worker reads it. */
+void wx_identify(struct wx_worker *w);
 int wx_show(struct wx_worker *w, uint32_t segment);
 /* A value of what a worker named: small ones are copied to the pool. 0; -EPROTO; -ENOSPC. */
 int wx_value(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t bytes,

@@ -135,7 +135,8 @@ struct praas_worker_order {
 	_Atomic uint64_t
 		withdrawn;        /* dispatches up to this one are not begun any more */
 	_Atomic uint64_t commits; /* one-way COMMITs that are in the index, ever */
-	uint64_t pad[3];
+	_Atomic uint64_t pid, epoch;    /* constant from before the first call on */
+	uint64_t pad[1];
 	/* cancel, for those on level 1 … */
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
 	/* Leases in that place up to this number have ended. */
@@ -211,22 +212,19 @@ struct praas_worker_msg {
 };
 
 struct praas_worker_start {
-	uint32_t version; /* of this protocol: 1 */
-	uint32_t worker;  /* index, from 0 */
-	uint64_t pid;
-	uint32_t epoch;
-	uint32_t wait_mode;                    /* enum praas_wait_mode */
+	uint32_t version;   /* of this protocol: 1 */
+	uint32_t worker;    /* index, from 0 */
+	uint32_t wait_mode; /* enum praas_wait_mode */
+	uint32_t functions_count;
 	uint64_t bytes_max;                    /* payload and result limit */
 	uint64_t pool_bytes;                   /* of segment 1 */
 	struct praas_channel_geometry control; /* of segment 2 */
 	struct praas_channel_geometry
 		arena; /* of the own arena: block 0 is the controller's */
 	uint64_t log_bytes;
-	uint32_t functions_count;
-	uint32_t workers_count;
 	uint64_t state_index_offset; /* of the published state index in segment 1 */
-	uint32_t arena_segment;      /* id of the own arena */
-	uint32_t pad;
+	uint32_t workers_count;
+	uint32_t arena_segment; /* id of the own arena */
 };
 
 struct praas_worker_function {

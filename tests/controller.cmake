@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(slot_log praas_store)
+praas_unit_test(journal praas_controller)
 praas_unit_test(manifest praas_controller)
 praas_unit_test(snapshot praas_controller)
 praas_unit_test(late praas_controller Threads::Threads)
@@ -32,6 +33,11 @@ if(TARGET praas-controller AND TARGET praas_client AND TARGET example_counter)
   target_link_libraries(e2e_controller PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON praas_client
     praas_ticket)
   set_target_properties(e2e_controller PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+  add_executable(e2e_prepared e2e/test_prepared.c)
+  praas_target(e2e_prepared)
+  target_link_libraries(e2e_prepared PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON praas_client
+    praas_ticket)
+  set_target_properties(e2e_prepared PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
   set(isolations inline)
   if(TARGET praas-worker)
     list(APPEND isolations worker)
@@ -40,6 +46,13 @@ if(TARGET praas-controller AND TARGET praas_client AND TARGET example_counter)
     add_test(NAME e2e.controller.${isolation} COMMAND e2e_controller
       $<TARGET_FILE:praas-controller> ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/praas-worker
       ${PROJECT_BINARY_DIR}/examples ${isolation})
-    set_tests_properties(e2e.controller.${isolation} PROPERTIES TIMEOUT 120)
+    add_test(NAME e2e.controller.prepared.${isolation} COMMAND e2e_controller
+      $<TARGET_FILE:praas-controller> ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/praas-worker
+      ${PROJECT_BINARY_DIR}/examples ${isolation} prepared)
+    add_test(NAME e2e.prepared.${isolation} COMMAND e2e_prepared
+      $<TARGET_FILE:praas-controller> ${CMAKE_RUNTIME_OUTPUT_DIRECTORY}/praas-worker
+      ${PROJECT_BINARY_DIR}/examples ${isolation})
+    set_tests_properties(e2e.controller.${isolation} e2e.controller.prepared.${isolation}
+      e2e.prepared.${isolation} PROPERTIES TIMEOUT 120)
   endforeach()
 endif()

@@ -46,6 +46,17 @@ struct praas_shm_config {
 /* Before the first connection; config is copied. 0; -EINVAL. */
 int praas_shm_configure(struct praas_port *port, const struct praas_shm_config *config);
 
+/* The segments of one connection take milliseconds to make: those of the first one can be made
+ * before there is a port. Any thread; config as it will be configured. 0; -ENOMEM; -EMFILE. */
+struct praas_shm_spare;
+int praas_shm_spare_new(const struct praas_shm_config *config,
+			struct praas_shm_spare **ret_spare);
+/* NULL is allowed. */
+void praas_shm_spare_free(struct praas_shm_spare *spare);
+/* The next client of a configured port gets it, if it fits. spare is given; NULL: what the port has
+ * and nobody needed goes. */
+void praas_shm_spare_give(struct praas_port *port, struct praas_shm_spare *spare);
+
 /* ---- direct path, the controller's half ------------------------------------------------ */
 
 /* What the worker gets: attach and fds go into PRAAS_WORKER_MSG_ATTACH; the caller closes

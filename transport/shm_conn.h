@@ -200,7 +200,18 @@ struct praas_shm_port {
 	uint8_t *datagram; /* receive buffer of PRAAS_SHM_WELCOME_MAX bytes */
 	const struct praas_segment **segments; /* by id; server */
 	uint32_t next_segment;
+	struct praas_shm_spare *spare; /* for the next client; NULL */
 };
+
+/* Fills in what is 0. */
+void praas_shm_defaults(struct praas_shm_config *config);
+/* Of a client's segment and of ours for it. */
+void praas_shm_geometry(const struct praas_shm_config *config,
+			struct praas_channel_geometry *ret_client,
+			struct praas_channel_geometry *ret_reply);
+/* A segment made ahead, if there is one of that size. */
+bool praas_shm_spare_take(struct praas_shm_port *port, bool client, uint64_t bytes,
+			  uint32_t id, struct praas_segment *ret_segment);
 
 static inline struct praas_shm_conn *praas_shm_conn_of(struct praas_conn *conn)
 {

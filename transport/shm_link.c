@@ -106,7 +106,8 @@ static int make_segment(struct praas_shm_conn *c, const char *name,
 	uint32_t id;
 	int rc = praas_shm_segment_id(c->port, &id);
 
-	if (rc == 0)
+	if (rc == 0 && !praas_shm_spare_take(c->port, kind == SEGMENT_KIND_CLIENT,
+					     bytes, id, ret_segment))
 		rc = praas_segment_create(name, bytes, id,
 					  flags | PRAAS_SEGMENT_POPULATE, ret_segment);
 	if (rc != 0)
@@ -118,19 +119,9 @@ static int make_segment(struct praas_shm_conn *c, const char *name,
 
 static int make_segments(struct praas_shm_conn *c)
 {
-	const struct praas_shm_config *config = &c->port->shm;
 	int rc;
 
-	c->peer_geometry = (struct praas_channel_geometry){
-		.blocks = 1 + config->workers,
-		.ring_slots = config->ring_slots,
-		.pool_bytes = page_up(config->client_pool_bytes),
-	};
-	c->my_geometry = (struct praas_channel_geometry){
-		.blocks = 1,
-		.ring_slots = config->ring_slots,
-		.pool_bytes = page_up(config->reply_pool_bytes),
-	};
+	praas_shm_geometry(&c->port->shm, &c->peer_geometry, &c->my_geometry);
 	rc = make_segment(c, "praas client", &c->peer_geometry, SEGMENT_KIND_CLIENT, 0,
 			  &c->peer);
 	if (rc != 0)

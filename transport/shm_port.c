@@ -157,23 +157,43 @@ static int open_port(const struct praas_port_config *config,
 	return 0;
 }
 
+void praas_shm_defaults(struct praas_shm_config *s)
+{
+	s->ring_slots = s->ring_slots ? s->ring_slots : RING_SLOTS;
+	s->client_pool_bytes =
+		s->client_pool_bytes ? s->client_pool_bytes : CLIENT_POOL;
+	s->reply_pool_bytes = s->reply_pool_bytes ? s->reply_pool_bytes : REPLY_POOL;
+	s->direct_pool_bytes =
+		s->direct_pool_bytes ? s->direct_pool_bytes : DIRECT_POOL;
+	s->first_segment =
+		s->first_segment ? s->first_segment : PRAAS_SHM_FIRST_SEGMENT;
+	s->uid = s->uid ? s->uid : geteuid();
+}
+
+void praas_shm_geometry(const struct praas_shm_config *config,
+			struct praas_channel_geometry *ret_client,
+			struct praas_channel_geometry *ret_reply)
+{
+	*ret_client = (struct praas_channel_geometry){
+		.blocks = 1 + config->workers,
+		.ring_slots = config->ring_slots,
+		.pool_bytes = praas_align_up(config->client_pool_bytes, 4096),
+	};
+	*ret_reply = (struct praas_channel_geometry){
+		.blocks = 1,
+		.ring_slots = config->ring_slots,
+		.pool_bytes = praas_align_up(config->reply_pool_bytes, 4096),
+	};
+}
+
 int praas_shm_configure(struct praas_port *port, const struct praas_shm_config *config)
 {
 	struct praas_shm_port *p = praas_shm_port_of(port);
 	struct praas_shm_config s = *config;
-	struct praas_channel_geometry g;
+	struct praas_channel_geometry g, reply;
 
-	s.ring_slots = s.ring_slots ? s.ring_slots : RING_SLOTS;
-	s.client_pool_bytes = s.client_pool_bytes ? s.client_pool_bytes : CLIENT_POOL;
-	s.reply_pool_bytes = s.reply_pool_bytes ? s.reply_pool_bytes : REPLY_POOL;
-	s.direct_pool_bytes = s.direct_pool_bytes ? s.direct_pool_bytes : DIRECT_POOL;
-	s.first_segment = s.first_segment ? s.first_segment : PRAAS_SHM_FIRST_SEGMENT;
-	s.uid = s.uid ? s.uid : geteuid();
-	g = (struct praas_channel_geometry){
-		.blocks = 1 + s.workers,
-		.ring_slots = s.ring_slots,
-		.pool_bytes = praas_align_up(s.client_pool_bytes, 4096),
-	};
+	praas_shm_defaults(&s);
+	praas_shm_geometry(&s, &g, &reply);
 	if (s.workers > PRAAS_SHM_WORKERS_MAX ||
 	    s.first_segment >= PRAAS_SHM_SEGMENTS || p->conns_count != 0 ||
 	    praas_channel_geometry_check(&g) != 0)
@@ -523,6 +543,7 @@ static void free_port(struct praas_port *port)
 	free(p->path);
 	if (p->epoll_fd >= 0)
 		(void)close(p->epoll_fd);
+	praas_shm_spare_give(port, NULL);
 	praas_shm_port_unref(p);
 }
 

@@ -104,8 +104,10 @@ static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 	ctx->text[0] = '\0';
 	ctx->head.ops = &worker_function_ops;
 	memset(&ctx->head.info, 0, sizeof(ctx->head.info));
-	ctx->head.info.pid = w->end.start.pid;
-	ctx->head.info.epoch = w->end.start.epoch;
+	ctx->head.info.pid =
+		atomic_load_explicit(&w->end.order->pid, memory_order_relaxed);
+	ctx->head.info.epoch = (uint32_t)atomic_load_explicit(&w->end.order->epoch,
+							      memory_order_relaxed);
 	ctx->head.info.inputs = 1;
 	ctx->head.info.key = "";
 }

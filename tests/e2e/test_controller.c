@@ -18,7 +18,8 @@
 
 /*
  * A real controller, real functions, real clients. Arguments: praas-controller, praas-worker, the
- * folder of the examples, and inline or worker.
+ * folder of the examples, inline or worker, and `prepared` for controllers that are made ready before
+ * they are told which process they are.
  */
 
 static struct controller_options base;
@@ -540,12 +541,13 @@ int main(int argc, char **argv)
 		TEST(test_controller_ticket_of_other_epoch_is_refused),
 	};
 
-	if (argc != 5)
+	if (argc != 5 && (argc != 6 || strcmp(argv[5], "prepared") != 0))
 		return 2;
 	base = (struct controller_options){ .program = argv[1],
 					    .worker = argv[2],
 					    .isolation = argv[4],
-					    .concurrency = 2 };
+					    .concurrency = 2,
+					    .prepared = argc == 6 };
 	(void)snprintf(counter_code, sizeof(counter_code), "%s/counter", argv[3]);
 	(void)snprintf(hello_code, sizeof(hello_code), "%s/hello", argv[3]);
 	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);

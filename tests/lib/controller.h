@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,6 +35,7 @@ struct controller_options {
 	uint64_t bytes_max;    /* 0: its default */
 	const char *wait;      /* NULL: its default */
 	uint64_t drain_ms;     /* 0: its default */
+	bool prepared;         /* made ready before it is told which process it is */
 };
 
 struct controller {
@@ -118,6 +120,85 @@ static inline json_t *controller_config(const struct controller *c,
 					    json_integer((json_int_t)o->drain_ms)),
 			0);
 	return config;
+}
+
+/* What of a configuration follows from the application; new text. */
+static inline char *controller_shape(const char *text)
+{
+	static const char *const members[] = {
+		"app_id",    "code", "isolation", "memory_bytes",      "concurrency",
+		"bytes_max", "wait", "worker",    "allow_weak_sandbox"
+	};
+	json_t *config = json_loads(text, 0, NULL), *shape = json_object();
+	char *out;
+
+	for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++) {
+		json_t *value = json_object_get(config, members[i]);
+
+		if (value)
+			assert_int_equal(json_object_set(shape, members[i], value), 0);
+	}
+	assert_int_equal(json_object_set_new(shape, "prepare", json_true()), 0);
+	out = json_dumps(shape, JSON_COMPACT);
+	assert_non_null(out);
+	json_decref(shape);
+	json_decref(config);
+	return out;
+}
+
+/* A pipe with text in it; to_write: its other end, still open. */
+static inline int controller_pipe(const char *text, int *to_write)
+{
+	int fds[2], fd;
+
+	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
+	/* Out of the way of the numbers that the child gets. */
+	fd = fcntl(fds[0], F_DUPFD_CLOEXEC, 20);
+	assert_true(fd >= 0);
+	(void)close(fds[0]);
+	if (text)
+		assert_int_equal(write(fds[1], text, strlen(text)),
+				 (ssize_t)strlen(text));
+	if (to_write)
+		*to_write = fds[1];
+	else
+		(void)close(fds[1]);
+	return fd;
+}
+
+/* Starts one that is made ready for shape. Returns where its configuration is to be written. */
+static inline int controller_prepare(struct controller *c,
+				     const struct controller_options *o,
+				     const char *shape)
+{
+	char *argv[] = {
+		(char *)(uintptr_t)o->program, (char *)(uintptr_t) "--config-fd",
+		(char *)(uintptr_t) "9",       (char *)(uintptr_t) "--prepare-fd",
+		(char *)(uintptr_t) "10",      NULL
+	};
+	posix_spawn_file_actions_t actions;
+	int config_fd = -1, fd = controller_pipe(NULL, &config_fd);
+	int shape_fd = controller_pipe(shape, NULL);
+
+	assert_int_equal(posix_spawn_file_actions_init(&actions), 0);
+	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, fd, 9), 0);
+	assert_int_equal(posix_spawn_file_actions_adddup2(&actions, shape_fd, 10), 0);
+	assert_int_equal(posix_spawn_file_actions_addopen(&actions, 2, c->log_path,
+							  O_WRONLY | O_CREAT | O_APPEND,
+							  0600),
+			 0);
+	assert_int_equal(
+		posix_spawn(&c->pid, o->program, &actions, NULL, argv, environ), 0);
+	assert_int_equal(posix_spawn_file_actions_destroy(&actions), 0);
+	(void)close(fd);
+	(void)close(shape_fd);
+	return config_fd;
+}
+
+static inline void controller_identify(int config_fd, const char *text)
+{
+	assert_int_equal(write(config_fd, text, strlen(text)), (ssize_t)strlen(text));
+	(void)close(config_fd);
 }
 
 /* Starts it; text is its whole configuration. */
@@ -209,7 +290,14 @@ static inline void controller_launch(struct controller *c,
 	config = controller_config(c, o);
 	text = json_dumps(config, JSON_COMPACT);
 	assert_non_null(text);
-	controller_spawn(c, o, text);
+	if (o->prepared) {
+		char *shape = controller_shape(text);
+
+		controller_identify(controller_prepare(c, o, shape), text);
+		free(shape);
+	} else {
+		controller_spawn(c, o, text);
+	}
 	json_decref(config);
 	free(text);
 }
