@@ -12,13 +12,28 @@
 
 #include <jansson.h>
 
+/* What a start found ready. */
+enum praas_backend_start {
+	PRAAS_START_COLD,   /* nothing: a program was started */
+	PRAAS_START_LOADED, /* a program that had been loaded */
+	PRAAS_START_PREPARED, /* one with memory, threads and workers for that application */
+	PRAAS_STARTS
+};
+const char *praas_backend_start_text(enum praas_backend_start start);
+
+struct praas_backend_stats {
+	uint64_t starts[PRAAS_STARTS];
+	uint32_t ready; /* controllers that wait for a process */
+};
+
 /* One started controller; the caller's memory, zeroed when there is none. */
 struct praas_instance {
 	uint64_t number; /* of the process it serves */
 	uint32_t epoch;
 	uint64_t os_start; /* start time of os_pid, ticks since boot */
 	int32_t os_pid;
-	int pidfd;  /* readable when it has ended; -1 none */
+	int pidfd;                      /* readable when it has ended; -1 none */
+	enum praas_backend_start start; /* how it was had */
 	bool child; /* ours to wait for; else adopted after a restart of ours */
 };
 
@@ -27,6 +42,7 @@ struct praas_exit {
 	bool known; /* else it was adopted and its status went elsewhere */
 	int code;   /* when signal is 0 */
 	int signal; /* that ended it */
+	enum praas_backend_start start; /* how it was had */
 };
 
 struct praas_backend;
@@ -38,11 +54,6 @@ struct praas_backend_ops {
 	 * -ENOMEM; -EIO. */
 	int (*start)(struct praas_backend *b, json_t *config, uint64_t number,
 		     uint32_t epoch, struct praas_instance *ret_instance);
-	/* A start of that number follows soon: what can be done without its configuration begins
-	 * now, beside other work. Blocks as start does; failing is start's to report. */
-	void (*warm)(struct praas_backend *b, uint64_t number);
-	/* It does not follow after all. */
-	void (*cool)(struct praas_backend *b, uint64_t number);
 	/* Finds one that was started before a restart of ours. -ESRCH it is gone. */
 	int (*adopt)(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 		     uint64_t number, uint32_t epoch,
@@ -54,6 +65,7 @@ struct praas_backend_ops {
 		     struct praas_exit *ret_exit);
 	/* Gets ready for the next start, if it can; may block as start does. */
 	void (*prepare)(struct praas_backend *b);
+	void (*stats)(struct praas_backend *b, struct praas_backend_stats *ret_stats);
 	void (*free)(struct praas_backend *b); /* no instance is left */
 };
 
@@ -65,7 +77,7 @@ struct praas_backend_local_config {
 	const char *controller; /* program; absolute */
 	const char *log_dir; /* standard output and error of controllers: NUMBER.log */
 	const char *group;   /* name of our cgroup folder; NULL: none are made */
-	uint32_t prewarm;    /* controllers kept started, without a configuration */
+	uint32_t prewarm;    /* controllers kept ready, at most PRAAS_READY_MAX */
 };
 int praas_backend_local_new(const struct praas_backend_local_config *config,
 			    struct praas_backend **ret_backend);

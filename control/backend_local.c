@@ -2,7 +2,8 @@
  *
  * Controllers as processes of this machine. posix_spawn (a vfork inside, so our size costs nothing);
  * the configuration travels through a pipe, which is what makes pre-warming possible: a controller
- * whose pipe is still empty has been loaded and linked, and waits.
+ * whose pipe is still empty has been loaded, and has made what follows from its application when it
+ * was told that (control/ready.h), and waits.
  */
 #include "control/backend.h"
 
@@ -20,22 +21,16 @@
 #include <unistd.h>
 
 #include "control/cgroup.h"
+#include "control/ready.h"
 
 #define PATH_BYTES 4096
 #define CONFIG_FD 3
+#define PREPARE_FD 4
 #define CONFIG_BYTES_MAX (48u * 1024) /* below a pipe's capacity: writing never waits */
-#define PREWARM_MAX 64u
 #define TASKS_MAX 1024u
 #define GROUP_BYTES 160
 
 extern char **environ;
-
-struct waiting {
-	int32_t os_pid;
-	int pidfd, config_fd;
-	bool grouped;    /* has a control group */
-	uint64_t number; /* that it is for; 0: for whoever comes */
-};
 
 struct local {
 	struct praas_backend base;
@@ -43,11 +38,17 @@ struct local {
 	char log_dir[PATH_BYTES];
 	char group[64];
 	enum praas_cgroup_version cgroup;
-	uint32_t prewarm;
 	pthread_mutex_t lock; /* of what follows */
-	struct waiting waiting[PREWARM_MAX];
-	uint32_t waiting_count;
+	struct praas_ready ready;
+	struct praas_backend_stats stats;
 };
+
+const char *praas_backend_start_text(enum praas_backend_start start)
+{
+	static const char *const texts[PRAAS_STARTS] = { "cold", "loaded", "prepared" };
+
+	return start < PRAAS_STARTS ? texts[start] : "?";
+}
 
 static struct local *of(struct praas_backend *b)
 {
@@ -87,8 +88,10 @@ static void group_of(const struct local *l, int32_t os_pid, char ret_group[GROUP
 	(void)snprintf(ret_group, GROUP_BYTES, "%s/%d", l->group, os_pid);
 }
 
-/* Descriptors of the child: nothing, the log twice, the configuration. All else is close-on-exec. */
-static int child_files(posix_spawn_file_actions_t *fa, const char *log, int config_fd)
+/* Descriptors of the child: nothing, the log twice, the configuration, and what it is to be
+ * prepared for (-1: nothing). All else is close-on-exec. */
+static int child_files(posix_spawn_file_actions_t *fa, const char *log, int config_fd,
+		       int prepare_fd)
 {
 	int rc = posix_spawn_file_actions_addopen(fa, 0, "/dev/null", O_RDONLY, 0);
 
@@ -99,6 +102,8 @@ static int child_files(posix_spawn_file_actions_t *fa, const char *log, int conf
 		rc = posix_spawn_file_actions_adddup2(fa, 1, 2);
 	if (rc == 0)
 		rc = posix_spawn_file_actions_adddup2(fa, config_fd, CONFIG_FD);
+	if (rc == 0 && prepare_fd >= 0)
+		rc = posix_spawn_file_actions_adddup2(fa, prepare_fd, PREPARE_FD);
 	return -rc;
 }
 
@@ -121,22 +126,26 @@ static int child_attributes(posix_spawnattr_t *attr)
 	return -rc;
 }
 
-static int spawn(struct local *l, const char *log, int config_fd, pid_t *ret_pid)
+static int spawn(struct local *l, const char *log, int config_fd, int prepare_fd,
+		 pid_t *ret_pid)
 {
-	char fd_text[8];
-	const char *argv[] = { l->controller, "--config-fd", fd_text, NULL };
+	char config_text[8], prepare_text[8];
+	const char *argv[] = { l->controller, "--config-fd",
+			       config_text,   prepare_fd >= 0 ? "--prepare-fd" : NULL,
+			       prepare_text,  NULL };
 	posix_spawn_file_actions_t fa;
 	posix_spawnattr_t attr;
 	int rc;
 
-	(void)snprintf(fd_text, sizeof(fd_text), "%d", CONFIG_FD);
+	(void)snprintf(config_text, sizeof(config_text), "%d", CONFIG_FD);
+	(void)snprintf(prepare_text, sizeof(prepare_text), "%d", PREPARE_FD);
 	if (posix_spawn_file_actions_init(&fa))
 		return -ENOMEM;
 	if (posix_spawnattr_init(&attr)) {
 		(void)posix_spawn_file_actions_destroy(&fa);
 		return -ENOMEM;
 	}
-	rc = child_files(&fa, log, config_fd);
+	rc = child_files(&fa, log, config_fd, prepare_fd);
 	if (rc == 0)
 		rc = child_attributes(&attr);
 	if (rc == 0) /* argv is const in all but its type */
@@ -147,34 +156,55 @@ static int spawn(struct local *l, const char *log, int config_fd, pid_t *ret_pid
 	return rc;
 }
 
-/* A controller that waits for its configuration. */
-static int spawn_waiting(struct local *l, const char *log, struct waiting *ret_w)
+/* A pipe whose reading end is above the numbers that the child's file actions write to. */
+static int make_pipe(int ret_fds[2])
 {
-	int fds[2], high, rc;
-	pid_t pid = 0;
+	int fds[2], rc;
 
 	if (pipe2(fds, O_CLOEXEC))
 		return -errno;
-	/* Not onto the number that the child's file actions write to. */
-	high = fcntl(fds[0], F_DUPFD_CLOEXEC, CONFIG_FD + 1);
+	ret_fds[0] = fcntl(fds[0], F_DUPFD_CLOEXEC, PREPARE_FD + 1);
+	rc = ret_fds[0] < 0 ? -errno : 0;
 	(void)close(fds[0]);
-	if (high < 0) {
-		rc = -errno;
+	if (rc)
 		(void)close(fds[1]);
+	ret_fds[1] = fds[1];
+	return rc;
+}
+
+/* A controller that waits for its configuration; ret_prepare_fd (NULL: it is not prepared for
+ * anything): where to write what to prepare for. */
+static int spawn_waiting(struct local *l, const char *log,
+			 struct praas_ready_one *ret_o, int *ret_prepare_fd)
+{
+	int fds[2] = { -1, -1 }, prepare[2] = { -1, -1 };
+	int rc = make_pipe(fds);
+	pid_t pid = 0;
+
+	if (rc)
 		return rc;
-	}
-	rc = spawn(l, log, high, &pid);
-	(void)close(high);
+	if (ret_prepare_fd)
+		rc = make_pipe(prepare);
+	if (rc == 0)
+		rc = spawn(l, log, fds[0], prepare[0], &pid);
+	(void)close(fds[0]);
+	if (prepare[0] >= 0)
+		(void)close(prepare[0]);
 	if (rc == 0) {
-		ret_w->os_pid = pid;
-		ret_w->config_fd = fds[1];
-		ret_w->pidfd = pidfd_of(pid);
-		if (ret_w->pidfd >= 0)
+		ret_o->os_pid = pid;
+		ret_o->os_start = praas_os_start(pid);
+		ret_o->config_fd = fds[1];
+		ret_o->pidfd = pidfd_of(pid);
+		if (ret_prepare_fd)
+			*ret_prepare_fd = prepare[1];
+		if (ret_o->pidfd >= 0)
 			return 0;
-		rc = ret_w->pidfd;
+		rc = ret_o->pidfd;
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);
 	}
+	if (prepare[1] >= 0)
+		(void)close(prepare[1]);
 	(void)close(fds[1]);
 	return rc;
 }
@@ -190,142 +220,36 @@ static void remove_group(const struct local *l, int32_t os_pid)
 	praas_cgroup_remove(l->cgroup, group);
 }
 
-static void discard(const struct local *l, struct waiting *w)
+static void discard(const struct local *l, struct praas_ready_one *o)
 {
-	(void)kill(w->os_pid, SIGKILL);
+	(void)kill(o->os_pid, SIGKILL);
 	(void)close(
-		w->config_fd); /* (after a crash of ours its end makes them leave) */
-	(void)waitpid(w->os_pid, NULL, 0);
-	(void)close(w->pidfd);
-	if (w->grouped)
-		remove_group(l, w->os_pid);
+		o->config_fd); /* (after a crash of ours its end makes them leave) */
+	(void)waitpid(o->os_pid, NULL, 0);
+	(void)close(o->pidfd);
+	if (o->grouped)
+		remove_group(l, o->os_pid);
+	free(o->shape);
+	o->shape = NULL;
 }
 
 /* Making a group costs as much as starting a program: done ahead where that is possible. */
-static int make_group(const struct local *l, struct waiting *w, uint32_t vcpu_milli)
+static int make_group(const struct local *l, struct praas_ready_one *o,
+		      uint32_t vcpu_milli)
 {
 	struct praas_cgroup_limits limits = { .tasks_max = TASKS_MAX,
 					      .vcpu_milli = vcpu_milli };
 	char group[GROUP_BYTES];
 	int rc;
 
-	group_of(l, w->os_pid, group);
+	group_of(l, o->os_pid, group);
 	rc = praas_cgroup_make(l->cgroup, group, &limits);
-	w->grouped = w->grouped || rc == 0;
+	o->grouped = o->grouped || rc == 0;
 	/* Moving a process takes milliseconds (it waits for all cores): only for a limit on
 	 * the controller too. Workers begin their life in the group. */
 	if (rc == 0 && vcpu_milli > 0)
-		rc = praas_cgroup_enter(l->cgroup, group, w->os_pid);
+		rc = praas_cgroup_enter(l->cgroup, group, o->os_pid);
 	return rc == -ESRCH ? 0 : rc; /* it has ended already: its pidfd tells */
-}
-
-/* Lock held. */
-static uint32_t count_free(const struct local *l)
-{
-	uint32_t count = 0;
-
-	for (uint32_t i = 0; i < l->waiting_count; i++)
-		count += l->waiting[i].number == 0;
-	return count;
-}
-
-static void prepare(struct praas_backend *b)
-{
-	struct local *l = of(b);
-	char log[PATH_BYTES + 32];
-
-	(void)snprintf(log, sizeof(log), "%s/prewarmed.log", l->log_dir);
-	(void)pthread_mutex_lock(&l->lock);
-	while (l->waiting_count < PREWARM_MAX && count_free(l) < l->prewarm) {
-		struct waiting w = { .pidfd = -1 };
-
-		if (spawn_waiting(l, log, &w))
-			break; /* the next start spawns its own and reports */
-		if (l->cgroup != PRAAS_CGROUP_NONE)
-			(void)make_group(l, &w, 0); /* else it is made at the start */
-		l->waiting[l->waiting_count++] = w;
-	}
-	(void)pthread_mutex_unlock(&l->lock);
-}
-
-/* The best place in waiting for a number: its own, else anybody's; lock held. */
-static uint32_t find_waiting(const struct local *l, uint64_t number)
-{
-	uint32_t best = l->waiting_count;
-
-	for (uint32_t i = 0; i < l->waiting_count; i++) {
-		if (l->waiting[i].number == number)
-			return i;
-		if (l->waiting[i].number == 0)
-			best = i;
-	}
-	return best;
-}
-
-/* One that waits for this number or for anybody and is still alive, if there is any. */
-static bool take_waiting(struct local *l, uint64_t number, struct waiting *ret_w)
-{
-	bool found = false;
-	uint32_t at;
-
-	(void)pthread_mutex_lock(&l->lock);
-	while (!found && (at = find_waiting(l, number)) < l->waiting_count) {
-		siginfo_t info = { 0 };
-
-		*ret_w = l->waiting[at];
-		l->waiting[at] = l->waiting[--l->waiting_count];
-		if (waitid(P_PID, (id_t)ret_w->os_pid, &info,
-			   WEXITED | WNOHANG | WNOWAIT) ||
-		    info.si_pid != 0)
-			discard(l, ret_w);
-		else
-			found = true;
-	}
-	(void)pthread_mutex_unlock(&l->lock);
-	return found;
-}
-
-static void warm(struct praas_backend *b, uint64_t number)
-{
-	struct local *l = of(b);
-	struct waiting w = { .pidfd = -1, .number = number };
-	char log[PATH_BYTES + 32];
-	bool room;
-
-	(void)pthread_mutex_lock(&l->lock);
-	room = find_waiting(l, number) == l->waiting_count &&
-	       l->waiting_count < PREWARM_MAX;
-	(void)pthread_mutex_unlock(&l->lock);
-	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
-		       (unsigned long long)number);
-	if (!room || spawn_waiting(l, log, &w))
-		return; /* the start does it, and reports */
-	(void)pthread_mutex_lock(&l->lock);
-	room = l->waiting_count < PREWARM_MAX;
-	if (room)
-		l->waiting[l->waiting_count++] = w;
-	(void)pthread_mutex_unlock(&l->lock);
-	if (!room)
-		discard(l, &w);
-}
-
-static void cool(struct praas_backend *b, uint64_t number)
-{
-	struct local *l = of(b);
-	struct waiting w = { .pidfd = -1 };
-	bool found = false;
-
-	(void)pthread_mutex_lock(&l->lock);
-	for (uint32_t i = 0; i < l->waiting_count && !found; i++) {
-		if (l->waiting[i].number != number)
-			continue;
-		w = l->waiting[i];
-		l->waiting[i] = l->waiting[--l->waiting_count];
-		found = true;
-	}
-	(void)pthread_mutex_unlock(&l->lock);
-	if (found)
-		discard(l, &w);
 }
 
 static int write_config(int fd, json_t *config)
@@ -352,7 +276,7 @@ static int write_config(int fd, json_t *config)
 }
 
 /* Adds the member `cgroup`. */
-static int give_group(const struct local *l, json_t *config, struct waiting *w)
+static int give_group(const struct local *l, json_t *config, struct praas_ready_one *o)
 {
 	const char *isolation = json_string_value(json_object_get(config, "isolation"));
 	json_int_t vcpu = json_integer_value(json_object_get(config, "vcpu_milli"));
@@ -361,44 +285,229 @@ static int give_group(const struct local *l, json_t *config, struct waiting *w)
 	char group[GROUP_BYTES];
 	int rc = 0;
 
-	group_of(l, w->os_pid, group);
-	if (version != PRAAS_CGROUP_NONE && (!w->grouped || vcpu > 0))
-		rc = make_group(l, w, (uint32_t)vcpu);
+	group_of(l, o->os_pid, group);
+	/* What was prepared has its limits; what is only grouped may lack that of the CPU. */
+	if (version != PRAAS_CGROUP_NONE && !o->shape && (!o->grouped || vcpu > 0))
+		rc = make_group(l, o, (uint32_t)vcpu);
 	if (rc == 0 && json_object_set_new(config, "cgroup",
 					   praas_cgroup_describe(version, group)))
 		rc = -ENOMEM;
 	return rc;
 }
 
+/* ---- those that stand ready ---- */
+
+/* What of a configuration follows from the application. NULL: no memory. */
+static char *shape_of(const json_t *config)
+{
+	static const char *const members[] = {
+		"app_id",       "code",       "isolation",
+		"memory_bytes", "vcpu_milli", "concurrency",
+		"bytes_max",    "wait",       "allow_weak_sandbox",
+		"worker"
+	};
+	json_t *shape = json_pack("{s:b}", "prepare", 1);
+	char *text = NULL;
+
+	for (size_t i = 0; shape && i < sizeof(members) / sizeof(members[0]); i++) {
+		json_t *value = json_object_get(config, members[i]);
+
+		if (value && json_object_set(shape, members[i], value)) {
+			json_decref(shape);
+			shape = NULL;
+		}
+	}
+	if (shape)
+		text = json_dumps(shape, JSON_COMPACT | JSON_SORT_KEYS);
+	json_decref(shape);
+	return text;
+}
+
+/* Tells a new controller what it is to be ready for. */
+static int prepare_one(const struct local *l, struct praas_ready_one *o, int prepare_fd)
+{
+	json_t *shape = json_loads(o->shape, 0, NULL);
+	char *text = o->shape;
+	int rc = shape ? 0 : -ENOMEM;
+
+	o->shape = NULL; /* not before its limits are made */
+	if (rc == 0)
+		rc = give_group(l, shape, o);
+	o->shape = text;
+	if (rc == 0)
+		rc = write_config(prepare_fd, shape);
+	json_decref(shape);
+	return rc;
+}
+
+static void log_path(const struct local *l, uint64_t number,
+		     char ret_path[PATH_BYTES + 32])
+{
+	(void)snprintf(ret_path, PATH_BYTES + 32, "%s/%llu.log", l->log_dir,
+		       (unsigned long long)number);
+}
+
+static int make_one(struct local *l, struct praas_ready_one *o)
+{
+	char log[PATH_BYTES + 32];
+	int prepare_fd = -1;
+	int rc;
+
+	(void)snprintf(log, sizeof(log), "%s/prewarmed.log", l->log_dir);
+	rc = spawn_waiting(l, log, o, o->shape ? &prepare_fd : NULL);
+	if (rc) {
+		free(o->shape);
+		return rc;
+	}
+	if (prepare_fd >= 0) {
+		rc = prepare_one(l, o, prepare_fd);
+		(void)close(prepare_fd);
+	} else if (l->cgroup != PRAAS_CGROUP_NONE) {
+		(void)make_group(l, o, 0); /* else it is made at the start */
+	}
+	if (rc)
+		discard(l, o);
+	return rc;
+}
+
+/* The lock is held for the table only: a start does not wait for these. */
+static void prepare(struct praas_backend *b)
+{
+	enum praas_ready_step step = PRAAS_READY_END;
+	struct local *l = of(b);
+	int rc = 0;
+
+	while (rc == 0 && step != PRAAS_READY_ENOUGH) {
+		struct praas_ready_one o;
+		uint32_t place = 0;
+
+		(void)pthread_mutex_lock(&l->lock);
+		step = praas_ready_next(&l->ready, &o, &place);
+		(void)pthread_mutex_unlock(&l->lock);
+		if (step == PRAAS_READY_END)
+			discard(l, &o);
+		if (step != PRAAS_READY_MAKE)
+			continue;
+		rc = make_one(l,
+			      &o); /* else the next start spawns its own and reports */
+		(void)pthread_mutex_lock(&l->lock);
+		praas_ready_made(&l->ready, place, rc == 0 ? &o : NULL);
+		(void)pthread_mutex_unlock(&l->lock);
+	}
+}
+
+/* One that is ready and alive, if there is any. */
+static bool take_ready(struct local *l, const char *shape,
+		       struct praas_ready_one *ret_o)
+{
+	for (;;) {
+		siginfo_t info = { 0 };
+		bool found;
+
+		(void)pthread_mutex_lock(&l->lock);
+		found = praas_ready_take(&l->ready, shape, ret_o);
+		(void)pthread_mutex_unlock(&l->lock);
+		if (!found)
+			return false;
+		if (waitid(P_PID, (id_t)ret_o->os_pid, &info,
+			   WEXITED | WNOHANG | WNOWAIT) == 0 &&
+		    info.si_pid == 0)
+			return true;
+		discard(l, ret_o);
+	}
+}
+
+/* ---- operations ---- */
+
+static void count_start(struct local *l, enum praas_backend_start kind)
+{
+	(void)pthread_mutex_lock(&l->lock);
+	l->stats.starts[kind]++;
+	(void)pthread_mutex_unlock(&l->lock);
+}
+
+/* Tells a controller which process it is. */
+static int give_config(const struct local *l, json_t *config, const char *log,
+		       struct praas_ready_one *o)
+{
+	int rc = give_group(l, config, o);
+
+	if (rc == 0 && json_object_set_new(config, "log", json_string(log)))
+		rc = -ENOMEM;
+	return rc ? rc : write_config(o->config_fd, config);
+}
+
+/* One that is ready, or a new one, that has its configuration. */
+static int start_one(struct local *l, json_t *config, const char *shape,
+		     const char *log, struct praas_ready_one *ret_o,
+		     enum praas_backend_start *ret_kind)
+{
+	int rc;
+
+	while (take_ready(l, shape, ret_o)) {
+		*ret_kind = ret_o->shape ? PRAAS_START_PREPARED : PRAAS_START_LOADED;
+		rc = give_config(l, config, log, ret_o);
+		if (rc == 0)
+			return 0;
+		discard(l, ret_o);
+		if (rc != -EPIPE) /* it ended just now: the next one may live */
+			return rc;
+	}
+	*ret_o = (struct praas_ready_one){ .pidfd = -1 };
+	*ret_kind = PRAAS_START_COLD;
+	rc = spawn_waiting(l, log, ret_o, NULL);
+	if (rc)
+		return rc;
+	rc = give_config(l, config, log, ret_o); /* while it is loaded */
+	if (rc == -EPIPE)
+		return 0; /* its end tells why */
+	if (rc)
+		discard(l, ret_o);
+	return rc;
+}
+
 static int start(struct praas_backend *b, json_t *config, uint64_t number,
 		 uint32_t epoch, struct praas_instance *ret_instance)
 {
+	enum praas_backend_start kind;
 	struct local *l = of(b);
+	struct praas_ready_one o;
 	char log[PATH_BYTES + 32];
-	struct waiting w = { .pidfd = -1 };
-	int rc = 0;
+	char *shape = shape_of(config);
+	int rc;
 
-	(void)snprintf(log, sizeof(log), "%s/%llu.log", l->log_dir,
-		       (unsigned long long)number);
-	if (!take_waiting(l, number, &w))
-		rc = spawn_waiting(l, log, &w);
+	if (!shape)
+		return -ENOMEM;
+	log_path(l, number, log);
+	(void)pthread_mutex_lock(&l->lock);
+	rc = praas_ready_note(&l->ready, shape);
+	(void)pthread_mutex_unlock(&l->lock);
+	if (rc == 0)
+		rc = start_one(l, config, shape, log, &o, &kind);
+	free(shape);
 	if (rc)
 		return rc;
-	rc = give_group(l, config, &w); /* while it is loaded */
-	if (rc == 0)
-		rc = write_config(w.config_fd, config);
-	if (rc && rc != -EPIPE) {
-		discard(l, &w);
-		return rc;
-	}
-	(void)close(w.config_fd);
+	(void)close(o.config_fd);
+	free(o.shape);
+	count_start(l, kind);
 	*ret_instance = (struct praas_instance){ .number = number,
 						 .epoch = epoch,
-						 .os_start = praas_os_start(w.os_pid),
-						 .os_pid = w.os_pid,
-						 .pidfd = w.pidfd,
+						 .os_start = o.os_start,
+						 .os_pid = o.os_pid,
+						 .pidfd = o.pidfd,
+						 .start = kind,
 						 .child = true };
 	return 0;
+}
+
+static void stats_of(struct praas_backend *b, struct praas_backend_stats *ret_stats)
+{
+	struct local *l = of(b);
+
+	(void)pthread_mutex_lock(&l->lock);
+	*ret_stats = l->stats;
+	ret_stats->ready = praas_ready_count(&l->ready);
+	(void)pthread_mutex_unlock(&l->lock);
 }
 
 static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
@@ -443,7 +552,7 @@ static void reap(struct praas_backend *b, struct praas_instance *instance,
 {
 	siginfo_t info = { 0 };
 
-	*ret_exit = (struct praas_exit){ 0 };
+	*ret_exit = (struct praas_exit){ .start = instance->start };
 	if (instance->child &&
 	    waitid(P_PIDFD, (id_t)instance->pidfd, &info, WEXITED) == 0) {
 		ret_exit->known = true;
@@ -461,8 +570,11 @@ static void free_local(struct praas_backend *b)
 {
 	struct local *l = of(b);
 
-	while (l->waiting_count > 0)
-		discard(l, &l->waiting[--l->waiting_count]);
+	struct praas_ready_one o;
+
+	while (praas_ready_drain(&l->ready, &o))
+		discard(l, &o);
+	praas_ready_release(&l->ready);
 	if (l->cgroup != PRAAS_CGROUP_NONE)
 		praas_cgroup_close(l->cgroup, l->group);
 	(void)pthread_mutex_destroy(&l->lock);
@@ -475,9 +587,8 @@ static const struct praas_backend_ops local_ops = {
 	.adopt = adopt,
 	.kill = kill_instance,
 	.reap = reap,
-	.warm = warm,
-	.cool = cool,
 	.prepare = prepare,
+	.stats = stats_of,
 	.free = free_local,
 };
 
@@ -490,7 +601,7 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	    strlen(config->log_dir) >= PATH_BYTES ||
 	    (config->group && strlen(config->group) >= sizeof(l->group)))
 		return -ENAMETOOLONG;
-	if (config->prewarm > PREWARM_MAX)
+	if (config->prewarm > PRAAS_READY_MAX)
 		return -EINVAL;
 	l = calloc(1, sizeof(*l));
 	if (!l)
@@ -499,7 +610,7 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	(void)pthread_mutex_init(&l->lock, NULL);
 	(void)snprintf(l->controller, sizeof(l->controller), "%s", config->controller);
 	(void)snprintf(l->log_dir, sizeof(l->log_dir), "%s", config->log_dir);
-	l->prewarm = config->prewarm;
+	l->ready.capacity = config->prewarm;
 	if (config->group) {
 		(void)snprintf(l->group, sizeof(l->group), "%s", config->group);
 		l->cgroup = praas_cgroup_open(l->group);

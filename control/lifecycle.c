@@ -132,6 +132,7 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 	struct praas_process_record record = { .generation = 1,
 					       .slot = -1,
 					       .state = PRAAS_LIFE_ACTIVATING };
+	uint64_t begun_ns = praas_now_ns();
 	uint8_t token[PRAAS_KEY_BYTES];
 	struct praas_life_process *p;
 	int rc;
@@ -159,7 +160,8 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 		p->starting = true;
 		p->fresh = true;
 		p->rest_state = PRAAS_LIFE_SWAPPED;
-		p->phase_deadline_ns = praas_now_ns() + life->config.activate_ns;
+		p->begun_ns = begun_ns;
+		p->phase_deadline_ns = begun_ns + life->config.activate_ns;
 		praas_life_add_wait(p, &p->serving, wait);
 	}
 	(void)pthread_mutex_unlock(&life->lock);

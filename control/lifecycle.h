@@ -9,8 +9,8 @@
  *
  * Each process does one thing at a time: whoever asks for what is under way waits for the same
  * end, so a thousand invocations of a swapped process start one controller. The epoch of an
- * activation is one more than any given out before, and is on the disk before the controller can
- * join; the slot log in the store decides who may write.
+ * activation is one more than any given out before, and is on the disk before the join of its
+ * controller is believed; the slot log in the store decides who may write.
  */
 #ifndef PRAAS_CONTROL_LIFECYCLE_H
 #define PRAAS_CONTROL_LIFECYCLE_H
@@ -111,6 +111,10 @@ struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
 		refused_joins;
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
+	/* From the beginning of an activation to its join, by what the start found ready. */
+	struct {
+		uint64_t count, sum_ns, max_ns;
+	} start[PRAAS_STARTS];
 };
 void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stats);
 

@@ -159,7 +159,46 @@ static void run_save(struct praas_job *job)
 	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
+}
+
+static void run_prepare(struct praas_job *job)
+{
+	struct praas_life *life =
+		(struct praas_life *)(void *)((char *)job -
+					      offsetof(struct praas_life, prepare_job));
+
 	life->config.backend->ops->prepare(life->config.backend);
+	(void)pthread_mutex_lock(&life->lock);
+	life->preparing = false;
+	life->background--;
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+}
+
+void praas_life_prepare_soon(struct praas_life *life)
+{
+	life->prepare_due_ns = praas_now_ns() + PRAAS_LIFE_PREPARE_NS;
+	if (life->due_ns == 0 || life->prepare_due_ns < life->due_ns) {
+		life->due_ns = life->prepare_due_ns;
+		praas_link_wake(life->link);
+	}
+}
+
+void praas_life_prepare_due(struct praas_life *life, uint64_t now_ns)
+{
+	if (life->prepare_due_ns == 0 || life->stopping)
+		return;
+	if (life->prepare_due_ns > now_ns || life->preparing) {
+		uint64_t next = life->preparing ? now_ns + PRAAS_LIFE_PREPARE_NS
+						: life->prepare_due_ns;
+
+		life->due_ns = earlier(life->due_ns, next);
+		return;
+	}
+	life->prepare_due_ns = 0;
+	life->preparing = true;
+	life->prepare_job.run = run_prepare;
+	praas_life_background(life, &life->prepare_job);
 }
 
 void praas_life_save(struct praas_life_process *p)

@@ -407,12 +407,16 @@ static void ended_starting(struct praas_life_process *p, const struct praas_exit
 	bool fenced = (e->known && e->code == EXIT_FENCED) ||
 		      !strcmp(p->failure.code, "FENCED");
 
+	/* One that stood ready may have died before it was told anything. */
+	bool stale = e->start != PRAAS_START_COLD && e->signal && !p->failure.rc;
+
 	if (p->want_kill) {
 		why = praas_outcome_of(-ECANCELED, "killed", "the process was killed");
 		p->life->stats.kills++;
-	} else if (fenced && p->retries < PRAAS_LIFE_RETRIES && !p->life->stopping) {
+	} else if ((fenced || stale) && p->retries < PRAAS_LIFE_RETRIES &&
+		   !p->life->stopping) {
 		p->retries++; /* our record was behind the slot log; it is an index only */
-		p->fresh = false;
+		p->fresh = p->fresh && !fenced;
 		praas_life_begin_activation(p);
 		return;
 	}
@@ -528,6 +532,7 @@ static uint64_t on_tick(void *user, uint64_t now_ns)
 			if (p == last)
 				break; /* behind it are those armed again just now */
 		}
+		praas_life_prepare_due(life, now_ns);
 	}
 	due = life->due_ns;
 	(void)pthread_mutex_unlock(&life->lock);

@@ -19,7 +19,9 @@
 
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
-#define PRAAS_LIFE_KILL_NS 2000000000ull  /* for an orderly end of one that is killed */
+#define PRAAS_LIFE_KILL_NS 2000000000ull /* for an orderly end of one that is killed */
+#define PRAAS_LIFE_PREPARE_NS                                                          \
+	20000000ull /* of calm before controllers are made ready */
 #define PRAAS_LIFE_LEAVE_NS 5000000000ull /* for the end of one that has swapped out */
 
 struct praas_life_waits {
@@ -46,6 +48,7 @@ struct praas_life_process {
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
 	struct praas_life_waits settled; /* finished; told when the record is stored */
+	uint64_t begun_ns;               /* of the activation under way */
 	uint64_t phase_deadline_ns;      /* of what is under way; 0 none */
 	uint64_t swap_id, check_id;      /* of the requests that were sent; 0 none */
 	struct praas_outcome
@@ -83,7 +86,10 @@ struct praas_life {
 	struct praas_life_process *processes;
 	struct praas_life_process *by_conn;
 	struct praas_life_process *timed; /* those with a deadline */
-	uint64_t due_ns;                  /* when the link thread will look; 0 never */
+	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
+	bool preparing;
+	struct praas_job prepare_job;
+	uint64_t due_ns; /* when the link thread will look; 0 never */
 	uint64_t request_last;
 	uint32_t instances;  /* controllers that run */
 	uint32_t background; /* jobs of ours that are queued or run */
@@ -120,6 +126,10 @@ bool praas_life_resting(uint8_t state);
 /* The record goes to the store soon. */
 void praas_life_save(struct praas_life_process *p);
 void praas_life_background(struct praas_life *life, struct praas_job *job);
+/* Controllers are made ready soon, but not while what was just started answers its first call. */
+void praas_life_prepare_soon(struct praas_life *life);
+/* From the tick: now, if it is due. */
+void praas_life_prepare_due(struct praas_life *life, uint64_t now_ns);
 /* Asks a serving controller to swap out; p becomes DRAINING. */
 void praas_life_begin_swap(struct praas_life_process *p);
 void praas_life_begin_kill(struct praas_life_process *p);

@@ -42,84 +42,6 @@ static void pass_log(struct praas_life_process *p, struct praas_process_record *
 	(void)pthread_mutex_unlock(&life->lock);
 }
 
-static void run_start(struct praas_job *job)
-{
-	struct praas_life_process *p =
-		(struct praas_life_process *)(void *)((char *)job -
-						      offsetof(
-							      struct praas_life_process,
-							      start_job));
-	struct praas_life *life = p->life;
-	struct praas_records *records = life->config.records;
-	struct praas_backend *backend = life->config.backend;
-	struct praas_life_waits done = { NULL }, settled;
-	struct praas_process_record record;
-	struct praas_outcome why;
-	int rc;
-
-	(void)pthread_mutex_lock(&life->lock);
-	while (p->saving)
-		(void)pthread_cond_wait(&life->changed, &life->lock);
-	p->dirty = false;
-	record = p->record;
-	(void)pthread_mutex_unlock(&life->lock);
-	if (p->retries > 0)
-		pass_log(p, &record);
-	/* The program is loaded while the disk works; it gets its configuration, and with it its
-	 * epoch, only after that is durable. */
-	backend->ops->warm(backend, record.number);
-	rc = records->ops->process_put(records, &record);
-	if (rc)
-		backend->ops->cool(backend, record.number);
-	(void)pthread_mutex_lock(&life->lock);
-	if (rc == 0) {
-		p->record.version = record.version;
-	} else {
-		why = praas_outcome_of(rc, "store_failed",
-				       "the record cannot be written");
-		p->starting = false;
-		praas_life_start_failed(p, &why, &done);
-	}
-	settled = p->settled; /* of the epoch before */
-	p->settled.head = NULL;
-	(void)pthread_mutex_unlock(&life->lock);
-	praas_life_tell(&settled);
-	praas_life_tell(&done);
-	if (rc == 0)
-		praas_life_spawn(p);
-	(void)pthread_mutex_lock(&life->lock);
-	life->background--;
-	(void)pthread_cond_broadcast(&life->changed);
-	(void)pthread_mutex_unlock(&life->lock);
-}
-
-void praas_life_begin_activation(struct praas_life_process *p)
-{
-	struct praas_owner_log seen = { .epoch = p->epoch_seen };
-	struct praas_owner owner = praas_life_owner(p);
-	struct praas_outcome why;
-
-	if (!praas_life_charge(p, &why)) {
-		praas_life_finish(p, &p->serving, &why, &p->settled);
-		praas_life_save(p);
-		return;
-	}
-	if (praas_life_resting(p->record.state))
-		p->rest_state = p->record.state;
-	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
-			     p->token);
-	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
-	p->starting = true;
-	p->joined = false;
-	p->told_swapped = false;
-	p->failure = (struct praas_outcome){ 0 };
-	p->pending_conn = 0;
-	p->phase_deadline_ns = praas_now_ns() + p->life->config.activate_ns;
-	praas_life_arm(p);
-	p->start_job.run = run_start;
-	praas_life_background(p->life, &p->start_job);
-}
-
 static json_t *hex_of(const uint8_t *data, size_t bytes)
 {
 	char text[2 * PRAAS_KEY_BYTES + 1];
@@ -202,40 +124,76 @@ static json_t *config_of(struct praas_life *life,
 	return config;
 }
 
-static struct praas_outcome spawn_failure(int rc)
+/* What came of a spawn. */
+struct spawned {
+	struct praas_instance instance;
+	int rc; /* 0: it runs */
+};
+
+static struct praas_outcome start_failure(int rc, int record_rc)
 {
 	char text[200];
 
+	if (record_rc)
+		return praas_outcome_of(record_rc, "store_failed",
+					"the record cannot be written");
 	(void)snprintf(text, sizeof(text), "the controller cannot be started: %s",
 		       strerror(-rc));
 	return praas_outcome_of(rc, "start_failed", text);
 }
 
-/* The controller runs; lock held. */
-static void started(struct praas_life_process *p, const struct praas_instance *instance,
+/* No lock. */
+static struct spawned spawn_now(struct praas_life_process *p,
+				const struct praas_process_record *record)
+{
+	struct praas_life *life = p->life;
+	struct praas_backend *backend = life->config.backend;
+	json_t *config = config_of(life, record, &p->app, p->token);
+	struct spawned s = { .rc = -ENOMEM };
+
+	if (config)
+		s.rc = backend->ops->start(backend, config, record->number,
+					   record->epoch, &s.instance);
+	json_decref(config);
+	explicit_bzero(p->token, sizeof(p->token));
+	return s;
+}
+
+/* One that must not serve; lock held. */
+static void end_now(struct praas_life *life, struct praas_instance *instance)
+{
+	struct praas_backend *backend = life->config.backend;
+	struct praas_exit gone;
+
+	backend->ops->kill(backend, instance);
+	backend->ops->reap(backend, instance, &gone);
+}
+
+/* The controller runs, or does not; the record is on the disk (record_rc 0), or is not. Lock held. */
+static void started(struct praas_life_process *p, struct spawned *spawn, int record_rc,
 		    struct praas_life_waits *done)
 {
 	struct praas_life *life = p->life;
 	struct praas_backend *backend = life->config.backend;
+	struct praas_outcome why;
+	int rc = spawn->rc;
 
-	p->instance = *instance;
-	p->has_instance = true;
-	life->instances++;
-	if (praas_life_watch(life, instance)) {
-		struct praas_outcome why =
-			praas_outcome_of(-EMFILE, "start_failed", "out of descriptors");
-		struct praas_exit gone;
-
-		backend->ops->kill(backend, &p->instance);
-		backend->ops->reap(backend, &p->instance, &gone);
-		p->has_instance = false;
-		life->instances--;
+	p->starting = false;
+	if (rc == 0 && record_rc == 0)
+		rc = praas_life_watch(life, &spawn->instance);
+	if (rc || record_rc) {
+		if (spawn->rc == 0)
+			end_now(life, &spawn->instance);
+		why = start_failure(rc, record_rc);
 		praas_life_start_failed(p, &why, done);
 		return;
 	}
+	p->instance = spawn->instance;
+	p->has_instance = true;
+	life->instances++;
 	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING)
 		backend->ops->kill(backend, &p->instance);
-	else if (p->pending_conn && p->pending_peer == instance->os_pid)
+	else if (p->pending_conn && p->pending_peer == p->instance.os_pid)
 		praas_life_serving(p, p->pending_conn, p->pending_endpoints, done);
 	else if (p->pending_conn)
 		praas_link_close(life->link,
@@ -248,34 +206,100 @@ static void started(struct praas_life_process *p, const struct praas_instance *i
 void praas_life_spawn(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;
-	struct praas_backend *backend = life->config.backend;
 	struct praas_life_waits done = { NULL };
 	struct praas_process_record record;
-	struct praas_instance instance;
-	struct praas_outcome why;
-	json_t *config;
-	int rc = -ENOMEM;
+	struct spawned spawn;
 
 	(void)pthread_mutex_lock(&life->lock);
 	record = p->record;
 	(void)pthread_mutex_unlock(&life->lock);
-	config = config_of(life, &record, &p->app, p->token);
-	if (config)
-		rc = backend->ops->start(backend, config, record.number, record.epoch,
-					 &instance);
-	json_decref(config);
-	explicit_bzero(p->token, sizeof(p->token));
+	spawn = spawn_now(p, &record);
 	(void)pthread_mutex_lock(&life->lock);
-	p->starting = false;
-	if (rc == 0) {
-		started(p, &instance, &done);
-	} else {
-		why = spawn_failure(rc);
-		praas_life_start_failed(p, &why, &done);
-	}
+	started(p, &spawn, 0, &done);
 	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
+}
+
+static void run_start(struct praas_job *job)
+{
+	struct praas_life_process *p =
+		(struct praas_life_process *)(void *)((char *)job -
+						      offsetof(
+							      struct praas_life_process,
+							      start_job));
+	struct praas_life *life = p->life;
+	struct praas_records *records = life->config.records;
+	struct praas_life_waits done = { NULL }, settled;
+	struct praas_process_record record;
+	struct spawned spawn;
+	int rc;
+
+	(void)pthread_mutex_lock(&life->lock);
+	while (p->saving)
+		(void)pthread_cond_wait(&life->changed, &life->lock);
+	p->dirty = false;
+	record = p->record;
+	(void)pthread_mutex_unlock(&life->lock);
+	if (p->retries > 0)
+		pass_log(p, &record);
+	/* Beside the commit. A controller of an epoch that is not on the disk is not believed when it
+	 * joins; should we end now, the slot log keeps its epoch from being used twice. */
+	spawn = spawn_now(p, &record);
+	rc = records->ops->process_put(records, &record);
+	(void)pthread_mutex_lock(&life->lock);
+	if (rc == 0)
+		p->record.version = record.version;
+	started(p, &spawn, rc, &done);
+	settled = p->settled; /* of the epoch before */
+	p->settled.head = NULL;
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&settled);
+	praas_life_tell(&done);
+	(void)pthread_mutex_lock(&life->lock);
+	life->background--;
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+}
+
+void praas_life_begin_activation(struct praas_life_process *p)
+{
+	struct praas_owner_log seen = { .epoch = p->epoch_seen };
+	struct praas_owner owner = praas_life_owner(p);
+	struct praas_outcome why;
+
+	if (!praas_life_charge(p, &why)) {
+		praas_life_finish(p, &p->serving, &why, &p->settled);
+		praas_life_save(p);
+		return;
+	}
+	if (praas_life_resting(p->record.state))
+		p->rest_state = p->record.state;
+	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
+			     p->token);
+	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
+	p->starting = true;
+	p->joined = false;
+	p->told_swapped = false;
+	p->failure = (struct praas_outcome){ 0 };
+	p->pending_conn = 0;
+	p->begun_ns = praas_now_ns();
+	p->phase_deadline_ns = p->begun_ns + p->life->config.activate_ns;
+	praas_life_arm(p);
+	p->start_job.run = run_start;
+	praas_life_background(p->life, &p->start_job);
+}
+
+static void count_start(struct praas_life_process *p)
+{
+	uint64_t ns = praas_now_ns() - p->begun_ns;
+
+	if (p->begun_ns == 0 || !p->instance.child)
+		return; /* begun before a restart of ours */
+	p->life->stats.start[p->instance.start].count++;
+	p->life->stats.start[p->instance.start].sum_ns += ns;
+	if (ns > p->life->stats.start[p->instance.start].max_ns)
+		p->life->stats.start[p->instance.start].max_ns = ns;
 }
 
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
@@ -301,11 +325,13 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->phase_deadline_ns = 0;
 	if (p->record.state == PRAAS_LIFE_ACTIVATING) {
 		p->life->stats.activations++;
+		count_start(p);
 		praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 	}
 	if (p->record.state == PRAAS_LIFE_ACTIVE)
 		praas_life_finish(p, &p->serving, &ok, done);
 	praas_life_save(p);
+	praas_life_prepare_soon(p->life);
 	if (p->record.state == PRAAS_LIFE_ACTIVE && (p->want_swap || p->life->stopping))
 		praas_life_begin_swap(p);
 	else

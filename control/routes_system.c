@@ -10,7 +10,7 @@
 #include "control/request.h"
 #include "internal/base.h"
 
-#define METRICS_BYTES 8192
+#define METRICS_BYTES 16384
 
 void praas_route_healthz(struct praas_request *rq)
 {
@@ -71,6 +71,48 @@ static size_t put_states(char *text, size_t at, const struct praas_life_stats *s
 	return at;
 }
 
+/* What controllers cost to have, by what the start found ready. */
+static size_t put_starts(char *text, size_t at, struct praas_service *s,
+			 const struct praas_life_stats *life)
+{
+	struct praas_backend_stats b;
+
+	s->backend->ops->stats(s->backend, &b);
+	at = put_metric(text, at, "controllers_ready", "gauge",
+			"Controllers that wait for a process", b.ready);
+	for (unsigned k = 0; k < PRAAS_STARTS; k++) {
+		const char *kind =
+			praas_backend_start_text((enum praas_backend_start)k);
+		int n = snprintf(
+			text + at, METRICS_BYTES - at,
+			"%spraas_starts_total{ready=\"%s\"} %llu\n", /* all kinds together */
+			k == 0 ? "# HELP praas_starts_total Controllers given a "
+				 "process\n"
+				 "# TYPE praas_starts_total counter\n"
+			       : "",
+			kind, (unsigned long long)b.starts[k]);
+
+		at = n < 0 ? at : praas_min_u64(at + (size_t)n, METRICS_BYTES - 1);
+	}
+	for (unsigned k = 0; k < PRAAS_STARTS; k++) {
+		const char *kind =
+			praas_backend_start_text((enum praas_backend_start)k);
+		int n = snprintf(
+			text + at, METRICS_BYTES - at,
+			"%spraas_start_seconds_sum{ready=\"%s\"} %.6f\n"
+			"praas_start_seconds_count{ready=\"%s\"} %llu\n",
+			k == 0 ? "# HELP praas_start_seconds From the beginning of an "
+				 "activation to its join\n"
+				 "# TYPE praas_start_seconds summary\n"
+			       : "",
+			kind, (double)life->start[k].sum_ns / 1e9, kind,
+			(unsigned long long)life->start[k].count);
+
+		at = n < 0 ? at : praas_min_u64(at + (size_t)n, METRICS_BYTES - 1);
+	}
+	return at;
+}
+
 void praas_route_metrics(struct praas_request *rq)
 {
 	struct praas_service *s = rq->service;
@@ -124,6 +166,7 @@ void praas_route_metrics(struct praas_request *rq)
 		at = put_metric(text, at, "audit_failures_total", "counter",
 				"Lines of the audit log that could not be written",
 				praas_audit_failures(s->audit));
+		at = put_starts(text, at, s, &life);
 		(void)put_states(text, at, &life);
 	}
 	praas_reply_text(rq, "text/plain; version=0.0.4", text);

@@ -135,7 +135,7 @@ struct praas_worker_order {
 	_Atomic uint64_t
 		withdrawn;        /* dispatches up to this one are not begun any more */
 	_Atomic uint64_t commits; /* one-way COMMITs that are in the index, ever */
-	_Atomic uint64_t pid, epoch;    /* constant from before the first call on */
+	_Atomic uint64_t pid, epoch; /* constant from before the first call on */
 	uint64_t pad[1];
 	/* cancel, for those on level 1 … */
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];

@@ -4,6 +4,7 @@ target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
 praas_unit_test(control_parse praas_control)
 praas_unit_test(place praas_control)
+praas_unit_test(ready praas_control)
 praas_unit_test(forged praas_control)
 praas_unit_test(ownership praas_control)
 praas_unit_test(audit praas_control)

@@ -105,6 +105,89 @@ def test_without_a_pid(s):
     assert headers["Praas-Pid"]
 
 
+def metric(s, name):
+    for line in s.ask("GET", "/metrics")[2].decode().splitlines():
+        if line.startswith(name + " "):
+            return float(line.split()[1])
+    raise AssertionError(f"no metric {name}")
+
+
+def children(pid):
+    """Controllers that were started by that process and are not gone: {os pid: arguments}."""
+    found = {}
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{entry}/stat") as f:
+                state, parent = f.read().rsplit(")", 1)[1].split()[:2]
+            with open(f"/proc/{entry}/cmdline") as f:
+                arguments = f.read().split("\0")
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(parent) == pid and state != "Z":
+            found[int(entry)] = arguments
+    return found
+
+
+def await_ready(s, wanted):
+    end = time.monotonic() + 20
+    while metric(s, "praas_controllers_ready") != wanted:
+        assert time.monotonic() < end, metric(s, "praas_controllers_ready")
+        time.sleep(0.01)
+
+
+def prewarmed(s, isolation):
+    """Controllers that stand ready: each is used for one process, which begins empty; they are made
+    again; if they die a start does without them; they end with the service."""
+    s.stop()
+    s.options += ("--prewarm", "3")
+    s.start()
+    await_ready(s, 3)
+    make_app(s, isolation)
+    s.json("POST", P, {"pid": "x"}, 201)
+    assert metric(s, 'praas_starts_total{ready="loaded"}') == 1
+    assert int(call(s, "add", b"5")) == 5
+    await_ready(s, 3)
+    os_pids = set()
+    for i in range(5):
+        time.sleep(0.1)
+        await_ready(s, 3)
+        p = s.json("POST", P, {"pid": f"y{i}"}, 201)
+        os_pids.add(p["os_pid"])
+        assert int(call(s, "add", b"2", f"y{i}")) == 2  # nothing of another is there
+        assert int(call(s, "add", b"1", "x")) == 6 + i
+    assert len(os_pids) == 5
+    assert metric(s, 'praas_starts_total{ready="prepared"}') == 5
+    assert metric(s, 'praas_start_seconds_count{ready="prepared"}') == 5
+    s.json("POST", P + "/y0/swap-out", expect=200)
+    time.sleep(0.1)
+    await_ready(s, 3)
+    assert int(call(s, "add", b"2", "y0")) == 4  # wakes in one that stood ready
+    assert metric(s, 'praas_starts_total{ready="prepared"}') == 6
+    number = s.json("GET", P + "/y0")["number"]
+    with open(os.path.join(s.data, "log", f"{number}.log")) as f:
+        assert "serves at" in f.read()
+    time.sleep(0.1)
+    await_ready(s, 3)
+    serving = {s.json("GET", f"{P}/{n}")["os_pid"] for n in ["x"] + [f"y{i}" for i in range(5)]}
+    for os_pid in set(children(s.process.pid)) - serving:
+        os.kill(os_pid, signal.SIGKILL)
+        await_gone(os_pid)
+    s.json("POST", P, {"pid": "z"}, 201)
+    assert metric(s, 'praas_starts_total{ready="cold"}') == 1
+    all_of_them = children(s.process.pid)
+    assert s.stop() == 0
+    assert not any(alive(os_pid) for os_pid in all_of_them)
+    s.start()
+
+
+def test_prewarmed_inline(s):
+    prewarmed(s, "inline")
+
+
+def test_prewarmed_worker(s):
+    prewarmed(s, "worker")
+
+
 def silent(s, path):
     """No answer within a second."""
     try:

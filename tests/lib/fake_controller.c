@@ -203,8 +203,16 @@ int main(int argc, char **argv)
 {
 	int fd;
 
-	if (argc != 3 || strcmp(argv[1], "--config-fd") != 0)
+	if ((argc != 3 && argc != 5) || strcmp(argv[1], "--config-fd") != 0)
 		return 2;
+	if (argc == 5) { /* nothing to make ready, but that it is understood */
+		json_t *shape =
+			json_loadfd(atoi(argv[4]), JSON_REJECT_DUPLICATES, NULL);
+
+		if (!json_is_true(json_object_get(shape, "prepare")))
+			return 2;
+		json_decref(shape);
+	}
 	config = json_loadfd(atoi(argv[2]), JSON_REJECT_DUPLICATES, NULL);
 	if (!config)
 		return 2;
