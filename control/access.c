@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/names.h"
 #include "control/request.h"
 #include "internal/base.h"
 
@@ -119,6 +120,15 @@ void praas_request_leave(struct praas_request *rq)
 	rq->admitted = false;
 }
 
+const struct praas_trace *praas_request_trace(struct praas_request *rq)
+{
+	static const uint8_t none[sizeof(rq->trace.id)];
+
+	if (memcmp(rq->trace.id, none, sizeof(none)) == 0)
+		praas_trace_begin(praas_request_header(rq, "traceparent"), &rq->trace);
+	return &rq->trace;
+}
+
 void praas_request_audit(struct praas_request *rq, const char *from)
 {
 	const struct praas_route *route = rq->match.route;
@@ -140,6 +150,6 @@ void praas_request_audit(struct praas_request *rq, const char *from)
 	entry.method = praas_method_text(route->method);
 	entry.route = route->pattern;
 	entry.ns = praas_now_ns() - rq->began_ns;
-	praas_audit_trace(praas_request_header(rq, "traceparent"), trace);
+	praas_hex_encode(praas_request_trace(rq)->id, sizeof(rq->trace.id), trace);
 	praas_audit_write(rq->service->audit, &entry);
 }

@@ -221,29 +221,3 @@ uint64_t praas_audit_failures(struct praas_audit *audit)
 	(void)pthread_mutex_unlock(&audit->lock);
 	return failures;
 }
-
-/* "00-<32 hex>-<16 hex>-<2 hex>", lower case, not all zero (W3C Trace Context, section 3.2). */
-static bool traceparent_good(const char *text)
-{
-	static const char form[] =
-		"hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
-
-	for (size_t i = 0; i < sizeof(form) - 1; i++)
-		if (form[i] == '-' ? text[i] != '-'
-				   : !text[i] || !strchr("0123456789abcdef", text[i]))
-			return false;
-	return strspn(text + 3, "0") < 32 && strncmp(text, "ff", 2) != 0;
-}
-
-void praas_audit_trace(const char *traceparent, char ret_trace[33])
-{
-	uint8_t random[16];
-
-	if (traceparent && traceparent_good(traceparent)) {
-		memcpy(ret_trace, traceparent + 3, 32);
-		ret_trace[32] = 0;
-		return;
-	}
-	praas_random(random, sizeof(random));
-	praas_hex_encode(random, sizeof(random), ret_trace);
-}

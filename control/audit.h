@@ -37,7 +37,4 @@ void praas_audit_write(struct praas_audit *audit,
 		       const struct praas_audit_entry *entry);
 uint64_t praas_audit_failures(struct praas_audit *audit);
 
-/* The trace id of a W3C traceparent header; NULL or none of that form: a random one. */
-void praas_audit_trace(const char *traceparent, char ret_trace[33]);
-
 #endif

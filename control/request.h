@@ -15,6 +15,7 @@
 #include "control/authorise.h"
 #include "control/router.h"
 #include "control/service.h"
+#include "control/trace.h"
 
 struct MHD_Connection;
 struct praas_head;
@@ -41,6 +42,7 @@ struct praas_request {
 	struct praas_caller caller; /* who was found to ask */
 	bool admitted;              /* counts among his tenant's calls */
 	uint64_t began_ns;
+	struct praas_trace trace;      /* by praas_request_trace() */
 	char made[PRAAS_NAME_MAX + 1]; /* what it made, for the audit log */
 	char code[24];                 /* of the error that it is answered with */
 	char *body; /* NULL when empty; one byte more than body_bytes, zero */
@@ -81,6 +83,8 @@ struct praas_request {
 	size_t charged_bytes;
 };
 
+/* The trace that the request belongs to: its header's, or a new one. */
+const struct praas_trace *praas_request_trace(struct praas_request *rq);
 /* Header or query parameter, as it came; NULL: none. */
 const char *praas_request_header(const struct praas_request *rq, const char *name);
 const char *praas_request_query(const struct praas_request *rq, const char *name);

@@ -44,16 +44,21 @@ static const struct status_row rows[] = {
 static void work(struct praas_request *rq, praas_connection *conn,
 		 struct praas_call_result *ret_result)
 {
+	const struct praas_trace *trace = praas_request_trace(rq);
 	uint64_t now = praas_now_ns();
+	uint8_t context[sizeof(trace->id) + sizeof(trace->span)];
 	struct praas_call call = { .data = rq->body,
 				   .bytes = rq->body_bytes,
-				   .key = rq->key[0] ? rq->key : NULL };
+				   .key = rq->key[0] ? rq->key : NULL,
+				   .trace = context };
 	struct praas_result result = { 0 };
 
 	if (now >= rq->deadline_ns) {
 		ret_result->status = PRAAS_DEADLINE;
 		return;
 	}
+	memcpy(context, trace->id, sizeof(trace->id));
+	memcpy(context + sizeof(trace->id), trace->span, sizeof(trace->span));
 	call.timeout_ns = rq->deadline_ns - now;
 	ret_result->rc = praas_function_lookup(conn, rq->match.fn, &call.function);
 	if (ret_result->rc == -ENOENT) {
@@ -86,8 +91,11 @@ static void answer(struct praas_request *rq)
 {
 	const struct status_row *row = rows;
 	struct praas_call_result *r = &rq->result;
+	char traceparent[PRAAS_TRACEPARENT_BYTES];
 	char status[16];
 
+	praas_trace_text(praas_request_trace(rq), traceparent);
+	praas_reply_header(rq, "traceparent", traceparent);
 	praas_reply_header(rq, "Praas-Pid", rq->wait.record.name);
 	if (r->rc) {
 		praas_reply_errno(rq, r->rc, "the process could not be called");

@@ -76,7 +76,8 @@ static void on_cut(struct praas_admin *a, int rc, struct praas_cut *cut)
 
 static void on_log(int level, const struct praas_log_note *note)
 {
-	praas_journal_function((enum praas_log_level)level, note->function, note->text);
+	praas_journal_function((enum praas_log_level)level, note->function, note->trace,
+			       note->text);
 }
 
 static void on_report(struct praas_admin *a, const struct praas_exchange_msg *msg)

@@ -53,8 +53,7 @@ static void report(struct praas_data *d, enum praas_exchange_report kind, uint64
 }
 
 /* A function's own words. Never waits: what nobody reads in time is dropped. */
-static void on_function_log(void *user, const char *function, int level,
-			    const char *text)
+static void on_function_log(void *user, const struct praas_function_log *line)
 {
 	static const enum praas_log_level levels[8] = {
 		PRAAS_LOG_ERROR,   PRAAS_LOG_ERROR, PRAAS_LOG_ERROR, PRAAS_LOG_ERROR,
@@ -72,9 +71,12 @@ static void on_function_log(void *user, const char *function, int level,
 	if (!note)
 		return;
 	(void)snprintf(note->function, sizeof(note->function), "%s",
-		       function ? function : "");
-	(void)snprintf(note->text, sizeof(note->text), "%s", text); /* may be cut */
-	report(d, PRAAS_REPORT_LOG, levels[level & 7], (uint64_t)(uintptr_t)note);
+		       line->function ? line->function : "");
+	(void)snprintf(note->text, sizeof(note->text), "%s",
+		       line->text); /* may be cut */
+	if (line->trace)
+		memcpy(note->trace, line->trace, sizeof(note->trace));
+	report(d, PRAAS_REPORT_LOG, levels[line->level & 7], (uint64_t)(uintptr_t)note);
 }
 
 static void publish(struct praas_data *d)

@@ -47,6 +47,7 @@ enum praas_exchange_report {
 struct praas_log_note {
 	char function[PRAAS_NAME_MAX + 1];
 	char text[PRAAS_ERROR_TEXT_MAX];
+	uint8_t trace[16]; /* W3C trace id; zeros: none */
 };
 
 struct praas_exchange_msg {

@@ -101,7 +101,23 @@ static char *escape(char *to, const char *end, const char *text)
 	return to;
 }
 
-static void line(enum praas_log_level level, const char *function, const char *text)
+/* ,"trace":"32 hex digits", or nothing when it is all zeros. */
+static char *put_trace(char *at, const uint8_t trace[16])
+{
+	static const uint8_t none[16];
+
+	if (memcmp(trace, none, sizeof(none)) == 0)
+		return at;
+	at += snprintf(at, 16, ",\"trace\":\"");
+	for (size_t i = 0; i < 16; i++)
+		at += snprintf(at, 3, "%02x", trace[i]);
+	*at++ = '"';
+	return at;
+}
+
+/* function, trace: NULL when it is the controller that speaks. */
+static void line(enum praas_log_level level, const char *function, const uint8_t *trace,
+		 const char *text)
 {
 	static const char *const names[] = { "debug", "info", "warning", "error" };
 	char out[LINE_MAX_BYTES], *at = out;
@@ -115,7 +131,9 @@ static void line(enum praas_log_level level, const char *function, const char *t
 		       (long long)now.tv_sec, now.tv_nsec / 1000,
 		       names[level <= PRAAS_LOG_LEVEL_MAX ? level : PRAAS_LOG_ERROR],
 		       own_pid, own_epoch);
-	if (function) {
+	if (trace)
+		at = put_trace(at, trace);
+	if (function && *function) {
 		at += snprintf(at, 16, ",\"function\":\"");
 		at = escape(at, at + 128, function);
 		*at++ = '"';
@@ -137,11 +155,11 @@ void praas_journal(enum praas_log_level level, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args); /* may be cut */
 	va_end(args);
-	line(level, NULL, text);
+	line(level, NULL, NULL, text);
 }
 
 void praas_journal_function(enum praas_log_level level, const char *function,
-			    const char *text)
+			    const uint8_t trace[16], const char *text)
 {
-	line(level, function, text);
+	line(level, function, trace, text);
 }

@@ -25,8 +25,9 @@ int praas_journal_file(const char *path, uint64_t bytes_max);
 __attribute__((format(printf, 2, 3))) void praas_journal(enum praas_log_level level,
 							 const char *format, ...);
 
-/* A line of a function's own: text is a tenant's, of at most PRAAS_LOG_TEXT_MAX bytes. */
+/* A line of a function's own: text is a tenant's, of at most PRAAS_LOG_TEXT_MAX bytes. function
+ * "": not known; trace: of W3C, zeros: none. */
 void praas_journal_function(enum praas_log_level level, const char *function,
-			    const char *text);
+			    const uint8_t trace[16], const char *text);
 
 #endif

@@ -369,9 +369,19 @@ static void ctx_log(struct praas_ctx *base, int level, const char *text)
 {
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
 
+	static const uint8_t no_trace[16];
+	const struct praas_call_info *info = &ctx->base.info;
+	const struct praas_function_log line = {
+		.function = info->function,
+		.text = text,
+		.level = level,
+		.trace = memcmp(info->trace_id, no_trace, sizeof(no_trace)) != 0
+				 ? info->trace_id
+				 : NULL
+	};
+
 	if (ctx->process->log)
-		ctx->process->log(ctx->process->log_user, ctx->base.info.function,
-				  level, text);
+		ctx->process->log(ctx->process->log_user, &line);
 }
 
 const struct praas_function_ops praas_inline_ops = {

@@ -71,9 +71,16 @@ struct praas_member {
 int praas_process_members_set(struct praas_process *p,
 			      const struct praas_member *members, uint32_t count);
 
-/* Where praas_log() of functions goes; text is borrowed. Must not block. */
-typedef void (*praas_log_fn)(void *user, const char *function, int level,
-			     const char *text);
+/* What a function said with praas_log(). */
+struct praas_function_log {
+	const char *function; /* its name; NULL: not known */
+	const char *text;     /* at most PRAAS_LOG_TEXT_MAX bytes */
+	const uint8_t *trace; /* 16 bytes of W3C trace id; NULL: none */
+	int level;            /* of syslog(3) */
+};
+
+/* Where that goes; all of it is borrowed. Must not block. */
+typedef void (*praas_log_fn)(void *user, const struct praas_function_log *line);
 void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user);
 
 /* While held, no value that export gave out is freed, whatever is written meanwhile: so a snapshot

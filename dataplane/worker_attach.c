@@ -105,16 +105,30 @@ void praas_worker_executor_segment_remove(struct praas_executor *base, uint32_t 
 void wx_read_log(struct wx_worker *w)
 {
 	static const int levels[] = { 7, 6, 4, 3 }; /* of syslog(3) */
+	static const uint8_t no_trace[16];
 	struct praas_log_line line;
 	struct wx *ex = w->ex;
-	char name[32];
 
-	(void)snprintf(name, sizeof(name), "worker %u", w->index);
 	for (uint32_t i = 0; i < LOG_LINES && praas_log_read(&w->log_rx, &line) == 0;
-	     i++)
+	     i++) {
+		/* What it says of function and trace is the worker's claim about itself. */
+		uint32_t function = line.about.function;
+		const struct praas_function_log out = {
+			.function =
+				function != 0 && function <= ex->config.functions_count
+					? ex->config.functions[function - 1].name
+					: NULL,
+			.text = line.text,
+			.level = levels[line.level & 3],
+			.trace = memcmp(line.about.trace, no_trace, sizeof(no_trace)) !=
+						 0
+					 ? line.about.trace
+					 : NULL
+		};
+
 		if (ex->config.log)
-			ex->config.log(ex->config.log_user, name,
-				       levels[line.level & 3], line.text);
+			ex->config.log(ex->config.log_user, &out);
+	}
 }
 
 void praas_worker_executor_stats(const struct praas_executor *base,

@@ -3,11 +3,12 @@
 
 #include <string.h>
 
-/* A record, in words: bits 0-15 bytes of text, 16-23 level, the rest 0; time; text, the
- * last word filled up with zeros. The writer is one thread of a worker, the reader one
+/* A record, in words: bits 0-15 bytes of text, 16-23 level, 32-47 function, the rest 0;
+ * time; trace, two words; text, the last word filled up with zeros. The writer is one thread of a worker, the reader one
  * of the controller. */
 
-#define RECORD_HEAD_WORDS 2u
+#define RECORD_HEAD_WORDS 4u
+#define HEAD_UNUSED 0xffff0000ff000000ull /* bits of the first word */
 #define WORD_BYTES sizeof(uint64_t)
 
 static uint64_t record_words(uint64_t bytes)
@@ -77,8 +78,10 @@ static void put_word(struct praas_log_tx *tx, uint64_t word)
 }
 
 int praas_log_write(struct praas_log_tx *tx, enum praas_log_level level,
-		    const char *text, size_t bytes)
+		    const struct praas_log_about *about, const char *text, size_t bytes)
 {
+	static const struct praas_log_about nothing;
+	uint64_t trace[2];
 	struct timespec ts;
 	int rc;
 
@@ -93,8 +96,14 @@ int praas_log_write(struct praas_log_tx *tx, enum praas_log_level level,
 		return rc;
 	}
 	(void)clock_gettime(CLOCK_REALTIME, &ts); /* cannot fail for this clock */
-	put_word(tx, (uint64_t)bytes | (uint64_t)level << 16);
+	if (!about)
+		about = &nothing;
+	memcpy(trace, about->trace, sizeof(trace));
+	put_word(tx, (uint64_t)bytes | (uint64_t)level << 16 |
+			     (uint64_t)about->function << 32);
 	put_word(tx, (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec);
+	put_word(tx, trace[0]);
+	put_word(tx, trace[1]);
 	for (size_t at = 0; at < bytes; at += WORD_BYTES) {
 		uint64_t word = 0;
 
@@ -132,7 +141,7 @@ int praas_log_read(struct praas_log_rx *rx, struct praas_log_line *ret_line)
 	uint64_t written =
 		atomic_load_explicit(&rx->shared->written, memory_order_acquire);
 	uint64_t have = written - rx->next;
-	uint64_t head, bytes;
+	uint64_t head, bytes, trace[2];
 
 	rx->dropped = praas_max_u64(rx->dropped, dropped);
 	if (written == rx->next)
@@ -141,13 +150,17 @@ int praas_log_read(struct praas_log_rx *rx, struct praas_log_line *ret_line)
 		return -EPROTO;
 	head = word_at(rx, rx->next);
 	bytes = head & 0xffffu;
-	if (head >> 24 != 0 || (head >> 16 & 0xffu) > PRAAS_LOG_LEVEL_MAX ||
+	if ((head & HEAD_UNUSED) != 0 || (head >> 16 & 0xffu) > PRAAS_LOG_LEVEL_MAX ||
 	    bytes > PRAAS_LOG_TEXT_MAX || record_words(bytes) > have)
 		return -EPROTO;
 
 	ret_line->level = (enum praas_log_level)(head >> 16 & 0xffu);
 	ret_line->bytes = (uint32_t)bytes;
 	ret_line->time_ns = word_at(rx, rx->next + 1);
+	trace[0] = word_at(rx, rx->next + 2);
+	trace[1] = word_at(rx, rx->next + 3);
+	ret_line->about.function = (uint16_t)(head >> 32);
+	memcpy(ret_line->about.trace, trace, sizeof(trace));
 	for (uint64_t at = 0; at < bytes; at += WORD_BYTES) {
 		uint64_t word =
 			word_at(rx, rx->next + RECORD_HEAD_WORDS + at / WORD_BYTES);

@@ -60,9 +60,16 @@ struct praas_log_rx {
 	uint64_t dropped; /* what the writer said when we last looked; only grows */
 };
 
+/* What a line is about, for who looks for it among others. */
+struct praas_log_about {
+	uint16_t function; /* its number + 1; 0: none */
+	uint8_t trace[16]; /* W3C trace id; zeros: none */
+};
+
 /* A line that was read. */
 struct praas_log_line {
 	enum praas_log_level level;
+	struct praas_log_about about;      /* the writer's claim */
 	uint32_t bytes;                    /* of text */
 	uint64_t time_ns;                  /* CLOCK_REALTIME; the writer's claim */
 	char text[PRAAS_LOG_TEXT_MAX + 1]; /* NUL-terminated, no control characters */
@@ -75,11 +82,12 @@ int praas_log_tx_init(struct praas_log_tx *tx, const struct praas_segment *segme
 int praas_log_rx_init(struct praas_log_rx *rx, const struct praas_segment *segment,
 		      uint64_t bytes, struct praas_ring_tail *tail);
 
-/* Write a line; text need not be terminated. No system call but the clock's. One
- * thread. 0; -EAGAIN no room, dropped and counted; -EPROTO the reader's position is
+/* Write a line; text need not be terminated; about NULL: nothing is known. No system call
+ * but the clock's. One thread. 0; -EAGAIN no room, dropped and counted; -EPROTO the reader's position is
  * impossible. */
 int praas_log_write(struct praas_log_tx *tx, enum praas_log_level level,
-		    const char *text, size_t bytes);
+		    const struct praas_log_about *about, const char *text,
+		    size_t bytes);
 
 /* Take the oldest line. 0; -EAGAIN none; -EPROTO what is there cannot be, and nobody
  * should read this ring any more. rx->dropped is brought up to date. */

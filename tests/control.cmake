@@ -8,6 +8,7 @@ praas_unit_test(ready praas_control)
 praas_unit_test(forged praas_control)
 praas_unit_test(ownership praas_control)
 praas_unit_test(audit praas_control)
+praas_unit_test(trace praas_control)
 praas_fuzz_target(rest praas_control)
 praas_fuzz_target(records praas_control)
 

@@ -266,9 +266,20 @@ bool ctx_cancelled(struct praas_ctx *head)
 	       (deadline != 0 && praas_now_ns() >= deadline);
 }
 
+/* The number + 1 of the function that runs; 0: it is none of the table's. */
+static uint16_t function_number(const struct worker *w, const char *name)
+{
+	for (uint32_t i = 0; i < w->end.start.functions_count; i++)
+		if (name == w->end.functions[i].name) /* the very same string */
+			return (uint16_t)(i + 1);
+	return 0;
+}
+
 static void ops_log(struct praas_ctx *head, int level, const char *text)
 {
 	struct worker *w = ctx_of(head)->worker;
+	struct praas_log_about about = { .function = function_number(
+						 w, head->info.function) };
 	enum praas_log_level l = PRAAS_LOG_DEBUG;
 
 	if (level <= LOG_ERR)
@@ -278,7 +289,8 @@ static void ops_log(struct praas_ctx *head, int level, const char *text)
 	else if (level <= LOG_INFO)
 		l = PRAAS_LOG_INFO;
 	/* Full: dropped, and counted there. */
-	(void)praas_log_write(&w->end.log_tx, l, text,
+	memcpy(about.trace, head->info.trace_id, sizeof(about.trace));
+	(void)praas_log_write(&w->end.log_tx, l, &about, text,
 			      strnlen(text, PRAAS_LOG_TEXT_MAX));
 	atomic_store_explicit(&w->end.line->log_dropped, w->end.log_tx.dropped,
 			      memory_order_relaxed);

@@ -219,7 +219,7 @@ static void do_log(void)
 		return;
 	}
 	must(log_rx.next > before.next &&
-	     log_rx.next - before.next <= 2 + PRAAS_LOG_TEXT_MAX / 8);
+	     log_rx.next - before.next <= 4 + PRAAS_LOG_TEXT_MAX / 8);
 	must(line.bytes <= PRAAS_LOG_TEXT_MAX && line.text[line.bytes] == '\0');
 	must(line.level <= PRAAS_LOG_LEVEL_MAX);
 	for (uint32_t i = 0; i < line.bytes; i++)
@@ -230,7 +230,7 @@ static void do_log_write(uint8_t bytes)
 {
 	static const char text[256];
 	struct praas_log_tx before = log_tx;
-	int rc = praas_log_write(&log_tx, PRAAS_LOG_WARNING, text, bytes);
+	int rc = praas_log_write(&log_tx, PRAAS_LOG_WARNING, NULL, text, bytes);
 
 	must(rc == 0 || rc == -EAGAIN || rc == -EPROTO);
 	must(log_tx.dropped == before.dropped + (rc != 0));

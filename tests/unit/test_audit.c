@@ -183,33 +183,6 @@ static void test_audit_failures_counted(void **state)
 	assert_int_equal(praas_audit_open(&config, &full), -ENOENT);
 }
 
-/* The id of a traceparent header, or a new one each time. */
-static void test_audit_trace_ids(void **state)
-{
-	static const char *const wrong[] = {
-		"",
-		"00",
-		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331",
-		"00-00000000000000000000000000000000-b7ad6b7169203331-01",
-		"00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
-		"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-		"00-0af7651916cd43dd8448eb211c80319cx-7ad6b7169203331-01",
-	};
-	char one[33], two[33];
-
-	(void)state;
-	praas_audit_trace("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
-			  one);
-	assert_string_equal(one, "0af7651916cd43dd8448eb211c80319c");
-	praas_audit_trace(NULL, one);
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		praas_audit_trace(wrong[i], two);
-		assert_int_equal(strlen(two), 32);
-		assert_string_not_equal(one, two);
-		assert_null(strstr(wrong[i], two));
-	}
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -219,7 +192,6 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit_rotates, setup, teardown),
 		cmocka_unit_test(test_audit_failures_counted),
-		cmocka_unit_test(test_audit_trace_ids),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -68,7 +68,7 @@ static void test_log_lines_arrive_over_many_laps(void **state)
 		enum praas_log_level level = (enum praas_log_level)(i % 4);
 
 		memset(text, 'a' + (int)(i % 26), sizeof(text));
-		assert_int_equal(praas_log_write(&f->tx, level, text, bytes), 0);
+		assert_int_equal(praas_log_write(&f->tx, level, NULL, text, bytes), 0);
 		assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
 		assert_int_equal(f->line.bytes, bytes);
 		assert_int_equal(f->line.level, level);
@@ -80,6 +80,24 @@ static void test_log_lines_arrive_over_many_laps(void **state)
 	assert_int_equal(f->rx.dropped, 0);
 }
 
+/* What a line is about arrives with it; without it is zeros. */
+static void test_log_tells_function_and_trace(void **state)
+{
+	const struct praas_log_about about = { .function = 65535,
+					       .trace = { 1, 2, [15] = 255 } };
+	struct fixture *f = *state;
+
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, &about, "a", 1), 0);
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "b", 1), 0);
+	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
+	assert_int_equal(f->line.about.function, 65535);
+	assert_memory_equal(f->line.about.trace, about.trace, sizeof(about.trace));
+	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
+	assert_int_equal(f->line.about.function, 0);
+	assert_int_equal(f->line.about.trace[0] | f->line.about.trace[15], 0);
+	assert_string_equal(f->line.text, "b");
+}
+
 /* A full ring drops the new line, says how many, and takes lines again when there is
  * room. */
 static void test_log_full_drops_and_counts(void **state)
@@ -87,15 +105,17 @@ static void test_log_full_drops_and_counts(void **state)
 	struct fixture *f = *state;
 	unsigned fitted = 0;
 
-	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, "0123456789abcdef", 16) == 0)
+	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "0123456789abcdef", 16) ==
+	       0)
 		fitted++;
-	assert_int_equal(fitted, WORDS / 4);
-	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, "", 0), -EAGAIN);
+	assert_int_equal(fitted, WORDS / 6); /* of 4 words and 16 bytes */
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "", 0), -EAGAIN);
 	assert_int_equal(f->tx.dropped, 2);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
 	assert_int_equal(f->rx.dropped, 2);
 	assert_int_equal(
-		praas_log_write(&f->tx, PRAAS_LOG_INFO, "0123456789abcdef", 16), 0);
+		praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "0123456789abcdef", 16),
+		0);
 	for (unsigned i = 0; i < fitted; i++)
 		assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), -EAGAIN);
@@ -108,8 +128,8 @@ static void test_log_long_line_is_cut(void **state)
 	char text[PRAAS_LOG_TEXT_MAX + 100];
 
 	memset(text, 'x', sizeof(text));
-	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_ERROR, text, sizeof(text)),
-			 0);
+	assert_int_equal(
+		praas_log_write(&f->tx, PRAAS_LOG_ERROR, NULL, text, sizeof(text)), 0);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
 	assert_int_equal(f->line.bytes, PRAAS_LOG_TEXT_MAX);
 	assert_int_equal(strlen(f->line.text), PRAAS_LOG_TEXT_MAX);
@@ -122,7 +142,8 @@ static void test_log_text_is_made_printable(void **state)
 	static const char evil[] = "a\n2026 ERROR forged\x1b[2J\0b\x7f\tc\xc3\xa9";
 
 	assert_int_equal(
-		praas_log_write(&f->tx, PRAAS_LOG_INFO, evil, sizeof(evil) - 1), 0);
+		praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, evil, sizeof(evil) - 1),
+		0);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
 	assert_string_equal(f->line.text, "a 2026 ERROR forged?[2J?b? c\xc3\xa9");
 }
@@ -148,7 +169,7 @@ static void test_log_hostile_counts_and_heads_are_refused(void **state)
 		assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
 		assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
 	}
-	atomic_store(&shared->written, 3); /* head, time, 8 bytes of text */
+	atomic_store(&shared->written, 5); /* head, time, trace, 8 bytes of text */
 	for (size_t i = 0; i < sizeof(heads) / sizeof(heads[0]); i++) {
 		atomic_store(&shared->word[0], heads[i]);
 		assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
@@ -159,11 +180,11 @@ static void test_log_hostile_counts_and_heads_are_refused(void **state)
 		if (heads[i] != 9)
 			assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
 	}
-	atomic_store(&shared->written, 3);
+	atomic_store(&shared->written, 5);
 	assert_int_equal(atomic_load(&f->tail.read), 0);
 	atomic_store(&shared->word[0], 8);
 	assert_int_equal(praas_log_read(&f->rx, &f->line), 0);
-	atomic_store(&shared->written, 2); /* back */
+	atomic_store(&shared->written, 4); /* back */
 	assert_int_equal(praas_log_read(&f->rx, &f->line), -EPROTO);
 }
 
@@ -186,16 +207,18 @@ static void test_log_impossible_tail_drops(void **state)
 {
 	struct fixture *f = *state;
 
-	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, "x", 1) == 0)
+	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "x", 1) == 0)
 		continue;
 	atomic_store(&f->tail.read, f->tx.head + 1);
-	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, "x", 1), -EPROTO);
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "x", 1),
+			 -EPROTO);
 	atomic_store(&f->tail.read, 9);
-	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, "x", 1), 0);
-	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, "x", 1) == 0)
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "x", 1), 0);
+	while (praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "x", 1) == 0)
 		continue;
 	atomic_store(&f->tail.read, 6);
-	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, "x", 1), -EPROTO);
+	assert_int_equal(praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, "x", 1),
+			 -EPROTO);
 }
 
 /* Any words at all, at any count: every line is within its limits, every read ends. */
@@ -240,7 +263,7 @@ static void *flood(void *arg)
 		memset(text, 'a' + (int)(i % 26), sizeof(text));
 		(void)snprintf(text, 8, "%07u", i);
 		text[7] = ' ';
-		if (praas_log_write(&f->tx, PRAAS_LOG_INFO, text, bytes) != 0)
+		if (praas_log_write(&f->tx, PRAAS_LOG_INFO, NULL, text, bytes) != 0)
 			(void)sched_yield();
 	}
 	return NULL;
@@ -298,6 +321,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(test_log_lines_arrive_over_many_laps),
+		TEST(test_log_tells_function_and_trace),
 		TEST(test_log_full_drops_and_counts),
 		TEST(test_log_long_line_is_cut),
 		TEST(test_log_text_is_made_printable),

@@ -293,7 +293,8 @@ static void test_worker_messages_and_calls(void **state)
 	wf_expect(&w, "logs", 0, NULL);
 	for (int i = 0; i < 1000 && !w.logged[0]; i++)
 		wf_turn(&w);
-	assert_string_equal(w.logged + 8, "/3/a line of the log");
+	assert_string_equal(w.logged, "logs/3/a line of the log");
+	assert_int_equal(w.logged_trace, 0);
 	wf_release(&w);
 }
 

@@ -22,14 +22,16 @@ struct worker_fixture {
 	uint32_t count;
 	uint64_t ids;
 	char logged[256];
+	uint8_t logged_trace; /* its first byte */
 };
 
-static inline void wf_on_log(void *user, const char *function, int level,
-			     const char *text)
+static inline void wf_on_log(void *user, const struct praas_function_log *line)
 {
 	struct worker_fixture *w = user;
 
-	(void)snprintf(w->logged, sizeof(w->logged), "%s/%d/%s", function, level, text);
+	(void)snprintf(w->logged, sizeof(w->logged), "%s/%d/%s",
+		       line->function ? line->function : "", line->level, line->text);
+	w->logged_trace = line->trace ? line->trace[0] : 0;
 }
 
 static inline void wf_turn(struct worker_fixture *w)
