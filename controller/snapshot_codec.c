@@ -183,6 +183,16 @@ static bool place_ok(const struct praas_snapshot *s,
 	       r->offset <= s->chunks[r->chunk].bytes - bytes;
 }
 
+/* Places of messages have an epoch; only a message itself has a key and a value. */
+static bool mail_ok(const struct praas_export_record *e)
+{
+	if (e->kind < PRAAS_EXPORT_QUEUE)
+		return true;
+	if (e->kind != PRAAS_EXPORT_OUTBOX && (e->key_bytes > 0 || e->bytes > 0))
+		return false;
+	return e->kind == PRAAS_EXPORT_QUEUE || (e->id > 0 && e->id <= UINT32_MAX);
+}
+
 static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 			 struct praas_snapshot_record *r)
 {
@@ -190,7 +200,7 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	const uint8_t *at = take(c, RECORD_BYTES);
 	uint64_t inside;
 
-	if (!at || at[0] < PRAAS_EXPORT_STATE || at[0] > PRAAS_EXPORT_TRIGGER)
+	if (!at || at[0] < PRAAS_EXPORT_STATE || at[0] > PRAAS_EXPORT_OUTBOX)
 		return -EPROTO;
 	e->kind = (enum praas_export_kind)at[0];
 	e->key_bytes = at[1];
@@ -205,7 +215,8 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	r->offset = get_le(at + 56, 8);
 	e->bytes = get_le(at + 64, 8);
 	memcpy(r->hash, at + 80, PRAAS_SNAPSHOT_HASH_BYTES);
-	if (!place_ok(s, r) || get_le(at + 12, 4) != 0 || get_le(at + 72, 8) != 0 ||
+	if (!place_ok(s, r) || !mail_ok(e) || get_le(at + 12, 4) != 0 ||
+	    get_le(at + 72, 8) != 0 ||
 	    (e->kind == PRAAS_EXPORT_TRIGGER && e->function >= s->functions_count))
 		return -EPROTO;
 	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;

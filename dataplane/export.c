@@ -255,6 +255,10 @@ int praas_process_import(struct praas_process *p,
 		rc = import_memo(p, record, &value);
 		break;
 	case PRAAS_EXPORT_TRIGGER:
+	case PRAAS_EXPORT_QUEUE:
+	case PRAAS_EXPORT_ACCEPTED:
+	case PRAAS_EXPORT_SENT:
+	case PRAAS_EXPORT_OUTBOX:
 	default:
 		rc = -EINVAL;
 		break;

@@ -115,7 +115,14 @@ enum praas_export_kind {
 	PRAAS_EXPORT_STATE = 1, /* key, version, modified_ns, value */
 	PRAAS_EXPORT_MESSAGE,   /* key, source, sequence, value */
 	PRAAS_EXPORT_DEDUP,     /* source, id, status, value (result) */
-	PRAAS_EXPORT_TRIGGER    /* function, key, source, value: an accumulated input */
+	PRAAS_EXPORT_TRIGGER,   /* function, key, source, value: an accumulated input */
+	/* Messages with other processes; not a process's own: controller/snapshot_mail.h. */
+	PRAAS_EXPORT_QUEUE, /* id: the queue cut, all up to it has its effect in here */
+	PRAAS_EXPORT_ACCEPTED, /* source: a sender; id, sequence: epoch and number, highest */
+	PRAAS_EXPORT_SENT, /* source: a receiver; id, sequence: last place given out;
+				* status, version: epoch and number of the last one queued */
+	PRAAS_EXPORT_OUTBOX /* source: a receiver; id, sequence: place; key, value: a message
+			     * that it has not acknowledged */
 };
 struct praas_export_record {
 	enum praas_export_kind kind;
