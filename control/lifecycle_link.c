@@ -423,6 +423,39 @@ static void ended_starting(struct praas_life_process *p, const struct praas_exit
 	praas_life_start_failed(p, &why, done);
 }
 
+/* Without the lock: p stays, for its controller still counts. */
+static bool released_silently(const struct praas_life_process *p,
+			      struct praas_owner owner)
+{
+	struct praas_owner_log log;
+
+	return praas_life_read_log(p, &log) == 0 &&
+	       praas_owner_ended(&owner, owner.epoch, &log, true, 0) == 0 &&
+	       owner.state == PRAAS_LIFE_SWAPPED;
+}
+
+/* A controller that served and has gone without a word may have committed its release first:
+ * the slot log knows. */
+static void look_for_release(struct praas_life *life, uint64_t tag)
+{
+	struct praas_life_process *p;
+	struct praas_owner owner;
+	bool look;
+
+	(void)pthread_mutex_lock(&life->lock);
+	p = praas_life_find(life, praas_life_tag_number(tag));
+	praas_check(p && praas_life_runs(p));
+	owner = praas_life_owner(p);
+	look = !p->told_swapped && !p->leaving_due_ns &&
+	       (owner.state == PRAAS_LIFE_ACTIVE || owner.state == PRAAS_LIFE_DRAINING);
+	(void)pthread_mutex_unlock(&life->lock);
+	if (!look || !released_silently(p, owner))
+		return;
+	(void)pthread_mutex_lock(&life->lock);
+	p->told_swapped = true;
+	(void)pthread_mutex_unlock(&life->lock);
+}
+
 static void on_ended(void *user, uint64_t tag)
 {
 	struct praas_life_waits done = { NULL };
@@ -432,6 +465,7 @@ static void on_ended(void *user, uint64_t tag)
 	struct praas_exit e;
 	bool deleting;
 
+	look_for_release(life, tag);
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find(life, praas_life_tag_number(tag));
 	praas_check(p && praas_life_runs(p));

@@ -15,7 +15,7 @@ praas_fuzz_target(records praas_control)
 # The service with a double of libpraas and a double of the controller: every route, every fault.
 add_executable(fake-controller lib/fake_controller.c)
 praas_target(fake-controller)
-target_link_libraries(fake-controller PRIVATE PkgConfig::JANSSON)
+target_link_libraries(fake-controller PRIVATE praas_store PkgConfig::JANSSON)
 add_executable(praas-control-fake ../control/main.c lib/fake_client.c)
 praas_target(praas-control-fake)
 target_link_libraries(praas-control-fake PRIVATE praas_control_rest)

@@ -75,6 +75,14 @@ def test_controller_killed(s):
     assert s.state("a", "x") == "ACTIVE"
 
 
+def test_controller_killed_after_its_release(s):
+    """What the slot log says counts, not what a controller had time to tell."""
+    make(s, "silent")
+    s.json("POST", P + "/silent/swap-out", expect=200)
+    view = s.json("GET", P + "/silent")
+    assert (view["state"], view.get("lost_epoch", 0)) == ("SWAPPED", 0), view
+
+
 def test_controller_terminated(s):
     """SIGTERM from somebody else is a swap-out."""
     os.kill(make(s, "x")["os_pid"], signal.SIGTERM)

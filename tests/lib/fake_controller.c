@@ -8,6 +8,7 @@
  *   fenced…   leaves with code 3 unless its epoch is above 4
  *   stuck…    swaps out never             full…    cannot swap out, says so
  *   linger…   ends 1 s after its swap-out
+ *   silent…   commits its release in the slot log and is killed before it can tell
  *   others    serve until told otherwise
  *
  * A pid file next to its log is not needed: every start adds a line to CODE/starts.
@@ -24,6 +25,8 @@
 #include <unistd.h>
 
 #include <jansson.h>
+
+#include "controller/store/slot_log.h"
 
 static json_t *config;
 static volatile sig_atomic_t terminated;
@@ -117,6 +120,40 @@ static void swapped(int fd)
 	exit(0);
 }
 
+static void put(struct praas_slot_log *log, enum praas_slot_kind kind)
+{
+	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		abort();
+	entry->epoch = (uint32_t)number("epoch");
+	entry->kind = (uint8_t)kind;
+	if (praas_slot_log_put(log, entry) != 0)
+		abort();
+	free(entry);
+}
+
+static void released(void)
+{
+	struct praas_slot_id id = { .pid = (uint64_t)number("pid"),
+				    .generation = (uint64_t)number("generation") };
+	struct praas_slot_log log;
+	struct praas_store *store;
+
+	for (unsigned i = 0; i < sizeof(id.tenant); i++) {
+		char byte[3] = { text("tenant")[2 * i], text("tenant")[2 * i + 1] };
+
+		id.tenant[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	if (praas_store_open(text("store"), &store) != 0 ||
+	    praas_slot_log_open(store, &id, &log) != 0)
+		abort();
+	put(&log, PRAAS_SLOT_ACT);
+	put(&log, PRAAS_SLOT_REL);
+	praas_store_free(store);
+	(void)raise(SIGKILL);
+}
+
 static void answer(int fd, json_int_t id, int ok)
 {
 	if (ok)
@@ -137,6 +174,8 @@ static void obey(int fd, const char *line)
 		return;
 	if (!strcmp(type, "refused"))
 		exit(1);
+	if (!strcmp(type, "swap-out") && acts("silent"))
+		released();
 	if (!strcmp(type, "swap-out") && acts("full"))
 		answer(fd, id, 0);
 	else if (!strcmp(type, "swap-out") && !acts("stuck"))
