@@ -223,6 +223,7 @@ static int open_port(struct praas_data *d, const char *listen)
 		.memory = praas_pool_memory_table(d->memory),
 		.accept_events = praas_session_server_events(),
 		.accept_user = d->sessions,
+		.accept_key = praas_session_server_key,
 		.conns_max = CONNS_MAX,
 	};
 	struct praas_port *port;

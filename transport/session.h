@@ -48,8 +48,9 @@ struct praas_session_server_config {
 };
 int praas_session_server_new(const struct praas_session_server_config *config,
 			     struct praas_session_server **ret_server);
-/* accept_events and accept_user for the ports that serve this process. */
+/* accept_events and accept_key for the ports that serve this process; the server is accept_user. */
 const struct praas_conn_events *praas_session_server_events(void);
+int praas_session_server_key(void *server, const uint8_t *ticket, uint8_t *ret_key);
 /* Tells all authenticated connections that the process is being swapped out; who cannot take it now
  * is not told. */
 void praas_session_server_draining(struct praas_session_server *server);

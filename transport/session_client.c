@@ -17,7 +17,8 @@
 struct client {
 	struct praas_session_client_config config;
 	struct praas_handshake secret;
-	bool challenged; /* the server has proved itself */
+	struct praas_ticket_secret shown; /* to a transport that encrypts */
+	bool challenged;                  /* the server has proved itself */
 	char functions[PRAAS_FUNCTIONS_MAX][PRAAS_NAME_MAX + 1];
 	uint8_t flags[PRAAS_FUNCTIONS_MAX];
 };
@@ -27,6 +28,7 @@ static void client_free(void *watcher)
 	struct client *c = watcher;
 
 	praas_mac_wipe(&c->secret, sizeof(c->secret));
+	praas_mac_wipe(&c->shown, sizeof(c->shown));
 	praas_mac_wipe(c->config.session_key, PRAAS_KEY_BYTES);
 	free(c);
 }
@@ -57,6 +59,8 @@ static void on_opened(void *user, struct praas_conn *conn)
 	uint8_t hello[PRAAS_HELLO_BYTES];
 	int rc;
 
+	conn->secret = NULL;
+	praas_mac_wipe(&c->shown, sizeof(c->shown));
 	conn->bytes_max = PRAAS_WELCOME_MAX;
 	rc = praas_handshake_nonce(c->secret.client_nonce);
 	if (rc == 0) {
@@ -160,11 +164,14 @@ int praas_session_connect(struct praas_port *port, const char *addr,
 	c->config = *config;
 	memcpy(c->secret.ticket, config->ticket, PRAAS_TICKET_BYTES);
 	memcpy(c->secret.session_key, config->session_key, PRAAS_KEY_BYTES);
+	memcpy(c->shown.ticket, config->ticket, PRAAS_TICKET_BYTES);
+	memcpy(c->shown.session_key, config->session_key, PRAAS_KEY_BYTES);
 	rc = port->ops->connect(port, addr, &client_events, c, &conn);
 	if (rc != 0) {
 		client_free(c);
 		return rc;
 	}
+	conn->secret = &c->shown;
 	conn->ended = client_free;
 	conn->watcher = c;
 	*ret_conn = conn;

@@ -68,29 +68,37 @@ static int make_slots(struct praas_tcp_port *port)
 
 static void free_memory(struct praas_tcp_port *port)
 {
+	praas_tls_context_free(port->tls);
 	free(port->conn);
 	free(port->scratch);
 	free(port);
 }
 
-static int port_open(const struct praas_port_config *config,
+static int open_kind(const struct praas_port_config *config,
+		     const struct praas_transport_ops *ops,
 		     struct praas_port **ret_port)
 {
 	struct praas_tcp_port *port;
 	bool large;
 	int rc;
 
-	if (config->memory == NULL || (config->listen && config->accept_events == NULL))
+	if (config->memory == NULL ||
+	    (config->listen && config->accept_events == NULL) ||
+	    (config->listen && ops == &praas_tls_transport_ops &&
+	     config->accept_key == NULL))
 		return -EINVAL;
 	port = calloc(1, sizeof(*port));
 	if (port == NULL)
 		return -ENOMEM;
 	set_config(port, config);
-	port->base.ops = &praas_tcp_transport_ops;
+	port->base.ops = ops;
 	port->listen_fd = -1;
 	port->spare_fd = -1;
 	large = port->config.conns_max > CHUNKS_SMALL;
 	rc = make_slots(port);
+	if (rc == 0 && ops == &praas_tls_transport_ops)
+		rc = praas_tls_context_new(config->accept_key, config->accept_user,
+					   &port->tls);
 	if (rc != 0)
 		goto err_memory;
 	rc = praas_tcp_chunks_init(&port->chunks, port->config.memory,
@@ -105,7 +113,7 @@ static int port_open(const struct praas_port_config *config,
 	if (rc != 0)
 		goto err_chunks;
 	if (config->listen) {
-		rc = praas_tcp_listen(config->listen, &port->listen_fd);
+		rc = praas_tcp_listen(ops->scheme, config->listen, &port->listen_fd);
 		if (rc != 0)
 			goto err_ring;
 		port->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -122,6 +130,18 @@ err_memory:
 	return rc;
 }
 
+static int port_open(const struct praas_port_config *config,
+		     struct praas_port **ret_port)
+{
+	return open_kind(config, &praas_tcp_transport_ops, ret_port);
+}
+
+static int port_open_tls(const struct praas_port_config *config,
+			 struct praas_port **ret_port)
+{
+	return open_kind(config, &praas_tls_transport_ops, ret_port);
+}
+
 static int port_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_MAX])
 {
 	const struct praas_tcp_port *port =
@@ -133,7 +153,7 @@ static int port_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_
 		return -ENOTCONN;
 	if (getsockname(port->listen_fd, &addr.any, &bytes) != 0)
 		return -errno;
-	praas_tcp_addr_format(&addr, ret_addr);
+	praas_tcp_addr_format(base->ops->scheme, &addr, ret_addr);
 	return 0;
 }
 
@@ -160,6 +180,14 @@ static unsigned run(struct praas_tcp_conn *conn, unsigned budget)
 		conn->state = PRAAS_TCP_OPEN;
 	}
 	if (conn->state == PRAAS_TCP_OPEN && conn->opened_due) {
+		rc = conn->end_rc == PRAAS_TCP_GOING ? praas_tcp_secure(conn)
+						     : conn->end_rc;
+		if (rc == -EAGAIN)
+			return 0;
+		if (rc != 0) {
+			praas_tcp_end(conn, rc);
+			return 1;
+		}
 		conn->opened_due = false;
 		done++;
 		conn->base.events->opened(conn->base.user, &conn->base);
@@ -267,6 +295,8 @@ static int port_arm(struct praas_port *base, int *ret_fd)
 		return 0;
 	}
 	for (uint32_t i = 0; i < port->hot_count; i++) {
+		if (praas_tcp_unread(port->hot[i]))
+			return -EAGAIN;
 		if (!port->hot[i]->poll_in_armed &&
 		    !praas_tcp_ring_poll(port->hot[i], PRAAS_TCP_OP_POLL_IN))
 			return -EAGAIN;
@@ -340,6 +370,19 @@ static void port_free(struct praas_port *base)
 const struct praas_transport_ops praas_tcp_transport_ops = {
 	.scheme = "tcp",
 	.open = port_open,
+	.address = port_address,
+	.connect = praas_tcp_connect,
+	.alloc = praas_tcp_alloc,
+	.send = praas_tcp_send,
+	.poll = port_poll,
+	.arm = port_arm,
+	.close = praas_tcp_close,
+	.free = port_free,
+};
+
+const struct praas_transport_ops praas_tls_transport_ops = {
+	.scheme = "tls",
+	.open = port_open_tls,
 	.address = port_address,
 	.connect = praas_tcp_connect,
 	.alloc = praas_tcp_alloc,

@@ -21,6 +21,9 @@
 #include "transport/transport.h"
 
 extern const struct praas_transport_ops praas_tcp_transport_ops;
+/* The same, "tls://…": everything in TLS 1.3 (transport/tls.h). Its connections are read by plain
+ * recv or polled, never by multishot receive. */
+extern const struct praas_transport_ops praas_tls_transport_ops;
 
 /* Before the first poll: false makes the port do without multishot receive, as on an old kernel. */
 void praas_tcp_port_set_multishot(struct praas_port *port, bool on);

@@ -27,19 +27,19 @@ static int parse_port(const char *text, in_port_t *ret_port)
 	return 0;
 }
 
-int praas_tcp_addr_parse(const char *text, union praas_tcp_addr *ret_addr,
-			 socklen_t *ret_bytes)
+int praas_tcp_addr_parse(const char *scheme, const char *text,
+			 union praas_tcp_addr *ret_addr, socklen_t *ret_bytes)
 {
 	char host[INET6_ADDRSTRLEN];
 	union praas_tcp_addr addr;
 	const char *end;
-	size_t bytes;
+	size_t bytes = strlen(scheme);
 	bool v6;
 	int rc;
 
-	if (strncmp(text, "tcp://", 6) != 0)
+	if (strncmp(text, scheme, bytes) != 0 || strncmp(text + bytes, "://", 3) != 0)
 		return -EINVAL;
-	text += 6;
+	text += bytes + 3;
 	v6 = *text == '[';
 	text += v6;
 	end = strchr(text, v6 ? ']' : ':');
@@ -69,7 +69,7 @@ int praas_tcp_addr_parse(const char *text, union praas_tcp_addr *ret_addr,
 	return 0;
 }
 
-void praas_tcp_addr_format(const union praas_tcp_addr *addr,
+void praas_tcp_addr_format(const char *scheme, const union praas_tcp_addr *addr,
 			   char ret_text[PRAAS_ADDR_MAX])
 {
 	char host[INET6_ADDRSTRLEN] = "";
@@ -77,12 +77,12 @@ void praas_tcp_addr_format(const union praas_tcp_addr *addr,
 	if (addr->any.sa_family == AF_INET6) {
 		(void)inet_ntop(AF_INET6, &addr->v6.sin6_addr, host,
 				sizeof(host)); /* fits */
-		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "tcp://[%s]:%u", host,
+		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "%s://[%s]:%u", scheme, host,
 			       ntohs(addr->v6.sin6_port));
 	} else {
 		(void)inet_ntop(AF_INET, &addr->v4.sin_addr, host,
 				sizeof(host)); /* fits */
-		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "tcp://%s:%u", host,
+		(void)snprintf(ret_text, PRAAS_ADDR_MAX, "%s://%s:%u", scheme, host,
 			       ntohs(addr->v4.sin_port));
 	}
 }
@@ -117,11 +117,11 @@ int praas_tcp_socket(int family, int *ret_fd)
 	return 0;
 }
 
-int praas_tcp_listen(const char *text, int *ret_fd)
+int praas_tcp_listen(const char *scheme, const char *text, int *ret_fd)
 {
 	union praas_tcp_addr addr;
 	socklen_t bytes;
-	int fd = -1, rc = praas_tcp_addr_parse(text, &addr, &bytes);
+	int fd = -1, rc = praas_tcp_addr_parse(scheme, text, &addr, &bytes);
 
 	if (rc != 0)
 		return rc;

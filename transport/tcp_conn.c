@@ -19,6 +19,7 @@
  */
 
 #define LINGER_NS UINT64_C(1000000000)
+#define SECURE_NS UINT64_C(5000000000) /* for the TLS handshake */
 #define PROGRESS_BYTES                                                                 \
 	65536u /* of a frame within the stall timeout, or it has stalled */
 #define DISCARDS_MAX 16u
@@ -83,7 +84,7 @@ static struct praas_tcp_conn *slot_take(struct praas_tcp_port *port, int fd)
 	conn->fd = fd;
 	conn->end_rc = PRAAS_TCP_GOING;
 	conn->sent_turn = UINT64_MAX;
-	conn->base.ops = &praas_tcp_transport_ops;
+	conn->base.ops = port->base.ops;
 	conn->base.port = &port->base;
 	conn->base.bytes_max = port->config.handshake_bytes_max;
 	praas_tcp_stream_init(&conn->stream, &port->chunks);
@@ -117,7 +118,7 @@ int praas_tcp_connect(struct praas_port *base, const char *addr,
 	union praas_tcp_addr to;
 	struct praas_tcp_conn *conn;
 	socklen_t bytes;
-	int fd, rc = praas_tcp_addr_parse(addr, &to, &bytes);
+	int fd, rc = praas_tcp_addr_parse(base->ops->scheme, addr, &to, &bytes);
 
 	if (rc != 0)
 		return rc;
@@ -158,8 +159,37 @@ void praas_tcp_on_connected(struct praas_tcp_conn *conn)
 		conn->opened_due = true;
 }
 
+int praas_tcp_secure(struct praas_tcp_conn *conn)
+{
+	struct praas_tcp_port *port = praas_tcp_port_of(conn);
+	enum praas_tcp_op op = PRAAS_TCP_OP_POLL_IN;
+	bool write = false;
+	int rc = 0;
+
+	if (port->tls == NULL)
+		return 0;
+	if (conn->tls == NULL && !conn->accepted && conn->base.secret == NULL)
+		return -EACCES;
+	if (conn->tls == NULL)
+		rc = praas_tls_new(port->tls, conn->fd,
+				   conn->accepted ? NULL : conn->base.secret,
+				   &conn->tls);
+	if (rc == 0)
+		rc = praas_tls_handshake(conn->tls, &write);
+	if (rc == -EPROTO || rc == -EACCES)
+		port->base.protocol_errors++;
+	if (rc != -EAGAIN)
+		return rc;
+	if (write)
+		op = PRAAS_TCP_OP_POLL_OUT;
+	if (!(write ? conn->poll_out_armed : conn->poll_in_armed) &&
+	    !praas_tcp_ring_poll(conn, op))
+		praas_tcp_activate(conn); /* no place in the ring: again next turn */
+	return -EAGAIN;
+}
+
 /* Too many: the peer is told, as far as that is possible without waiting. */
-static PRAAS_COLD void refuse(int fd)
+static PRAAS_COLD void refuse(const struct praas_tcp_port *port, int fd)
 {
 	struct praas_frame f = { .kind = PRAAS_FRAME_CLOSE,
 				 .status = PRAAS_OVERLOADED,
@@ -168,10 +198,11 @@ static PRAAS_COLD void refuse(int fd)
 	uint8_t wire[PRAAS_FRAME_BYTES];
 
 	praas_frame_encode(&f, wire);
-	(void)send(fd, wire, sizeof(wire),
-		   MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy */
-	(void)shutdown(fd, SHUT_WR);             /* as above */
-	(void)close(fd);                         /* as above */
+	if (port->tls == NULL) /* nothing in clear text there */
+		(void)send(fd, wire, sizeof(wire),
+			   MSG_DONTWAIT | MSG_NOSIGNAL); /* a courtesy */
+	(void)shutdown(fd, SHUT_WR);                     /* as above */
+	(void)close(fd);                                 /* as above */
 }
 
 /* No descriptors left: the one kept for this takes the connection, to end it. */
@@ -183,7 +214,7 @@ static PRAAS_COLD void refuse_without_fd(struct praas_tcp_port *port)
 		(void)close(port->spare_fd); /* of /dev/null */
 	fd = accept4(port->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 	if (fd >= 0)
-		refuse(fd);
+		refuse(port, fd);
 	port->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
@@ -199,7 +230,7 @@ void praas_tcp_on_accept(struct praas_tcp_port *port, int res)
 		       ? slot_take(port, res)
 		       : NULL;
 	if (conn == NULL) {
-		refuse(res);
+		refuse(port, res);
 		return;
 	}
 	conn->state = PRAAS_TCP_OPEN;
@@ -208,6 +239,8 @@ void praas_tcp_on_accept(struct praas_tcp_port *port, int res)
 	port->unauthenticated++;
 	praas_conn_set_events(&conn->base, port->config.accept_events,
 			      port->config.accept_user);
+	if (port->tls)
+		praas_tcp_watch(conn); /* a handshake may stall */
 	praas_tcp_activate(conn);
 }
 
@@ -224,6 +257,9 @@ void praas_tcp_destroy(struct praas_tcp_conn *conn)
 	if (conn->accepted && !conn->authenticated)
 		port->unauthenticated--;
 	praas_tcp_ring_cancel_all(conn);
+	praas_tcp_io_end(conn);
+	praas_tls_free(conn->tls);
+	conn->tls = NULL;
 	(void)shutdown(conn->fd, SHUT_RDWR); /* ends what could not be cancelled */
 	(void)close(conn->fd);               /* nothing more is to be known */
 	conn->fd = -1;
@@ -319,8 +355,7 @@ void praas_tcp_flush_out(struct praas_tcp_conn *conn)
 		}
 		if (conn->tx_first != NULL)
 			return; /* until it is writable */
-		(void)shutdown(conn->fd,
-			       SHUT_WR); /* fails when the peer is gone: seen below */
+		praas_tcp_io_end(conn);
 		conn->state = PRAAS_TCP_LINGERING;
 		conn->stall_since_ns = 0;
 	}
@@ -337,12 +372,15 @@ static bool stalled(struct praas_tcp_conn *conn, uint64_t now_ns, uint64_t timeo
 
 	if (conn->state == PRAAS_TCP_LINGERING)
 		timeout_ns = praas_min_u64(timeout_ns, LINGER_NS);
+	else if (conn->opened_due)
+		timeout_ns = praas_min_u64(timeout_ns, SECURE_NS);
 	if (conn->stall_since_ns != 0 && now_ns - conn->stall_since_ns < timeout_ns)
 		return false;
 	/* Waiting for memory of ours is not the peer's fault. */
 	if (conn->stall_since_ns != 0 && !conn->starved &&
 	    ((partial && !moved_in) || (conn->tx_first != NULL && !moved_out) ||
-	     conn->state == PRAAS_TCP_CONNECTING || conn->state == PRAAS_TCP_LINGERING))
+	     conn->state == PRAAS_TCP_CONNECTING || conn->opened_due ||
+	     conn->state == PRAAS_TCP_LINGERING))
 		return true;
 	conn->stall_since_ns = now_ns;
 	conn->frames_then = conn->frames;
@@ -357,8 +395,8 @@ void praas_tcp_check_stalls(struct praas_tcp_port *port)
 
 	for (; conn != NULL; conn = next) {
 		next = conn->watch_next;
-		if (conn->state == PRAAS_TCP_OPEN && conn->tx_first == NULL &&
-		    praas_tcp_stream_idle(&conn->stream)) {
+		if (conn->state == PRAAS_TCP_OPEN && !conn->opened_due &&
+		    conn->tx_first == NULL && praas_tcp_stream_idle(&conn->stream)) {
 			praas_tcp_unwatch(conn);
 			continue;
 		}

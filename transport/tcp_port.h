@@ -13,10 +13,10 @@
  *        └───────────┴── error, peer's end, close() ────────────────────────────────▶┘
  * DEAD waits for the kernel to let go of what was begun on the socket.
  *
- * Seam for TLS: bytes of a connection pass praas_tcp_io_recv() and praas_tcp_io_send() and, when
- * io_uring received them, praas_tcp_on_bytes(); nothing else touches the socket's data. A record
- * layer goes between these three and the stream or queue, and keeps its connections hot or
- * polled instead of multishot when it must decrypt into place.
+ * TLS: the bytes of a connection pass praas_tcp_io_recv() and praas_tcp_io_send(), nothing else
+ * touches the socket's data; there, with a port of "tls://", the record layer (transport/tls.h)
+ * stands. Such a port has no multishot receive. What TLS has received and not given out is work
+ * (praas_tcp_unread()), since the socket does not become readable by it.
  */
 #ifndef PRAAS_TRANSPORT_TCP_PORT_H
 #define PRAAS_TRANSPORT_TCP_PORT_H
@@ -31,6 +31,7 @@
 #include "transport/tcp.h"
 #include "transport/tcp_chunks.h"
 #include "transport/tcp_stream.h"
+#include "transport/tls.h"
 
 enum praas_tcp_state {
 	PRAAS_TCP_FREE = 0,
@@ -75,6 +76,7 @@ struct praas_tcp_conn {
 	uint32_t turn_sends; /* sends in that turn */
 	bool burst;          /* there were several in the one before: wait for more */
 
+	struct praas_tls *tls; /* NULL: none, or not begun */
 	struct praas_tcp_stream stream;
 	struct praas_tcp_chunk *rx_first,
 		*rx_last; /* received by io_uring, not parsed yet */
@@ -103,6 +105,7 @@ struct praas_tcp_port {
 	struct praas_port base;
 	struct praas_port_config config;
 	struct praas_tcp_chunks chunks;
+	struct praas_tls_context *tls; /* NULL: clear */
 
 	struct io_uring ring;
 	int event_fd;     /* what the kernel tells while we sleep */
@@ -180,6 +183,8 @@ int praas_tcp_connect(struct praas_port *base, const char *addr,
 void praas_tcp_close(struct praas_conn *base, bool after_flush);
 void praas_tcp_on_accept(struct praas_tcp_port *port, int res);
 void praas_tcp_on_connected(struct praas_tcp_conn *conn);
+/* Before opened(): the TLS handshake. 0 done, or none needed; -EAGAIN; why not. */
+int praas_tcp_secure(struct praas_tcp_conn *conn);
 /* Queued buffers get sent(rc), the layer above closed(rc), the socket is closed. */
 void praas_tcp_end(struct praas_tcp_conn *conn, int rc);
 /* FLUSHING and LINGERING: goes on as far as it can. */
@@ -194,6 +199,11 @@ void praas_tcp_unwatch(struct praas_tcp_conn *conn);
 void praas_tcp_check_stalls(struct praas_tcp_port *port);
 
 /* ---- tcp_recv.c ---- */
+/* The record layer has bytes for which the socket does not become readable. */
+static inline bool praas_tcp_unread(const struct praas_tcp_conn *conn)
+{
+	return conn->tls != NULL && praas_tls_unread(conn->tls);
+}
 /* -EAGAIN nothing there; 0 the peer's end; bytes > 0; errno. */
 int64_t praas_tcp_io_recv(struct praas_tcp_conn *conn, void *data, uint64_t bytes);
 /* io_uring has received fill bytes into chunk, which is given. */
@@ -210,6 +220,8 @@ void praas_tcp_make_cold(struct praas_tcp_conn *conn);
 void praas_tcp_stop_receiving(struct praas_tcp_conn *conn);
 
 /* ---- tcp_send.c ---- */
+/* Says that we send no more. */
+void praas_tcp_io_end(struct praas_tcp_conn *conn);
 /* As recv. */
 int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
 			  unsigned count);

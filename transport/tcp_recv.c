@@ -18,14 +18,16 @@
 
 int64_t praas_tcp_io_recv(struct praas_tcp_conn *conn, void *data, uint64_t bytes)
 {
-	ssize_t n = recv(conn->fd, data, bytes, MSG_DONTWAIT);
+	int64_t n = conn->tls != NULL
+			    ? praas_tls_recv(conn->tls, data, bytes)
+			    : (int64_t)recv(conn->fd, data, bytes, MSG_DONTWAIT);
 
 	if (praas_likely(n > 0)) {
 		conn->received += (uint64_t)n;
 		return n;
 	}
-	if (n == 0)
-		return 0;
+	if (n == 0 || conn->tls != NULL)
+		return n;
 	return errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
 }
 
@@ -267,6 +269,8 @@ static bool read_once(struct praas_tcp_conn *conn)
 	if (n <= 0) {
 		if (n == 0)
 			conn->eof = true;
+		else if (n == -EPROTO)
+			on_bad_stream(conn, (int)n);
 		else
 			conn->end_rc = (int)n;
 		praas_tcp_activate(conn);
@@ -274,7 +278,7 @@ static bool read_once(struct praas_tcp_conn *conn)
 	}
 	conn->cold = 0;
 	praas_tcp_stream_filled(&conn->stream, (uint64_t)n);
-	return (uint64_t)n == room;
+	return (uint64_t)n == room || praas_tcp_unread(conn);
 }
 
 unsigned praas_tcp_recv_hot(struct praas_tcp_conn *conn, unsigned budget)
@@ -327,7 +331,8 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 	if (conn->hot || conn->eof || conn->recv_armed ||
 	    conn->end_rc != PRAAS_TCP_GOING)
 		return done;
-	if (conn->readable && done < budget && !conn->active) {
+	if ((conn->readable || praas_tcp_unread(conn)) && done < budget &&
+	    !conn->active) {
 		conn->readable = false;
 		if (read_once(conn))
 			conn->readable = true;

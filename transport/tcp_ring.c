@@ -95,7 +95,8 @@ int praas_tcp_ring_init(struct praas_tcp_port *port)
 		io_uring_queue_exit(&port->ring);
 		return rc;
 	}
-	setup_provided(port);
+	if (port->tls == NULL)
+		setup_provided(port);
 	return 0;
 }
 
@@ -342,7 +343,8 @@ static void on_poll(struct praas_tcp_conn *conn, enum praas_tcp_op op, int res)
 	}
 	if (conn->state == PRAAS_TCP_CONNECTING)
 		praas_tcp_on_connected(conn);
-	else if (conn->state == PRAAS_TCP_OPEN && op == PRAAS_TCP_OP_POLL_IN)
+	else if (conn->state == PRAAS_TCP_OPEN && op == PRAAS_TCP_OP_POLL_IN &&
+		 !conn->opened_due)
 		praas_tcp_make_hot(conn);
 	if (conn->state != PRAAS_TCP_DEAD)
 		praas_tcp_activate(conn);

@@ -31,6 +31,12 @@ int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
 {
 	ssize_t n;
 
+	if (conn->tls != NULL) {
+		int64_t bytes = praas_tls_send(conn->tls, iov, count);
+
+		conn->sent += bytes > 0 ? (uint64_t)bytes : 0;
+		return bytes;
+	}
 	if (count == 1) {
 		n = send(conn->fd, iov->iov_base, iov->iov_len,
 			 MSG_DONTWAIT | MSG_NOSIGNAL);
@@ -46,6 +52,13 @@ int64_t praas_tcp_io_send(struct praas_tcp_conn *conn, const struct iovec *iov,
 	}
 	return errno == EWOULDBLOCK || errno == EINTR || errno == ENOBUFS ? -EAGAIN
 									  : -errno;
+}
+
+void praas_tcp_io_end(struct praas_tcp_conn *conn)
+{
+	if (conn->tls != NULL)
+		praas_tls_end(conn->tls);
+	(void)shutdown(conn->fd, SHUT_WR); /* fails when the peer is gone: seen later */
 }
 
 static uint64_t wire_bytes(const struct praas_buf *buf)

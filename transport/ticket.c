@@ -146,14 +146,11 @@ int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
 	return rc;
 }
 
-int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
-			      size_t wire_bytes,
-			      const struct praas_ticket_expect *expect,
-			      struct praas_ticket *ret_ticket,
-			      uint8_t ret_session_key[PRAAS_KEY_BYTES])
+/* Is it ours? */
+static int authentic(struct praas_mac *controller_mac, const uint8_t *wire,
+		     size_t wire_bytes)
 {
 	uint8_t mac[PRAAS_KEY_BYTES];
-	struct praas_ticket ticket;
 	int rc;
 
 	if (wire_bytes != PRAAS_TICKET_BYTES ||
@@ -162,8 +159,29 @@ int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *w
 	rc = ticket_mac(controller_mac, wire, mac);
 	if (rc != 0)
 		return rc;
-	if (!praas_mac_equal(mac, wire + AT_MAC))
-		return -EACCES;
+	return praas_mac_equal(mac, wire + AT_MAC) ? 0 : -EACCES;
+}
+
+int praas_ticket_session_key(struct praas_mac *controller_mac, const uint8_t *wire,
+			     size_t wire_bytes,
+			     uint8_t ret_session_key[PRAAS_KEY_BYTES])
+{
+	int rc = authentic(controller_mac, wire, wire_bytes);
+
+	return rc == 0 ? session_key(controller_mac, wire, ret_session_key) : rc;
+}
+
+int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
+			      size_t wire_bytes,
+			      const struct praas_ticket_expect *expect,
+			      struct praas_ticket *ret_ticket,
+			      uint8_t ret_session_key[PRAAS_KEY_BYTES])
+{
+	struct praas_ticket ticket;
+	int rc = authentic(controller_mac, wire, wire_bytes);
+
+	if (rc != 0)
+		return rc;
 	decode(wire, &ticket);
 	rc = check(wire, &ticket, expect);
 	if (rc != 0)

@@ -47,6 +47,12 @@ struct praas_ticket {
 
 struct praas_mac;
 
+/* What a client holds. */
+struct praas_ticket_secret {
+	uint8_t ticket[PRAAS_TICKET_BYTES];
+	uint8_t session_key[PRAAS_KEY_BYTES];
+};
+
 /* 0; -EIO the crypto library failed. */
 int praas_ticket_controller_key(const uint8_t root[PRAAS_KEY_BYTES],
 				const uint8_t controller[PRAAS_ID_BYTES],
@@ -71,7 +77,12 @@ int praas_ticket_verify(const uint8_t controller_key[PRAAS_KEY_BYTES],
 			const struct praas_ticket_expect *expect,
 			struct praas_ticket *ret_ticket,
 			uint8_t ret_session_key[PRAAS_KEY_BYTES]);
-/* The same with a context keyed once with the controller's key (transport/mac.h): who checks many. */
+/* The session key of a ticket that the controller's key has made, whatever it says: for a channel
+ * in which it is then verified. 0; -EPROTO; -EACCES; -EIO. */
+int praas_ticket_session_key(struct praas_mac *controller_mac, const uint8_t *wire,
+			     size_t wire_bytes,
+			     uint8_t ret_session_key[PRAAS_KEY_BYTES]);
+/* As praas_ticket_verify() with a context keyed once with the controller's key (transport/mac.h): who checks many. */
 int praas_ticket_verify_keyed(struct praas_mac *controller_mac, const uint8_t *wire,
 			      size_t wire_bytes,
 			      const struct praas_ticket_expect *expect,

@@ -10,6 +10,7 @@
 static const struct praas_transport_ops *const transports[] = {
 	&praas_shm_transport_ops,
 	&praas_tcp_transport_ops,
+	&praas_tls_transport_ops,
 };
 
 const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme)

@@ -21,6 +21,7 @@
 struct praas_port;
 struct praas_conn;
 struct praas_buf;
+struct praas_ticket_secret;
 
 /* A frame and the memory of its payload. Handles come from fixed arrays; one owner at a time. */
 struct praas_buf {
@@ -77,6 +78,9 @@ struct praas_conn {
 	uint64_t peer_source; /* identity that the ticket proved; 0 before */
 	uint64_t peer_rights; /* enum praas_right bits; 0 before */
 	uint64_t sends;       /* sequence of the last frame sent */
+	/* Of a client, for a transport that encrypts: what it shows and proves. Borrowed until
+	 * opened(), set before the poll after connect(); NULL: it has none. */
+	const struct praas_ticket_secret *secret;
 	/* One observer of the connection's end, whoever ends it (NULL: none); it must not use
 	 * the connection. Set by transport/session.c, called by praas_conn_end(). */
 	void (*ended)(void *watcher);
@@ -113,6 +117,9 @@ struct praas_port_config {
 	const struct praas_memory *memory;
 	const struct praas_conn_events *accept_events; /* of accepted connections */
 	void *accept_user;
+	/* A transport that encrypts: the session key of a ticket, of accept_user. 0; an error:
+	 * refused. */
+	int (*accept_key)(void *user, const uint8_t *ticket, uint8_t *ret_key);
 	uint32_t conns_max;           /* more are refused; 0: 1024 */
 	uint32_t unauthenticated_max; /* of those without handshake; 0: 64 */
 	uint64_t handshake_bytes_max; /* payload limit before authentication; 0: 4096 */
@@ -125,7 +132,7 @@ struct praas_port_config {
 #define PRAAS_ADDR_MAX 128u
 
 struct praas_transport_ops {
-	const char *scheme; /* "tcp", "shm" */
+	const char *scheme; /* "tcp", "tls", "shm" */
 
 	/* Open a port; config is copied, what it points to is kept until free. Addresses:
 	 * "tcp://127.0.0.1:0", "tcp://[::1]:7000", "shm:///run/praas/x.sock".

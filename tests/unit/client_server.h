@@ -337,6 +337,7 @@ static inline void server_open(struct server *s)
 	praas_check(praas_session_server_new(&sc, &s->sessions) == 0);
 	praas_check(praas_heap_new(NULL, &s->heap) == 0);
 	pc.accept_user = s->sessions;
+	pc.accept_key = praas_session_server_key;
 	pc.memory = praas_heap_memory(s->heap);
 	pc.listen = s->shm_addr;
 	praas_check(praas_transport_find("shm")->open(&pc, &s->shm) == 0);

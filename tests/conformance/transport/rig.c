@@ -225,6 +225,7 @@ void rig_start(struct rig *rig, const struct scheme *scheme,
 	p.listen = listen;
 	p.accept_events = praas_session_server_events();
 	p.accept_user = rig->session;
+	p.accept_key = praas_session_server_key;
 	p.stall_timeout_ns = config->stall_timeout_ns;
 	p.send_queue_max = config->send_queue_max;
 	p.conns_max = config->conns_max;
@@ -264,6 +265,28 @@ void rig_stop(struct rig *rig)
 	if (dir)
 		(void)closedir(dir);
 	assert_int_equal(rmdir(rig->folder), 0);
+}
+
+void rig_secret(const struct rig *rig, const struct praas_ticket *ticket,
+		struct praas_ticket_secret *ret_secret)
+{
+	struct praas_ticket t = ticket ? *ticket : rig_ticket();
+
+	assert_int_equal(praas_ticket_issue(rig->controller_key, &t, ret_secret->ticket,
+					    ret_secret->session_key),
+			 0);
+}
+
+void rig_connect_bare(struct rig *rig, struct side *side,
+		      struct praas_ticket_secret *ret_secret)
+{
+	struct praas_conn *conn;
+
+	rig_secret(rig, NULL, ret_secret);
+	assert_int_equal(rig->ops->connect(rig->client_port, rig->addr,
+					   &rig_side_events, side, &conn),
+			 0);
+	conn->secret = ret_secret;
 }
 
 void rig_connect_begin(struct rig *rig, struct side *side,

@@ -81,6 +81,12 @@ void rig_stop(struct rig *rig);
 /* text with % replaced by folder. */
 void rig_address(const char *text, const char *folder, char ret_addr[PRAAS_ADDR_MAX]);
 struct praas_ticket rig_ticket(void);
+/* What the holder of a ticket (NULL: the ordinary one) has, for bare connects. */
+void rig_secret(const struct rig *rig, const struct praas_ticket *ticket,
+		struct praas_ticket_secret *ret_secret);
+/* Connects without a session; *ret_secret is to stay until it is open. */
+void rig_connect_bare(struct rig *rig, struct side *side,
+		      struct praas_ticket_secret *ret_secret);
 /* Begins a connection whose events go to side. */
 void rig_connect_begin(struct rig *rig, struct side *side,
 		       const struct praas_ticket *ticket);

@@ -25,7 +25,7 @@ static int raw_connect(void)
 	socklen_t bytes;
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	assert_int_equal(praas_tcp_addr_parse(rig.addr, &addr, &bytes), 0);
+	assert_int_equal(praas_tcp_addr_parse("tcp", rig.addr, &addr, &bytes), 0);
 	assert_int_equal(connect(fd, &addr.any, bytes), 0);
 	return fd;
 }
@@ -464,13 +464,15 @@ static void test_tcp_addresses(void **state)
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		assert_int_equal(praas_tcp_addr_parse(bad[i], &addr, &bytes), -EINVAL);
-	assert_int_equal(praas_tcp_addr_parse("tcp://[fe80::1]:65535", &addr, &bytes),
-			 0);
-	praas_tcp_addr_format(&addr, text);
+		assert_int_equal(praas_tcp_addr_parse("tcp", bad[i], &addr, &bytes),
+				 -EINVAL);
+	assert_int_equal(
+		praas_tcp_addr_parse("tcp", "tcp://[fe80::1]:65535", &addr, &bytes), 0);
+	praas_tcp_addr_format("tcp", &addr, text);
 	assert_string_equal(text, "tcp://[fe80::1]:65535");
-	assert_int_equal(praas_tcp_addr_parse("tcp://127.0.0.1:0", &addr, &bytes), 0);
-	praas_tcp_addr_format(&addr, text);
+	assert_int_equal(
+		praas_tcp_addr_parse("tcp", "tcp://127.0.0.1:0", &addr, &bytes), 0);
+	praas_tcp_addr_format("tcp", &addr, text);
 	assert_string_equal(text, "tcp://127.0.0.1:0");
 }
 
