@@ -138,6 +138,17 @@ static int try_scheme(struct praas_connection *conn, const char *scheme,
 	return rc;
 }
 
+static bool has_scheme(const struct praas_ticket_json *ticket, const char *scheme)
+{
+	size_t length = strlen(scheme);
+
+	for (uint32_t i = 0; i < ticket->endpoints_count; i++)
+		if (strncmp(ticket->endpoints[i], scheme, length) == 0 &&
+		    strncmp(ticket->endpoints[i] + length, "://", 3) == 0)
+			return true;
+	return false;
+}
+
 static int choose(struct praas_connection *conn,
 		  const struct praas_connect_config *config,
 		  const struct praas_ticket_json *ticket)
@@ -151,6 +162,10 @@ static int choose(struct praas_connection *conn,
 		return try_scheme(conn, config->transport, ticket, until);
 	rc = try_scheme(conn, "shm", ticket, until);
 	if (rc == 0 || rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED)
+		return rc;
+	/* Where there is a way in TLS there is no way without it. */
+	rc = try_scheme(conn, "tls", ticket, until);
+	if (rc != -EOPNOTSUPP || has_scheme(ticket, "tls"))
 		return rc;
 	return try_scheme(conn, "tcp", ticket, until);
 }

@@ -36,6 +36,7 @@ struct praas_life_config {
 	const char *run_dir;   /* for their sockets */
 	const char *store_url; /* "file:///DIR"; a folder per process below it */
 	const char *data_host; /* on which data planes listen: "127.0.0.1" */
+	bool data_tls;         /* in TLS */
 	const char *worker;    /* program; may be NULL */
 	uint64_t activate_ns;  /* longest wait for a join */
 	uint64_t rejoin_ns;    /* the same after a restart of ours */

@@ -362,6 +362,8 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 		rc = copy_text(life->store_url, sizeof(life->store_url),
 			       config->store_url);
 	if (rc == 0)
+		life->data_tls = config->data_tls;
+	if (rc == 0)
 		rc = copy_text(life->data_host, sizeof(life->data_host),
 			       config->data_host);
 	if (rc == 0)

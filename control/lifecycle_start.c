@@ -59,11 +59,12 @@ static json_t *listen_of(const struct praas_life *life,
 {
 	bool six = strchr(life->data_host, ':') != NULL;
 
-	return json_pack(
-		"[o,o]",
-		json_sprintf(six ? "tcp://[%s]:0" : "tcp://%s:0", life->data_host),
-		json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
-			     (unsigned long long)record->number, record->epoch));
+	return json_pack("[o,o]",
+			 json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
+				      life->data_tls ? "tls" : "tcp", life->data_host),
+			 json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
+				      (unsigned long long)record->number,
+				      record->epoch));
 }
 
 static const char *wait_text(uint8_t wait)

@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/listen.h"
 #include "control/names.h"
 #include "control/options.h"
 #include "control/rest.h"
@@ -214,6 +215,28 @@ static int open_work(struct parts *s, const struct praas_options *o)
 	return rc;
 }
 
+/* Data planes that others can reach speak TLS unless told otherwise. */
+static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
+{
+	struct sockaddr_storage addr;
+	socklen_t bytes;
+	char text[80];
+
+	(void)snprintf(text, sizeof(text), "[%.70s]:0", o->data_host);
+	if (praas_listen_parse(text, &addr, &bytes) != 0)
+		return complain("--data-host is no address:", o->data_host, -EINVAL);
+	if (strcmp(o->data_tls, "on") == 0)
+		*ret_tls = true;
+	else if (strcmp(o->data_tls, "off") == 0)
+		*ret_tls = false;
+	else if (strcmp(o->data_tls, "auto") == 0)
+		*ret_tls = !praas_listen_loopback(&addr);
+	else
+		return complain("--data-tls is auto, on or off, not", o->data_tls,
+				-EINVAL);
+	return 0;
+}
+
 static int open_life(struct parts *s, const struct praas_options *o)
 {
 	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
@@ -229,8 +252,10 @@ static int open_life(struct parts *s, const struct praas_options *o)
 					    .worker = s->worker,
 					    .activate_ns = ACTIVATE_NS,
 					    .rejoin_ns = REJOIN_NS };
-	int rc;
+	int rc = wants_data_tls(o, &config.data_tls);
 
+	if (rc)
+		return rc;
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(store, sizeof(store), "file://%s/store", s->data);
 	rc = praas_life_new(&config, &s->service.life);
@@ -370,6 +395,7 @@ int main(int argc, char **argv)
 {
 	struct praas_options o = { .listen = "127.0.0.1:0",
 				   .data_host = "127.0.0.1",
+				   .data_tls = "auto",
 				   .stop_s = STOP_S_DEFAULT };
 	struct parts s = { .lock_fd = -1 };
 	sigset_t signals;

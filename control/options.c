@@ -23,6 +23,7 @@ static const char usage[] =
 	"  --controller PATH    praas-controller (default: next to this program)\n"
 	"  --worker PATH        praas-worker (default: the controller's own)\n"
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
+	"  --data-tls WHEN      TLS there: auto (off loopback only), on, off\n"
 	"  --run DIR            for sockets (DIR/run)\n"
 	"  --prewarm N          controllers kept started in advance (0)\n"
 	"  --head-seconds N     that a client has to send a request's head (5)\n"
@@ -47,6 +48,7 @@ static const struct row {
 	{ "worker", TEXT, offsetof(struct praas_options, worker), 0 },
 	{ "store", TEXT, offsetof(struct praas_options, store), 0 },
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
+	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },
 	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
 	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },

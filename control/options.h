@@ -10,7 +10,7 @@
 
 struct praas_options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
-		*data_host;
+		*data_host, *data_tls;
 	const char *run, *tls_cert, *tls_key;
 	uint64_t ready_fd, stop_s, prewarm, head_s;
 	bool insecure, no_cgroup, foreground, help;

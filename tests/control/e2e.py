@@ -6,11 +6,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
 
-from service import alive, await_gone, run
+from service import Service, alive, await_gone, run
 
 APP = "/v1/apps/a"
 P = APP + "/processes"
@@ -81,6 +82,28 @@ def test_restart_of_everything(s):
     s.start()
     assert int(call(s, "add", b"1", "x")) == 5  # the same controller, adopted
     assert s.json("GET", P + "/x")["os_pid"] == os_pid
+
+
+def test_data_planes_in_tls(s):
+    def kinds(*options):
+        other = Service(s.program, s.controller, *options).start()
+        try:
+            make_app(other, "inline")
+            ticket = other.json("POST", P, {"pid": "x"}, 201)["ticket"]
+            assert int(call(other, "add", b"3")) == 3
+            return {e.split(":")[0] for e in ticket["endpoints"]}
+        finally:
+            assert other.stop() == 0
+            other.cleanup()
+
+    assert kinds("--data-tls", "on") == {"shm", "tls"}
+    assert kinds("--data-host", "::1", "--data-tls", "on") == {"shm", "tls"}
+    assert kinds("--data-host", "0.0.0.0") == {"shm", "tls"}
+    assert kinds("--data-host", "0.0.0.0", "--data-tls", "off") == {"shm", "tcp"}
+    for options in (("--data-tls", "maybe"), ("--data-host", "nowhere")):
+        bad = subprocess.run([s.program, "--data", s.data + "2", "--controller", s.controller,
+                              *options], capture_output=True, text=True, timeout=60)
+        assert bad.returncode == 1 and options[0] in bad.stderr and options[1] in bad.stderr, bad
 
 
 def test_herd_on_a_swapped_process(s):

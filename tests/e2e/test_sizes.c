@@ -111,6 +111,13 @@ static void test_sizes_over_tcp(void **state)
 	through(*state, &config, false);
 }
 
+static void test_sizes_over_tls(void **state)
+{
+	struct praas_connect_config config = { .transport = "tls" };
+
+	through(*state, &config, false);
+}
+
 static void test_sizes_over_shm_through_the_controller(void **state)
 {
 	struct praas_connect_config config = { .transport = "shm", .no_direct = true };
@@ -239,6 +246,11 @@ static void test_sizes_of_what_is_kept_over_tcp(void **state)
 	kept(*state, "tcp");
 }
 
+static void test_sizes_of_what_is_kept_over_tls(void **state)
+{
+	kept(*state, "tls");
+}
+
 static void test_sizes_of_what_is_kept_over_shm(void **state)
 {
 	kept(*state, "shm");
@@ -282,12 +294,14 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_sizes_over_tcp),
+		FAULT_TEST(test_sizes_over_tls),
 		FAULT_TEST(test_sizes_over_shm_through_the_controller),
 		FAULT_TEST(test_sizes_over_shm_direct),
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_tcp),
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_shm),
 		FAULT_TEST(test_sizes_of_results_are_limited),
 		FAULT_TEST(test_sizes_of_what_is_kept_over_tcp),
+		FAULT_TEST(test_sizes_of_what_is_kept_over_tls),
 		FAULT_TEST(test_sizes_of_what_is_kept_over_shm),
 	};
 	const struct CMUnitTest huge_tests[] = {

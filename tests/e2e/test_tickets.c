@@ -156,6 +156,11 @@ static void test_tickets_refused_over_tcp(void **state)
 	refuse_all(*state, "tcp");
 }
 
+static void test_tickets_refused_over_tls(void **state)
+{
+	refuse_all(*state, "tls");
+}
+
 static void test_tickets_refused_over_shm(void **state)
 {
 	refuse_all(*state, "shm");
@@ -305,6 +310,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_tickets_refused_over_tcp),
+		FAULT_TEST(test_tickets_refused_over_tls),
 		FAULT_TEST(test_tickets_refused_over_shm),
 		FAULT_TEST(test_tickets_every_header_byte_changed),
 	};

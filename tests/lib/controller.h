@@ -88,7 +88,7 @@ static inline json_t *controller_config(const struct controller *c,
 	(void)snprintf(link, sizeof(link), "unix://%s/link.sock", c->dir);
 	(void)snprintf(shm, sizeof(shm), "shm://%s/shm.sock", c->dir);
 	config = json_pack(
-		"{ss ss ss ss ss si si si ss ss ss ss ss s[ss] ss sI si sb sb}",
+		"{ss ss ss ss ss si si si ss ss ss ss ss s[sss] ss sI si sb sb}",
 		"tenant", "11111111111111111111111111111111", "app_id",
 		"22222222222222222222222222222222", "controller_id",
 		"33333333333333333333333333333333", "app", "test", "process", "p",
@@ -96,7 +96,7 @@ static inline json_t *controller_config(const struct controller *c,
 		key, "join_token",
 		"5555555555555555555555555555555555555555555555555555555555555555",
 		"link", link, "store", o->store ? o->store : store, "code", o->code,
-		"listen", "tcp://127.0.0.1:0", shm, "isolation",
+		"listen", "tcp://127.0.0.1:0", shm, "tls://127.0.0.1:0", "isolation",
 		o->isolation ? o->isolation : "inline", "memory_bytes",
 		(json_int_t)(o->memory_bytes ? o->memory_bytes : 64 << 20),
 		"concurrency", (int)(o->concurrency ? o->concurrency : 1),

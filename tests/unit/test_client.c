@@ -433,6 +433,30 @@ static void test_client_waiting_policies(void **state)
 	}
 }
 
+/* Where the process offers TLS, nobody is led to talk in clear text by a port that does not answer. */
+static void test_client_never_leaves_tls(void **state)
+{
+	const struct fixture *f = *state;
+	struct praas_connect_config config = { .transport = "tls" };
+	const char *list = strstr(f->server.ticket_json, "[\""), *rest;
+	praas_connection *conn;
+	char json[2200];
+
+	assert_int_equal(praas_connect_ticket(f->server.ticket_json, &config, &conn),
+			 -EOPNOTSUPP);
+	assert_non_null(list);
+	rest = strchr(list, ',');
+	assert_non_null(rest);
+	(void)snprintf(json, sizeof(json), "%.*s[\"tls://127.0.0.1:1\"%s",
+		       (int)(list - f->server.ticket_json), f->server.ticket_json,
+		       rest);
+	assert_int_equal(praas_connect_ticket(json, NULL, &conn), -ECONNREFUSED);
+	assert_int_equal(praas_connect_ticket(json, &config, &conn), -ECONNREFUSED);
+	config.transport = "tcp"; /* asked for by name */
+	assert_int_equal(praas_connect_ticket(json, &config, &conn), 0);
+	praas_close(conn);
+}
+
 /* The best that is there; and every mistake in a ticket is told. */
 static void test_client_connect(void **state)
 {
@@ -519,6 +543,8 @@ int main(void)
 		BOTH(test_client_connection_lost),
 		BOTH(test_client_invoke_simple),
 		{ "test_client_waiting_policies", test_client_waiting_policies,
+		  setup_none, teardown, NULL },
+		{ "test_client_never_leaves_tls", test_client_never_leaves_tls,
 		  setup_none, teardown, NULL },
 		{ "test_client_connect", test_client_connect, setup_none, teardown,
 		  NULL },
