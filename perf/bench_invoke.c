@@ -26,6 +26,12 @@ static const struct praas_perf_call tcp_inline = {
 static const struct praas_perf_call tcp_worker = {
 	.app = "worker", .process = "relay", .transport = "tcp", .function = "echo"
 };
+static const struct praas_perf_call tls_inline = {
+	.app = "inline", .process = "inline", .transport = "tls", .function = "echo"
+};
+static const struct praas_perf_call tls_worker = {
+	.app = "worker", .process = "relay", .transport = "tls", .function = "echo"
+};
 
 static void invoke_local(uint64_t size)
 {
@@ -51,7 +57,7 @@ static void invoke_local(uint64_t size)
 
 static void invoke_remote(uint64_t size)
 {
-	struct praas_contender c[4];
+	struct praas_contender c[6];
 	uint64_t ops = size <= 4096      ? 10000
 		       : size <= 131072  ? 2000
 		       : size <= 2097152 ? 200
@@ -64,6 +70,10 @@ static void invoke_remote(uint64_t size)
 	praas_perf_call_contender(&c[n++], "invoke", "tcp-inline", &tcp_inline, size,
 				  ops);
 	praas_perf_call_contender(&c[n++], "invoke", "tcp-worker", &tcp_worker, size,
+				  ops);
+	praas_perf_call_contender(&c[n++], "invoke", "tls-inline", &tls_inline, size,
+				  ops);
+	praas_perf_call_contender(&c[n++], "invoke", "tls-worker", &tls_worker, size,
 				  ops);
 	praas_bench_run(c, n);
 }
@@ -120,7 +130,17 @@ void praas_bench_throughput(void)
 						      .transport = "tcp",
 						      .function = "echo",
 						      .inflight = 64 };
-	struct praas_contender c[4];
+	static const struct praas_perf_call tls = { .app = "inline",
+						    .process = "inline",
+						    .transport = "tls",
+						    .function = "echo",
+						    .inflight = 64 };
+	static const struct praas_perf_call tls_relay = { .app = "worker",
+							  .process = "relay",
+							  .transport = "tls",
+							  .function = "echo",
+							  .inflight = 64 };
+	struct praas_contender c[5];
 
 	praas_floor_ring_stream(&c[0], "throughput");
 	praas_perf_pipeline_contender(&c[1], "throughput", "shm-direct", &direct, 64,
@@ -136,8 +156,12 @@ void praas_bench_throughput(void)
 				      200000);
 	praas_perf_pipeline_contender(&c[2], "throughput", "tcp-worker", &relay, 64,
 				      200000);
-	praas_bench_run(c, 3);
-	for (unsigned i = 0; i < 3; i++)
+	praas_perf_pipeline_contender(&c[3], "throughput", "tls-inline", &tls, 64,
+				      200000);
+	praas_perf_pipeline_contender(&c[4], "throughput", "tls-worker", &tls_relay, 64,
+				      200000);
+	praas_bench_run(c, 5);
+	for (unsigned i = 0; i < 5; i++)
 		per_second(&c[i], 64);
 }
 

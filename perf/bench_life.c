@@ -33,7 +33,9 @@ static int start(struct praas_contender *c)
 		return -ENOMEM;
 	c->data = k;
 	(void)snprintf(k->name, sizeof k->name, "life-%u", serial++);
-	return praas_target_start(c->arg != NULL, &k->target);
+	return praas_target_start(c->arg != NULL ? PRAAS_TARGET_PREWARMED
+						 : PRAAS_TARGET_PLAIN,
+				  &k->target);
 }
 
 static void teardown(struct praas_contender *c)

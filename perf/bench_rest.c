@@ -72,7 +72,7 @@ static int setup(struct praas_contender *c)
 	if (!l)
 		return -ENOMEM;
 	c->data = l;
-	rc = praas_target_start(false, &t);
+	rc = praas_target_start(PRAAS_TARGET_PLAIN, &t);
 	if (rc == 0)
 		rc = praas_target_process(t, "worker", PROCESS);
 	if (rc == 0 && !k->ours)

@@ -69,7 +69,7 @@ void praas_bench_idle(void)
 	uint64_t before = 0, after = 0, t0;
 	double seconds;
 
-	if (praas_target_start(false, &t) != 0) {
+	if (praas_target_start(PRAAS_TARGET_PLAIN, &t) != 0) {
 		praas_bench_skip("idle", "cpu", "the service does not start");
 		return;
 	}

@@ -25,7 +25,10 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 {
 	struct praas_target *t;
 	praas_connection *conn;
-	int rc = praas_target_start(false, &t);
+	int rc = praas_target_start(strcmp(call->transport, "tls") == 0
+					    ? PRAAS_TARGET_TLS
+					    : PRAAS_TARGET_PLAIN,
+				    &t);
 
 	if (rc == 0)
 		rc = praas_target_process(t, call->app, call->process);

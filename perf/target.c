@@ -20,8 +20,7 @@
 
 extern char **environ;
 
-/* A plain one, and one that keeps controllers ready. */
-static struct praas_target targets[2];
+static struct praas_target targets[PRAAS_TARGETS];
 
 /* Removes the folder of the run; what it may hold is ours alone. */
 static void remove_dir(const char *dir)
@@ -51,8 +50,8 @@ static void stop(struct praas_target *t)
 
 static void stop_all(void)
 {
-	stop(&targets[0]);
-	stop(&targets[1]);
+	for (unsigned i = 0; i < PRAAS_TARGETS; i++)
+		stop(&targets[i]);
 }
 
 /* Reads the one line that praas-control prints when it is ready: {"url":…}. */
@@ -77,8 +76,10 @@ static int read_ready(int fd, char *url, size_t url_bytes)
 	return rc;
 }
 
-static int spawn_control(struct praas_target *t, const char *token_file, bool prewarm)
+static int spawn_control(struct praas_target *t, const char *token_file,
+			 enum praas_target_kind kind)
 {
+	char data_tls[] = "off";
 	char exe[600], ctl[600], wrk[600], dir[160];
 	char *argv[] = { exe,
 			 (char[]){ "--data" },
@@ -93,6 +94,8 @@ static int spawn_control(struct praas_target *t, const char *token_file, bool pr
 			 wrk,
 			 (char[]){ "--prewarm" },
 			 (char[]){ "0" },
+			 (char[]){ "--data-tls" },
+			 data_tls,
 			 NULL };
 	posix_spawn_file_actions_t fa;
 	char tokens[200];
@@ -107,8 +110,10 @@ static int spawn_control(struct praas_target *t, const char *token_file, bool pr
 	argv[6] = tokens;
 	if (pipe2(out, O_CLOEXEC) != 0)
 		return -errno;
-	if (prewarm)
+	if (kind == PRAAS_TARGET_PREWARMED)
 		argv[12][0] = '8';
+	if (kind == PRAAS_TARGET_TLS)
+		(void)strcpy(data_tls, "on");
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
 	rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);
@@ -163,9 +168,9 @@ static int prepare_dir(struct praas_target *t, char token_file[200])
 	return fclose(f) ? -errno : 0;
 }
 
-int praas_target_start(bool prewarm, struct praas_target **ret_target)
+int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target)
 {
-	struct praas_target *t = &targets[prewarm];
+	struct praas_target *t = &targets[kind];
 	static bool stops;
 	char token_file[200];
 	int rc;
@@ -181,7 +186,7 @@ int praas_target_start(bool prewarm, struct praas_target **ret_target)
 	stops = true;
 	rc = prepare_dir(t, token_file);
 	if (rc == 0)
-		rc = spawn_control(t, token_file, prewarm);
+		rc = spawn_control(t, token_file, kind);
 	if (rc == 0)
 		rc = praas_control_open(t->url, t->token, &t->control);
 	if (rc == 0)

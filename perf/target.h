@@ -18,10 +18,18 @@ struct praas_target {
 	char token[128];
 };
 
+/* Services that differ. */
+enum praas_target_kind {
+	PRAAS_TARGET_PLAIN,
+	PRAAS_TARGET_PREWARMED, /* keeps controllers ready */
+	PRAAS_TARGET_TLS,       /* its data planes speak TLS */
+	PRAAS_TARGETS
+};
+
 /* Starts praas-control and makes the applications "inline" and "worker" from the
  * benchmark functions. 0 or negative errno (said on stderr). Started once, stopped at
- * exit. prewarm: another service, which keeps controllers ready. */
-int praas_target_start(bool prewarm, struct praas_target **ret_target);
+ * exit. */
+int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target);
 
 /* A new process of that application, named; memory limit and workers as given. */
 int praas_target_process(struct praas_target *t, const char *app, const char *name);
