@@ -27,8 +27,12 @@
 	(3650u * 86400u)                    /* lifetime that a key may be asked for */
 #define PRAAS_LIMIT_TOKENS 10000u           /* keys of all tenants */
 #define PRAAS_LIMIT_TOKENS_PER_TENANT 1000u /* keys of one */
-#define PRAAS_LIMIT_LINKS 16384u            /* controllers connected */
-#define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */
+#define PRAAS_LIMIT_MEMO_BYTES (64u * 1024) /* of an answer that is kept for a key */
+#define PRAAS_LIMIT_MEMOS_BYTES (256ull << 20) /* kept for one tenant */
+#define PRAAS_LIMIT_MEMO_KEY_BYTES 255u        /* Idempotency-Key */
+#define PRAAS_LIMIT_MEMO_S 86400u              /* how long it is kept */
+#define PRAAS_LIMIT_LINKS 16384u               /* controllers connected */
+#define PRAAS_LIMIT_LINE_BYTES (64u * 1024)    /* a line on the link */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */

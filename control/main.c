@@ -170,6 +170,8 @@ static int open_tenants(struct parts *s, const struct praas_options *o)
 	(void)o;
 	if (rc == 0)
 		rc = praas_tokens_open(s->service.records, &s->service.tokens, text);
+	if (rc == 0)
+		rc = praas_memos_new(s->service.records, &s->service.memos);
 	if (rc)
 		(void)fprintf(stderr, "praas-control: records: %s\n", text);
 	return rc;

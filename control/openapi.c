@@ -99,6 +99,8 @@ static json_t *operation_of(const struct praas_route *r)
 	add_path_parameters(parameters, r->pattern);
 	add_words(parameters, r->query);
 	add_words(parameters, r->headers);
+	if (r->effect != PRAAS_READS)
+		add_words(parameters, "Idempotency-Key");
 	if (r->body != PRAAS_BODY_NONE)
 		(void)json_object_set_new(
 			operation, "requestBody",

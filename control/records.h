@@ -81,6 +81,24 @@ struct praas_item {
 	char body[PRAAS_ITEM_BODY_BYTES]; /* JSON, by whoever owns the kind */
 };
 
+/* What came of a request that said Idempotency-Key (control/memo.h). */
+struct praas_memo {
+	uint64_t made_ns;                         /* CLOCK_REALTIME */
+	uint32_t status;                          /* that was answered; 0: none yet */
+	uint32_t answer_bytes;                    /* at most PRAAS_LIMIT_MEMO_BYTES */
+	uint8_t id[PRAAS_RECORD_HASH_BYTES];      /* of tenant and key */
+	uint8_t request[PRAAS_RECORD_HASH_BYTES]; /* of what was asked for */
+	uint8_t run[PRAAS_RECORD_ID_BYTES];       /* of the service that began it */
+	char tenant[PRAAS_NAME_MAX + 1];
+	void *answer; /* malloc'd where it is returned */
+};
+
+struct praas_memo_sum {
+	char tenant[PRAAS_NAME_MAX + 1];
+	uint64_t bytes; /* of its memos, PRAAS_MEMO_BYTES for each and its answer */
+};
+#define PRAAS_MEMO_BYTES 512u
+
 struct praas_records;
 
 /* One store. Errors besides those named: -EIO the store failed (its own words went to the log),
@@ -127,9 +145,26 @@ struct praas_items_ops {
 			const char *id); /* -ENOENT */
 };
 
+struct praas_memos_ops {
+	int (*put)(struct praas_records *r,
+		   const struct praas_memo *memo); /* -EEXIST */
+	int (*get)(struct praas_records *r, const uint8_t *id,
+		   struct praas_memo *ret_memo); /* -ENOENT, -ENOMEM */
+	/* Replaces the one with that id, if `run` began it. -ESTALE. */
+	int (*set)(struct praas_records *r, const struct praas_memo *memo,
+		   const uint8_t *run);
+	int (*take_out)(struct praas_records *r, const uint8_t *id); /* -ENOENT */
+	/* Those made before then. *ret_count: how many there were. */
+	int (*expire)(struct praas_records *r, uint64_t before_ns, uint32_t *ret_count);
+	/* Of at most max tenants. */
+	int (*sums)(struct praas_records *r, uint32_t max,
+		    struct praas_memo_sum *ret_sums, uint32_t *ret_count);
+};
+
 struct praas_records {
 	const struct praas_records_ops *ops;
 	const struct praas_items_ops *items;
+	const struct praas_memos_ops *memos;
 };
 
 /* "sqlite:///file" or "memory:". An older format is brought to ours. 0; -EINVAL no such kind of

@@ -3,7 +3,7 @@
  * Records in memory: forgets all at the end of the program. For tests and throw-away services;
  * also the reference for what the table promises.
  */
-#include "control/records.h"
+#include "control/records_memory.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -27,11 +27,17 @@ struct memory {
 	uint32_t apps_count, processes_count, items_count;
 	uint32_t apps_room, processes_room, items_room;
 	uint64_t number_last;
+	struct praas_memory_memos memos;
 };
 
 static struct memory *of(struct praas_records *r)
 {
 	return (struct memory *)(void *)r;
+}
+
+struct praas_memory_memos *praas_memory_memos_of(struct praas_records *r)
+{
+	return &of(r)->memos;
 }
 
 /* Room for one more item. 0; -ENOMEM. */
@@ -440,6 +446,7 @@ static void close_memory(struct praas_records *r)
 	free(m->apps);
 	free(m->processes);
 	free(m->items);
+	praas_memory_memos_free(&m->memos);
 	free(m);
 }
 
@@ -463,6 +470,8 @@ int praas_records_memory_open(struct praas_records **ret_records)
 		return -ENOMEM;
 	m->base.ops = &memory_ops;
 	m->base.items = &memory_items;
+	m->base.memos = &praas_memory_memos_ops;
+	(void)pthread_mutex_init(&m->memos.lock, NULL);
 	(void)pthread_mutex_init(&m->lock, NULL);
 	*ret_records = &m->base;
 	return 0;

@@ -46,6 +46,14 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		"UPDATE items SET version=?1, body=?4 WHERE kind=?2 AND id=?3"
 		" AND version=?1-1",
 	[PRAAS_SQL_ITEM_DELETE] = "DELETE FROM items WHERE kind=?1 AND id=?2",
+	[PRAAS_SQL_MEMO_INSERT] =
+		"INSERT INTO memos (made_ns, status, answer, id, request, run, tenant)"
+		" VALUES (?1,?2,?3,?4,?5,?6,?7)",
+	[PRAAS_SQL_MEMO_UPDATE] =
+		"UPDATE memos SET made_ns=?1, status=?2, answer=?3, request=?5, run=?6"
+		" WHERE id=?4 AND tenant=?7 AND run=?8",
+	[PRAAS_SQL_MEMO_DELETE] = "DELETE FROM memos WHERE id=?1",
+	[PRAAS_SQL_MEMO_EXPIRE] = "DELETE FROM memos WHERE made_ns<?1",
 	[PRAAS_SQL_APP_COUNT] = "SELECT count(*) FROM apps",
 	[PRAAS_SQL_APP_GET] =
 		"SELECT " APP_COLUMNS " FROM apps WHERE tenant=?1 AND name=?2",
@@ -65,6 +73,11 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		" FROM processes WHERE number>?1 ORDER BY number LIMIT ?2",
 	[PRAAS_SQL_ITEM_LIST] = "SELECT version, id, body FROM items WHERE kind=?1 AND"
 				" id>?2 ORDER BY id LIMIT ?3",
+	[PRAAS_SQL_MEMO_GET] =
+		"SELECT made_ns, status, answer, id, request, run, tenant FROM memos"
+		" WHERE id=?1",
+	[PRAAS_SQL_MEMO_SUMS] = "SELECT tenant, sum(512+length(answer)) FROM memos"
+				" GROUP BY tenant LIMIT ?1",
 };
 
 /* ---- to a statement ----------------------------------------------------------------- */
@@ -128,6 +141,18 @@ void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
 	praas_sqlite_bind_number(st, 2, kind);
 	praas_sqlite_bind_text(st, 3, item->id);
 	praas_sqlite_bind_text(st, 4, item->body);
+}
+
+void praas_sqlite_bind_memo(sqlite3_stmt *st, const struct praas_memo *memo)
+{
+	praas_sqlite_bind_number(st, 1, memo->made_ns);
+	praas_sqlite_bind_number(st, 2, memo->status);
+	bind_blob(st, 3, memo->answer_bytes ? memo->answer : (const void *)"",
+		  memo->answer_bytes); /* NULL would bind NULL */
+	bind_blob(st, 4, memo->id, sizeof(memo->id));
+	bind_blob(st, 5, memo->request, sizeof(memo->request));
+	bind_blob(st, 6, memo->run, sizeof(memo->run));
+	praas_sqlite_bind_text(st, 7, memo->tenant);
 }
 
 /* ---- from a row --------------------------------------------------------------------- */
@@ -262,4 +287,32 @@ int praas_sqlite_read_item(sqlite3_stmt *st, struct praas_item *ret_item)
 	name_at(&row, 1, ret_item->id);
 	text_at(&row, 2, ret_item->body, sizeof(ret_item->body));
 	return verdict(&row, "item", ret_item->id);
+}
+
+int praas_sqlite_read_memo(sqlite3_stmt *st, struct praas_memo *ret_memo)
+{
+	struct row row = { st, -1 };
+
+	memset(ret_memo, 0, sizeof(*ret_memo));
+	ret_memo->made_ns = number_at(&row, 0, 0, INT64_MAX);
+	ret_memo->status = (uint32_t)number_at(&row, 1, 0, 599);
+	ret_memo->answer = (void *)(uintptr_t)sqlite3_column_blob(st, 2);
+	ret_memo->answer_bytes = (uint32_t)sqlite3_column_bytes(st, 2);
+	check(&row, 2,
+	      sqlite3_column_type(st, 2) == SQLITE_BLOB &&
+		      ret_memo->answer_bytes <= PRAAS_LIMIT_MEMO_BYTES);
+	blob_at(&row, 3, ret_memo->id, sizeof(ret_memo->id));
+	blob_at(&row, 4, ret_memo->request, sizeof(ret_memo->request));
+	blob_at(&row, 5, ret_memo->run, sizeof(ret_memo->run));
+	name_at(&row, 6, ret_memo->tenant);
+	return verdict(&row, "memo", ret_memo->tenant);
+}
+
+int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum)
+{
+	struct row row = { st, -1 };
+
+	name_at(&row, 0, ret_sum->tenant);
+	ret_sum->bytes = number_at(&row, 1, 0, INT64_MAX);
+	return verdict(&row, "memos", ret_sum->tenant);
 }

@@ -49,6 +49,11 @@ static const char *const migrations[] = {
 	"CREATE TABLE items (kind INTEGER NOT NULL, id TEXT NOT NULL,"
 	" version INTEGER NOT NULL, body TEXT NOT NULL,"
 	" PRIMARY KEY (kind, id)) WITHOUT ROWID;",
+	/* 3: what came of requests with an Idempotency-Key */
+	"CREATE TABLE memos (id BLOB NOT NULL UNIQUE, made_ns INTEGER NOT NULL,"
+	" status INTEGER NOT NULL, request BLOB NOT NULL, run BLOB NOT NULL,"
+	" tenant TEXT NOT NULL, answer BLOB NOT NULL);"
+	"CREATE INDEX memos_made ON memos (made_ns);",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

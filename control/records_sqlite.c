@@ -375,6 +375,7 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 	}
 	s->base.ops = &sqlite_ops;
 	s->base.items = &praas_sqlite_items;
+	s->base.memos = &praas_sqlite_memos;
 	*ret_records = &s->base;
 	return 0;
 }

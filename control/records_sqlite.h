@@ -21,6 +21,10 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_ITEM_INSERT,
 	PRAAS_SQL_ITEM_UPDATE,
 	PRAAS_SQL_ITEM_DELETE,
+	PRAAS_SQL_MEMO_INSERT,
+	PRAAS_SQL_MEMO_UPDATE,
+	PRAAS_SQL_MEMO_DELETE,
+	PRAAS_SQL_MEMO_EXPIRE,
 	PRAAS_SQL_APP_COUNT, /* from here on: on the reading connection */
 	PRAAS_SQL_APP_GET,
 	PRAAS_SQL_APP_LIST,
@@ -30,6 +34,8 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_PROCESS_LIST,
 	PRAAS_SQL_PROCESS_LIST_ALL,
 	PRAAS_SQL_ITEM_LIST,
+	PRAAS_SQL_MEMO_GET,
+	PRAAS_SQL_MEMO_SUMS,
 	PRAAS_SQL_STATEMENTS
 };
 #define PRAAS_SQL_FIRST_READING PRAAS_SQL_APP_COUNT
@@ -71,14 +77,19 @@ void praas_sqlite_bind_app(sqlite3_stmt *st, const struct praas_app_record *app)
 void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_record *p);
 void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
 			    const struct praas_item *item);
+void praas_sqlite_bind_memo(sqlite3_stmt *st, const struct praas_memo *memo);
 /* A row is believed only when every column is what we would have written. 0; -EPROTO it is
  * damaged (the log has which column). */
 int praas_sqlite_read_app(sqlite3_stmt *st, struct praas_app_record *ret_app);
 int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret_p);
 int praas_sqlite_read_item(sqlite3_stmt *st, struct praas_item *ret_item);
+/* Its answer stays the row's. */
+int praas_sqlite_read_memo(sqlite3_stmt *st, struct praas_memo *ret_memo);
+int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum);
 
-/* ---- records_items.c ---------------------------------------------------------------- */
+/* ---- records_items.c, records_memos.c ----------------------------------------------- */
 
 extern const struct praas_items_ops praas_sqlite_items;
+extern const struct praas_memos_ops praas_sqlite_memos;
 
 #endif

@@ -30,6 +30,28 @@ void praas_reply_header(struct praas_request *rq, const char *name, const char *
 	rq->headers_count++;
 }
 
+void praas_reply_header_copy(struct praas_request *rq, const char *name,
+			     const char *value)
+{
+	static const char *const names[] = { "Praas-Pid", "Praas-Status",
+					     "Praas-Version", "Praas-Source",
+					     "Retry-After" };
+
+	for (size_t i = 0; value && i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(name, names[i]))
+			praas_reply_header(rq, names[i], value);
+}
+
+void praas_reply_stored_json(struct praas_request *rq, int status, void *data,
+			     size_t bytes)
+{
+	rq->status = status;
+	rq->content_type = type_json;
+	rq->reply = data;
+	rq->reply_bytes = bytes;
+	praas_request_finish(rq);
+}
+
 void praas_reply_json(struct praas_request *rq, int status, json_t *value)
 {
 	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;

@@ -45,6 +45,8 @@ struct praas_request {
 	struct praas_trace trace;      /* by praas_request_trace() */
 	char made[PRAAS_NAME_MAX + 1]; /* what it made, for the audit log */
 	char code[24];                 /* of the error that it is answered with */
+	bool remembers;                /* its answer is kept for a key */
+	struct praas_memo memo;
 	char *body; /* NULL when empty; one byte more than body_bytes, zero */
 	size_t body_bytes, body_room;
 	json_t *json; /* body of a route that is not raw; never NULL there */
@@ -114,6 +116,9 @@ void praas_request_call(struct praas_request *rq, const char *pid,
 void praas_reply_json(struct praas_request *rq, int status, json_t *value);
 void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes);
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text);
+/* JSON that is text already; data is malloc'd and given. */
+void praas_reply_stored_json(struct praas_request *rq, int status, void *data,
+			     size_t bytes);
 void praas_reply_empty(struct praas_request *rq, int status);
 void praas_reply_error(struct praas_request *rq, int status, const char *code,
 		       const char *hint, const char *format, ...)
@@ -123,6 +128,9 @@ void praas_reply_outcome(struct praas_request *rq, const struct praas_outcome *o
 void praas_reply_errno(struct praas_request *rq, int rc, const char *what);
 /* Before the end. */
 void praas_reply_header(struct praas_request *rq, const char *name, const char *value);
+/* name need not live on: it is one of those that answers have, else nothing happens. */
+void praas_reply_header_copy(struct praas_request *rq, const char *name,
+			     const char *value);
 
 /* Provided by rest_check.c. Answers a request that is to be refused before its body is there; returns
  * whether that answer is to be sent now, which ends the connection. */
@@ -139,6 +147,11 @@ void praas_request_audit(struct praas_request *rq, const char *from);
 /* What is not there, or is another's: alike. */
 void praas_reply_no_app(struct praas_request *rq);
 void praas_reply_quota(struct praas_request *rq, enum praas_quota quota);
+
+/* rest_memo.c. Idempotency-Key: whether it was answered, by what is kept or why not; and to keep an
+ * answer before it is sent. From a job. */
+bool praas_request_recall(struct praas_request *rq);
+void praas_request_remember(struct praas_request *rq);
 
 /* Provided by rest.c: the answer is complete. */
 void praas_request_finish(struct praas_request *rq);

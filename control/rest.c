@@ -61,6 +61,8 @@ static void audit(struct praas_request *rq)
 		rq->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 	char from[64] = "";
 
+	if (rq->match.route && rq->match.route->quick)
+		return; /* a read, and in a hurry */
 	if (peer && getnameinfo(peer->client_addr,
 				peer->client_addr->sa_family == AF_INET6
 					? sizeof(struct sockaddr_in6)
@@ -72,6 +74,8 @@ static void audit(struct praas_request *rq)
 
 void praas_request_finish(struct praas_request *rq)
 {
+	if (rq->remembers)
+		praas_request_remember(rq);
 	praas_request_leave(rq);
 	audit(rq);
 	atomic_fetch_add_explicit(&rq->service->requests, 1, memory_order_relaxed);
@@ -142,6 +146,8 @@ static void run_handler(struct praas_job *job)
 						 offsetof(struct praas_request, job));
 	struct praas_json_error error;
 
+	if (praas_request_recall(rq))
+		return;
 	if (rq->match.route->body == PRAAS_BODY_JSON) {
 		rq->json = rq->body_bytes
 				   ? praas_json_parse(rq->body, rq->body_bytes, &error)

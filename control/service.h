@@ -14,6 +14,7 @@
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/lifecycle.h"
+#include "control/memo.h"
 #include "control/peers.h"
 #include "control/records.h"
 #include "control/tenants.h"
@@ -24,6 +25,7 @@ struct praas_service {
 	struct praas_keys keys;
 	struct praas_tokens *tokens;
 	struct praas_tenants *tenants;
+	struct praas_memos *memos;
 	struct praas_jobs *jobs;
 	struct praas_backend *backend;
 	struct praas_life *life;

@@ -3,6 +3,7 @@ praas_unit_test(records praas_control)
 target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
 praas_unit_test(control_parse praas_control)
+praas_unit_test(memo praas_control)
 praas_unit_test(place praas_control)
 praas_unit_test(ready praas_control)
 praas_unit_test(forged praas_control)
@@ -36,10 +37,12 @@ set_target_properties(list-routes PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TE
 add_test(NAME control.access
   COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/access.py
     $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
-add_test(NAME control.openapi
-  COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/openapi.py
-    $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
-set_tests_properties(control.openapi PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+foreach(part openapi idempotency)
+  add_test(NAME control.${part}
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
+      $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
+  set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
 set_tests_properties(control.access PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 if(TARGET praas)

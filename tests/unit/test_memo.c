@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What comes of requests with an Idempotency-Key, on both stores: once, the same answer, the day's
+ * end, the restart, the limit.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "control/memo.h"
+
+#define DAY (PRAAS_LIMIT_MEMO_S * 1000000000ull)
+#define START (100 * DAY)
+
+struct fixture {
+	struct praas_records *r;
+	struct praas_memos *m;
+	char dir[64], url[128];
+};
+
+static void open_all(struct fixture *f)
+{
+	char text[256];
+
+	assert_int_equal(praas_records_open(f->url, &f->r, text), 0);
+	assert_int_equal(praas_memos_new(f->r, &f->m), 0);
+}
+
+static int setup(void **state, const char *kind)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+
+	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/praas-memo-XXXXXX");
+	if (!mkdtemp(f->dir))
+		return -1;
+	(void)snprintf(f->url, sizeof(f->url), "sqlite://%s/r.db", f->dir);
+	if (!strcmp(kind, "memory"))
+		strcpy(f->url, "memory:");
+	*state = f;
+	open_all(f);
+	return 0;
+}
+
+static int setup_sqlite(void **state)
+{
+	return setup(state, "sqlite");
+}
+
+static int setup_memory(void **state)
+{
+	return setup(state, "memory");
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	praas_memos_free(f->m);
+	f->r->ops->close(f->r);
+	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
+	if (system(command)) /* our own folder */
+		return -1;
+	free(f);
+	return 0;
+}
+
+static struct praas_memo request(const char *tenant, const char *key, char what)
+{
+	struct praas_memo memo = { 0 };
+
+	(void)snprintf(memo.tenant, sizeof(memo.tenant), "%s", tenant);
+	praas_memo_id(tenant, key, memo.id);
+	memset(memo.request, what, sizeof(memo.request));
+	return memo;
+}
+
+static int begin(struct fixture *f, struct praas_memo *memo, bool again, uint64_t now)
+{
+	struct praas_memo there;
+	int rc = praas_memo_begin(f->m, memo, again, now, &there);
+
+	free(there.answer);
+	return rc;
+}
+
+static void end(struct fixture *f, struct praas_memo *memo, uint32_t status,
+		const char *answer)
+{
+	memo->status = status;
+	memo->answer = (void *)(uintptr_t)answer;
+	memo->answer_bytes = (uint32_t)strlen(answer);
+	praas_memo_end(f->m, memo);
+}
+
+/* The first begins; who comes meanwhile waits; who comes later is told the same. */
+static void test_memo_is_told_again(void **state)
+{
+	struct praas_memo a = request("t", "k", 1), b = a, other = request("t", "k", 2),
+			  there;
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, &a, false, START), 0);
+	assert_int_equal(begin(f, &b, false, START), -EINPROGRESS);
+	assert_int_equal(begin(f, &b, true, START), -EINPROGRESS);
+	assert_int_equal(begin(f, &other, true, START), -EKEYREJECTED);
+	end(f, &a, 201, "made");
+	for (int i = 0; i < 3; i++) {
+		assert_int_equal(praas_memo_begin(f->m, &b, false, START + 1, &there),
+				 -EEXIST);
+		assert_int_equal(there.status, 201);
+		assert_int_equal(there.answer_bytes, 4);
+		assert_memory_equal(there.answer, "made", 4);
+		free(there.answer);
+	}
+	assert_int_equal(begin(f, &other, true, START), -EKEYREJECTED);
+}
+
+/* A key is its tenant's; a slash in it does not make it another's. */
+static void test_memo_tenants_apart(void **state)
+{
+	struct praas_memo a = request("t", "k", 1), b = request("u", "k", 2),
+			  c = request("t", "u/k", 3);
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, &a, false, START), 0);
+	assert_int_equal(begin(f, &b, false, START), 0);
+	assert_int_equal(begin(f, &c, false, START), 0);
+}
+
+/* What was refused before it was done leaves the key as new. */
+static void test_memo_dropped(void **state)
+{
+	struct praas_memo a = request("t", "k", 1), b = request("t", "k", 2);
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, &a, false, START), 0);
+	end(f, &a, 0, "");
+	assert_int_equal(begin(f, &b, false, START), 0);
+	end(f, &b, 204, "");
+	assert_int_equal(begin(f, &b, false, START), -EEXIST);
+}
+
+/* After a day, to the nanosecond, the key is as new. */
+static void test_memo_expires(void **state)
+{
+	struct praas_memo a = request("t", "k", 1), b = a, c = request("t", "c", 1);
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, &a, false, START), 0);
+	end(f, &a, 200, "x");
+	assert_int_equal(begin(f, &b, false, START + DAY), -EEXIST);
+	assert_int_equal(begin(f, &c, false, START + DAY + 60000000000ull), 0);
+	assert_int_equal(begin(f, &b, false, START + DAY + 60000000000ull), 0);
+}
+
+/* A restart keeps what was answered. What was under way may or may not have happened: it is begun
+ * again, by one, only where that does no harm. */
+static void test_memo_restart(void **state)
+{
+	struct praas_memo a = request("t", "a", 1), b = request("t", "b", 1),
+			  c = request("t", "c", 1), there;
+	struct fixture *f = *state;
+
+	assert_int_equal(begin(f, &a, false, START), 0);
+	end(f, &a, 200, "done");
+	assert_int_equal(begin(f, &b, false, START), 0);
+	assert_int_equal(begin(f, &c, true, START), 0);
+	praas_memos_free(f->m);
+	if (strcmp(f->url, "memory:") != 0) {
+		f->r->ops->close(f->r);
+		open_all(f);
+	} else {
+		assert_int_equal(praas_memos_new(f->r, &f->m), 0);
+	}
+	assert_int_equal(praas_memo_begin(f->m, &a, false, START, &there), -EEXIST);
+	assert_memory_equal(there.answer, "done", 4);
+	free(there.answer);
+	assert_int_equal(begin(f, &b, false, START), -EUNATCH);
+	assert_int_equal(begin(f, &b, false, START), -EUNATCH);
+	assert_int_equal(begin(f, &c, true, START), 0);
+	assert_int_equal(begin(f, &c, true, START), -EINPROGRESS);
+	end(f, &c, 204, "");
+	assert_int_equal(begin(f, &c, true, START), -EEXIST);
+}
+
+/* A tenant keeps so much and no more; another is not touched by that; the day's end makes room, and
+ * the count survives a restart. */
+static void test_memo_limit(void **state)
+{
+	static char answer[PRAAS_LIMIT_MEMO_BYTES + 1];
+	struct praas_memo memo, other = request("u", "k", 1);
+	struct fixture *f = *state;
+	uint32_t n = 0;
+	char key[16];
+
+	memset(answer, 'x', sizeof(answer) - 1);
+	for (int rc = 0; rc == 0; n++) {
+		(void)snprintf(key, sizeof(key), "%u", n);
+		memo = request("t", key, 1);
+		rc = begin(f, &memo, false, START);
+		if (rc == 0)
+			end(f, &memo, 200, answer);
+		else
+			assert_int_equal(rc, -EDQUOT);
+	}
+	assert_int_equal(n - 1, PRAAS_LIMIT_MEMOS_BYTES /
+					(PRAAS_LIMIT_MEMO_BYTES + PRAAS_MEMO_BYTES));
+	assert_int_equal(begin(f, &other, false, START), 0);
+	praas_memos_free(f->m);
+	assert_int_equal(praas_memos_new(f->r, &f->m), 0);
+	assert_int_equal(begin(f, &memo, false, START), -EDQUOT);
+	assert_int_equal(begin(f, &memo, false, START + 2 * DAY), 0);
+}
+
+int main(void)
+{
+#define BOTH(test)                                                                     \
+	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
+		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
+	const struct CMUnitTest tests[] = {
+		BOTH(test_memo_is_told_again),
+		BOTH(test_memo_tenants_apart),
+		BOTH(test_memo_dropped),
+		BOTH(test_memo_expires),
+		BOTH(test_memo_restart),
+		cmocka_unit_test_setup_teardown(test_memo_limit, setup_memory,
+						teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
