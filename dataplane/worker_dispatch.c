@@ -120,6 +120,15 @@ static bool is_short(const struct wx *ex, const struct praas_invocation *inv)
 	return ex->run_ns[inv->function] < WX_AHEAD_SHORT_NS;
 }
 
+/* What was taken back lies in its ring still, until the worker comes to it: one that is kept from
+ * running must not have its ring filled by that. Its own word: who lies fills its own ring. */
+static bool has_room(const struct wx_worker *w)
+{
+	return w->dispatches -
+		       atomic_load_explicit(&w->line->taken, memory_order_relaxed) <=
+	       WX_AHEAD_MAX;
+}
+
 static struct wx_worker *choose_ahead(struct wx *ex, const struct praas_invocation *inv)
 {
 	const struct praas_buf *in = inv->inputs[0];
@@ -134,7 +143,7 @@ static struct wx_worker *choose_ahead(struct wx *ex, const struct praas_invocati
 
 		if (w->state != WX_BUSY || w->depth != 0 || w->waiting ||
 		    w->ahead_held || w->ahead_count == WX_AHEAD_MAX ||
-		    !is_short(ex, w->inv))
+		    !is_short(ex, w->inv) || !has_room(w))
 			continue;
 		if (!best || w->ahead_count < best->ahead_count)
 			best = w;

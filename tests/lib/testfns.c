@@ -316,7 +316,7 @@ PRAAS_FUNCTION int mail(struct praas_ctx *ctx)
  * 'w' waits for a message, 's' sleeps, 'c' crashes. */
 PRAAS_FUNCTION int act(struct praas_ctx *ctx)
 {
-	const struct timespec pause = { .tv_nsec = 60000000 };
+	const struct timespec pause = { .tv_nsec = 500000000 };
 	struct praas_msg in, msg;
 	char what;
 

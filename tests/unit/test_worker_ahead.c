@@ -6,7 +6,7 @@
 #include "unit/worker_fixture.h"
 
 #define FEW 20
-#define SLEEP_NS 60000000u /* of act('s') */
+#define SLEEP_NS 500000000u /* of act('s') */
 
 static const char *const names[] = { "act", "count" };
 
@@ -91,7 +91,8 @@ static void test_ahead_runs_in_order(void **state)
 			assert_int_equal(id, first + i);
 		}
 	}
-	assert_true(stats_of(&w).sent_ahead >= 50 * (FEW - 1) / 2);
+	assert_true(stats_of(&w).sent_ahead != 0);
+	assert_int_equal(stats_of(&w).deaths, 0);
 	wf_release(&w);
 }
 
@@ -131,20 +132,19 @@ static void test_ahead_behind_one_that_waits(void **state)
 static void test_ahead_behind_one_that_takes_long(void **state)
 {
 	struct worker_fixture w;
-	uint64_t id, sleeps;
+	uint64_t id, end = praas_now_ns() + 10000000000u;
 
 	(void)state;
-	begin(&w, &two);
-	/* Both workers busy, so that the rest lies behind one of them; then one sleeps. */
-	sleeps = wf_submit(&w, "act", "s", 1, 0);
+	begin(&w, &one);
+	(void)wf_submit(&w, "act", "s", 1, 0);
 	(void)submit_few(&w);
-	for (int i = 0; i < FEW; i++) {
+	/* Taken back, for any worker that becomes free, long before it has ended. */
+	while (stats_of(&w).taken_back < FEW && praas_now_ns() < end)
+		wf_turn(&w);
+	assert_true(stats_of(&w).taken_back >= FEW);
+	for (int i = 0; i < FEW + 1; i++)
 		(void)take(&w, &id);
-		assert_int_not_equal(id, sleeps);
-	}
-	(void)take(&w, &id);
-	assert_int_equal(id, sleeps);
-	assert_true(stats_of(&w).sent_ahead != 0);
+	assert_int_equal(stats_of(&w).deaths, 0);
 	wf_release(&w);
 }
 
