@@ -163,6 +163,8 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 		p->begun_ns = begun_ns;
 		p->phase_deadline_ns = begun_ns + life->config.activate_ns;
 		praas_life_add_wait(p, &p->serving, wait);
+		praas_events_add(life->config.events, &p->record,
+				 praas_life_state_text(PRAAS_LIFE_ACTIVATING));
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 	explicit_bzero(token, sizeof(token));

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "control/backend.h"
+#include "control/events.h"
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/records.h"
@@ -30,6 +31,7 @@ struct praas_life_config {
 	struct praas_records *records; /* all borrowed until free */
 	struct praas_keys *keys;
 	struct praas_tenants *tenants;
+	struct praas_events *events; /* that are told; NULL: to nobody */
 	struct praas_backend *backend;
 	struct praas_jobs *jobs;
 	const char *link_path; /* where controllers connect; copied, as all below */

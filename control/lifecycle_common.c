@@ -110,6 +110,8 @@ void praas_life_set_state(struct praas_life_process *p, enum praas_life_state st
 	if (praas_life_resting(p->record.state))
 		praas_life_discharge(p);
 	p->record.changed_ns = praas_life_realtime_ns();
+	praas_events_add(p->life->config.events, &p->record,
+			 praas_life_state_text(state));
 }
 
 struct praas_owner praas_life_owner(const struct praas_life_process *p)

@@ -181,6 +181,8 @@ static void run_erase(struct praas_job *job)
 	if (rc == 0 || rc == -ENOENT) {
 		praas_life_finish(p, &p->ended, &ok, &done);
 		praas_life_give_erased(p);
+		p->record.changed_ns = praas_life_realtime_ns();
+		praas_events_add(life->config.events, &p->record, "DELETED");
 		praas_life_forget(p);
 	} else {
 		struct praas_outcome why = praas_outcome_of(

@@ -213,6 +213,8 @@ static int open_work(struct parts *s, const struct praas_options *o)
 	if (rc == 0)
 		rc = open_backend(s, o);
 	if (rc == 0)
+		rc = praas_events_new(&s->service.events);
+	if (rc == 0)
 		rc = praas_data_new(&s->service.keys, &s->service.data);
 	return rc;
 }
@@ -245,6 +247,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 	struct praas_life_config config = { .records = s->service.records,
 					    .keys = &s->service.keys,
 					    .tenants = s->service.tenants,
+					    .events = s->service.events,
 					    .backend = s->service.backend,
 					    .jobs = s->service.jobs,
 					    .link_path = link_path,
@@ -322,6 +325,8 @@ static void close_parts(struct parts *s, const struct praas_options *o)
 	if (s->service.backend)
 		s->service.backend->ops->free(s->service.backend);
 	praas_audit_close(s->service.audit);
+	praas_events_free(s->service.events);
+	praas_memos_free(s->service.memos);
 	praas_tokens_close(s->service.tokens);
 	praas_tenants_close(s->service.tenants);
 	if (s->service.records)

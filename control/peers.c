@@ -152,6 +152,9 @@ static void *thread_main(void *arg)
 		else
 			(void)pthread_cond_wait(&s->stop, &s->lock);
 		look(s);
+		(void)pthread_mutex_unlock(&s->lock);
+		s->config.look(s->config.user, praas_now_ns());
+		(void)pthread_mutex_lock(&s->lock);
 	}
 	(void)pthread_mutex_unlock(&s->lock);
 	return NULL;

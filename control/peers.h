@@ -25,6 +25,9 @@ struct praas_peers_config {
 		head_ns; /* for a head that has begun, and grace for a body or an answer */
 	uint64_t idle_ns; /* between requests, when there is room */
 	uint64_t rate;    /* least bytes a second of a body or an answer */
+	void (*look)(void *user,
+		     uint64_t now_ns); /* about once a second, while any is open */
+	void *user;
 };
 
 /* Starts a thread that looks about once a second. 0; -ENOMEM; -EAGAIN. */

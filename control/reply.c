@@ -77,6 +77,14 @@ void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t by
 	praas_request_finish(rq);
 }
 
+void praas_reply_stream(struct praas_request *rq, struct praas_stream *stream)
+{
+	rq->status = 200;
+	rq->content_type = "text/event-stream";
+	rq->stream = stream;
+	praas_request_finish(rq);
+}
+
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text)
 {
 	if (!text) {

@@ -20,6 +20,7 @@
 struct MHD_Connection;
 struct praas_head;
 struct praas_peer;
+struct praas_stream;
 
 #define PRAAS_REPLY_HEADERS 4
 
@@ -55,6 +56,7 @@ struct praas_request {
 	const char *content_type;
 	void *reply; /* malloc'd */
 	size_t reply_bytes;
+	struct praas_stream *stream; /* in place of reply */
 	struct {
 		const char *name; /* static */
 		char value[160];
@@ -115,6 +117,8 @@ void praas_request_call(struct praas_request *rq, const char *pid,
 /* Ends of a request. value is given; data is malloc'd and given. */
 void praas_reply_json(struct praas_request *rq, int status, json_t *value);
 void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes);
+/* Events until either side has enough; stream is given. */
+void praas_reply_stream(struct praas_request *rq, struct praas_stream *stream);
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text);
 /* JSON that is text already; data is malloc'd and given. */
 void praas_reply_stored_json(struct praas_request *rq, int status, void *data,
@@ -164,6 +168,7 @@ void praas_route_apps_create(struct praas_request *rq);
 void praas_route_apps_list(struct praas_request *rq);
 void praas_route_apps_show(struct praas_request *rq);
 void praas_route_apps_delete(struct praas_request *rq);
+void praas_route_watch(struct praas_request *rq);
 void praas_route_members(struct praas_request *rq);
 void praas_route_processes_create(struct praas_request *rq);
 void praas_route_processes_list(struct praas_request *rq);

@@ -27,6 +27,7 @@
 #include "control/names.h"
 #include "control/peers.h"
 #include "control/request.h"
+#include "control/rest_stream.h"
 #include "control/tls.h"
 #include "internal/base.h"
 
@@ -201,8 +202,12 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 	struct MHD_Response *response;
 	enum MHD_Result queued;
 
-	response = MHD_create_response_from_buffer(rq->reply_bytes, rq->reply,
-						   MHD_RESPMEM_MUST_FREE);
+	if (rq->stream)
+		response = praas_stream_response(rq->stream);
+	else
+		response = MHD_create_response_from_buffer(rq->reply_bytes, rq->reply,
+							   MHD_RESPMEM_MUST_FREE);
+	rq->stream = NULL; /* the response's */
 	if (!response)
 		return MHD_NO;
 	rq->reply = NULL; /* the response's */
@@ -301,6 +306,7 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 	json_decref(rq->json);
 	free(rq->body);
 	free(rq->reply);
+	praas_stream_drop(rq->stream);
 	free(rq);
 	*con_cls = NULL;
 }
@@ -349,9 +355,18 @@ static uint32_t connections_max(void)
 				       limit.rlim_cur - limit.rlim_cur / 8);
 }
 
+static void on_look(void *user, uint64_t now_ns)
+{
+	const struct praas_rest *rest = user;
+
+	praas_events_tick(rest->service->events, now_ns);
+}
+
 static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config)
 {
 	struct praas_peers_config peers = {
+		.look = on_look,
+		.user = rest,
 		.max = connections_max(),
 		.head_ns = (config->head_s ? config->head_s : HEAD_S) * 1000000000ull,
 		.idle_ns = TIMEOUT_S * 1000000000ull,
@@ -461,6 +476,7 @@ void praas_rest_free(struct praas_rest *rest)
 {
 	if (!rest)
 		return;
+	praas_events_close(rest->service->events);
 	/* A suspended connection must not be left when the daemon stops. All requests have
 	 * deadlines, and what they wait for was told that it is over. */
 	for (int i = 0; i < DRAIN_TRIES && requests_open(rest) > 0; i++) {

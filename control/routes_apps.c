@@ -321,12 +321,16 @@ static json_t *member_json(struct praas_request *rq,
 
 void praas_route_members(struct praas_request *rq)
 {
+	char version[PRAAS_EVENT_ID_BYTES];
 	json_t *reply;
-	int rc = praas_page_processes(rq, "members", member_json, &reply);
+	int rc;
 
+	praas_events_now(rq->service->events, version); /* before what is read */
+	rc = praas_page_processes(rq, "members", member_json, &reply);
 	if (rc > 0)
 		return; /* answered */
-	if (reply && json_object_set_new(reply, "app", json_string(rq->app.name)))
+	if (reply && (json_object_set_new(reply, "app", json_string(rq->app.name)) ||
+		      json_object_set_new(reply, "version", json_string(version))))
 		rc = -ENOMEM;
 	praas_reply_list(rq, rc, "members", reply);
 }

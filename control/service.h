@@ -11,6 +11,7 @@
 
 #include "control/audit.h"
 #include "control/dataclient.h"
+#include "control/events.h"
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/lifecycle.h"
@@ -31,6 +32,7 @@ struct praas_service {
 	struct praas_life *life;
 	struct praas_data *data;
 	struct praas_peers *peers; /* of HTTP */
+	struct praas_events *events;
 	struct praas_audit *audit;
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */

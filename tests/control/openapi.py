@@ -143,6 +143,18 @@ def test_every_method_of_every_path(s):
                 assert headers["Allow"] == ", ".join(allow)
 
 
+def watch(d, app):
+    """An answer without an end: its beginning is as described."""
+    c = d.s.connect()
+    c.request("GET", app + "/watch", headers={"Authorization": "Bearer " + d.s.token})
+    r = c.getresponse()
+    described = d.operation_of("GET", app + "/watch")["responses"][str(r.status)]
+    assert r.headers.get_content_type() in described["content"]
+    d.seen.add(("watch", str(r.status)))
+    r.close()
+    c.close()
+
+
 def use_all(d):
     """Every operation with every success that is described."""
     s, app, p = d.s, "/v1/apps/a", "/v1/apps/a/processes"
@@ -161,6 +173,7 @@ def use_all(d):
     d.ask("GET", p + "/p/messages/k?wait_ms=100")
     for path in ("/v1/apps", app, app + "/members", p, p + "/p", p + "/p/state"):
         d.ask("GET", path)
+    watch(d, app)
     for path in ("/v1/apps", app + "/members", p, p + "/p/state"):
         d.ask("GET", path + "?limit=1")
     for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
