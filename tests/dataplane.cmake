@@ -22,6 +22,8 @@ praas_unit_test(lease praas_dataplane PkgConfig::XXHASH)
 target_include_directories(test_lease PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 praas_unit_test(lease_kept praas_dataplane PkgConfig::XXHASH)
 target_include_directories(test_lease_kept PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+praas_unit_test(lease_worker praas_dataplane PkgConfig::XXHASH)
+target_include_directories(test_lease_worker PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 
 # What every executor must do; run.c has one line for each.
 add_executable(executor_conformance conformance/executor/run.c conformance/executor/suite.c)

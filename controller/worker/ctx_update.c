@@ -80,15 +80,30 @@ static bool ended(struct worker *w, const struct lease *l)
 				     memory_order_relaxed) >= l->number);
 }
 
+/* keep 0: the lease is over for us, too. */
+static void say(struct ctx *ctx, const struct lease *l, uint64_t keep)
+{
+	const struct praas_frame f = { .kind = PRAAS_WORKER_UPDATE_COMMIT,
+				       .key_bytes = l->key_bytes,
+				       .flags = PRAAS_FRAME_ONE_WAY,
+				       .aux = keep };
+
+	/* In order with whatever follows: no answer is needed to know that it counts. */
+	if (praas_worker_end_push(&ctx->worker->end, &f, l->key, 0, 0) != 0)
+		worker_fatal(ctx->worker, "cannot end an update");
+}
+
 /* Update again without asking. False: the lease is gone. */
-static bool resume(struct worker *w, struct lease *l)
+static bool resume(struct ctx *ctx, struct lease *l)
 {
 	l->active = true;
-	tell(w, l);
-	if (!ended(w, l))
+	tell(ctx->worker, l);
+	if (!ended(ctx->worker, l))
 		return true;
 	l->active = l->held = false;
-	tell(w, l);
+	tell(ctx->worker, l);
+	/* The controller may have seen us update: then it waits for this, and others with it. */
+	say(ctx, l, 0);
 	return false;
 }
 
@@ -125,19 +140,6 @@ static int place(struct ctx *ctx, struct update *u,
 		memset(l->data, 0, l->bytes);
 	w->copies += data ? 1 : 0;
 	return 0;
-}
-
-/* keep 0: the lease is over for us, too. */
-static void say(struct ctx *ctx, const struct lease *l, uint64_t keep)
-{
-	const struct praas_frame f = { .kind = PRAAS_WORKER_UPDATE_COMMIT,
-				       .key_bytes = l->key_bytes,
-				       .flags = PRAAS_FRAME_ONE_WAY,
-				       .aux = keep };
-
-	/* In order with whatever follows: no answer is needed to know that it counts. */
-	if (praas_worker_end_push(&ctx->worker->end, &f, l->key, 0, 0) != 0)
-		worker_fatal(ctx->worker, "cannot end an update");
 }
 
 /* The first one after a grant: the controller learns that it is over, and where the object is. */
@@ -240,7 +242,7 @@ int ctx_update_begin(struct praas_ctx *head, const char *key, size_t bytes,
 		l->held = false; /* the controller says whether that is an error */
 	u->moved = (struct praas_worker_buffer){ 0 };
 	u->lease = l;
-	if (!l || !l->held || !resume(ctx->worker, l)) {
+	if (!l || !l->held || !resume(ctx, l)) {
 		f.deadline_ns = wait_until(timeout_ns);
 		rc = acquire(ctx, u, &f, key);
 	}
