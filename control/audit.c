@@ -114,7 +114,7 @@ static void put_string(struct line *l, const char *text, size_t bytes_max)
 {
 	char escaped[8];
 
-	for (size_t i = 0; text[i] && i < bytes_max; i++) {
+	for (size_t i = 0; i < bytes_max && text[i]; i++) {
 		unsigned char c = (unsigned char)text[i];
 
 		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {

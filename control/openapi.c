@@ -119,9 +119,10 @@ json_t *praas_openapi(const struct praas_route *routes)
 {
 	static const char *const methods[PRAAS_METHODS] = { "get", "post", "put",
 							    "delete" };
-	json_t *doc = json_loadb(praas_openapi_text,
-				 (size_t)(praas_openapi_end - praas_openapi_text),
-				 JSON_REJECT_DUPLICATES, NULL);
+	json_t *doc =
+		json_loadb(praas_openapi_text,
+			   (uintptr_t)praas_openapi_end - (uintptr_t)praas_openapi_text,
+			   JSON_REJECT_DUPLICATES, NULL);
 	json_t *paths = json_object_get(doc, "paths");
 
 	for (const struct praas_route *r = routes; paths && r->pattern; r++) {

@@ -427,7 +427,7 @@ int praas_inline_recv(struct praas_ctx *base, praas_pid_t source, const char *ke
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	struct praas_fn_wait wait = { .deadline_ns = 0 };
-	struct praas_value copy;
+	struct praas_value copy = { 0 };
 	uint8_t *data;
 	int rc;
 
