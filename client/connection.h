@@ -179,6 +179,8 @@ unsigned praas_direct_poll(struct praas_connection *conn);
 /* One result popped from a route. 0; -EPROTO. */
 int praas_direct_result(struct praas_connection *conn, struct praas_shm_route *r,
 			const struct praas_desc *d);
+/* A worker has said what cannot be: nothing more from it. Its calls end with the next turn. */
+void praas_direct_lied(struct praas_connection *conn, struct praas_shm_route *r);
 bool praas_direct_ready_any(const struct praas_connection *conn);
 /* Takes back what no worker has taken. Returns how many calls. */
 unsigned praas_direct_withdraw(struct praas_connection *conn);

@@ -104,7 +104,7 @@ int praas_direct_send(struct praas_connection *conn, struct praas_shm_route *r,
 	rc = praas_channel_push(&r->channel, &d);
 	if (praas_unlikely(rc != 0)) {
 		if (rc == -EPROTO) /* a worker that forges is of no use to us */
-			r->state = PRAAS_SHM_ROUTE_REVOKED;
+			praas_direct_lied(conn, r);
 		if (e->temporary)
 			praas_shm_memory_free(conn->shm, e->ref);
 		e->temporary = false;
@@ -223,6 +223,14 @@ int praas_direct_result(struct praas_connection *conn, struct praas_shm_route *r
 	return 0;
 }
 
+void praas_direct_lied(struct praas_connection *conn, struct praas_shm_route *r)
+{
+	/* The controller says when its memory is out of use: only then it is closed. */
+	if (r->state != PRAAS_SHM_ROUTE_GONE)
+		r->state = PRAAS_SHM_ROUTE_BROKEN;
+	conn->shm->routes_changed++;
+}
+
 /* Takes what has come back over one route, a burst of it at most. */
 static unsigned poll_route(struct praas_connection *conn, struct praas_shm_route *r)
 {
@@ -237,8 +245,7 @@ static unsigned poll_route(struct praas_connection *conn, struct praas_shm_route
 		if (rc == -EAGAIN)
 			break;
 		if (rc != 0) {
-			r->state = PRAAS_SHM_ROUTE_GONE; /* it lies: nothing more */
-			conn->shm->routes_changed++;
+			praas_direct_lied(conn, r);
 			break;
 		}
 		done++;
@@ -391,14 +398,9 @@ static unsigned send_all_again(struct praas_connection *conn)
 
 /* ---- routes that end ------------------------------------------------------------------------ */
 
-static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
+/* No answer comes any more: what was taken has ended, what was not goes another way. */
+static void end_calls(struct praas_connection *conn, struct praas_shm_route *r)
 {
-	struct praas_desc d;
-
-	/* What was answered counts. */
-	while (r->outstanding != 0 && praas_ring_pop(&r->channel.rx, &d) == 0)
-		if (praas_direct_result(conn, r, &d) != 0)
-			break;
 	for (uint32_t i = 0; i <= conn->mask; i++) {
 		struct praas_entry *e = &conn->entries[i];
 
@@ -415,6 +417,17 @@ static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
 	r->outstanding = 0;
 	if (conn->hot == r)
 		conn->hot = NULL;
+}
+
+static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
+{
+	struct praas_desc d;
+
+	/* What was answered counts. */
+	while (r->outstanding != 0 && praas_ring_pop(&r->channel.rx, &d) == 0)
+		if (praas_direct_result(conn, r, &d) != 0)
+			break;
+	end_calls(conn, r);
 	conn->routes_closing = true;
 }
 
@@ -443,6 +456,8 @@ unsigned praas_routes_tend(struct praas_connection *conn)
 
 			if (r && r->state == PRAAS_SHM_ROUTE_REVOKED)
 				done += praas_direct_withdraw(conn);
+			else if (r && r->state == PRAAS_SHM_ROUTE_BROKEN)
+				end_calls(conn, r);
 			else if (r && r->state == PRAAS_SHM_ROUTE_GONE)
 				on_gone(conn, r);
 		}
@@ -466,10 +481,10 @@ void praas_direct_release(struct praas_connection *conn, uint64_t token)
 	case PRAAS_TOKEN_DIRECT:
 		r = shm->route[high];
 		r->views--;
-		if (r->state != PRAAS_SHM_ROUTE_GONE &&
+		if (r->state < PRAAS_SHM_ROUTE_BROKEN &&
 		    praas_shm_give_back(&r->channel, &r->backlog,
 					praas_shm_ref(r->reply.id, offset)) != 0)
-			r->state = PRAAS_SHM_ROUTE_REVOKED; /* it forges positions */
+			praas_direct_lied(conn, r); /* it forges positions */
 		break;
 	case PRAAS_TOKEN_REF:
 		if (shm->state == PRAAS_SHM_OPEN &&

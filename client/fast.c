@@ -13,10 +13,11 @@
 #define LOADS_A_PAUSE                                                                  \
 	8u /* looks without a pause before those with one, per pause to come */
 
-/* The call has left; from now on it is an entry like all others. */
+/* The call has left, with its payload at ref; from now on it is an entry like all others. */
 static struct praas_entry *make_entry(struct praas_connection *conn,
 				      const struct praas_call *call, uint64_t id,
-				      struct praas_shm_route *r, uint64_t position)
+				      uint64_t ref, struct praas_shm_route *r,
+				      uint64_t position)
 {
 	struct praas_entry *e = praas_entry_new(conn, id);
 
@@ -25,6 +26,8 @@ static struct praas_entry *make_entry(struct praas_connection *conn,
 	if (r) {
 		e->via = (int32_t)r->worker;
 		e->position = position;
+		if (ref != 0)
+			e->ref = ref; /* it may have to be sent again */
 		r->outstanding++;
 		conn->direct_pending++;
 		conn->withdrawn = false;
@@ -62,7 +65,7 @@ static bool take_result(struct praas_connection *conn, struct praas_shm_route *r
 		return false;
 	*ret_result = (struct praas_result){ .call = id, .run_ns = d->word[6] };
 	if (bytes == 0)
-		return true;
+		return d->word[6] != PRAAS_DIRECT_WITHDRAWN;
 	if (praas_unlikely(segment != (r ? r->reply.id : shm->peer.id) ||
 			   offset % PRAAS_FRAME_ALIGN != 0 || offset < from ||
 			   offset > to || bytes > to - offset ||
@@ -168,16 +171,14 @@ int praas_fast_call(struct praas_connection *conn, const struct praas_call *call
 				f->run_ns = PRAAS_SHORT_RUN_NS / 2;
 			return 0;
 		}
-		e = make_entry(conn, call, id, r, position);
+		e = make_entry(conn, call, id, ref, r, position);
 		if (!r)
 			(void)praas_shm_conn_deliver(
 				shm, &d); /* a failure ends all entries */
 		else if (praas_direct_result(conn, r, &d) != 0)
-			r->state = PRAAS_SHM_ROUTE_REVOKED;
+			praas_direct_lied(conn, r);
 		return finish_slowly(conn, e, ret_result);
 	}
-	e = make_entry(conn, call, id, r, position);
-	if (r && ref != 0)
-		e->ref = ref;
+	e = make_entry(conn, call, id, ref, r, position);
 	return finish_slowly(conn, e, ret_result);
 }

@@ -100,6 +100,7 @@ enum praas_shm_route_state {
 	PRAAS_SHM_ROUTE_NONE,
 	PRAAS_SHM_ROUTE_OPEN,
 	PRAAS_SHM_ROUTE_REVOKED, /* nothing new; taken calls are still answered */
+	PRAAS_SHM_ROUTE_BROKEN, /* the worker lies: it is not listened to, until GONE */
 	PRAAS_SHM_ROUTE_GONE /* no answer comes any more; unmapped when no view is held */
 };
 

@@ -359,7 +359,8 @@ int praas_shm_on_revoke(struct praas_shm_conn *c, const struct praas_shm_msg *ms
 		return -EPROTO;
 	r = c->route[msg->worker];
 	if (r->state == PRAAS_SHM_ROUTE_OPEN ||
-	    (gone && r->state == PRAAS_SHM_ROUTE_REVOKED)) {
+	    (gone && (r->state == PRAAS_SHM_ROUTE_REVOKED ||
+		      r->state == PRAAS_SHM_ROUTE_BROKEN))) {
 		r->state = gone ? PRAAS_SHM_ROUTE_GONE : PRAAS_SHM_ROUTE_REVOKED;
 		r->gone_status = msg->status;
 		c->routes_changed++;

@@ -26,8 +26,11 @@ struct worker {
 	_Atomic uint32_t taken;
 	_Atomic uint32_t lazy; /* sleeps now and then, of so many turns; 0 never */
 	_Atomic uint32_t big_segment; /* answer from it when not 0 */
+	_Atomic int lie; /* enum lie: what it answers instead of a result */
 	_Atomic int error;
 };
+
+enum lie { LIE_NONE, LIE_KIND, LIE_PLACE, LIE_WITHDRAWN };
 
 struct fixture {
 	struct server server;
@@ -58,6 +61,22 @@ static void ran_by_controller(void *user, const struct praas_frame *head)
 	count_run(atomic_load(&f->server.seen), head->bytes);
 }
 
+static void lie(struct worker *w, const struct praas_direct_call *call)
+{
+	int what = atomic_load(&w->lie);
+	struct praas_frame f = {
+		.kind = what == LIE_KIND ? PRAAS_FRAME_REPLY : PRAAS_FRAME_RESULT,
+		.id = call->head.id,
+		.bytes = what == LIE_PLACE ? 64 : 0,
+		.aux = what == LIE_WITHDRAWN ? PRAAS_DIRECT_WITHDRAWN : 500
+	};
+	struct praas_desc d;
+
+	praas_frame_to_desc(&f, (uint16_t)w->direct.reply.id,
+			    what == LIE_PLACE ? UINT64_C(1) << 40 : 0, &d);
+	praas_check(praas_channel_push(&w->direct.channel, &d) == 0);
+}
+
 static void answer(struct worker *w, const struct praas_direct_call *call)
 {
 	struct praas_direct_reply reply = { .id = call->head.id,
@@ -66,6 +85,10 @@ static void answer(struct worker *w, const struct praas_direct_call *call)
 	uint32_t big = atomic_load(&w->big_segment);
 	void *out;
 
+	if (atomic_load(&w->lie) != LIE_NONE) {
+		lie(w, call);
+		return;
+	}
 	if (big != 0) {
 		reply.segment = big;
 		reply.offset = 64;
@@ -537,6 +560,61 @@ static void test_shm_direct_attach_is_checked(void **state)
 	praas_direct_close(&d);
 }
 
+/* A worker that answers what is no answer: the call ends with a reason, and what comes after it goes
+ * the other way. One that says it has not begun is believed: the call goes there whole. */
+static void lies(struct fixture *f, int what)
+{
+	uint32_t n = 7, tries = 0;
+	struct praas_call call = { .function = FN_DIRECT,
+				   .data = &n,
+				   .bytes = sizeof(n) };
+	struct praas_result result;
+
+	worker_start(f, 0, false);
+	until_routes(f, 1);
+	until_direct(f);
+	atomic_store(&f->worker.lie, what);
+	do { /* until the worker has got one before it was withdrawn */
+		assert_int_equal(praas_call(f->conn, &call, &result), 0);
+		if (result.status == 0) {
+			assert_int_equal(result.view.bytes, sizeof(n));
+			assert_memory_equal(result.view.data, &n, sizeof(n));
+		}
+		praas_result_release(f->conn, &result);
+		(void)praas_turn(f->conn);
+		(void)sched_yield();
+	} while (result.status == 0 && what != LIE_WITHDRAWN && tries++ < 100000);
+	assert_int_equal(result.status, what == LIE_WITHDRAWN ? 0 : PRAAS_CRASHED);
+	for (uint32_t i = 0; i < 100; i++)
+		call_echo(f, i);
+	if (what == LIE_WITHDRAWN)
+		return;
+	/* It is closed when the controller has its memory back; the next worker is heard again. */
+	assert_int_equal(f->conn->shm->route[0]->state, PRAAS_SHM_ROUTE_BROKEN);
+	worker_stop(f);
+	assert_int_equal(server_order(&f->server, SERVER_GONE, 0), 0);
+	while (f->conn->shm->route[0]->state != PRAAS_SHM_ROUTE_NONE)
+		(void)praas_turn(f->conn);
+	worker_start(f, 0, false);
+	until_routes(f, f->conn->routes_seen + 1);
+	until_direct(f);
+}
+
+static void test_shm_direct_lie_of_kind(void **state)
+{
+	lies(*state, LIE_KIND);
+}
+
+static void test_shm_direct_lie_of_place(void **state)
+{
+	lies(*state, LIE_PLACE);
+}
+
+static void test_shm_direct_lie_of_withdrawal(void **state)
+{
+	lies(*state, LIE_WITHDRAWN);
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -548,6 +626,9 @@ int main(void)
 		T(test_shm_direct_worker_dies_and_is_replaced),
 		T(test_shm_direct_revoke_in_order),
 		T(test_shm_direct_big_result_is_shared),
+		T(test_shm_direct_lie_of_kind),
+		T(test_shm_direct_lie_of_place),
+		T(test_shm_direct_lie_of_withdrawal),
 		T(test_shm_direct_hostile_client),
 		T(test_shm_direct_attach_is_checked),
 	};
