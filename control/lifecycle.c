@@ -306,8 +306,9 @@ void praas_life_delete(struct praas_life *life, const struct praas_app_record *a
 	praas_life_add_wait(p, &p->ended, wait);
 	praas_life_set_state(p, PRAAS_LIFE_DELETING);
 	if (p->has_instance) {
-		praas_life_save(p); /* so that a restart of ours goes on with it */
-		life->config.backend->ops->kill(life->config.backend, &p->instance);
+		/* Its controller ends when that is stored: a restart of ours goes on with it, and
+		 * does not find a process that lost its state for nothing. */
+		praas_life_save(p);
 	} else if (!p->starting) {
 		praas_life_begin_erase(p);
 	}

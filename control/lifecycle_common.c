@@ -153,8 +153,11 @@ static void run_save(struct praas_job *job)
 			(void)fprintf(stderr,
 				      "praas-control: record of process %llu: %s\n",
 				      (unsigned long long)p->number, strerror(-rc));
+		p->doomed = rc == 0 && record.state == PRAAS_LIFE_DELETING;
 	} while (p->dirty);
 	p->saving = false;
+	if (p->record.state == PRAAS_LIFE_DELETING && p->has_instance)
+		life->config.backend->ops->kill(life->config.backend, &p->instance);
 	done = p->settled;
 	p->settled.head = NULL;
 	life->background--;

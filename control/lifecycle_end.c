@@ -171,7 +171,10 @@ static void run_erase(struct praas_job *job)
 		gone = p->failure; /* why it never served */
 	record = p->record;
 	(void)pthread_mutex_unlock(&life->lock);
-	rc = erase_store(p, &record);
+	/* First that it is to go, so that a restart of ours goes on with it. */
+	rc = p->doomed ? 0 : records->ops->process_put(records, &record);
+	if (rc == 0)
+		rc = erase_store(p, &record);
 	if (rc == 0)
 		rc = records->ops->process_delete(records, record.number);
 	(void)pthread_mutex_lock(&life->lock);
@@ -243,6 +246,7 @@ static void recover_one(struct praas_life *life,
 		life->instances++;
 	}
 	if (record->state == PRAAS_LIFE_DELETING) {
+		p->doomed = true;
 		if (p->has_instance)
 			backend->ops->kill(backend, &p->instance);
 		else
@@ -251,6 +255,7 @@ static void recover_one(struct praas_life *life,
 	}
 	settle(p);
 	if (p->has_instance || record->os_pid == 0) {
+		p->recovered = true;
 		p->phase_deadline_ns = praas_now_ns() + life->config.rejoin_ns;
 		praas_life_arm(p);
 		return;

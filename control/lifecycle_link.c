@@ -510,6 +510,28 @@ static void expire(struct praas_life_process *p, struct praas_life_waits *waits,
 	}
 }
 
+/* An activation from before a restart of ours: no controller of it came back. It was not
+ * acknowledged; whoever asks for it now gets another. */
+static void activation_undone(struct praas_life_process *p,
+			      struct praas_life_waits *done)
+{
+	struct praas_outcome ok = { 0 }, why;
+
+	why = praas_outcome_of(-ESTALE, "not_active",
+			       "the process has no state in memory");
+	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
+	praas_life_finish(p, &p->swapped,
+			  p->rest_state == PRAAS_LIFE_SWAPPED ? &ok : &why, done);
+	praas_life_finish(p, &p->checkpointed, &why, done);
+	praas_life_finish(p, &p->ended, &ok, &p->settled);
+	p->want_swap = false;
+	p->want_kill = false;
+	if (p->serving.head && !p->life->stopping)
+		praas_life_begin_activation(p);
+	else
+		praas_life_save(p);
+}
+
 /* What was under way takes too long. */
 static void phase_over(struct praas_life_process *p, struct praas_life_waits *done)
 {
@@ -517,6 +539,12 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 	struct praas_exit unknown = { 0 };
 
 	p->phase_deadline_ns = 0;
+	if (p->record.state == PRAAS_LIFE_ACTIVATING && p->recovered &&
+	    !p->has_instance) {
+		p->recovered = false;
+		activation_undone(p, done);
+		return;
+	}
 	if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->failure.rc)
 		p->failure = praas_outcome_of(-ETIMEDOUT, "TIMEOUT",
 					      "it did not join in time");

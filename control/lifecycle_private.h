@@ -57,8 +57,10 @@ struct praas_life_process {
 	uint32_t retries;
 	uint8_t rest_state; /* to fall back to when an activation fails */
 	bool has_instance;
-	bool charged;      /* its memory counts for its tenant */
-	bool joined;       /* it serves, as far as we know */
+	bool charged;   /* its memory counts for its tenant */
+	bool doomed;    /* its stored record says DELETING */
+	bool recovered; /* was under way before a restart; its controller may come back */
+	bool joined;    /* it serves, as far as we know */
 	bool starting;     /* a job commits and spawns */
 	bool fresh;        /* never served: fails without a trace */
 	bool told_swapped; /* its swap-out is committed */

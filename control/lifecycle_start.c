@@ -280,6 +280,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 			     p->token);
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
+	p->recovered = false;
 	p->joined = false;
 	p->told_swapped = false;
 	p->failure = (struct praas_outcome){ 0 };

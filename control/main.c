@@ -25,7 +25,7 @@
 #define SOCKET_ROOM                                                                    \
 	28u /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
 #define ACTIVATE_NS (30 * 1000000000ull)
-#define REJOIN_NS (10 * 1000000000ull)
+#define REJOIN_S_DEFAULT 10u
 #define STOP_S_DEFAULT 60u
 #define ERROR_TEXT 256
 
@@ -256,7 +256,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 					    .data_host = o->data_host,
 					    .worker = s->worker,
 					    .activate_ns = ACTIVATE_NS,
-					    .rejoin_ns = REJOIN_NS };
+					    .rejoin_ns = o->rejoin_s * 1000000000u };
 	int rc = wants_data_tls(o, &config.data_tls);
 
 	if (rc)
@@ -403,7 +403,8 @@ int main(int argc, char **argv)
 	struct praas_options o = { .listen = "127.0.0.1:0",
 				   .data_host = "127.0.0.1",
 				   .data_tls = "auto",
-				   .stop_s = STOP_S_DEFAULT };
+				   .stop_s = STOP_S_DEFAULT,
+				   .rejoin_s = REJOIN_S_DEFAULT };
 	struct parts s = { .lock_fd = -1 };
 	sigset_t signals;
 	int rc;

@@ -27,6 +27,7 @@ static const char usage[] =
 	"  --run DIR            for sockets (DIR/run)\n"
 	"  --prewarm N          controllers kept started in advance (0)\n"
 	"  --head-seconds N     that a client has to send a request's head (5)\n"
+	"  --rejoin-seconds N   after a restart, for controllers that survived (10)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
 	"  --no-cgroup          make no control groups\n"
 	"  --ready-fd N         write the ready line there too\n"
@@ -53,6 +54,7 @@ static const struct row {
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
 	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },
 	{ "ready-fd", NUMBER, offsetof(struct praas_options, ready_fd), 1023 },
+	{ "rejoin-seconds", NUMBER, offsetof(struct praas_options, rejoin_s), 3600 },
 	{ "stop-seconds", NUMBER, offsetof(struct praas_options, stop_s), 86400 },
 	{ "prewarm", NUMBER, offsetof(struct praas_options, prewarm), 64 },
 	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },

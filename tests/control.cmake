@@ -52,10 +52,29 @@ if(TARGET praas)
   set_tests_properties(control.tls PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endif()
 
+# The service killed at each step of an operation, and started again. (A sanitizer wants to be
+# loaded first.)
+if(NOT PRAAS_SANITIZE)
+  add_library(praas_crash_at MODULE lib/crash_at.c)
+  praas_target(praas_crash_at)
+  target_compile_options(praas_crash_at PRIVATE -fno-builtin -Wno-missing-prototypes)
+  add_test(NAME control.crash
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
+      $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:praas_crash_at>)
+  set_tests_properties(control.crash PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+endif()
+
 # The same with the real programs.
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.e2e
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/e2e.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  if(NOT PRAAS_SANITIZE)
+    add_test(NAME control.crash.real
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
+        $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>
+        $<TARGET_FILE:praas_crash_at> ${PROJECT_BINARY_DIR}/examples)
+    set_tests_properties(control.crash.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endif()
 endif()

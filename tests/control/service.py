@@ -25,10 +25,11 @@ class Service:
         self.process = None
         self.tls = None  # an ssl context, for https
 
-    def start(self):
+    def start(self, **env):
+        """env: added to the service's environment."""
         self.process = subprocess.Popen(
             [self.program, "--data", self.data, "--controller", self.controller, *self.options],
-            stdout=subprocess.PIPE)
+            stdout=subprocess.PIPE, env={**os.environ, **env})
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit("the service did not start")
