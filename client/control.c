@@ -246,6 +246,16 @@ int praas_control_request(struct praas_control *control, const char *method,
 	return 0;
 }
 
+const char *praas_control_header(struct praas_control *control, const char *name)
+{
+	struct curl_header *header = NULL;
+
+	return curl_easy_header(control->curl, name, 0, CURLH_HEADER, -1, &header) ==
+			       CURLHE_OK
+		       ? header->value
+		       : NULL;
+}
+
 /* ---- applications and processes ------------------------------------------------------------ */
 
 static int status_errno(int status)

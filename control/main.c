@@ -35,6 +35,7 @@ struct parts {
 	char data[PATH_BYTES], run[PATH_BYTES];
 	char controller[PATH_BYTES], worker[PATH_BYTES];
 	int lock_fd;
+	char log_dir[PATH_BYTES + 8], store_dir[PATH_BYTES + 8];
 };
 
 static int complain(const char *what, const char *which, int rc)
@@ -194,11 +195,14 @@ static int open_backend(struct parts *s, const struct praas_options *o)
 	struct praas_backend_local_config config = { .controller = s->controller,
 						     .prewarm = (uint32_t)o->prewarm };
 	uint8_t hash[PRAAS_HASH_BYTES];
-	char log[PATH_BYTES + 8], group[32] = "praas-";
+	char group[32] = "praas-";
 	int rc;
 
-	(void)snprintf(log, sizeof(log), "%s/log", s->data);
-	config.log_dir = log;
+	(void)snprintf(s->log_dir, sizeof(s->log_dir), "%s/log", s->data);
+	(void)snprintf(s->store_dir, sizeof(s->store_dir), "%s/store", s->data);
+	s->service.log_dir = s->log_dir;
+	s->service.store_dir = s->store_dir;
+	config.log_dir = s->log_dir;
 	praas_hash(s->data, strlen(s->data), hash); /* the same after a restart */
 	praas_hex_encode(hash, 6, group + strlen(group));
 	config.group = o->no_cgroup ? NULL : group;

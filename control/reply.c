@@ -68,10 +68,11 @@ void praas_reply_json(struct praas_request *rq, int status, json_t *value)
 	praas_request_finish(rq);
 }
 
-void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes)
+void praas_reply_bytes(struct praas_request *rq, int status, const char *content_type,
+		       void *data, size_t bytes)
 {
 	rq->status = status;
-	rq->content_type = "application/octet-stream";
+	rq->content_type = content_type;
 	rq->reply = data;
 	rq->reply_bytes = bytes;
 	praas_request_finish(rq);
@@ -85,17 +86,17 @@ void praas_reply_stream(struct praas_request *rq, struct praas_stream *stream)
 	praas_request_finish(rq);
 }
 
+void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes)
+{
+	praas_reply_bytes(rq, status, "application/octet-stream", data, bytes);
+}
+
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text)
 {
-	if (!text) {
+	if (!text)
 		praas_reply_empty(rq, 500);
-		return;
-	}
-	rq->status = 200;
-	rq->content_type = content_type;
-	rq->reply = text;
-	rq->reply_bytes = strlen(text);
-	praas_request_finish(rq);
+	else
+		praas_reply_bytes(rq, 200, content_type, text, strlen(text));
 }
 
 void praas_reply_empty(struct praas_request *rq, int status)

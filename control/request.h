@@ -119,6 +119,8 @@ void praas_reply_json(struct praas_request *rq, int status, json_t *value);
 void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes);
 /* Events until either side has enough; stream is given. */
 void praas_reply_stream(struct praas_request *rq, struct praas_stream *stream);
+void praas_reply_bytes(struct praas_request *rq, int status, const char *content_type,
+		       void *data, size_t bytes);
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text);
 /* JSON that is text already; data is malloc'd and given. */
 void praas_reply_stored_json(struct praas_request *rq, int status, void *data,
@@ -194,6 +196,7 @@ void praas_route_tenants_list(struct praas_request *rq);
 void praas_route_tenants_show(struct praas_request *rq);
 void praas_route_tenants_set(struct praas_request *rq);
 void praas_route_tenants_delete(struct praas_request *rq);
+void praas_route_logs(struct praas_request *rq);
 void praas_route_limits(struct praas_request *rq);
 void praas_route_healthz(struct praas_request *rq);
 void praas_route_readyz(struct praas_request *rq);

@@ -73,8 +73,17 @@ static void audit(struct praas_request *rq)
 	praas_request_audit(rq, from);
 }
 
+static enum praas_request_kind kind_of(const struct praas_route *route)
+{
+	if (route->handle == praas_route_invoke)
+		return PRAAS_REQUEST_INVOKE;
+	return route->effect == PRAAS_READS ? PRAAS_REQUEST_READ : PRAAS_REQUEST_CHANGE;
+}
+
 void praas_request_finish(struct praas_request *rq)
 {
+	const struct praas_route *route = rq->match.route;
+
 	if (rq->remembers)
 		praas_request_remember(rq);
 	praas_request_leave(rq);
@@ -83,6 +92,9 @@ void praas_request_finish(struct praas_request *rq)
 	if (rq->status >= 500)
 		atomic_fetch_add_explicit(&rq->service->failures, 1,
 					  memory_order_relaxed);
+	if (route)
+		praas_histogram_add(&rq->service->durations[kind_of(route)],
+				    praas_now_ns() - rq->began_ns);
 	rq->answered = true;
 	/* suspended is written before the job is submitted; resuming makes all of the answer
 	 * visible to libmicrohttpd's thread (it takes the daemon's lock). */

@@ -12,6 +12,7 @@
 #include "control/audit.h"
 #include "control/dataclient.h"
 #include "control/events.h"
+#include "control/histogram.h"
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/lifecycle.h"
@@ -20,6 +21,13 @@
 #include "control/records.h"
 #include "control/tenants.h"
 #include "control/tokens.h"
+
+enum praas_request_kind {
+	PRAAS_REQUEST_READ,
+	PRAAS_REQUEST_CHANGE,
+	PRAAS_REQUEST_INVOKE,
+	PRAAS_REQUEST_KINDS
+};
 
 struct praas_service {
 	struct praas_records *records;
@@ -34,12 +42,15 @@ struct praas_service {
 	struct praas_peers *peers; /* of HTTP */
 	struct praas_events *events;
 	struct praas_audit *audit;
+	const char *log_dir;   /* what controllers write: NUMBER.log */
+	const char *store_dir; /* snapshots */
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */
 	_Atomic uint64_t requests;      /* answered */
 	_Atomic uint64_t requests_open; /* being worked on */
 	_Atomic uint64_t failures;      /* answered with 5xx */
 	_Atomic uint64_t invocations;
+	struct praas_histogram durations[PRAAS_REQUEST_KINDS];
 	_Atomic bool stopping; /* no request begins any more */
 };
 

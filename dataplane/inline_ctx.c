@@ -380,8 +380,7 @@ static void ctx_log(struct praas_ctx *base, int level, const char *text)
 				 : NULL
 	};
 
-	if (ctx->process->log)
-		ctx->process->log(ctx->process->log_user, &line);
+	praas_process_fn_log(ctx->process, &line);
 }
 
 const struct praas_function_ops praas_inline_ops = {

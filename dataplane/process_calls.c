@@ -71,12 +71,21 @@ int praas_process_fn_member(const struct praas_process *p, const char *name,
 }
 
 /* The input needs a buffer of its own when it has a key: that is where it is read from. */
+/* What the one that asks was asked with, when that has a trace; NULL. */
+static const struct praas_buf *traced(const struct praas_invocation *parent)
+{
+	const struct praas_buf *in = parent ? praas_invocation_input(parent, 0) : NULL;
+
+	return in && (in->head.flags & PRAAS_FRAME_TRACE) ? in : NULL;
+}
+
 static int make_input(struct praas_process *p, const struct praas_fn_call *call,
 		      struct praas_buf **ret_input)
 {
+	const struct praas_buf *trace = traced(call->parent);
 	struct praas_buf *in = call->input;
 
-	if (!in && call->key_bytes == 0 && p->plain[call->function]) {
+	if (!in && call->key_bytes == 0 && !trace && p->plain[call->function]) {
 		*ret_input = NULL;
 		return 0;
 	}
@@ -85,7 +94,9 @@ static int make_input(struct praas_process *p, const struct praas_fn_call *call,
 			return -ENOBUFS;
 		in->head.bytes = 0;
 	}
-	in->head.flags = 0;
+	in->head.flags = trace ? PRAAS_FRAME_TRACE : 0;
+	if (praas_unlikely(trace != NULL))
+		memcpy(in->trace, trace->trace, sizeof(in->trace));
 	in->head.key_bytes = (uint8_t)call->key_bytes;
 	if (call->key_bytes)
 		memcpy(in->key, call->key, call->key_bytes);
@@ -178,6 +189,13 @@ int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
 struct praas_invocation *praas_process_first_queued(const struct praas_process *p)
 {
 	return p->ready_first;
+}
+
+void praas_process_fn_log(const struct praas_process *p,
+			  const struct praas_function_log *line)
+{
+	if (p->log)
+		p->log(p->log_user, line);
 }
 
 void praas_process_log_set(struct praas_process *p, praas_log_fn log, void *user)

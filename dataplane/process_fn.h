@@ -20,6 +20,7 @@
 #include "dataplane/value.h"
 
 struct praas_process;
+struct praas_function_log;
 
 #define PRAAS_WRITES_MAX 1024u /* of one commit */
 #define PRAAS_DEADLINE_NEVER (1ull << 62)
@@ -73,6 +74,10 @@ struct praas_fn_wait {
 
 /* Give up waiting: done() will not be called. Allowed when it does not wait. */
 void praas_process_fn_wait_cancel(struct praas_process *p, struct praas_fn_wait *wait);
+
+/* A line of a function's log goes where praas_process_log_set() said. */
+void praas_process_fn_log(const struct praas_process *p,
+			  const struct praas_function_log *line);
 
 /* ---- messages ---- */
 

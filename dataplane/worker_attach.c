@@ -126,8 +126,7 @@ void wx_read_log(struct wx_worker *w)
 					 : NULL
 		};
 
-		if (ex->config.log)
-			ex->config.log(ex->config.log_user, &out);
+		praas_process_fn_log(ex->base.process, &out);
 	}
 }
 

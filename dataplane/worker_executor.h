@@ -65,8 +65,6 @@ struct praas_worker_executor_config {
 	uint32_t budget;                /* descriptors per worker and turn; 0: 64 */
 	const struct praas_worker_host_ops *host;
 	void *host_user;
-	praas_log_fn log; /* lines of functions; NULL: dropped */
-	void *log_user;
 };
 
 /* A process that was built before it was known which: who it is, before the first call. */

@@ -154,6 +154,12 @@ int praas_cli_request(struct praas_cli *cli, const char *method, const char *pat
 int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
 		   const char *what, json_t **ret_rows);
 
+/* A GET whose answer is no JSON: *ret_text is malloc'd, with a NUL behind its *ret_bytes; the
+ * header's value goes to ret_value. Returns an exit code; a failure has been told. */
+int praas_cli_text(struct praas_cli *cli, const char *path, const char *header,
+		   const char *what, char **ret_text, size_t *ret_bytes,
+		   char *ret_value, size_t value_bytes);
+
 /* Connects to a process that exists; a swapped one wakes. Returns an exit code. */
 int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
 		      praas_connection **ret_conn);
@@ -211,6 +217,7 @@ extern const struct praas_cli_verb praas_cli_bench_verbs[];
 extern const struct praas_cli_verb praas_cli_doctor_verbs[];
 extern const struct praas_cli_verb praas_cli_archive_verbs[];
 extern const struct praas_cli_verb praas_cli_up_verbs[];
+extern const struct praas_cli_verb praas_cli_logs_verbs[];
 extern const struct praas_cli_verb praas_cli_top_verbs[];
 extern const struct praas_cli_verb praas_cli_token_verbs[];
 

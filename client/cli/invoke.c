@@ -37,6 +37,7 @@ struct invoke {
 	praas_connection *conn;
 	struct praas_call call;
 	uint64_t connect_ns;
+	uint8_t trace[24]; /* of TRACEPARENT: trace id and parent span */
 };
 
 static uint64_t now_ns(void)
@@ -296,6 +297,34 @@ static int invoke_many(const struct praas_cli *cli, struct invoke *v)
 /* ---- the verb
  * -------------------------------------------------------------------------- */
 
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* W3C Trace Context of who started us, by the convention of the variable TRACEPARENT; one of
+ * another form is none. */
+static void take_trace(struct invoke *v)
+{
+	const char *text = getenv("TRACEPARENT");
+
+	if (!text || strlen(text) != 55 || strncmp(text, "00-", 3) != 0 ||
+	    text[35] != '-' || text[52] != '-')
+		return;
+	for (size_t i = 0; i < sizeof(v->trace); i++) {
+		const char *at = text + 3 + 2 * i + (i >= 16);
+		int high = hex(at[0]);
+		int low = hex(at[1]);
+
+		if (high < 0 || low < 0)
+			return;
+		v->trace[i] = (uint8_t)(high * 16 + low);
+	}
+	v->call.trace = v->trace;
+}
+
 /* Connects, looks the function up, puts the data where it is sent without a copy. */
 static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 		   size_t bytes)
@@ -339,6 +368,7 @@ static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 	v->call.key = v->key;
 	v->call.timeout_ns = v->deadline_ns;
 	v->call.flags = v->one_way ? PRAAS_CALL_ONE_WAY : 0;
+	take_trace(v);
 	return PRAAS_EXIT_DONE;
 }
 

@@ -98,6 +98,36 @@ int praas_cli_request(struct praas_cli *cli, const char *method, const char *pat
 	return rc;
 }
 
+int praas_cli_text(struct praas_cli *cli, const char *path, const char *header,
+		   const char *what, char **ret_text, size_t *ret_bytes,
+		   char *ret_value, size_t value_bytes)
+{
+	const char *value;
+	char *text = NULL;
+	json_t *answer;
+	int status = 0;
+	int rc = open_control(cli);
+
+	if (rc != PRAAS_EXIT_DONE)
+		return rc;
+	rc = praas_control_request(cli->control, "GET", path, NULL, NULL, 0, &status,
+				   &text, ret_bytes);
+	if (rc != 0)
+		return praas_cli_fail_call(cli, rc, what);
+	if (status != 200) {
+		answer = json_loadb(text, *ret_bytes, JSON_DECODE_ANY, NULL);
+		rc = fail_status(what, status, answer);
+		json_decref(answer);
+		free(text);
+		return rc;
+	}
+	value = praas_control_header(cli->control, header);
+	(void)snprintf(ret_value, value_bytes, "%s",
+		       value ? value : ""); /* cut: wrong */
+	*ret_text = text;
+	return 0;
+}
+
 /* One page of a list: appends to rows; *ret_next is where the next page begins, "" none. */
 static int list_page(struct praas_cli *cli, const char *path, const char *member,
 		     const char *what, json_t *rows, char ret_next[PRAAS_NAME_MAX + 1])

@@ -57,6 +57,11 @@ PRAAS_API int praas_control_request(struct praas_control *control, const char *m
 				    int *ret_status, char **ret_body,
 				    size_t *ret_bytes);
 
+/** A header of the last answer on this control service, NULL: it had none of that name. Borrowed
+ * until the next request. */
+PRAAS_API const char *praas_control_header(struct praas_control *control,
+					   const char *name);
+
 /** Create an application from the folder `code` that holds praas.json and its libraries.
  * resources may be NULL or JSON members: "\"memory_bytes\": 268435456, \"concurrency\": 2". */
 PRAAS_API int praas_app_create(struct praas_control *control, const char *app,

@@ -171,7 +171,7 @@ def use_all(d):
     d.ask("GET", p + "/p/state/k")
     d.ask("POST", p + "/p/messages/k", b"m")
     d.ask("GET", p + "/p/messages/k?wait_ms=100")
-    for path in ("/v1/apps", app, app + "/members", p, p + "/p", p + "/p/state"):
+    for path in ("/v1/apps", app, app + "/members", p, p + "/p", p + "/p/state", p + "/p/logs"):
         d.ask("GET", path)
     watch(d, app)
     for path in ("/v1/apps", app + "/members", p, p + "/p/state"):

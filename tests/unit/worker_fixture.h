@@ -80,9 +80,7 @@ static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
 		.arena_bytes = o->arena_bytes,
 		.bytes_max = o->bytes_max,
 		.big_bytes_max = o->big_bytes_max,
-		.host = praas_spawner_host(),
-		.log = wf_on_log,
-		.log_user = w
+		.host = praas_spawner_host()
 	};
 	struct praas_process_config process;
 
@@ -113,6 +111,7 @@ static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
 	if (o->bytes_max)
 		process.bytes_max = o->bytes_max;
 	fixture_start(&w->f, &process);
+	praas_process_log_set(w->f.p, wf_on_log, w);
 	w->conn = fake_conn_new(&w->f, 5);
 	w->conn->base.bytes_max = process.bytes_max;
 	return wf_ready_for(w, text);

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -247,4 +248,44 @@ PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
 		}
 	} while (now_ns() - start < plan.ns);
 	return 0;
+}
+
+/* Says its input at the level of its first digit, and answers with its trace and parent span. */
+PRAAS_FUNCTION int says(struct praas_ctx *ctx)
+{
+	const struct praas_call_info *info = praas_info(ctx);
+	struct praas_msg in;
+	char text[64] = "", *out;
+	void *data;
+	int at = 0;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes == 0 ||
+	    in.view.bytes >= sizeof(text))
+		return praas_fail(ctx, 1, "a digit and words, please");
+	memcpy(text, in.view.data, in.view.bytes);
+	praas_log(ctx, text[0] - '0', text + 1);
+	if (praas_output(ctx, 56, &data) != 0)
+		return praas_fail(ctx, 1, "no room for an answer");
+	out = data;
+	for (int i = 0; i < 16; i++)
+		at += snprintf(out + at, 3, "%02x", info->trace_id[i]);
+	out[at++] = '-';
+	for (int i = 0; i < 8; i++)
+		at += snprintf(out + at, 3, "%02x", info->span_id[i]);
+	return praas_output_resize(ctx, (size_t)at, &data);
+}
+
+/* The same through another function of the process. */
+PRAAS_FUNCTION int outer(struct praas_ctx *ctx)
+{
+	struct praas_view result;
+	struct praas_msg in;
+	int status;
+
+	if (praas_input(ctx, 0, &in) != 0 ||
+	    praas_invoke(ctx, PRAAS_SELF, "says", in.view.data, in.view.bytes, &status,
+			 &result) != 0 ||
+	    status != 0)
+		return praas_fail(ctx, 1, "it says nothing");
+	return praas_output_view(ctx, &result);
 }

@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What can be seen of a running system: traces from REST through functions and back, log lines with them, praas logs, metrics
+# that promtool accepts, readiness that means something.
+# usage: observe.sh BUILD
+set -u
+build=$1
+dir=$(mktemp -d "${TMPDIR:-/tmp}/praas-observe.XXXXXX") || exit 1
+chmod 755 "$dir"
+export PATH=$build/bin:$PATH HOME=$dir XDG_STATE_HOME=$dir/state
+unset PRAAS_URL PRAAS_TOKEN PRAAS_CONTEXT XDG_CONFIG_HOME
+failures=0
+fail() { echo "FAILED: $1"; failures=$((failures + 1)); }
+# shellcheck disable=SC2317
+finish() {
+	praas down >/dev/null 2>&1
+	rm -rf "$dir"
+}
+trap finish EXIT
+trap 'exit 143' INT TERM
+praas up --allow-weak-sandbox >/dev/null && praas app create fns --code "$build/tests/faultfns" --allow-weak-sandbox >/dev/null &&
+	praas app create inl --code "$build/tests/faultfns" --isolation inline >/dev/null &&
+	praas process create fns -p p >/dev/null && praas process create inl -p p >/dev/null || exit 1
+url=$(praas status --json | jq -r .url)
+token=$(cat "$XDG_STATE_HOME/praas/dev/token")
+get() { curl -s -H "Authorization: Bearer $token" "$@"; }
+
+# A trace that comes in goes through REST, function and nested function, into their log lines, and back
+trace=0af7651916cd43dd8448eb211c80319c
+for app in fns inl; do
+	for fn in says outer; do
+		answer=$(get -D "$dir/head" -H "traceparent: 00-$trace-b7ad6b7169203331-01" -H 'Praas-Pid: p' --data-binary "4$app $fn" "$url/v1/apps/$app/invoke/$fn")
+		back=$(tr -d '\r' <"$dir/head" | sed -n 's/^traceparent: //Ip')
+		span=$(cut -d- -f3 <<<"$back")
+		[ "$back" = "00-$trace-$span-01" ] && [ "$span" != b7ad6b7169203331 ] || fail "$app/$fn: the answer's traceparent is '$back'"
+		[ "$answer" = "$trace-$span" ] || fail "$app/$fn: the function saw '$answer', the answer says '$back'"
+	done
+done
+answer=$(get -D "$dir/head" -H 'Praas-Pid: p' --data-binary "4no trace given" "$url/v1/apps/fns/invoke/says")
+[ "00-$answer-00" = "$(tr -d '\r' <"$dir/head" | sed -n 's/^traceparent: //Ip')" ] && [ "${answer%-*}" != $trace ] || fail "no trace of its own begins: '$answer'"
+grep -q "\"trace\":\"$trace\"" "$XDG_STATE_HOME/praas/dev/log/audit.jsonl" || fail "the audit log has no trace"
+# …and from the command line
+answer=$(TRACEPARENT=00-$trace-00f067aa0ba902b7-01 praas invoke fns says -p p -d '6from a shell')
+[ "$answer" = "$trace-00f067aa0ba902b7" ] || fail "praas invoke hands on another trace: '$answer'"
+TRACEPARENT=nonsense praas invoke fns says -p p -d '6from a shell' >/dev/null || fail "a wrong TRACEPARENT ends praas invoke"
+
+# praas logs: lines of functions, with level, function and trace; also of a swapped process; -f goes on
+lines() { praas logs fns p --json "$@" | jq -r 'select(.function) | "\(.level) \(.function) \(.msg)"'; }
+for _ in $(seq 100); do lines | grep -q 'from a shell' && break; sleep 0.05; done
+[ "$(lines --trace $trace)" = "warning says fns says
+warning says fns outer
+info says from a shell" ] || fail "praas logs --trace prints: $(lines --trace $trace)"
+praas logs inl p --json | jq -r .msg | grep -qx 'inl outer' || fail "what an inline function said is not in the log"
+praas process swap fns p >/dev/null
+praas logs fns | grep -qE '^[0-9:.]{12} warning says: fns says$' || fail "praas logs of a swapped process: $(praas logs fns)"
+[ "$(praas process show fns p --json | jq -r .state)" = SWAPPED ] || fail "reading its log woke the process"
+praas logs fns p -f --json >"$dir/followed" &
+follower=$!
+sleep 0.5
+printf '3bad \033[31m words\n' | praas invoke fns says -p p -d - >/dev/null
+for _ in $(seq 100); do grep -q 'bad ' "$dir/followed" && break; sleep 0.05; done
+kill $follower
+wait $follower 2>/dev/null
+grep -q '"level":"error"' "$dir/followed" && ! grep -q $'\033' "$dir/followed" || fail "praas logs -f: $(tail -3 "$dir/followed")"
+praas logs fns nobody 2>/dev/null
+[ $? -eq 4 ] || fail "the log of a process that is not there"
+[ "$(get -o /dev/null -w '%{http_code}' "$url/v1/apps/fns/processes/p/logs?from=nonsense")" = 400 ] || fail "a wrong from is taken"
+
+# Metrics: promtool has nothing to say; what was done is counted
+get "$url/metrics" >"$dir/metrics"
+if command -v promtool >/dev/null; then
+	promtool check metrics <"$dir/metrics" >"$dir/promtool" 2>&1 || fail "promtool: $(cat "$dir/promtool")"
+	[ ! -s "$dir/promtool" ] || fail "promtool: $(cat "$dir/promtool")"
+else
+	echo "promtool: SKIPPED, not installed"
+fi
+metric() { sed -n "s/^$1 //p" "$dir/metrics"; }
+[ "$(metric praas_swaps_total)" -ge 1 ] || fail "no swap is counted"
+[ "$(metric 'praas_processes{state="ACTIVE"}')" -ge 1 ] || fail "no process is counted"
+[ "$(metric 'praas_request_seconds_count{kind="invoke"}')" -ge 5 ] || fail "no duration of invocations: $(grep request_seconds "$dir/metrics")"
+[ "$(sed -n 's/^praas_start_seconds_count{.*} //p' "$dir/metrics" | awk '{ n += $1 } END { print n }')" -ge 3 ] || fail "no duration of activations"
+
+# Ready means that work can be done: not when the store cannot be written
+[ "$(get -o /dev/null -w '%{http_code}' "$url/readyz")" = 200 ] || fail "not ready"
+[ "$(get "$url/readyz" | jq -r .status)" = ready ] || fail "readyz: $(get "$url/readyz")"
+mv "$XDG_STATE_HOME/praas/dev/store" "$dir/store"
+[ "$(get -o "$dir/ready" -w '%{http_code}' "$url/readyz")" = 503 ] && grep -q store "$dir/ready" || fail "ready without a store: $(cat "$dir/ready")"
+[ "$(get -o /dev/null -w '%{http_code}' "$url/healthz")" = 200 ] || fail "not alive without a store"
+mv "$dir/store" "$XDG_STATE_HOME/praas/dev/store"
+[ "$(get -o /dev/null -w '%{http_code}' "$url/readyz")" = 200 ] || fail "not ready again"
+[ $failures -eq 0 ] && echo "all as expected"
+exit $failures
