@@ -95,6 +95,9 @@ void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wai
 		praas_life_finish(p, &p->serving, &ok, done);
 	else if (praas_life_resting(p->record.state))
 		praas_life_begin_activation(p);
+	else
+		praas_life_needed(p);
+	p->active_ns = praas_now_ns();
 	/* else: it is on its way there, or will be started again when it is down */
 }
 
@@ -236,7 +239,7 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 	else if (praas_life_resting(p->record.state))
 		praas_life_finish(p, &p->swapped, &lost, &done);
 	else if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
-		praas_life_begin_swap(p);
+		praas_life_begin_swap(p, false);
 	else if (p->record.state != PRAAS_LIFE_DRAINING)
 		p->want_swap = true;
 	(void)pthread_mutex_unlock(&life->lock);

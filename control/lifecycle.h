@@ -20,6 +20,7 @@
 
 #include "control/backend.h"
 #include "control/events.h"
+#include "control/idle.h"
 #include "control/jobs.h"
 #include "control/keys.h"
 #include "control/records.h"
@@ -41,7 +42,8 @@ struct praas_life_config {
 	bool data_tls;         /* in TLS */
 	const char *worker;    /* program; may be NULL */
 	uint64_t activate_ns;  /* longest wait for a join */
-	uint64_t rejoin_ns;    /* the same after a restart of ours */
+	struct praas_idle_policy idle;
+	uint64_t rejoin_ns; /* the same after a restart of ours */
 };
 
 /* How an operation ended. */
@@ -68,7 +70,9 @@ struct praas_life_view {
 	bool metrics;   /* what follows was told */
 	uint64_t invocations, running, queued, mailbox_depth, state_keys, state_bytes,
 		idle_ns, cpu_ns;
-	uint32_t calls; /* under way through REST */
+	uint32_t calls;    /* under way through REST */
+	bool idle;         /* ACTIVE, without work for some time */
+	uint64_t quiet_ns; /* how long */
 };
 
 int praas_life_new(const struct praas_life_config *config,

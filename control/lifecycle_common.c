@@ -266,21 +266,38 @@ void praas_life_request(struct praas_life_process *p, const char *what, uint64_t
 	json_decref(message);
 }
 
+/* One for want of work is refused by a controller that has had some meanwhile. */
+static void send_swap(struct praas_life_process *p)
+{
+	uint64_t idle_ms = p->life->config.idle.swap_ns / 1000000;
+	json_t *message =
+		json_pack("{s:s,s:I}", "t", "swap-out", "id", (json_int_t)p->swap_id);
+
+	if (message && p->idle_swap)
+		(void)json_object_set_new(
+			message, "idle_ms",
+			json_integer((json_int_t)idle_ms)); /* else unconditional */
+	if (message && p->conn) /* else it is sent on reconnection */
+		(void)praas_link_send(p->life->link, p->conn, message);
+	json_decref(message);
+}
+
 void praas_life_send_pending(struct praas_life_process *p)
 {
 	if (p->record.state == PRAAS_LIFE_DRAINING && p->swap_id)
-		praas_life_request(p, "swap-out", p->swap_id);
+		send_swap(p);
 	if (p->check_id)
 		praas_life_request(p, "checkpoint", p->check_id);
 }
 
-void praas_life_begin_swap(struct praas_life_process *p)
+void praas_life_begin_swap(struct praas_life_process *p, bool idle)
 {
 	p->want_swap = false;
 	p->told_swapped = false;
 	p->swap_id = ++p->life->request_last;
+	p->idle_swap = idle;
 	praas_life_set_state(p, PRAAS_LIFE_DRAINING);
-	praas_life_request(p, "swap-out", p->swap_id);
+	send_swap(p);
 }
 
 void praas_life_begin_kill(struct praas_life_process *p)

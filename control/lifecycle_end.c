@@ -413,7 +413,7 @@ static void swap_all(struct praas_life *life)
 	HASH_ITER(hh, life->processes, p, next)
 	{
 		if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
-			praas_life_begin_swap(p);
+			praas_life_begin_swap(p, false);
 		/* else: it ends, or is asked as soon as it serves */
 	}
 }

@@ -180,6 +180,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	praas_life_count_state(p, m->state_bytes);
 	m->idle_ns = praas_json_number_or(message, "idle_ns", 0);
 	m->cpu_ns = praas_json_number_or(message, "cpu_ns", m->cpu_ns);
+	p->metrics_ns = praas_now_ns();
 	p->metrics_told = true;
 }
 
@@ -277,6 +278,11 @@ static void on_swap_answer(struct praas_life_process *p, const json_t *message, 
 		-EIO, "swap_failed",
 		praas_json_text_or(message, "message", "no reason was told"));
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
+	p->active_ns = praas_now_ns();
+	if (p->idle_swap && p->swapped.head) {
+		praas_life_begin_swap(p, false); /* it is wanted in any case */
+		return;
+	}
 	praas_life_finish(p, &p->swapped, &why, done);
 	praas_life_finish(p, &p->serving, &fine, done);
 }
@@ -572,7 +578,7 @@ static uint64_t on_tick(void *user, uint64_t now_ns)
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p, *next, *last;
 	struct praas_life *life = user;
-	uint64_t due;
+	uint64_t due, look;
 
 	(void)pthread_mutex_lock(&life->lock);
 	if (life->due_ns != 0 && life->due_ns <= now_ns) {
@@ -596,6 +602,9 @@ static uint64_t on_tick(void *user, uint64_t now_ns)
 		}
 		praas_life_prepare_due(life, now_ns);
 	}
+	look = praas_life_idle_look(life, now_ns);
+	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
+		life->due_ns = look;
 	due = life->due_ns;
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);

@@ -111,6 +111,8 @@ void praas_life_call_end(struct praas_life *life, uint64_t number)
 	p = praas_life_find(life, number);
 	if (p && p->calls > 0)
 		p->calls--;
+	if (p)
+		p->active_ns = praas_now_ns();
 	(void)pthread_mutex_unlock(&life->lock);
 }
 
@@ -126,6 +128,8 @@ void praas_life_view(struct praas_life *life, struct praas_life_view *view)
 		view->connected = p->conn != 0;
 		view->metrics = p->metrics_told;
 		view->calls = p->calls;
+		view->idle = praas_life_idle(p, praas_now_ns(), &view->quiet_ns) !=
+			     PRAAS_IDLE_BUSY;
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 }

@@ -55,7 +55,10 @@ struct praas_life_process {
 		failure;     /* last words of a controller that could not start */
 	uint32_t epoch_seen; /* highest in the slot log, as far as told */
 	uint32_t retries;
-	uint8_t rest_state; /* to fall back to when an activation fails */
+	uint8_t rest_state;  /* to fall back to when an activation fails */
+	uint64_t active_ns;  /* it began to serve, or was asked for something of ours */
+	uint64_t metrics_ns; /* when metrics were told */
+	bool idle_swap;      /* the swap-out under way is for want of work */
 	bool has_instance;
 	bool charged;   /* its memory counts for its tenant */
 	bool doomed;    /* its stored record says DELETING */
@@ -89,6 +92,7 @@ struct praas_life {
 	struct praas_life_process *processes;
 	struct praas_life_process *by_conn;
 	struct praas_life_process *timed; /* those with a deadline */
+	uint64_t idle_due_ns;             /* when idle processes are looked for */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
 	bool preparing;
 	struct praas_job prepare_job;
@@ -133,8 +137,8 @@ void praas_life_background(struct praas_life *life, struct praas_job *job);
 void praas_life_prepare_soon(struct praas_life *life);
 /* From the tick: now, if it is due. */
 void praas_life_prepare_due(struct praas_life *life, uint64_t now_ns);
-/* Asks a serving controller to swap out; p becomes DRAINING. */
-void praas_life_begin_swap(struct praas_life_process *p);
+/* Asks a serving controller to swap out (idle: if it has no work); p becomes DRAINING. */
+void praas_life_begin_swap(struct praas_life_process *p, bool idle);
 void praas_life_begin_kill(struct praas_life_process *p);
 struct praas_life_process *praas_life_entry(struct praas_life *life,
 					    const struct praas_process_record *record,
@@ -166,6 +170,15 @@ void praas_life_discharge(struct praas_life_process *p);
 void praas_life_count_state(struct praas_life_process *p, uint64_t bytes);
 /* Nothing of it is left. */
 void praas_life_give_erased(struct praas_life_process *p);
+
+/* ---- lifecycle_idle.c ---- */
+
+enum praas_idle praas_life_idle(const struct praas_life_process *p, uint64_t now_ns,
+				uint64_t *ret_quiet_ns);
+/* From the tick: swaps out what is idle. When to look again; 0 never. */
+uint64_t praas_life_idle_look(struct praas_life *life, uint64_t now_ns);
+/* Somebody wants p to serve: a drain for want of work is called off, if it is not too late. */
+void praas_life_needed(struct praas_life_process *p);
 
 /* ---- lifecycle_start.c ---- */
 

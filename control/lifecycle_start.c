@@ -321,6 +321,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->record.os_pid = p->instance.os_pid;
 	p->record.os_start = p->instance.os_start;
 	p->joined = true;
+	p->active_ns = praas_now_ns();
 	p->told_swapped = false;
 	p->fresh = false;
 	p->retries = 0;
@@ -335,7 +336,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	praas_life_save(p);
 	praas_life_prepare_soon(p->life);
 	if (p->record.state == PRAAS_LIFE_ACTIVE && (p->want_swap || p->life->stopping))
-		praas_life_begin_swap(p);
+		praas_life_begin_swap(p, false);
 	else
 		praas_life_send_pending(p);
 }

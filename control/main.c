@@ -27,6 +27,7 @@
 #define ACTIVATE_NS (30 * 1000000000ull)
 #define REJOIN_S_DEFAULT 10u
 #define STOP_S_DEFAULT 60u
+#define IDLE_S_DEFAULT 60
 #define ERROR_TEXT 256
 
 struct parts {
@@ -260,6 +261,9 @@ static int open_life(struct parts *s, const struct praas_options *o)
 					    .data_host = o->data_host,
 					    .worker = s->worker,
 					    .activate_ns = ACTIVATE_NS,
+					    .idle = { .after_ns = o->idle_s * 1000000000u,
+						      .swap_ns = o->idle_swap_s *
+								 1000000000u },
 					    .rejoin_ns = o->rejoin_s * 1000000000u };
 	int rc = wants_data_tls(o, &config.data_tls);
 

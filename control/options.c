@@ -25,7 +25,10 @@ static const char usage[] =
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
 	"  --data-tls WHEN      TLS there: auto (off loopback only), on, off\n"
 	"  --run DIR            for sockets (DIR/run)\n"
-	"  --prewarm N          controllers kept started in advance (0)\n"
+	"  --prewarm N          controllers kept ready in advance (0)\n"
+	"  --idle-seconds N     without work: a process is shown as IDLE (60; 0 "
+	"never)\n"
+	"  --idle-swap-seconds N  without work: it is swapped out (0: never)\n"
 	"  --head-seconds N     that a client has to send a request's head (5)\n"
 	"  --rejoin-seconds N   after a restart, for controllers that survived (10)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
@@ -57,6 +60,9 @@ static const struct row {
 	{ "rejoin-seconds", NUMBER, offsetof(struct praas_options, rejoin_s), 3600 },
 	{ "stop-seconds", NUMBER, offsetof(struct praas_options, stop_s), 86400 },
 	{ "prewarm", NUMBER, offsetof(struct praas_options, prewarm), 64 },
+	{ "idle-seconds", NUMBER, offsetof(struct praas_options, idle_s), 86400 },
+	{ "idle-swap-seconds", NUMBER, offsetof(struct praas_options, idle_swap_s),
+	  31536000 },
 	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },
 	{ "insecure-listen", FLAG, offsetof(struct praas_options, insecure), 0 },
 	{ "no-cgroup", FLAG, offsetof(struct praas_options, no_cgroup), 0 },

@@ -12,7 +12,7 @@ struct praas_options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
 		*data_host, *data_tls;
 	const char *run, *tls_cert, *tls_key;
-	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s;
+	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s;
 	bool insecure, no_cgroup, foreground, help;
 };
 

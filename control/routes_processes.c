@@ -46,14 +46,16 @@ json_t *praas_process_json(struct praas_service *service, const char *app,
 
 	praas_life_view(service->life, &view);
 	record = &view.record;
-	object = json_pack("{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app,
-			   "pid", record->name, "number", (json_int_t)record->number,
-			   "epoch", (json_int_t)record->epoch, "state",
-			   praas_life_state_text((enum praas_life_state)record->state),
-			   "endpoints", endpoints_of(record), "connected",
-			   view.connected, "lost_epoch", (json_int_t)record->lost_epoch,
-			   "created_s", (json_int_t)(record->created_ns / 1000000000u),
-			   "changed_s", (json_int_t)(record->changed_ns / 1000000000u));
+	object = json_pack(
+		"{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app, "pid",
+		record->name, "number", (json_int_t)record->number, "epoch",
+		(json_int_t)record->epoch, "state",
+		view.idle ? "IDLE"
+			  : praas_life_state_text((enum praas_life_state)record->state),
+		"endpoints", endpoints_of(record), "connected", view.connected,
+		"lost_epoch", (json_int_t)record->lost_epoch, "created_s",
+		(json_int_t)(record->created_ns / 1000000000u), "changed_s",
+		(json_int_t)(record->changed_ns / 1000000000u));
 	if (object && record->os_pid)
 		(void)json_object_set_new(object, "os_pid",
 					  json_integer(record->os_pid));

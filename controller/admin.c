@@ -60,6 +60,7 @@ static void on_serving(struct praas_admin *a, int rc, const char *text)
 		return;
 	}
 	a->serving = true;
+	a->serving_ns = praas_now_ns();
 	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
 		praas_journal(PRAAS_LOG_INFO, "serves at %s", endpoint);
 	praas_admin_join(a);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -91,6 +92,15 @@ static uint64_t cpu_ns(const struct praas_admin *a)
 	       (uint64_t)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) * 1000u;
 }
 
+/* How long nothing has come; since it serves, if never anything has. */
+static uint64_t quiet_ns(const struct praas_admin *a,
+			 const struct praas_process_stats *s, uint64_t now_ns)
+{
+	uint64_t last = praas_max_u64(s->last_activity_ns, a->serving_ns);
+
+	return now_ns > last ? now_ns - last : 0;
+}
+
 void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 {
 	struct praas_process_stats s;
@@ -121,10 +131,7 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 			  (json_int_t)s.mailbox_depth, "state_keys",
 			  (json_int_t)s.state_keys, "state_bytes",
 			  (json_int_t)s.state_bytes, "idle_ns",
-			  (json_int_t)(s.last_activity_ns && now_ns > s.last_activity_ns
-					       ? now_ns - s.last_activity_ns
-					       : 0),
-			  "cpu_ns",
+			  (json_int_t)quiet_ns(a, &s, now_ns), "cpu_ns",
 			  (json_int_t)cpu_ns(a))); /* the next one says more */
 }
 
@@ -164,13 +171,29 @@ static void on_members(struct praas_admin *a, const json_t *message)
 		free(members);
 }
 
+/* A swap-out for want of work, with the time for which there must have been none. */
+static bool idle_enough(const struct praas_admin *a, const json_t *message)
+{
+	json_int_t ms = json_integer_value(json_object_get(message, "idle_ms"));
+	struct praas_process_stats s;
+
+	if (ms <= 0)
+		return true; /* wanted in any case */
+	praas_exchange_stats(a->exchange, &s);
+	return s.running == 0 && s.queued == 0 &&
+	       quiet_ns(a, &s, praas_now_ns()) / 1000000 >= (uint64_t)ms;
+}
+
 static void on_request(struct praas_admin *a, const char *type, const json_t *message)
 {
 	const json_t *id = json_object_get(message, "id");
 	uint64_t number =
 		json_integer_value(id) > 0 ? (uint64_t)json_integer_value(id) : 0;
 
-	if (strcmp(type, "swap-out") == 0) {
+	if (strcmp(type, "swap-out") == 0 && !idle_enough(a, message)) {
+		(void)snprintf(a->failure, sizeof(a->failure), "it has work");
+		praas_admin_answer(a, number, -EBUSY);
+	} else if (strcmp(type, "swap-out") == 0) {
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, number);
 	} else if (strcmp(type, "checkpoint") == 0) {
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, number);

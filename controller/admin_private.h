@@ -35,6 +35,7 @@ struct praas_admin {
 		sweep_due_ns; /* 0: not set */
 	uint64_t late_due_ns;
 	uint64_t put_backoff_ns;
+	uint64_t serving_ns;              /* since when */
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
 	int identity_fd;     /* of the rest of the configuration; -1: it is known */

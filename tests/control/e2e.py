@@ -121,6 +121,31 @@ def test_herd_on_a_swapped_process(s):
     assert s.json("GET", P + "/x")["epoch"] == 2
 
 
+def test_idle_policy(s):
+    """The controller has the last word: one that works over its data plane is never swapped out for
+    want of work, though the control service sees nothing of that; IDLE is told apart."""
+    s.stop()
+    s.options += ("--idle-seconds", "1", "--idle-swap-seconds", "2")
+    s.start()
+    make_app(s, "inline")
+    for pid in ("busy", "lazy"):
+        s.json("POST", P, {"pid": pid}, 201)
+        assert int(call(s, "add", b"1", pid)) == 1
+    seen = set()
+    end = time.monotonic() + 20
+    n = 1
+    while s.state("a", "lazy") != "SWAPPED":
+        assert time.monotonic() < end
+        seen.add(s.state("a", "lazy"))
+        n += 1
+        assert int(call(s, "add", b"1", "busy")) == n
+        time.sleep(0.1)
+    assert "IDLE" in seen, seen
+    assert s.json("GET", P + "/busy")["epoch"] == 1
+    assert int(call(s, "add", b"1", "lazy")) == 2
+    assert s.json("GET", P + "/lazy")["epoch"] == 2
+
+
 def test_without_a_pid(s):
     make_app(s, "inline")
     status, headers, data = s.ask("POST", APP + "/invoke/add", b"4")

@@ -122,6 +122,51 @@ def test_released_while_its_controller_ends(s):
     s.json("POST", P + "/linger/swap-out", expect=200)  # and the service stops meanwhile
 
 
+def idle_service(s):
+    s.stop()
+    s.options += ("--idle-seconds", "1", "--idle-swap-seconds", "1")
+    s.start()
+
+
+def test_idle_is_swapped_out(s):
+    """Who has no work for the time given is swapped out; who is asked for something is not."""
+    idle_service(s)
+    make(s, "x")
+    make(s, "y")
+    began = time.monotonic()
+    while s.state("a", "x") in ("ACTIVE", "IDLE", "DRAINING"):
+        assert time.monotonic() < began + 20
+        s.json("POST", P + "/y/tickets", expect=200)
+        time.sleep(0.05)
+    assert time.monotonic() > began + 0.9
+    assert s.state("a", "x") == "SWAPPED"
+    assert s.json("GET", P + "/y")["epoch"] == 1
+    assert s.json("POST", P + "/x/tickets", expect=200)["epoch"] == 2
+
+
+def test_drain_is_called_off_by_demand(s):
+    """A process that is wanted while it drains for want of work goes on, in the same epoch; one that
+    somebody wants swapped out does not."""
+    idle_service(s)
+    os_pid = make(s, "slow")["os_pid"]
+    s.await_state("a", "slow", "DRAINING")
+    t = s.json("POST", P + "/slow/tickets", expect=200)
+    assert t["epoch"] == 1
+    p = s.json("GET", P + "/slow")
+    assert p["os_pid"] == os_pid and p["state"] in ("ACTIVE", "IDLE"), p
+    s.await_state("a", "slow", "DRAINING")
+    answers = []
+    threads = [threading.Thread(target=lambda: answers.append(
+        s.ask("POST", P + "/slow/tickets")[0])) for _ in range(20)]
+    for th in threads:
+        th.start()
+    for th in threads:
+        th.join()
+    assert answers == [200] * 20
+    assert s.json("GET", P + "/slow")["epoch"] == 1
+    assert len(s.starts("slow")) == 1
+
+
 def test_call_during_swap_out(s):
     """An invocation that comes while the process goes down wakes it again."""
     make(s, "x")

@@ -9,6 +9,7 @@
  *   stuck…    swaps out never             full…    cannot swap out, says so
  *   linger…   ends 1 s after its swap-out
  *   silent…   commits its release in the slot log and is killed before it can tell
+ *   slow…     swaps out for ever, until that is called off
  *   others    serve until told otherwise
  *
  * A pid file next to its log is not needed: every start adds a line to CODE/starts.
@@ -166,6 +167,7 @@ static void answer(int fd, json_int_t id, int ok)
 
 static void obey(int fd, const char *line)
 {
+	static json_int_t asked; /* number of a swap-out that is under way */
 	json_t *message = json_loads(line, 0, NULL);
 	const char *type = json_string_value(json_object_get(message, "t"));
 	json_int_t id = json_integer_value(json_object_get(message, "id"));
@@ -177,6 +179,14 @@ static void obey(int fd, const char *line)
 	if (!strcmp(type, "swap-out") && acts("silent"))
 		released();
 	if (!strcmp(type, "swap-out") && acts("full"))
+	if (!strcmp(type, "swap-out") && acts("slow"))
+		asked = id;
+	else if (!strcmp(type, "cancel-swap-out") && asked) {
+		say(fd,
+		    json_pack("{s:s,s:I,s:b,s:s,s:s}", "t", "done", "id", asked, "ok",
+			      0, "code", "CANCELLED", "message", "called off"));
+		asked = 0;
+	} else if (!strcmp(type, "swap-out") && acts("full"))
 		answer(fd, id, 0);
 	else if (!strcmp(type, "swap-out") && !acts("stuck"))
 		swapped(fd);
