@@ -63,6 +63,8 @@ struct praas_life_wait {
 	struct praas_life_wait *next;       /* private */
 };
 
+#define PRAAS_LIFE_EXIT_BYTES 200u
+
 /* What is known beyond the record. */
 struct praas_life_view {
 	struct praas_process_record record;
@@ -73,6 +75,8 @@ struct praas_life_view {
 	uint32_t calls;    /* under way through REST */
 	bool idle;         /* ACTIVE, without work for some time */
 	uint64_t quiet_ns; /* how long */
+	char last_exit
+		[PRAAS_LIFE_EXIT_BYTES]; /* how its last controller ended; "" not known */
 };
 
 int praas_life_new(const struct praas_life_config *config,

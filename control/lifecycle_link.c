@@ -189,6 +189,22 @@ static int64_t slot_of(const json_t *message)
 	return (int64_t)praas_json_number_or(message, "slot", 0);
 }
 
+static void note_exit(struct praas_life_process *p, const struct praas_exit *e,
+		      const char *text)
+{
+	char *to = p->metrics.last_exit;
+
+	if (text)
+		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "%.199s", text);
+	else if (e->signal)
+		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "ended by signal %d",
+			       e->signal);
+	else if (e->known)
+		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "left with code %d", e->code);
+	else
+		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "gone");
+}
+
 /* A controller that served has gone: swapped, killed or lost. */
 static void ended_serving(struct praas_life_process *p, const struct praas_exit *e,
 			  struct praas_life_waits *done)
@@ -198,14 +214,17 @@ static void ended_serving(struct praas_life_process *p, const struct praas_exit 
 
 	if (p->told_swapped) {
 		praas_life_set_state(p, PRAAS_LIFE_SWAPPED);
+		note_exit(p, e, "swapped out");
 		/* The slot log has it; the record is an index. */
 		praas_life_finish(p, &p->swapped, &ok, done);
 		life->stats.swaps++;
 	} else if (p->want_kill) {
 		praas_life_set_state(p, PRAAS_LIFE_KILLED);
+		note_exit(p, e, "killed on request");
 		life->stats.kills++;
 	} else {
 		praas_life_set_state(p, PRAAS_LIFE_LOST);
+		note_exit(p, e, NULL);
 		p->record.lost_epoch = p->record.epoch;
 		life->stats.lost++;
 		(void)fprintf(
@@ -426,6 +445,7 @@ static void ended_starting(struct praas_life_process *p, const struct praas_exit
 		praas_life_begin_activation(p);
 		return;
 	}
+	note_exit(p, e, why.text);
 	praas_life_start_failed(p, &why, done);
 }
 

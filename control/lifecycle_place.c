@@ -123,7 +123,7 @@ void praas_life_view(struct praas_life *life, struct praas_life_view *view)
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find(life, view->record.number);
 	if (p) {
-		*view = p->metrics;
+		*view = p->metrics; /* and how the last one ended */
 		view->record = p->record;
 		view->connected = p->conn != 0;
 		view->metrics = p->metrics_told;

@@ -56,6 +56,9 @@ json_t *praas_process_json(struct praas_service *service, const char *app,
 		"lost_epoch", (json_int_t)record->lost_epoch, "created_s",
 		(json_int_t)(record->created_ns / 1000000000u), "changed_s",
 		(json_int_t)(record->changed_ns / 1000000000u));
+	if (object && view.last_exit[0])
+		(void)json_object_set_new(object, "last_exit",
+					  json_string(view.last_exit));
 	if (object && record->os_pid)
 		(void)json_object_set_new(object, "os_pid",
 					  json_integer(record->os_pid));

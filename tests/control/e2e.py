@@ -236,6 +236,29 @@ def test_prewarmed_worker(s):
     prewarmed(s, "worker")
 
 
+def test_vcpu_is_a_limit(s):
+    """A worker of 0.2 vCPU gets about that, however much it wants; one of 1 vCPU several times as
+    much."""
+    if not os.path.exists("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or os.geteuid() != 0:
+        print("skipped: no CPU limits for us on this machine")
+        return
+    code = os.path.join(s.dir, "burns")
+    os.mkdir(code)
+    shutil.copy(os.path.join(EXAMPLES, "../tests/code/testfns.so"), code)
+    with open(os.path.join(code, "praas.json"), "w") as f:
+        json.dump({"functions": {"burn": {"library": "testfns.so", "symbol": "burn"}}}, f)
+    shares = {}
+    for name, vcpu in (("fifth", 200), ("whole", 1000)):
+        s.json("POST", "/v1/apps", {"name": name, "code": code, "isolation": "worker",
+                                    "allow_weak_sandbox": True, "resources": {"vcpu_milli": vcpu}}, 201)
+        s.json("POST", f"/v1/apps/{name}/processes", {"pid": "x"}, 201)
+        status, _, data = s.ask("POST", f"/v1/apps/{name}/invoke/burn", b"", {"Praas-Pid": "x"})
+        assert status == 200, data
+        shares[name] = int.from_bytes(data, "little") / 2e9
+    assert 0.05 < shares["fifth"] < 0.3, shares
+    assert shares["whole"] > 1.5 * shares["fifth"], shares
+
+
 def silent(s, path):
     """No answer within a second."""
     try:

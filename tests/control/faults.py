@@ -70,6 +70,7 @@ def test_controller_killed(s):
     os.kill(os_pid, signal.SIGKILL)
     s.await_state("a", "x", "LOST")
     assert s.json("GET", P + "/x")["lost_epoch"] == 1
+    assert s.json("GET", P + "/x")["last_exit"] == "ended by signal 9"
     status, _, data = s.ask("POST", APP + "/invoke/epoch", b"", {"Praas-Pid": "x"})
     assert (status, data) == (200, b"2"), (status, data)
     assert s.state("a", "x") == "ACTIVE"
@@ -87,6 +88,7 @@ def test_controller_terminated(s):
     """SIGTERM from somebody else is a swap-out."""
     os.kill(make(s, "x")["os_pid"], signal.SIGTERM)
     s.await_state("a", "x", "SWAPPED")
+    assert s.json("GET", P + "/x")["last_exit"] == "swapped out"
 
 
 def test_store_full(s):

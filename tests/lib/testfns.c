@@ -429,6 +429,19 @@ PRAAS_FUNCTION int busy(struct praas_ctx *ctx)
 	return 0;
 }
 
+/* Takes all of the CPU that it gets for two seconds, and says how many ns that were. */
+PRAAS_FUNCTION int burn(struct praas_ctx *ctx)
+{
+	uint64_t start = now_ns();
+	struct timespec cpu;
+
+	while (now_ns() - start < 2000000000u)
+		; /* that is the point */
+	(void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &cpu);
+	return give_number(ctx,
+			   (uint64_t)cpu.tv_sec * 1000000000u + (uint64_t)cpu.tv_nsec);
+}
+
 /* Fills everything that this process can write with noise, but what its own code needs: the
  * shared mappings, found by trying. */
 PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
