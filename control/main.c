@@ -411,6 +411,7 @@ int main(int argc, char **argv)
 	struct praas_options o = { .listen = "127.0.0.1:0",
 				   .data_host = "127.0.0.1",
 				   .data_tls = "auto",
+				   .idle_s = IDLE_S_DEFAULT,
 				   .stop_s = STOP_S_DEFAULT,
 				   .rejoin_s = REJOIN_S_DEFAULT };
 	struct parts s = { .lock_fd = -1 };

@@ -178,7 +178,6 @@ static void obey(int fd, const char *line)
 		exit(1);
 	if (!strcmp(type, "swap-out") && acts("silent"))
 		released();
-	if (!strcmp(type, "swap-out") && acts("full"))
 	if (!strcmp(type, "swap-out") && acts("slow"))
 		asked = id;
 	else if (!strcmp(type, "cancel-swap-out") && asked) {
