@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What controllers say, how they end, and deadlines. All on the link thread. What a controller says
+ * What controllers say and how they end. All on the link thread. What a controller says
  * is checked like any input: it harms its own process at most.
  */
 #include "control/lifecycle_private.h"
@@ -206,8 +206,8 @@ static void note_exit(struct praas_life_process *p, const struct praas_exit *e,
 }
 
 /* A controller that served has gone: swapped, killed or lost. */
-static void ended_serving(struct praas_life_process *p, const struct praas_exit *e,
-			  struct praas_life_waits *done)
+void praas_life_ended_serving(struct praas_life_process *p, const struct praas_exit *e,
+			      struct praas_life_waits *done)
 {
 	struct praas_life *life = p->life;
 	struct praas_outcome ok = { 0 }, why;
@@ -278,7 +278,7 @@ static void released(struct praas_life_process *p, struct praas_life_waits *done
 	p->leaving_due_ns = praas_now_ns() + PRAAS_LIFE_LEAVE_NS;
 	p->instance = (struct praas_instance){ .pidfd = -1 };
 	forget_controller(p);
-	ended_serving(p, &unknown, done);
+	praas_life_ended_serving(p, &unknown, done);
 	praas_life_arm(p);
 }
 
@@ -425,8 +425,8 @@ static struct praas_outcome describe_exit(const struct praas_life_process *p,
 }
 
 /* An activation's controller has gone without serving. */
-static void ended_starting(struct praas_life_process *p, const struct praas_exit *e,
-			   struct praas_life_waits *done)
+void praas_life_ended_starting(struct praas_life_process *p, const struct praas_exit *e,
+			       struct praas_life_waits *done)
 {
 	struct praas_outcome why = describe_exit(p, e);
 	bool fenced = (e->known && e->code == EXIT_FENCED) ||
@@ -504,9 +504,9 @@ static void on_ended(void *user, uint64_t tag)
 		backend->ops->reap(backend, &p->instance, &e);
 		forget_controller(p);
 		if (p->record.state == PRAAS_LIFE_ACTIVATING)
-			ended_starting(p, &e, &done);
+			praas_life_ended_starting(p, &e, &done);
 		else if (!deleting)
-			ended_serving(p, &e, &done);
+			praas_life_ended_serving(p, &e, &done);
 	}
 	if (deleting && !p->starting)
 		praas_life_begin_erase(p);
@@ -515,125 +515,9 @@ static void on_ended(void *user, uint64_t tag)
 	praas_life_tell(&done);
 }
 
-/* Those of waits whose time has come. */
-static void expire(struct praas_life_process *p, struct praas_life_waits *waits,
-		   uint64_t now_ns, struct praas_life_waits *done)
-{
-	struct praas_outcome late =
-		praas_outcome_of(-ETIMEDOUT, "timeout", "it was not done in time");
-	struct praas_life_wait **at = &waits->head;
-
-	while (*at) {
-		struct praas_life_waits one = { *at };
-
-		if ((*at)->deadline_ns == 0 || (*at)->deadline_ns > now_ns) {
-			at = &(*at)->next;
-			continue;
-		}
-		*at = one.head->next;
-		one.head->next = NULL;
-		praas_life_finish(p, &one, &late, done);
-	}
-}
-
-/* An activation from before a restart of ours: no controller of it came back. It was not
- * acknowledged; whoever asks for it now gets another. */
-static void activation_undone(struct praas_life_process *p,
-			      struct praas_life_waits *done)
-{
-	struct praas_outcome ok = { 0 }, why;
-
-	why = praas_outcome_of(-ESTALE, "not_active",
-			       "the process has no state in memory");
-	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
-	praas_life_finish(p, &p->swapped,
-			  p->rest_state == PRAAS_LIFE_SWAPPED ? &ok : &why, done);
-	praas_life_finish(p, &p->checkpointed, &why, done);
-	praas_life_finish(p, &p->ended, &ok, &p->settled);
-	p->want_swap = false;
-	p->want_kill = false;
-	if (p->serving.head && !p->life->stopping)
-		praas_life_begin_activation(p);
-	else
-		praas_life_save(p);
-}
-
-/* What was under way takes too long. */
-static void phase_over(struct praas_life_process *p, struct praas_life_waits *done)
-{
-	struct praas_backend *backend = p->life->config.backend;
-	struct praas_exit unknown = { 0 };
-
-	p->phase_deadline_ns = 0;
-	if (p->record.state == PRAAS_LIFE_ACTIVATING && p->recovered &&
-	    !p->has_instance) {
-		p->recovered = false;
-		activation_undone(p, done);
-		return;
-	}
-	if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->failure.rc)
-		p->failure = praas_outcome_of(-ETIMEDOUT, "TIMEOUT",
-					      "it did not join in time");
-	if (p->has_instance)
-		backend->ops->kill(backend,
-				   &p->instance); /* the rest follows from its end */
-	else if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->starting)
-		ended_starting(p, &unknown, done);
-	else if (p->record.state == PRAAS_LIFE_ACTIVE ||
-		 p->record.state == PRAAS_LIFE_DRAINING)
-		ended_serving(p, &unknown, done);
-}
-
-static void leave_now(struct praas_life_process *p, uint64_t now_ns)
-{
-	struct praas_backend *backend = p->life->config.backend;
-
-	p->leaving_due_ns = now_ns + PRAAS_LIFE_LEAVE_NS;
-	backend->ops->kill(backend, &p->leaving);
-}
-
-/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
-static uint64_t on_tick(void *user, uint64_t now_ns)
-{
-	struct praas_life_waits done = { NULL };
-	struct praas_life_process *p, *next, *last;
-	struct praas_life *life = user;
-	uint64_t due, look;
-
-	(void)pthread_mutex_lock(&life->lock);
-	if (life->due_ns != 0 && life->due_ns <= now_ns) {
-		life->due_ns = 0;
-		last = life->timed ? life->timed->prev : NULL;
-		DL_FOREACH_SAFE(life->timed, p, next)
-		{
-			DL_DELETE(life->timed, p);
-			p->timed = false;
-			expire(p, &p->serving, now_ns, &done);
-			expire(p, &p->swapped, now_ns, &done);
-			expire(p, &p->checkpointed, now_ns, &done);
-			expire(p, &p->ended, now_ns, &done);
-			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
-				phase_over(p, &done);
-			if (p->leaving_due_ns && p->leaving_due_ns <= now_ns)
-				leave_now(p, now_ns);
-			praas_life_arm(p);
-			if (p == last)
-				break; /* behind it are those armed again just now */
-		}
-		praas_life_prepare_due(life, now_ns);
-	}
-	look = praas_life_idle_look(life, now_ns);
-	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
-		life->due_ns = look;
-	due = life->due_ns;
-	(void)pthread_mutex_unlock(&life->lock);
-	praas_life_tell(&done);
-	return due;
-}
-
 const struct praas_link_events praas_life_link_events = {
 	.message = on_message,
 	.closed = on_closed,
 	.ended = on_ended,
-	.tick = on_tick,
+	.tick = praas_life_tick,
 };

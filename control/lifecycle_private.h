@@ -198,7 +198,16 @@ void praas_life_start_failed(struct praas_life_process *p,
 			     const struct praas_outcome *why,
 			     struct praas_life_waits *done);
 
+/* ---- lifecycle_clock.c ---- */
+uint64_t praas_life_tick(void *user, uint64_t now_ns);
+
 /* ---- lifecycle_link.c ---- */
+
+/* An activation's controller has gone without serving; one that served has gone. Lock held. */
+void praas_life_ended_starting(struct praas_life_process *p, const struct praas_exit *e,
+			       struct praas_life_waits *done);
+void praas_life_ended_serving(struct praas_life_process *p, const struct praas_exit *e,
+			      struct praas_life_waits *done);
 extern const struct praas_link_events praas_life_link_events;
 
 /* ---- lifecycle_end.c ---- */

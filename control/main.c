@@ -249,22 +249,23 @@ static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
 static int open_life(struct parts *s, const struct praas_options *o)
 {
 	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
-	struct praas_life_config config = { .records = s->service.records,
-					    .keys = &s->service.keys,
-					    .tenants = s->service.tenants,
-					    .events = s->service.events,
-					    .backend = s->service.backend,
-					    .jobs = s->service.jobs,
-					    .link_path = link_path,
-					    .run_dir = s->run,
-					    .store_url = store,
-					    .data_host = o->data_host,
-					    .worker = s->worker,
-					    .activate_ns = ACTIVATE_NS,
-					    .idle = { .after_ns = o->idle_s * 1000000000u,
-						      .swap_ns = o->idle_swap_s *
-								 1000000000u },
-					    .rejoin_ns = o->rejoin_s * 1000000000u };
+	struct praas_life_config config = {
+		.records = s->service.records,
+		.keys = &s->service.keys,
+		.tenants = s->service.tenants,
+		.events = s->service.events,
+		.backend = s->service.backend,
+		.jobs = s->service.jobs,
+		.link_path = link_path,
+		.run_dir = s->run,
+		.store_url = store,
+		.data_host = o->data_host,
+		.worker = s->worker,
+		.activate_ns = ACTIVATE_NS,
+		.idle = { .after_ns = o->idle_s * 1000000000u,
+			  .swap_ns = o->idle_swap_s * 1000000000u },
+		.rejoin_ns = o->rejoin_s * 1000000000u
+	};
 	int rc = wants_data_tls(o, &config.data_tls);
 
 	if (rc)

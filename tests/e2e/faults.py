@@ -238,7 +238,8 @@ def test_killed_at_every_step_of_a_swap(s):
             new += is_new
             if answered:
                 break  # it makes that call less often
-    assert old >= 8 and new > len(EFFECTS), (old, new)
+    # A release that the controller could not tell is found in the slot log, and answered.
+    assert old >= 8 and new >= len(EFFECTS), (old, new)
 
 
 def test_control_killed_and_back(s):
