@@ -155,6 +155,13 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 		praas_life_give_new(life, app);
 		return rc;
 	}
+	rc = praas_life_new_generation(life, &record);
+	if (rc) {
+		(void)records->ops->process_delete(records,
+						   record.number); /* or LOST */
+		praas_life_give_new(life, app);
+		return rc;
+	}
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_entry(life, &record, app);
 	if (p) {

@@ -46,6 +46,35 @@ static const char *folder_of(const char *url)
 	return access(url, F_OK) == 0 ? url : NULL;
 }
 
+int praas_life_new_generation(struct praas_life *life,
+			      struct praas_process_record *record)
+{
+	struct praas_records *records = life->config.records;
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	for (;;) {
+		int rc;
+
+		praas_life_store_url(life, record, url);
+		if (!folder_of(url))
+			return 0;
+		record->generation++; /* there are at most as many folders as were made */
+		rc = records->ops->process_put(records, record);
+		if (rc)
+			return rc;
+	}
+}
+
+bool praas_life_store_gone(const struct praas_life_process *p)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	if (p->record.slot < 0)
+		return false;
+	praas_life_store_url(p->life, &p->record, url);
+	return !folder_of(url);
+}
+
 /* What it is made of never changes: no lock is needed. */
 static struct praas_slot_id log_id(const struct praas_life_process *p)
 {

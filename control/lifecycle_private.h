@@ -216,6 +216,13 @@ extern const struct praas_link_events praas_life_link_events;
 void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,
 			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES]);
+/* Records that were restored may give a number again that the store knows: then it gets a
+ * generation of which the store has nothing. 0; -EIO the record cannot be written. */
+int praas_life_new_generation(struct praas_life *life,
+			      struct praas_process_record *record);
+/* Its record tells of a snapshot, but the store has nothing of it: deleted after the back-up that
+ * the records are of, or the store was not restored. */
+bool praas_life_store_gone(const struct praas_life_process *p);
 /* 0; -ENOENT it was never written; or what the store says. */
 int praas_life_read_log(const struct praas_life_process *p,
 			struct praas_owner_log *ret_log);

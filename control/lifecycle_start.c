@@ -138,6 +138,12 @@ static struct praas_outcome start_failure(int rc, int record_rc)
 	if (record_rc)
 		return praas_outcome_of(record_rc, "store_failed",
 					"the record cannot be written");
+	if (rc == -EIDRM)
+		return praas_outcome_of(
+			rc, "store_failed",
+			"its snapshot is not in the store: it was deleted after the "
+			"back-up that the records are of, or the store was not "
+			"restored");
 	(void)snprintf(text, sizeof(text), "the controller cannot be started: %s",
 		       strerror(-rc));
 	return praas_outcome_of(rc, "start_failed", text);
@@ -246,7 +252,8 @@ static void run_start(struct praas_job *job)
 		pass_log(p, &record);
 	/* Beside the commit. A controller of an epoch that is not on the disk is not believed when it
 	 * joins; should we end now, the slot log keeps its epoch from being used twice. */
-	spawn = spawn_now(p, &record);
+	spawn = praas_life_store_gone(p) ? (struct spawned){ .rc = -EIDRM }
+					 : spawn_now(p, &record);
 	rc = records->ops->process_put(records, &record);
 	(void)pthread_mutex_lock(&life->lock);
 	if (rc == 0)

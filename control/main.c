@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/backup.h"
 #include "control/listen.h"
 #include "control/names.h"
 #include "control/options.h"
@@ -407,6 +408,18 @@ static void wait_for_end(const sigset_t *signals, bool tls)
 	} while (which == SIGHUP || which < 0);
 }
 
+static int back_up(const struct praas_options *o)
+{
+	char text[ERROR_TEXT] = "";
+	int rc = praas_backup(o->data, o->backup, text);
+
+	if (rc)
+		(void)fprintf(stderr, "praas-control: back-up: %s\n", text);
+	else
+		(void)printf("{\"backup\":\"%s\"}\n", o->backup);
+	return rc ? 1 : 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct praas_options o = { .listen = "127.0.0.1:0",
@@ -422,6 +435,8 @@ int main(int argc, char **argv)
 	rc = praas_options_parse(argc, argv, &o);
 	if (rc)
 		return rc == -ECANCELED ? 0 : 2;
+	if (o.backup)
+		return back_up(&o);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
 	raise_limits();

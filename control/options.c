@@ -33,6 +33,9 @@ static const char usage[] =
 	"  --rejoin-seconds N   after a restart, for controllers that survived (10)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
 	"  --no-cgroup          make no control groups\n"
+	"  --backup TO          copy records and keys to a new folder, and end; the "
+	"service\n"
+	"                       may run meanwhile\n"
 	"  --ready-fd N         write the ready line there too\n"
 	"  --foreground         accepted; it never goes into the background\n"
 	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
@@ -56,6 +59,7 @@ static const struct row {
 	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
 	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },
+	{ "backup", TEXT, offsetof(struct praas_options, backup), 0 },
 	{ "ready-fd", NUMBER, offsetof(struct praas_options, ready_fd), 1023 },
 	{ "rejoin-seconds", NUMBER, offsetof(struct praas_options, rejoin_s), 3600 },
 	{ "stop-seconds", NUMBER, offsetof(struct praas_options, stop_s), 86400 },

@@ -174,6 +174,9 @@ int praas_records_open(const char *url, struct praas_records **ret_records,
 		       char *ret_text);
 int praas_records_sqlite_open(const char *file, struct praas_records **ret_records,
 			      char *ret_text);
+/* A whole copy of the records in file, as of one moment, in the new file copy; also while a service
+ * uses them. 0; -EIO, and why in ret_text. */
+int praas_records_sqlite_copy(const char *file, const char *copy, char *ret_text);
 int praas_records_memory_open(struct praas_records **ret_records);
 
 #endif

@@ -156,3 +156,23 @@ int praas_sqlite_migrate(sqlite3 *db, char *ret_text)
 	}
 	return rc ? rc : check_pages(db, ret_text);
 }
+
+int praas_records_sqlite_copy(const char *file, const char *copy, char *ret_text)
+{
+	sqlite3 *db = NULL;
+	sqlite3_stmt *st = NULL;
+	int rc = -EIO;
+
+	/* One statement reads as of one moment; a writer goes on meanwhile (write-ahead log). */
+	if (sqlite3_open_v2(file, &db, SQLITE_OPEN_READWRITE, NULL) == SQLITE_OK &&
+	    sqlite3_prepare_v2(db, "VACUUM INTO ?1", -1, &st, NULL) == SQLITE_OK &&
+	    sqlite3_bind_text(st, 1, copy, -1, SQLITE_STATIC) == SQLITE_OK &&
+	    sqlite3_step(st) == SQLITE_DONE)
+		rc = 0;
+	else
+		(void)snprintf(ret_text, ERROR_TEXT, "%.120s: %.100s", file,
+			       db ? sqlite3_errmsg(db) : "out of memory");
+	(void)sqlite3_finalize(st);
+	(void)sqlite3_close(db);
+	return rc;
+}

@@ -38,7 +38,15 @@ def body_of(route, s):
 
 
 def ask(s, route, path, token):
-    """(status, error code or None, bytes of the answer)"""
+    """(status, error code or None, bytes of the answer); of a stream only that it begins"""
+    if "event-stream" in route["gives"]:
+        c = s.connect()
+        c.request(route["method"], path,
+                  headers={"Authorization": "Bearer " + token} if token else {})
+        r = c.getresponse()
+        data = b"" if r.status == 200 else r.read()
+        c.close()
+        return r.status, json.loads(data)["error"]["code"] if data else None, data
     status, _, data = s.ask(route["method"], path, body_of(route, s), token=token)
     code = json.loads(data)["error"]["code"] if status >= 400 else None
     return status, code, data

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -104,6 +105,89 @@ def test_data_planes_in_tls(s):
         bad = subprocess.run([s.program, "--data", s.data + "2", "--controller", s.controller,
                               *options], capture_output=True, text=True, timeout=60)
         assert bad.returncode == 1 and options[0] in bad.stderr and options[1] in bad.stderr, bad
+
+
+def back_up(s, to):
+    return subprocess.run([s.program, "--data", s.data, "--backup", to], capture_output=True,
+                          text=True, timeout=60)
+
+
+def test_backup_and_restore(s):
+    """Records of a while ago, behind the store: what was swapped since is found where the slot log
+    says, what was made since is not mixed up with what is made now, what was deleted stays so."""
+    make_app(s, "inline")
+    for pid in ("old", "swapped", "deleted"):
+        s.json("POST", P, {"pid": pid}, 201)
+        call(s, "add", b"5", pid)
+        s.json("POST", f"{P}/{pid}/swap-out", expect=200)
+    key = s.json("POST", "/v1/tokens", {"scopes": ["read"]}, 201)["token"]
+    saved = os.path.join(s.dir, "saved")
+    done = back_up(s, saved)  # while it serves
+    assert done.returncode == 0 and json.loads(done.stdout) == {"backup": saved}, done
+    assert sorted(os.listdir(saved)) == ["admin.token", "records.db", "root.key"]
+    assert all(os.stat(os.path.join(saved, f)).st_mode & 0o77 == 0 for f in os.listdir(saved))
+    again = back_up(s, saved)
+    assert again.returncode == 1 and "must be empty" in again.stderr, again
+    for _ in range(3):  # three epochs that the back-up knows nothing of
+        call(s, "add", b"1", "swapped")
+        s.json("POST", P + "/swapped/swap-out", expect=200)
+    s.json("DELETE", P + "/deleted", expect=204)
+    s.json("POST", P, {"pid": "later"}, 201)
+    call(s, "add", b"100", "later")
+    assert s.stop() == 0
+    for name in ("records.db", "records.db-wal", "records.db-shm"):
+        if os.path.exists(os.path.join(s.data, name)):
+            os.remove(os.path.join(s.data, name))
+    shutil.copy(os.path.join(saved, "records.db"), s.data)
+    s.start()
+    assert s.json("GET", "/v1/apps", expect=200, token=key)["apps"][0]["name"] == "a"
+    assert int(call(s, "add", b"1", "old")) == 6
+    assert int(call(s, "add", b"1", "swapped")) == 9  # epoch 1 of the record, 4 of the log
+    assert s.json("GET", P + "/swapped")["epoch"] > 4
+    s.refused("POST", P + "/deleted/swap-in", None, 500, "store_failed")
+    assert s.json("GET", P + "/deleted")["state"] != "ACTIVE"
+    s.json("DELETE", P + "/deleted", expect=204)
+    new = s.json("POST", P, {"pid": "new"}, 201)
+    assert new["number"] == 4  # that of "later", which these records never knew
+    assert int(call(s, "add", b"1", "new")) == 1
+    s.json("POST", P + "/new/swap-out", expect=200)
+    assert int(call(s, "add", b"1", "new")) == 2
+    s.refused("GET", P + "/later", None, 404, "not_found")
+
+
+def test_backup_refuses(s):
+    for data, to, words in ((s.dir + "/none", s.dir + "/b", "no records"),
+                            (s.data, "/proc/b", "/proc/b"), (s.data, s.dir, "must be empty")):
+        p = subprocess.run([s.program, "--data", data, "--backup", to], capture_output=True,
+                           text=True, timeout=60)
+        assert p.returncode == 1 and words in p.stderr, p
+    assert not os.path.exists(s.dir + "/b")
+
+
+def test_backup_under_load(s):
+    """A copy that is taken while records change is one of some moment: all in it is whole."""
+    make_app(s, "inline")
+    stop = threading.Event()
+
+    def churn(n):
+        i = 0
+        while not stop.is_set():
+            i += 1
+            s.json("POST", P, {"pid": f"p{n}-{i}"}, 201)
+            s.json("DELETE", f"{P}/p{n}-{i}", expect=204)
+
+    threads = [threading.Thread(target=churn, args=(n,)) for n in range(2)]
+    for t in threads:
+        t.start()
+    for i in range(5):
+        assert back_up(s, os.path.join(s.dir, f"saved{i}")).returncode == 0
+        db = sqlite3.connect(os.path.join(s.dir, f"saved{i}", "records.db"))
+        assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert db.execute("PRAGMA foreign_key_check").fetchall() == []
+        db.close()
+    stop.set()
+    for t in threads:
+        t.join()
 
 
 def test_herd_on_a_swapped_process(s):

@@ -112,8 +112,19 @@ static void join(int fd)
 			  "idle_ns", 5, "cpu_ns", 7));
 }
 
+/* Whoever says that something is committed has something in the store. */
+static void make_store(void)
+{
+	struct praas_store *store;
+
+	if (praas_store_open(text("store"), &store) != 0)
+		abort();
+	praas_store_free(store);
+}
+
 static void swapped(int fd)
 {
+	make_store();
 	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"),
 			  "slot", 1, "bytes", 0));
 	if (acts("linger"))
@@ -157,6 +168,7 @@ static void released(void)
 
 static void answer(int fd, json_int_t id, int ok)
 {
+	make_store();
 	if (ok)
 		say(fd, json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1,
 				  "slot", 1));

@@ -16,11 +16,12 @@ int main(void)
 
 	for (const struct praas_route *r = praas_routes; r->pattern; r++)
 		(void)json_array_append_new(
-			list, json_pack("{s:s,s:s,s:s?,s:s,s:s,s:s}", "method",
-					praas_method_text(r->method), "pattern",
-					r->pattern, "scope", praas_scope_text(r->scope),
-					"body", bodies[r->body], "effect",
-					effects[r->effect], "id", r->id));
+			list,
+			json_pack("{s:s,s:s,s:s?,s:s,s:s,s:s,s:s}", "method",
+				  praas_method_text(r->method), "pattern", r->pattern,
+				  "scope", praas_scope_text(r->scope), "body",
+				  bodies[r->body], "effect", effects[r->effect], "id",
+				  r->id, "gives", r->gives));
 	if (json_dumpf(list, stdout, JSON_INDENT(1)))
 		return 1;
 	json_decref(list);
