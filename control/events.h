@@ -42,7 +42,7 @@ struct praas_watcher {
 	struct praas_watcher *prev, *list_next;
 };
 
-/* after: an id, or NULL for now; one of another run, or of long ago, is a gap. 0; -EINVAL it is no
+/* after: an id, or NULL: from here on; one of another run, or of long ago, is a gap. 0; -EINVAL it is no
  * id; -EAGAIN there are PRAAS_LIMIT_WATCHERS; -ESHUTDOWN. */
 int praas_watcher_begin(struct praas_watcher *w, struct praas_events *events,
 			const uint8_t app[PRAAS_RECORD_ID_BYTES], const char *after);
