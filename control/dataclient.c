@@ -21,6 +21,7 @@ struct idle {
 	uint64_t number;
 	uint64_t used_ns;
 	uint32_t epoch;
+	bool quick;
 };
 
 struct praas_data {
@@ -85,7 +86,7 @@ static int connect_new(struct praas_data *d, const struct praas_app_record *app,
 		       praas_connection **ret_conn)
 {
 	struct praas_connect_config config = { .timeout_ns = CONNECT_NS,
-					       .wait = PRAAS_WAIT_BLOCK };
+					       .wait = PRAAS_WAIT_ADAPTIVE };
 	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL, .ttl_s = TICKET_TTL_S };
 	json_t *endpoints = json_loads(process->endpoints, 0, NULL), *ticket = NULL;
 	char *text = NULL;
@@ -124,9 +125,28 @@ int praas_data_lease(struct praas_data *data, const struct praas_app_record *app
 	return connect_new(data, app, process, ret_conn);
 }
 
+praas_connection *praas_data_quick(struct praas_data *data,
+				   const struct praas_process_record *process)
+{
+	praas_connection *conn = NULL;
+
+	(void)pthread_mutex_lock(&data->lock);
+	for (uint32_t i = data->count; i-- > 0 && !conn;) {
+		const struct idle *it = &data->idle[i];
+
+		if (!it->quick || it->number != process->number ||
+		    it->epoch != process->epoch)
+			continue;
+		conn = it->conn;
+		data->idle[i] = data->idle[--data->count];
+	}
+	(void)pthread_mutex_unlock(&data->lock);
+	return conn;
+}
+
 void praas_data_return(struct praas_data *data,
 		       const struct praas_process_record *process,
-		       praas_connection *conn, bool good)
+		       praas_connection *conn, bool good, bool quick)
 {
 	uint64_t now = praas_now_ns();
 
@@ -135,7 +155,8 @@ void praas_data_return(struct praas_data *data,
 		data->idle[data->count++] = (struct idle){ .conn = conn,
 							   .number = process->number,
 							   .used_ns = now,
-							   .epoch = process->epoch };
+							   .epoch = process->epoch,
+							   .quick = quick };
 		conn = NULL;
 	}
 	(void)pthread_mutex_unlock(&data->lock);

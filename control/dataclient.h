@@ -22,9 +22,12 @@ void praas_data_free(struct praas_data *data);
 int praas_data_lease(struct praas_data *data, const struct praas_app_record *app,
 		     const struct praas_process_record *process, bool fresh,
 		     praas_connection **ret_conn);
-/* good: it can be used again. */
+/* One that is kept, if the last call on it was quick; else NULL. Never waits. */
+praas_connection *praas_data_quick(struct praas_data *data,
+				   const struct praas_process_record *process);
+/* good: it can be used again. quick: a call on it took no time to speak of. */
 void praas_data_return(struct praas_data *data,
 		       const struct praas_process_record *process,
-		       praas_connection *conn, bool good);
+		       praas_connection *conn, bool good, bool quick);
 
 #endif

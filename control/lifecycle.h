@@ -113,6 +113,10 @@ void praas_life_place(struct praas_life *life, const struct praas_app_record *ap
 
 /* One more, one less call of REST in a process. -EAGAIN too many are. */
 int praas_life_call_begin(struct praas_life *life, uint64_t number);
+/* The same in a process that serves now, as it is then: process says its number. -ENOENT it does not;
+ * -EAGAIN. Never waits. */
+int praas_life_call_quick(struct praas_life *life,
+			  struct praas_process_record *process);
 void praas_life_call_end(struct praas_life *life, uint64_t number);
 
 /* Any thread. Fills in what is known of view->record.number; leaves it as it is when nothing is. */

@@ -103,6 +103,24 @@ int praas_life_call_begin(struct praas_life *life, uint64_t number)
 	return rc;
 }
 
+int praas_life_call_quick(struct praas_life *life, struct praas_process_record *process)
+{
+	struct praas_life_process *p;
+	int rc = -ENOENT;
+
+	(void)pthread_mutex_lock(&life->lock);
+	p = praas_life_find(life, process->number);
+	if (p && p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill &&
+	    !p->want_swap)
+		rc = p->calls >= PRAAS_LIMIT_CALLS_PER_PROCESS ? -EAGAIN : 0;
+	if (rc == 0) {
+		p->calls++;
+		*process = p->record;
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	return rc;
+}
+
 void praas_life_call_end(struct praas_life *life, uint64_t number)
 {
 	struct praas_life_process *p;

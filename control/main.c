@@ -149,6 +149,8 @@ static int open_records(struct parts *s, const struct praas_options *o)
 
 	(void)snprintf(url, sizeof(url), "sqlite://%s/records.db", s->data);
 	rc = praas_records_open(o->store ? o->store : url, &s->service.records, text);
+	if (rc == 0)
+		rc = praas_records_cached(s->service.records, &s->service.records);
 	if (rc)
 		(void)fprintf(stderr, "praas-control: records: %s\n", text);
 	return rc;

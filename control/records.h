@@ -178,5 +178,9 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
  * uses them. 0; -EIO, and why in ret_text. */
 int praas_records_sqlite_copy(const char *file, const char *copy, char *ret_text);
 int praas_records_memory_open(struct praas_records **ret_records);
+/* With what was read lately kept in memory; inner is given. For the only writer of a store. 0;
+ * -ENOMEM, then inner is still the caller's. */
+int praas_records_cached(struct praas_records *inner,
+			 struct praas_records **ret_records);
 
 #endif

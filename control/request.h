@@ -30,9 +30,10 @@ struct praas_call_result {
 	int status; /* of an invocation */
 	void *data; /* malloc'd; result or value */
 	size_t bytes;
-	json_t *json;                    /* of a listing */
-	uint64_t version;                /* of a state object */
-	praas_pid_t source;              /* of a message */
+	json_t *json;       /* of a listing */
+	uint64_t version;   /* of a state object */
+	bool quick;         /* an invocation that took no time to speak of */
+	praas_pid_t source; /* of a message */
 	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
 };
 
@@ -75,7 +76,9 @@ struct praas_request {
 		     struct praas_call_result *ret_result);
 	void (*answer)(struct praas_request *rq);
 	struct praas_call_result result;
-	uint64_t number_of_call; /* of the process that counts this call; 0 none */
+	praas_connection *connected; /* of a call that was begun at once */
+	uint64_t call;
+	bool called; /* and has ended */
 	char key[PRAAS_KEY_MAX + 1];
 	/* of rest.c */
 	bool begun;     /* its head was looked at */
@@ -113,6 +116,15 @@ void praas_request_call(struct praas_request *rq, const char *pid,
 			void (*work)(struct praas_request *rq, praas_connection *conn,
 				     struct praas_call_result *ret_result),
 			void (*answer)(struct praas_request *rq));
+
+/* The work was done, or could not be: answers, or does it again. leased: on a connection. */
+void praas_request_called(struct praas_request *rq, bool leased);
+/* Whether the connection it came over can be used again. */
+bool praas_result_good(const struct praas_call_result *result);
+
+/* routes_invoke.c. By the thread of HTTP: an invocation of a function that has been quick lately, in a
+ * process that serves, needs no other. */
+enum praas_at_once praas_invoke_at_once(struct praas_request *rq);
 
 /* Ends of a request. value is given; data is malloc'd and given. */
 void praas_reply_json(struct praas_request *rq, int status, json_t *value);

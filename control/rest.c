@@ -199,6 +199,18 @@ static bool begin_work(struct praas_request *rq)
 		praas_check(rq->answered);
 		return false;
 	}
+	switch (rq->match.route->at_once ? rq->match.route->at_once(rq)
+					 : PRAAS_NOT_AT_ONCE) {
+	case PRAAS_DONE:
+		return false;
+	case PRAAS_LATER:
+		rq->suspended = true;
+		MHD_suspend_connection(rq->connection);
+		praas_jobs_submit_must(rq->service->jobs, &rq->job);
+		return true;
+	case PRAAS_NOT_AT_ONCE:
+		break;
+	}
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
 	if (praas_jobs_submit(rq->service->jobs, &rq->job)) {

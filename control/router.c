@@ -58,7 +58,11 @@ size_t praas_route_body_max(const struct praas_route *route)
 /* The length of the segment at text, which follows a slash. */
 static size_t segment(const char *text)
 {
-	return strcspn(text, "/");
+	size_t n = 0;
+
+	while (text[n] && text[n] != '/')
+		n++;
+	return n;
 }
 
 static char *place_of(struct praas_match *m, const char *name, size_t bytes,

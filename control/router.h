@@ -19,6 +19,11 @@ const char *praas_method_text(enum praas_method method);
 int praas_method_parse(const char *text, enum praas_method *ret_method);
 
 struct praas_request;
+enum praas_at_once { /* what came of trying to do it without a job */
+		     PRAAS_NOT_AT_ONCE,
+		     PRAAS_DONE, /* answered */
+		     PRAAS_LATER /* begun; the request's job ends it */
+};
 
 /* What a credential must allow. */
 enum praas_scope {
@@ -55,6 +60,8 @@ struct praas_route {
 	enum praas_body body;
 	enum praas_effect effect;
 	bool quick; /* never waits: done by the thread of HTTP itself */
+	/* Tries that before a job does it; NULL: no. */
+	enum praas_at_once (*at_once)(struct praas_request *rq);
 	/* For readers (/v1/openapi.json is made of it). */
 	const char *id; /* operationId */
 	const char *

@@ -111,6 +111,7 @@ const struct praas_route praas_routes[] = {
 	{ .method = PRAAS_POST,
 	  .pattern = APP "/invoke/{fn}",
 	  .handle = praas_route_invoke,
+	  .at_once = praas_invoke_at_once,
 	  .scope = PRAAS_SCOPE_INVOKE,
 	  .body = PRAAS_BODY_RAW,
 	  .effect = PRAAS_ADDS,

@@ -46,6 +46,13 @@ static void clear_result(struct praas_call_result *result)
 	memset(result, 0, sizeof(*result));
 }
 
+bool praas_result_good(const struct praas_call_result *result)
+{
+	return result->rc != -ENOTCONN && result->rc != -EPROTO &&
+	       result->status != PRAAS_UNKNOWN && result->status != PRAAS_DRAINING &&
+	       result->status != PRAAS_MOVED;
+}
+
 /* Does the work. Returns whether a connection was had. */
 static bool do_work(struct praas_request *rq,
 		    const struct praas_process_record *process)
@@ -58,12 +65,25 @@ static bool do_work(struct praas_request *rq,
 	if (rq->result.rc)
 		return false;
 	rq->work(rq, conn, &rq->result);
-	praas_data_return(data, process, conn,
-			  rq->result.rc != -ENOTCONN && rq->result.rc != -EPROTO &&
-				  rq->result.status != PRAAS_UNKNOWN &&
-				  rq->result.status != PRAAS_DRAINING &&
-				  rq->result.status != PRAAS_MOVED);
+	praas_data_return(data, process, conn, praas_result_good(&rq->result),
+			  rq->result.quick);
 	return true;
+}
+
+void praas_request_called(struct praas_request *rq, bool leased)
+{
+	char name[PRAAS_NAME_MAX + 1];
+
+	if (!again(rq, leased) || rq->tries >= TRIES_MAX ||
+	    praas_now_ns() >= rq->deadline_ns) {
+		rq->answer(rq);
+		return;
+	}
+	clear_result(&rq->result);
+	back_off(rq->tries++);
+	memcpy(name, rq->wait.record.name, sizeof(name)); /* the wait is made anew */
+	praas_life_activate(rq->service->life, &rq->app, name,
+			    praas_request_await(rq, connected_step, rq->deadline_ns));
 }
 
 static void connected_step(struct praas_request *rq)
@@ -87,16 +107,7 @@ static void connected_step(struct praas_request *rq)
 	leased = do_work(rq, &process);
 	if (rc == 0)
 		praas_life_call_end(rq->service->life, process.number);
-	if (again(rq, leased) && rq->tries < TRIES_MAX &&
-	    praas_now_ns() < rq->deadline_ns) {
-		clear_result(&rq->result);
-		back_off(rq->tries++);
-		praas_life_activate(
-			rq->service->life, &rq->app, process.name,
-			praas_request_await(rq, connected_step, rq->deadline_ns));
-		return;
-	}
-	rq->answer(rq);
+	praas_request_called(rq, leased);
 }
 
 void praas_request_call(struct praas_request *rq, const char *pid,

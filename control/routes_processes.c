@@ -3,6 +3,7 @@
  * Processes: their life, and credentials for their data plane.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #define WAIT_NS (60 * 1000000000ull)  /* for an activation */
 #define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
 #define TICKET_TTL_S 300u
+#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 1536u) /* more than it can be */
 
 static json_t *endpoints_of(const struct praas_process_record *record)
 {
@@ -24,49 +26,74 @@ static json_t *endpoints_of(const struct praas_process_record *record)
 	return list ? list : json_array();
 }
 
-static int add_metrics(json_t *object, const struct praas_life_view *view)
+static int put_metrics(char *text, size_t bytes, const struct praas_life_view *view)
 {
-	return json_object_set_new(
-		object, "metrics",
-		json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "invocations",
-			  (json_int_t)view->invocations, "running",
-			  (json_int_t)view->running, "queued", (json_int_t)view->queued,
-			  "mailbox_depth", (json_int_t)view->mailbox_depth,
-			  "state_keys", (json_int_t)view->state_keys, "state_bytes",
-			  (json_int_t)view->state_bytes, "idle_ns",
-			  (json_int_t)view->idle_ns, "cpu_ns",
-			  (json_int_t)view->cpu_ns));
+	return snprintf(
+		text, bytes,
+		",\"metrics\":{\"invocations\":%llu,\"running\":%llu,"
+		"\"queued\":%llu,\"mailbox_depth\":%llu,\"state_keys\":%llu,"
+		"\"state_bytes\":%llu,\"idle_ns\":%llu,\"cpu_ns\":%llu}",
+		(unsigned long long)view->invocations,
+		(unsigned long long)view->running, (unsigned long long)view->queued,
+		(unsigned long long)view->mailbox_depth,
+		(unsigned long long)view->state_keys,
+		(unsigned long long)view->state_bytes,
+		(unsigned long long)view->idle_ns, (unsigned long long)view->cpu_ns);
+}
+
+/* A member with a text that may need escapes; "" when there is no memory for it. */
+static int put_text(char *text, size_t bytes, const char *name, const char *value)
+{
+	json_t *string = json_string(value);
+	char *escaped = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+	int n = snprintf(text, bytes, ",\"%s\":%s", name, escaped ? escaped : "\"\"");
+
+	json_decref(string);
+	free(escaped);
+	return n;
+}
+
+/* Names need no escapes, and endpoints are JSON already: written by hand, as this is asked for more
+ * often than all else. Returns the length; there is always room. */
+static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *service,
+			  const char *app, const struct praas_process_record *record)
+{
+	struct praas_life_view view = { .record = *record };
+	const struct praas_process_record *r = &view.record;
+	int n;
+
+	praas_life_view(service->life, &view);
+	n = snprintf(text, PROCESS_TEXT_BYTES,
+		     "{\"app\":\"%s\",\"pid\":\"%s\",\"number\":%llu,\"epoch\":%u,"
+		     "\"state\":\"%s\",\"endpoints\":%s,\"connected\":%s,"
+		     "\"lost_epoch\":%u,\"created_s\":%llu,\"changed_s\":%llu",
+		     app, r->name, (unsigned long long)r->number, r->epoch,
+		     view.idle ? "IDLE"
+			       : praas_life_state_text((enum praas_life_state)r->state),
+		     r->endpoints[0] == '[' ? r->endpoints : "[]",
+		     view.connected ? "true" : "false", r->lost_epoch,
+		     (unsigned long long)(r->created_ns / 1000000000u),
+		     (unsigned long long)(r->changed_ns / 1000000000u));
+	if (r->os_pid)
+		n += snprintf(text + n, PROCESS_TEXT_BYTES - (size_t)n,
+			      ",\"os_pid\":%d", r->os_pid);
+	if (view.last_exit[0])
+		n += put_text(text + n, PROCESS_TEXT_BYTES - (size_t)n, "last_exit",
+			      view.last_exit);
+	if (view.metrics)
+		n += put_metrics(text + n, PROCESS_TEXT_BYTES - (size_t)n, &view);
+	text[n++] = '}';
+	text[n] = 0;
+	return (size_t)n;
 }
 
 json_t *praas_process_json(struct praas_service *service, const char *app,
 			   const struct praas_process_record *record)
 {
-	struct praas_life_view view = { .record = *record };
-	json_t *object;
+	char text[PROCESS_TEXT_BYTES];
+	size_t bytes = put_process(text, service, app, record);
 
-	praas_life_view(service->life, &view);
-	record = &view.record;
-	object = json_pack(
-		"{s:s,s:s,s:I,s:I,s:s,s:o,s:b,s:I,s:I,s:I}", "app", app, "pid",
-		record->name, "number", (json_int_t)record->number, "epoch",
-		(json_int_t)record->epoch, "state",
-		view.idle ? "IDLE"
-			  : praas_life_state_text((enum praas_life_state)record->state),
-		"endpoints", endpoints_of(record), "connected", view.connected,
-		"lost_epoch", (json_int_t)record->lost_epoch, "created_s",
-		(json_int_t)(record->created_ns / 1000000000u), "changed_s",
-		(json_int_t)(record->changed_ns / 1000000000u));
-	if (object && view.last_exit[0])
-		(void)json_object_set_new(object, "last_exit",
-					  json_string(view.last_exit));
-	if (object && record->os_pid)
-		(void)json_object_set_new(object, "os_pid",
-					  json_integer(record->os_pid));
-	if (object && view.metrics && add_metrics(object, &view)) {
-		json_decref(object);
-		return NULL;
-	}
-	return object;
+	return json_loadb(text, bytes, 0, NULL);
 }
 
 /* 0; an errno. */
@@ -344,17 +371,21 @@ void praas_route_processes_show(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
 	struct praas_process_record record;
+	char *text;
 	int rc;
 
 	if (!praas_request_app(rq))
 		return;
 	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
+	text = rc ? NULL : malloc(PROCESS_TEXT_BYTES);
+	if (!rc && !text)
+		rc = -ENOMEM;
 	if (rc)
 		praas_reply_errno(rq, rc, "no such process");
 	else
-		praas_reply_json(
-			rq, 200,
-			praas_process_json(rq->service, rq->app.name, &record));
+		praas_reply_stored_json(
+			rq, 200, text,
+			put_process(text, rq->service, rq->app.name, &record));
 }
 
 static json_t *listed_json(struct praas_request *rq,

@@ -12,15 +12,19 @@
 #include <unistd.h>
 
 #include "perf/clock.h"
+#include "perf/crowd.h"
 #include "perf/rest.h"
 #include "perf/target.h"
 
 #define MANY 16u
+#define IDLE 10000u
+#define SLOW 1000u
 #define PROCESS "rest"
 
 /* One request, sent again and again. */
 struct kind {
 	bool ours, invoke;
+	bool crowded;         /* a service of its own, with a crowd at its door */
 	unsigned connections; /* that have a request under way at once */
 };
 
@@ -30,6 +34,7 @@ struct load {
 	char *request;
 	size_t request_bytes;
 	unsigned connections;
+	struct praas_crowd *crowd;
 };
 
 /* What the service answers to the GET: the floor answers with as much. */
@@ -72,7 +77,8 @@ static int setup(struct praas_contender *c)
 	if (!l)
 		return -ENOMEM;
 	c->data = l;
-	rc = praas_target_start(PRAAS_TARGET_PLAIN, &t);
+	rc = praas_target_start(
+		k->crowded ? PRAAS_TARGET_PREWARMED : PRAAS_TARGET_PLAIN, &t);
 	if (rc == 0)
 		rc = praas_target_process(t, "worker", PROCESS);
 	if (rc == 0 && !k->ours)
@@ -85,6 +91,8 @@ static int setup(struct praas_contender *c)
 	if (rc == 0)
 		rc = praas_rest_ask(&l->clients[0], l->request, l->request_bytes,
 				    &bytes);
+	if (rc == 0 && k->crowded)
+		rc = praas_crowd_start(t->url, IDLE, SLOW, &l->crowd);
 	if (rc == 0 && k->ours && !k->invoke)
 		get_bytes = bytes;
 	if (rc == 0)
@@ -100,6 +108,11 @@ static void teardown(struct praas_contender *c)
 		return;
 	for (unsigned i = 0; i < l->connections; i++)
 		praas_rest_disconnect(&l->clients[i]);
+	if (l->crowd)
+		(void)fprintf(stderr,
+			      "praas-perf: rest: %u slow connections were cut\n",
+			      praas_crowd_cut(l->crowd));
+	praas_crowd_stop(l->crowd);
 	praas_rest_peer_stop(&l->peer);
 	free(l->request);
 	free(l);
@@ -144,16 +157,43 @@ static struct praas_contender contender(const char *variant, const struct kind *
 					 .versus = versus };
 }
 
+/* Those who behave, with 10,000 others who ask for nothing and 1,000 who are slow, beside those who are
+ * alone: it is the 99th percentile that matters. */
+static void crowd(void)
+{
+	static const struct kind calm = { .ours = true, .connections = 1 }, crowded = {
+		.ours = true, .crowded = true, .connections = 1
+	};
+	struct praas_contender c[2] = { contender("get-calm", &calm, 0, 3000, NULL),
+					contender("get-crowd", &crowded, 0, 3000,
+						  "get-calm") };
+	double calm_p99, crowd_p99;
+
+	c[0].role = PRAAS_ROLE_FLOOR;
+	praas_bench_run(c, 2);
+	calm_p99 = praas_hist_quantile(&c[0].hist, 0.99);
+	crowd_p99 = praas_hist_quantile(&c[1].hist, 0.99);
+	if (calm_p99 > 0 && crowd_p99 > 0)
+		praas_bench_line("rest", "crowd-p99",
+				 "\"idle\":%u,\"slow\":%u,\"unit\":\"ns\",\"p99\":%.0f,"
+				 "\"calm_p99\":%.0f,\"ratio\":%.3f",
+				 IDLE, SLOW, crowd_p99, calm_p99, crowd_p99 / calm_p99);
+}
+
 void praas_bench_rest(void)
 {
-	static const struct kind get = { true, false, 1 },
-				 get_16 = { true, false, MANY },
-				 invoke = { true, true, 1 },
-				 invoke_16 = { true, true, MANY },
-				 bare_get = { false, false, 1 },
-				 bare_get_16 = { false, false, MANY },
-				 echo = { false, true, 1 },
-				 echo_16 = { false, true, MANY };
+	static const struct kind get = { .ours = true, .connections = 1 },
+				 get_16 = { .ours = true, .connections = MANY },
+				 invoke = { .ours = true,
+					    .invoke = true,
+					    .connections = 1 },
+				 invoke_16 = { .ours = true,
+					       .invoke = true,
+					       .connections = MANY },
+				 bare_get = { .connections = 1 },
+				 bare_get_16 = { .connections = MANY },
+				 echo = { .invoke = true, .connections = 1 },
+				 echo_16 = { .invoke = true, .connections = MANY };
 	static const uint64_t sizes[] = { 64, 4096 };
 	struct praas_contender c[4];
 
@@ -170,4 +210,5 @@ void praas_bench_rest(void)
 		c[3] = contender("mhd-echo-16", &echo_16, sizes[i], 8000, NULL);
 		praas_bench_run(c, 4);
 	}
+	crowd();
 }

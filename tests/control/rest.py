@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import threading
+import time
 
 from service import run
 
@@ -238,6 +239,35 @@ def test_invoke(s):
                         ("Praas-Key", "k" * 256)):
         status, _, data = s.ask("POST", APP + "/invoke/echo", b"", {name: value})
         assert status == 400, (name, value, status, data)
+
+
+def test_invoke_quick_then_slow(s):
+    """A function that was quick is called without a thread of its own; one that then takes long, says
+    no or finds its process gone is answered as ever, and does not hold up the others."""
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    head = {"Praas-Pid": "x"}
+    for i in range(20):
+        assert s.ask("POST", APP + "/invoke/echo", b"%d" % i, head)[2] == b"%d" % i
+    slow = [threading.Thread(target=s.refused, args=("POST", APP + "/invoke/slow", b"", 504, "deadline"),
+                             kwargs={"headers": {**head, "Praas-Deadline-Ms": "1500"}}) for _ in range(8)]
+    for t in slow:
+        t.start()
+    began = time.monotonic()
+    for i in range(50):
+        assert s.ask("POST", APP + "/invoke/echo", b"%d" % i, head)[2] == b"%d" % i
+    assert time.monotonic() - began < 1.2
+    for t in slow:
+        t.join()
+    for i in range(3):
+        assert s.ask("POST", APP + "/invoke/echo", b"", head)[0] == 200
+        status, headers, _ = s.ask("POST", APP + "/invoke/fail", b"", head)
+        assert (status, headers["Praas-Status"]) == (422, "7")
+        s.refused("POST", APP + "/invoke/none", b"", 404, "no_function", headers=head)
+    assert s.ask("POST", APP + "/invoke/drain", b"again", head)[2] == b"again"
+    assert s.ask("POST", APP + "/invoke/echo", b"", head)[0] == 200
+    s.json("POST", P + "/x/swap-out", expect=200)
+    assert s.ask("POST", APP + "/invoke/epoch", b"", head)[2] == b"2"
 
 
 def test_invoke_places(s):

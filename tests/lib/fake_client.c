@@ -10,6 +10,7 @@
  */
 #include <errno.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 
 struct praas_connection {
 	json_int_t number, epoch;
+	struct praas_result result; /* of the call under way */
+	uint64_t call, ready_ns;
 };
 
 struct item {
@@ -94,23 +97,30 @@ static void give(struct praas_result *result, int status, const void *data,
 	result->view.bytes = bytes;
 }
 
-int praas_call(praas_connection *conn, const struct praas_call *call,
-	       struct praas_result *ret_result)
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+int praas_submit(praas_connection *conn, const struct praas_call *call,
+		 uint64_t *ret_call)
 {
 	const char *name = functions[call->function];
+	struct praas_result *ret_result = &conn->result;
 	char text[32];
 
+	*ret_result = (struct praas_result){ .run_ns = 1000 };
+	conn->ready_ns = 0;
+	*ret_call = ++conn->call;
 	if (!strcmp(name, "fail")) {
 		give(ret_result, 7, "it failed", 9);
 	} else if (!strcmp(name, "crash")) {
 		give(ret_result, PRAAS_CRASHED, "", 0);
 	} else if (!strcmp(name, "slow")) {
-		struct timespec t = { .tv_sec =
-					      (time_t)(call->timeout_ns / 1000000000u),
-				      .tv_nsec =
-					      (long)(call->timeout_ns % 1000000000u) };
-
-		(void)nanosleep(&t, NULL);
+		conn->ready_ns = now_ns() + call->timeout_ns;
 		give(ret_result, PRAAS_DEADLINE, "", 0);
 	} else if (!strcmp(name, "key")) {
 		give(ret_result, 0, call->key ? call->key : "",
@@ -128,6 +138,36 @@ int praas_call(praas_connection *conn, const struct praas_call *call,
 			give(ret_result, 0, call->data, call->bytes);
 	}
 	return 0;
+}
+
+int praas_wait_call(praas_connection *conn, uint64_t call, int64_t timeout_ns,
+		    struct praas_result *ret_result)
+{
+	uint64_t now = now_ns(), wait = conn->ready_ns > now ? conn->ready_ns - now : 0;
+	bool late = timeout_ns >= 0 && wait > (uint64_t)timeout_ns;
+	struct timespec t;
+
+	if (call != conn->call)
+		return -EINVAL;
+	if (late)
+		wait = (uint64_t)timeout_ns;
+	t.tv_sec = (time_t)(wait / 1000000000u);
+	t.tv_nsec = (long)(wait % 1000000000u);
+	if (wait > 0)
+		(void)nanosleep(&t, NULL);
+	if (late)
+		return -EAGAIN;
+	*ret_result = conn->result;
+	return 0;
+}
+
+int praas_call(praas_connection *conn, const struct praas_call *call,
+	       struct praas_result *ret_result)
+{
+	uint64_t id;
+
+	(void)praas_submit(conn, call, &id); /* never refuses */
+	return praas_wait_call(conn, id, -1, ret_result);
 }
 
 void praas_result_release(praas_connection *conn, struct praas_result *result)

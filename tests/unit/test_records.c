@@ -4,8 +4,11 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -18,17 +21,22 @@
 
 #include "control/records.h"
 
+#define CHANGES 300
+
 struct fixture {
 	struct praas_records *r;
 	char dir[64], url[128];
+	bool cached;
+	_Atomic bool over;
 	struct praas_app_record app;
 };
 
 static int open_store(struct fixture *f)
 {
 	char text[256];
+	int rc = praas_records_open(f->url, &f->r, text);
 
-	return praas_records_open(f->url, &f->r, text);
+	return rc == 0 && f->cached ? praas_records_cached(f->r, &f->r) : rc;
 }
 
 static int setup(void **state, const char *kind)
@@ -38,7 +46,8 @@ static int setup(void **state, const char *kind)
 	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/praas-rec-XXXXXX");
 	if (!mkdtemp(f->dir))
 		return -1;
-	if (!strcmp(kind, "sqlite"))
+	f->cached = !strcmp(kind, "cached");
+	if (strcmp(kind, "memory") != 0)
 		(void)snprintf(f->url, sizeof(f->url), "sqlite://%s/r.db", f->dir);
 	else
 		(void)snprintf(f->url, sizeof(f->url), "memory:");
@@ -49,6 +58,11 @@ static int setup(void **state, const char *kind)
 static int setup_sqlite(void **state)
 {
 	return setup(state, "sqlite");
+}
+
+static int setup_cached(void **state)
+{
+	return setup(state, "cached");
 }
 
 static int setup_memory(void **state)
@@ -277,6 +291,46 @@ static void test_records_items(void **state)
 	assert_int_equal(n, 1);
 }
 
+static void *change_for_ever(void *arg)
+{
+	struct fixture *f = arg;
+	struct praas_process_record p;
+
+	for (int i = 0; i < CHANGES; i++) {
+		assert_int_equal(f->r->ops->process_get(f->r, f->app.id, "x", &p), 0);
+		p.epoch = (uint32_t)i + 1;
+		assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
+		assert_int_equal(f->r->ops->process_get(f->r, f->app.id, "x", &p), 0);
+		assert_int_equal(p.epoch, i + 1);
+	}
+	atomic_store_explicit(&f->over, true, memory_order_relaxed);
+	return NULL;
+}
+
+/* Whoever reads while another changes never sees an older state than before; the writer sees its
+ * own. */
+static void test_records_reads_go_forward(void **state)
+{
+	struct praas_process_record p = { .state = PRAAS_LIFE_SWAPPED,
+					  .generation = 1,
+					  .name = "x" };
+	struct fixture *f = *state;
+	pthread_t writer;
+	uint32_t last = 0;
+
+	f->app = app_named("a");
+	assert_int_equal(f->r->ops->app_put(f->r, &f->app), 0);
+	memcpy(p.app, f->app.id, sizeof(p.app));
+	assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
+	assert_int_equal(pthread_create(&writer, NULL, change_for_ever, f), 0);
+	while (!atomic_load_explicit(&f->over, memory_order_relaxed)) {
+		assert_int_equal(f->r->ops->process_get(f->r, f->app.id, "x", &p), 0);
+		assert_true(p.epoch >= last);
+		last = p.epoch;
+	}
+	assert_int_equal(pthread_join(writer, NULL), 0);
+}
+
 /* ---- files -------------------------------------------------------------------------- */
 
 static const char *file_of(const struct fixture *f)
@@ -461,16 +515,18 @@ static void test_records_sqlite_damaged_pages(void **state)
 int main(void)
 {
 #define SQLITE(test) cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown)
-#define BOTH(test)                                                                     \
+#define ALL(test)                                                                      \
 	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
+		cmocka_unit_test_setup_teardown(test, setup_cached, teardown),         \
 		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
 	const struct CMUnitTest tests[] = {
-		BOTH(test_records_put_get_round_trip),
-		BOTH(test_records_second_writer_loses),
-		BOTH(test_records_delete_is_final),
-		BOTH(test_records_list_pages),
-		BOTH(test_records_tenants_apart),
-		BOTH(test_records_items),
+		ALL(test_records_put_get_round_trip),
+		ALL(test_records_second_writer_loses),
+		ALL(test_records_delete_is_final),
+		ALL(test_records_list_pages),
+		ALL(test_records_tenants_apart),
+		ALL(test_records_items),
+		ALL(test_records_reads_go_forward),
 		SQLITE(test_records_sqlite_reopens),
 		SQLITE(test_records_sqlite_migrates),
 		SQLITE(test_records_sqlite_migration_fails_whole),
