@@ -218,6 +218,7 @@ static struct praas_shm_config shm_config(struct praas_data *d)
 {
 	return (struct praas_shm_config){
 		.workers = d->config.spawner ? d->config.config->concurrency : 0,
+		.big_total_max = d->config.config->memory_bytes,
 		.first_segment = PRAAS_DATA_CLIENT_SEGMENTS,
 		.segment = d->config.spawner ? on_segment : NULL,
 		.user = d,

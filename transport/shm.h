@@ -35,6 +35,9 @@ struct praas_shm_config {
 	uint64_t direct_pool_bytes; /* of a worker, for one client; 0: 1 MiB */
 	uint64_t
 		big_bytes_max; /* big segments of one connection, both ways; 0: 3 × bytes_max */
+	/* The same of all connections together, at least that of one; 0: 4 × that. Who holds some while
+	 * others do gets at most half of what is left. */
+	uint64_t big_total_max;
 	uint32_t first_segment; /* ids are taken from here up to 0xffff; 0: 0x1000 */
 	uid_t uid; /* also allowed to connect, beside our own and root; 0: nobody */
 	/* A segment in which payloads of clients lie came or went: workers that shall see these

@@ -33,6 +33,7 @@ static void discard(struct praas_shm_conn *c, struct praas_shm_big *b)
 {
 	if (c->server && !b->shared) {
 		c->big_bytes -= b->segment.bytes;
+		c->port->big_bytes -= b->segment.bytes;
 		if (b->state == PRAAS_SHM_BIG_READ)
 			praas_shm_segment_told(c->port, &b->segment, false);
 		praas_shm_segment_known(c->port, &b->segment, false);
@@ -79,21 +80,38 @@ static void drop_free(struct praas_shm_conn *c)
 	}
 }
 
+/* May c have so many bytes more? There is its own limit, and that of all together: of what is left
+ * of that, who holds some already while others do gets at most half. 0; -ENOBUFS; -EMSGSIZE. */
+static int allowed(const struct praas_shm_conn *c, uint64_t bytes)
+{
+	const struct praas_shm_port *port = c->port;
+	uint64_t max = port->shm.big_bytes_max, total, left;
+
+	if (max == 0)
+		max = 3 * (c->base.bytes_max + 2 * 4096);
+	if (bytes > max)
+		return -EMSGSIZE;
+	total = praas_max_u64(
+		port->shm.big_total_max ? port->shm.big_total_max : 4 * max, max);
+	left = total > port->big_bytes ? total - port->big_bytes : 0;
+	if (c->big_bytes != port->big_bytes && c->big_bytes != 0)
+		left /= 2;
+	return bytes <= left && c->big_bytes + bytes <= max ? 0 : -ENOBUFS;
+}
+
 /* The server's: 0; -ENOBUFS; -EMSGSIZE; -ENOMEM. */
 static int create(struct praas_shm_conn *c, uint64_t bytes,
 		  struct praas_shm_big **ret_big)
 {
-	uint64_t max = c->port->shm.big_bytes_max;
 	struct praas_shm_big *b;
 	uint32_t id;
 	int rc;
 
 	bytes = praas_align_up(bytes, 4096);
-	if (max == 0)
-		max = 3 * (c->base.bytes_max + 2 * 4096);
-	if (bytes > max)
-		return -EMSGSIZE;
-	if (c->big_bytes + bytes > max || praas_shm_segment_id(c->port, &id) != 0)
+	rc = allowed(c, bytes);
+	if (rc != 0)
+		return rc;
+	if (praas_shm_segment_id(c->port, &id) != 0)
 		return -ENOBUFS;
 	b = add(c);
 	if (!b)
@@ -108,6 +126,7 @@ static int create(struct praas_shm_conn *c, uint64_t bytes,
 		return -ENOMEM;
 	}
 	c->big_bytes += bytes;
+	c->port->big_bytes += bytes;
 	praas_shm_segment_known(c->port, &b->segment, true);
 	*ret_big = b;
 	return 0;

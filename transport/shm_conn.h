@@ -200,6 +200,7 @@ struct praas_shm_port {
 	struct praas_buf_chunk *chunks;
 	uint8_t *datagram; /* receive buffer of PRAAS_SHM_WELCOME_MAX bytes */
 	const struct praas_segment **segments; /* by id; server */
+	uint64_t big_bytes;                    /* of big segments of all connections */
 	uint32_t next_segment;
 	struct praas_shm_spare *spare; /* for the next client; NULL */
 };

@@ -16,7 +16,9 @@
 
 static int setup(void **state)
 {
-	struct praas_shm_config config = { .workers = 1, .big_bytes_max = 16u << 20 };
+	struct praas_shm_config config = { .workers = 1,
+					   .big_bytes_max = 16u << 20,
+					   .big_total_max = 24u << 20 };
 	struct pair *p = calloc(1, sizeof(*p));
 
 	pair_ports(p, &config);
@@ -262,6 +264,52 @@ static void test_shm_hostile_wants(void **state)
 	assert_true(held >= 12u << 20);
 }
 
+/* Asks for segments of 4 MiB until there are no more. Returns the bytes of it. */
+static uint64_t want_all(struct pair *p)
+{
+	const struct praas_shm_msg msg = { .magic = PRAAS_SHM_MSG_MAGIC,
+					   .kind = PRAAS_SHM_WANT,
+					   .bytes = 4u << 20 };
+
+	client(p)->want_status = 0;
+	for (unsigned i = 0; i < 10 && client(p)->want_status == 0; i++) {
+		datagram(p, &msg, sizeof(msg), NULL, 0);
+		for (unsigned k = 0; k < 50; k++)
+			pair_turn(p);
+	}
+	assert_int_equal(client(p)->want_status, -ENOBUFS);
+	return praas_shm_conn_of(p->s.conn)->big_bytes;
+}
+
+/* Many that take all they can get: together they stay below the port's limit, and who has nothing
+ * yet still gets something. What one leaves is there for others. */
+static void test_shm_hostile_wants_of_many(void **state)
+{
+	struct pair *p = *state;
+	struct praas_conn *greedy = p->c.conn, *greedy_server = p->s.conn;
+	uint64_t held = want_all(p), again;
+	struct praas_shm_conn *last;
+
+	for (unsigned i = 0; i < 4; i++) {
+		p->s.welcomed = false;
+		p->c.welcomed = false;
+		pair_connect(p);
+		again = want_all(p);
+		held += again;
+		if (i == 0)
+			assert_true(again >= 4u << 20);
+	}
+	assert_true(held <= 24u << 20);
+	last = praas_shm_conn_of(p->s.conn);
+	assert_int_equal(last->port->big_bytes, held);
+	again = praas_shm_conn_of(greedy_server)->big_bytes;
+	greedy->ops->close(greedy, false);
+	PAIR_UNTIL(p, last->port->big_bytes == held - again);
+	p->s.conn = &last->base; /* the fixture has forgotten it with the other one */
+	held = last->big_bytes;
+	assert_true(want_all(p) > held);
+}
+
 /* A flood of wakes and of frames does not keep the port from its other connections. */
 static void test_shm_hostile_flood(void **state)
 {
@@ -337,11 +385,12 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_shm_hostile_offsets), T(test_shm_hostile_descriptors),
-		T(test_shm_hostile_ring),    T(test_shm_hostile_returns),
-		T(test_shm_hostile_socket),  T(test_shm_hostile_wants),
-		T(test_shm_hostile_flood),   T(test_shm_hostile_stranger),
-		T(test_shm_hostile_server),  T(test_shm_hostile_reuse),
+		T(test_shm_hostile_offsets),       T(test_shm_hostile_descriptors),
+		T(test_shm_hostile_ring),          T(test_shm_hostile_returns),
+		T(test_shm_hostile_socket),        T(test_shm_hostile_wants),
+		T(test_shm_hostile_flood),         T(test_shm_hostile_stranger),
+		T(test_shm_hostile_server),        T(test_shm_hostile_reuse),
+		T(test_shm_hostile_wants_of_many),
 	};
 
 	return cmocka_run_group_tests_name("shm_hostile", tests, NULL, NULL);
