@@ -20,7 +20,10 @@ if(PRAAS_SANITIZE STREQUAL "thread")
     PASS_REGULAR_EXPRESSION "WARNING: ThreadSanitizer: data race" LABELS tsan TIMEOUT 120)
 endif()
 
+set(praas_fuzz_files_ring shm/ring.c shm/ring.h shm/channel.c shm/channel.h shm/counters.c shm/log_ring.c)
+set(praas_fuzz_files_pool shm/pool.c)
 praas_fuzz_target(ring praas_shm)
+praas_fuzz_target(pool praas_shm)
 
 # Every interleaving of the protocols, explored by spin; their mutants must be found wrong.
 foreach(model ring ring_hostile doorbell withdraw)
