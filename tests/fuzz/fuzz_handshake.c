@@ -196,12 +196,39 @@ static void try_server(const uint8_t *data, size_t bytes)
 {
 	struct praas_session_server *server = new_server(0);
 
+	/* What a transport may say at any time changes nothing. */
+	server_end.conn.events->opened(server_end.conn.user, &server_end.conn);
+	server_end.conn.events->sent(server_end.conn.user, &server_end.conn, NULL, 0);
 	feed(&server_end, data, bytes);
 	require(server_end.opened == 0 && server_end.conn.peer_source == 0 &&
 		server_end.conn.peer_rights == 0);
-	if (!server_end.closed)
-		praas_session_server_tick(server, UINT64_MAX - 1);
-	require(server_end.closed && server_end.last_status != 0);
+	if (!server_end.closed && bytes % 4 == 0) {
+		server_end.conn.events->closed(server_end.conn.user, &server_end.conn,
+					       -ECONNRESET);
+		null_close(&server_end.conn, false);
+	} else {
+		if (!server_end.closed)
+			praas_session_server_tick(server, UINT64_MAX - 1);
+		require(server_end.closed && server_end.last_status != 0);
+	}
+	praas_session_server_free(server);
+	check_heap();
+}
+
+/* A frame before the transport has said that the connection is open; and one that stays pending. */
+static void try_early(void)
+{
+	struct praas_session_server *server = new_server(0);
+	struct praas_buf *buf;
+
+	praas_session_server_free(server);
+	require(server_end.closed);
+	server = new_server(0);
+	new_end(&client); /* stands for a second connection */
+	praas_conn_set_events(&client.conn, praas_session_server_events(), server);
+	require(null_alloc(&client.conn, 0, &buf) == 0);
+	client.conn.events->frame(client.conn.user, &client.conn, buf);
+	require(client.closed);
 	praas_session_server_free(server);
 	check_heap();
 }
@@ -286,8 +313,13 @@ static void try_both(const uint8_t *spoil, bool ends)
 	} else if (spoil[0] < 3) { /* the last is no proof of anything */
 		require(client.opened == 0 && server_end.opened == 0);
 	}
+	require(praas_session_server_due_ns(server) > 0);
 	if (server_end.opened && ends)
 		expire(server);
+	else if (server_end.opened) {
+		praas_session_server_draining(server);
+		require(server_end.queued == 1);
+	}
 	end_client();
 	praas_session_server_free(server);
 	check_heap();
@@ -324,6 +356,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	try_payloads(data, bytes);
 	try_server(data, bytes);
 	try_client(data, bytes);
+	if (bytes % 16 == 0)
+		try_early();
 	if (bytes >= 4)
 		try_both(data, data[3] & 1);
 	return 0;

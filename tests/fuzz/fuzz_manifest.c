@@ -11,15 +11,33 @@
 
 #include "controller/manifest.h"
 
+#define LIBRARY "libhello.so"
+
 static char folder[] = "/tmp/praas-fuzz-XXXXXX";
+/* The manifest, and a library that there is: of the second kind is what the inputs name. */
+static const char *const files[] = { PRAAS_MANIFEST_FILE, LIBRARY };
+
+static const char *path_of(const char *name)
+{
+	static char path[64];
+
+	(void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+	return path;
+}
 
 static void remove_folder(void)
 {
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "%s/" PRAAS_MANIFEST_FILE, folder);
-	(void)unlink(path);
+	for (unsigned i = 0; i < 2; i++)
+		(void)unlink(path_of(files[i]));
 	(void)rmdir(folder); /* at the end: nothing to tell */
+}
+
+static void write_file(const char *name, const uint8_t *data, size_t bytes)
+{
+	int fd = open(path_of(name), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+	if (fd < 0 || write(fd, data, bytes) != (ssize_t)bytes || close(fd) != 0)
+		abort();
 }
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
@@ -28,18 +46,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	if (!mkdtemp(folder) || atexit(remove_folder) != 0)
 		abort();
+	write_file(LIBRARY, NULL, 0);
 	return 0;
-}
-
-static void write_manifest(const uint8_t *data, size_t bytes)
-{
-	char path[64];
-	int fd;
-
-	(void)snprintf(path, sizeof(path), "%s/" PRAAS_MANIFEST_FILE, folder);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	if (fd < 0 || write(fd, data, bytes) != (ssize_t)bytes || close(fd) != 0)
-		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
@@ -51,10 +59,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if ((rc == 0) != (error[0] == '\0'))
 		abort();
 	praas_manifest_release(&m);
-	write_manifest(data, bytes);
+	write_file(PRAAS_MANIFEST_FILE, data, bytes);
 	rc = praas_manifest_load(folder, &m, error);
 	if ((rc == 0) != (error[0] == '\0'))
 		abort();
+	if (rc == 0 && praas_manifest_stale(folder, &m))
+		abort(); /* nothing has changed since */
 	praas_manifest_release(&m);
 	return 0;
 }

@@ -188,6 +188,20 @@ static size_t receive(struct run *r, const uint8_t *from, size_t n)
 	return n;
 }
 
+/* What there is no memory for is refused, and leaves nothing behind. */
+static void no_memory(struct praas_tcp_chunks *chunks)
+{
+	struct praas_tcp_slice *slice;
+	uint32_t before = chunks->slices_free;
+
+	require(praas_tcp_slice_alloc(chunks, UINT64_MAX, false, &slice) == -EMSGSIZE);
+	require(praas_tcp_slice_alloc(chunks, UINT64_C(1) << 50, true, &slice) != 0);
+	require(chunks->slices_free == before);
+	require(praas_tcp_slice_alloc(chunks, 10, true, &slice) == 0);
+	require(praas_tcp_slice_has_headroom(&slice->buf));
+	praas_buf_release(&slice->buf);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	struct praas_heap_config config = { .bytes_max = 4u << 20 };
@@ -204,6 +218,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	require(praas_heap_new(&config, &r.heap) == 0);
 	require(praas_tcp_chunks_init(&r.chunks, praas_heap_memory(r.heap), 6, 48) ==
 		0);
+	no_memory(&r.chunks);
 	praas_tcp_stream_init(&r.s, &r.chunks);
 	while (at < r.bytes) {
 		at += receive(&r, stream + at,
