@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "control/say.h"
 #include "internal/base.h"
 
 #define PATH_BYTES 4200
@@ -208,8 +209,8 @@ void praas_audit_write(struct praas_audit *audit, const struct praas_audit_entry
 	}
 	(void)pthread_mutex_unlock(&audit->lock);
 	if (tell)
-		(void)fprintf(stderr, "praas-control: audit log %s: %s\n", audit->file,
-			      strerror(-rc));
+		praas_say(PRAAS_SAY_ERROR, "audit log %s: %s", audit->file,
+			  strerror(-rc));
 }
 
 uint64_t praas_audit_failures(struct praas_audit *audit)

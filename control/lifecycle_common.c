@@ -3,6 +3,7 @@
  * What all parts of the life cycle need: waits, entries, deadlines, saving.
  */
 #include "control/lifecycle_private.h"
+#include "control/say.h"
 
 #include <stddef.h>
 #include <stdio.h>
@@ -150,9 +151,8 @@ static void run_save(struct praas_job *job)
 		if (rc == 0)
 			p->record.version = record.version;
 		else
-			(void)fprintf(stderr,
-				      "praas-control: record of process %llu: %s\n",
-				      (unsigned long long)p->number, strerror(-rc));
+			praas_say(PRAAS_SAY_WARNING, "record of process %llu: %s",
+				  (unsigned long long)p->number, strerror(-rc));
 		p->doomed = rc == 0 && record.state == PRAAS_LIFE_DELETING;
 	} while (p->dirty);
 	p->saving = false;

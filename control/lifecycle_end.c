@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "control/say.h"
 #include "controller/store/slot_log.h"
 #include "controller/store/store.h"
 #include "internal/base.h"
@@ -458,11 +459,11 @@ static void kill_all(struct praas_life *life)
 			backend->ops->kill(backend, &p->leaving);
 		if (!p->has_instance)
 			continue;
-		(void)fprintf(stderr,
-			      "praas-control: process %llu was not swapped out in time "
-			      "and is "
-			      "killed\n",
-			      (unsigned long long)p->number);
+		praas_say(PRAAS_SAY_WARNING,
+			  "process %llu was not swapped out in time "
+			  "and is "
+			  "killed",
+			  (unsigned long long)p->number);
 		backend->ops->kill(backend, &p->instance);
 	}
 }

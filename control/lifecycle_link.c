@@ -12,6 +12,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/say.h"
 #include "internal/base.h"
 
 #define EXIT_REFUSED 2
@@ -25,7 +26,7 @@ static void refuse(struct praas_life *life, uint64_t conn, const char *why)
 	json_t *message = json_pack("{s:s,s:s}", "t", "refused", "message", why);
 
 	life->stats.refused_joins++;
-	(void)fprintf(stderr, "praas-control: a join was refused: %s\n", why);
+	praas_say(PRAAS_SAY_WARNING, "a join was refused: %s", why);
 	if (message)
 		(void)praas_link_send(life->link, conn,
 				      message); /* closed either way */
@@ -227,12 +228,11 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 		note_exit(p, e, NULL);
 		p->record.lost_epoch = p->record.epoch;
 		life->stats.lost++;
-		(void)fprintf(
-			stderr,
-			"praas-control: epoch %u of process %llu is lost (code %d, "
-			"signal %d)\n",
-			p->record.epoch, (unsigned long long)p->number, e->code,
-			e->signal);
+		praas_say(PRAAS_SAY_WARNING,
+			  "epoch %u of process %llu is lost (code %d, "
+			  "signal %d)",
+			  p->record.epoch, (unsigned long long)p->number, e->code,
+			  e->signal);
 	}
 	why = praas_outcome_of(-EIO, p->want_kill ? "killed" : "lost",
 			       "the process ended before that was done");

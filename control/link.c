@@ -21,6 +21,7 @@
 
 #include "control/json.h"
 #include "control/limits.h"
+#include "control/say.h"
 #include "internal/base.h"
 
 #define OUT_BYTES_MAX (256u * 1024) /* unsent lines of one connection */
@@ -195,11 +196,10 @@ static bool on_readable(struct praas_link *l, struct conn *c)
 			return false;
 		c->in_bytes = closing(c) ? 0 : c->in_bytes + (size_t)n;
 		if (!take_lines(l, c)) {
-			(void)fprintf(
-				stderr,
-				"praas-control: link: process %d sent what is not "
-				"a line of JSON\n",
-				(int)c->peer);
+			praas_say(PRAAS_SAY_WARNING,
+				  "link: process %d sent what is not "
+				  "a line of JSON",
+				  (int)c->peer);
 			return false;
 		}
 	}

@@ -19,6 +19,7 @@
 #include "control/names.h"
 #include "control/options.h"
 #include "control/rest.h"
+#include "control/say.h"
 #include "control/tls.h"
 #include "internal/base.h"
 
@@ -42,7 +43,7 @@ struct parts {
 
 static int complain(const char *what, const char *which, int rc)
 {
-	(void)fprintf(stderr, "praas-control: %s %s: %s\n", what, which, strerror(-rc));
+	praas_say(PRAAS_SAY_ERROR, "%s %s: %s", what, which, strerror(-rc));
 	return rc;
 }
 
@@ -152,7 +153,7 @@ static int open_records(struct parts *s, const struct praas_options *o)
 	if (rc == 0)
 		rc = praas_records_cached(s->service.records, &s->service.records);
 	if (rc)
-		(void)fprintf(stderr, "praas-control: records: %s\n", text);
+		praas_say(PRAAS_SAY_ERROR, "records: %s", text);
 	return rc;
 }
 
@@ -163,7 +164,7 @@ static int open_keys(struct parts *s, const struct praas_options *o)
 
 	(void)unsetenv("PRAAS_ADMIN_TOKEN"); /* children need not know it */
 	if (rc)
-		(void)fprintf(stderr, "praas-control: keys: %s\n", text);
+		praas_say(PRAAS_SAY_ERROR, "keys: %s", text);
 	return rc;
 }
 
@@ -178,7 +179,7 @@ static int open_tenants(struct parts *s, const struct praas_options *o)
 	if (rc == 0)
 		rc = praas_memos_new(s->service.records, &s->service.memos);
 	if (rc)
-		(void)fprintf(stderr, "praas-control: records: %s\n", text);
+		praas_say(PRAAS_SAY_ERROR, "records: %s", text);
 	return rc;
 }
 
@@ -288,7 +289,7 @@ static int open_tls(struct parts *s, const struct praas_options *o)
 
 	(void)s;
 	if (rc)
-		(void)fprintf(stderr, "praas-control: TLS: %s\n", text);
+		praas_say(PRAAS_SAY_ERROR, "TLS: %s", text);
 	return rc;
 }
 
@@ -387,13 +388,10 @@ static void refresh_tls(bool always)
 	int rc = praas_tls_refresh(always, &loaded, text);
 
 	if (rc)
-		(void)fprintf(
-			stderr,
-			"praas-control: TLS: %s; the certificate before is kept\n",
-			text);
+		praas_say(PRAAS_SAY_ERROR, "TLS: %s; the certificate before is kept",
+			  text);
 	else if (loaded)
-		(void)fprintf(stderr,
-			      "praas-control: TLS: a new certificate is used\n");
+		praas_say(PRAAS_SAY_INFO, "TLS: a new certificate is used");
 }
 
 /* Until we are told to end. Files are looked at once a second: they may be on any file system. */
@@ -437,6 +435,7 @@ int main(int argc, char **argv)
 	rc = praas_options_parse(argc, argv, &o);
 	if (rc)
 		return rc == -ECANCELED ? 0 : 2;
+	praas_say_json(o.log && strcmp(o.log, "json") == 0);
 	if (o.backup)
 		return back_up(&o);
 	(void)signal(SIGPIPE, SIG_IGN);

@@ -9,6 +9,7 @@
 
 #include "control/keys.h"
 #include "control/names.h"
+#include "control/say.h"
 
 #define SWEEP_NS (60 * 1000000000ull) /* between looks for those whose day is over */
 #define DAY_NS (PRAAS_LIMIT_MEMO_S * 1000000000ull)
@@ -185,7 +186,6 @@ void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo)
 	}
 	(void)charge(memos, memo->tenant, -unused);
 	if (rc)
-		(void)fprintf(stderr,
-			      "praas-control: an outcome could not be kept: %s\n",
-			      strerror(-rc));
+		praas_say(PRAAS_SAY_ERROR, "an outcome could not be kept: %s",
+			  strerror(-rc));
 }

@@ -5,6 +5,7 @@
 #include <getopt.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "control/names.h"
 
@@ -37,6 +38,7 @@ static const char usage[] =
 	"service\n"
 	"                       may run meanwhile\n"
 	"  --ready-fd N         write the ready line there too\n"
+	"  --log FORM           text (for people, on stderr) or json\n"
 	"  --foreground         accepted; it never goes into the background\n"
 	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
 
@@ -57,6 +59,7 @@ static const struct row {
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
 	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },
 	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
+	{ "log", TEXT, offsetof(struct praas_options, log), 0 },
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
 	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },
 	{ "backup", TEXT, offsetof(struct praas_options, backup), 0 },
@@ -119,6 +122,8 @@ int praas_options_parse(int argc, char **argv, struct praas_options *o)
 		return wrong("too many arguments", argv[optind]);
 	if (!o->data || !*o->data)
 		return wrong("missing", "--data");
+	if (o->log && strcmp(o->log, "text") != 0 && strcmp(o->log, "json") != 0)
+		return wrong("--log is text or json, not", o->log);
 	if (!o->tls_cert != !o->tls_key)
 		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
 	return 0;

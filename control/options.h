@@ -11,7 +11,7 @@
 struct praas_options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
 		*data_host, *data_tls;
-	const char *run, *tls_cert, *tls_key, *backup;
+	const char *run, *tls_cert, *tls_key, *backup, *log;
 	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s;
 	bool insecure, no_cgroup, foreground, help;
 };

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/names.h"
+#include "control/say.h"
 
 #define APP_COLUMNS                                                                    \
 	"version, created_ns, memory_bytes, bytes_max, vcpu_milli, concurrency, "      \
@@ -223,11 +224,11 @@ static int verdict(const struct row *row, const char *what, const char *name)
 {
 	if (row->fault < 0)
 		return 0;
-	(void)fprintf(stderr,
-		      "praas-control: records: %s %s is damaged: column %s; restore a "
-		      "back-up (docs/operations.md)\n",
-		      what, praas_name_valid(name) ? name : "without a name",
-		      sqlite3_column_name(row->st, row->fault));
+	praas_say(PRAAS_SAY_ERROR,
+		  "records: %s %s is damaged: column %s; restore a "
+		  "back-up (docs/operations.md)",
+		  what, praas_name_valid(name) ? name : "without a name",
+		  sqlite3_column_name(row->st, row->fault));
 	return -EPROTO;
 }
 

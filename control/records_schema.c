@@ -5,6 +5,7 @@
  * version before or the one after. A released migration is never changed: add another.
  */
 #include "control/records_sqlite.h"
+#include "control/say.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -143,9 +144,8 @@ int praas_sqlite_migrate(sqlite3 *db, char *ret_text)
 	for (int v = version; rc == 0 && v < VERSION; v++) {
 		rc = migrate_one(db, v);
 		if (rc == 0 && version > 0)
-			(void)fprintf(stderr,
-				      "praas-control: records: format %d became %d\n",
-				      v, v + 1);
+			praas_say(PRAAS_SAY_ERROR, "records: format %d became %d", v,
+				  v + 1);
 		if (rc) {
 			(void)snprintf(ret_text, ERROR_TEXT,
 				       "format %d cannot become %d (%.120s); nothing "

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 
 #include "control/names.h"
+#include "control/say.h"
 #include "internal/base.h"
 
 #define BUSY_MS 5000
@@ -25,8 +26,7 @@ struct praas_sqlite *praas_sqlite_of(struct praas_records *r)
 
 int praas_sqlite_failed(sqlite3 *db, const char *what)
 {
-	(void)fprintf(stderr, "praas-control: records: %s: %s\n", what,
-		      sqlite3_errmsg(db));
+	praas_say(PRAAS_SAY_ERROR, "records: %s: %s", what, sqlite3_errmsg(db));
 	return -EIO;
 }
 

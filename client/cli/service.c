@@ -273,13 +273,15 @@ int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 	char program[PATH_MAX + 64];
 	char controller[PATH_MAX + 64];
 	char worker[PATH_MAX + 64];
-	const char *args[] = { program,       "--data",
-			       s->data,       "--listen",
-			       s->listen,     "--token-file",
-			       s->token_file, "--controller",
-			       controller,    "--worker",
-			       worker,        "--stop-seconds",
-			       SWAP_SECONDS,  NULL };
+	/* What one in the background says is for programs that collect it. */
+	const char *args[] = {
+		program,       "--data",       s->data,
+		"--listen",    s->listen,      "--token-file",
+		s->token_file, "--controller", controller,
+		"--worker",    worker,         "--stop-seconds",
+		SWAP_SECONDS,  "--log",        detached ? "json" : "text",
+		NULL
+	};
 	int out[2];
 	int rc = find_program("praas-control", program);
 

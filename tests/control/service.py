@@ -66,7 +66,8 @@ class Service:
             del h["Authorization"]
         c.request(method, path, body=body, headers=h)
         r = c.getresponse()
-        data = r.read()
+        # A stream of events ends when its reader goes: its head alone is the answer here.
+        data = b"" if r.headers.get_content_type() == "text/event-stream" else r.read()
         if connection is None:
             c.close()
         return r.status, r.headers, data

@@ -80,6 +80,13 @@ metric() { sed -n "s/^$1 //p" "$dir/metrics"; }
 [ "$(metric 'praas_request_seconds_count{kind="invoke"}')" -ge 5 ] || fail "no duration of invocations: $(grep request_seconds "$dir/metrics")"
 [ "$(sed -n 's/^praas_start_seconds_count{.*} //p' "$dir/metrics" | awk '{ n += $1 } END { print n }')" -ge 3 ] || fail "no duration of activations"
 
+# What the control service says is JSON, as that of controllers
+praas process kill fns p >/dev/null
+kill -9 "$(praas process show inl p --json | jq .os_pid)"
+for _ in $(seq 100); do grep -q 'is lost' "$XDG_STATE_HOME/praas/dev/control.log" && break; sleep 0.05; done
+jq -es 'all(.[]; .ts > 1600000000 and .service == "control" and (.level | test("^(info|warning|error)$"))) and any(.[]; .msg | test("is lost"))' \
+	"$XDG_STATE_HOME/praas/dev/control.log" >/dev/null || fail "control.log: $(cat "$XDG_STATE_HOME/praas/dev/control.log")"
+
 # Ready means that work can be done: not when the store cannot be written
 [ "$(get -o /dev/null -w '%{http_code}' "$url/readyz")" = 200 ] || fail "not ready"
 [ "$(get "$url/readyz" | jq -r .status)" = ready ] || fail "readyz: $(get "$url/readyz")"
