@@ -67,31 +67,24 @@ void praas_bench_skip(const char *bench, const char *variant, const char *format
 	praas_bench_line(bench, variant, "\"skipped\":\"%s\"", why);
 }
 
-static cpu_set_t cores(int cpu)
+void praas_bench_pin(int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
-	for (int i = 0; i < CPU_SETSIZE; i++)
-		if (i == cpu || cpu == PRAAS_CPU_ANY)
-			CPU_SET((size_t)i, &set);
-	return set;
-}
-
-void praas_bench_pin(int cpu)
-{
-	cpu_set_t set = cores(cpu);
-
+	CPU_SET((size_t)cpu, &set);
 	(void)sched_setaffinity(0, sizeof set, &set); /* a wish */
 }
 
 static void pin_threads(int pid, int cpu)
 {
-	cpu_set_t set = cores(cpu);
 	char path[64];
 	struct dirent *e;
+	cpu_set_t set;
 	DIR *dir;
 
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
 	(void)snprintf(path, sizeof path, "/proc/%d/task", pid);
 	dir = opendir(path);
 	while (dir && (e = readdir(dir)) != NULL)

@@ -70,9 +70,7 @@ void praas_bench_skip(const char *bench, const char *variant, const char *format
 
 void praas_bench_output(void *file); /* FILE *, also written to; NULL: none */
 
-#define PRAAS_CPU_ANY (-1)
-
-/* Keeps this thread on one core, or lets it go; ignored when there is no such core. */
+/* Keeps this thread on one core; ignored when there is no such core. */
 void praas_bench_pin(int cpu);
 /* Keeps a process with its threads and descendants on one core. */
 void praas_bench_pin_tree(int pid, int cpu);

@@ -2,8 +2,8 @@
  *
  * `rest`: a request to the control service over a connection that is kept, beside the same request to
  * a bare handler of libmicrohttpd with as many threads. The floor echoes a POST and answers a GET
- * with as many bytes as the service does. Nothing is kept on a core: the service, its controller and
- * its worker would get one, and the floor too.
+ * with as many bytes as the service does. The client has one core; the other is the floor's, or the
+ * service's with its controller and worker.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -96,7 +96,8 @@ static int setup(struct praas_contender *c)
 	if (rc == 0 && k->ours && !k->invoke)
 		get_bytes = bytes;
 	if (rc == 0)
-		praas_bench_pin_tree(k->ours ? t->pid : l->peer.pid, PRAAS_CPU_ANY);
+		praas_bench_pin_tree(k->ours ? t->pid : l->peer.pid,
+				     praas_options.cpu_server);
 	return rc;
 }
 

@@ -11,7 +11,10 @@ praas_unit_test(forged praas_control)
 praas_unit_test(ownership praas_control)
 praas_unit_test(audit praas_control)
 praas_unit_test(trace praas_control)
-praas_fuzz_target(rest praas_control)
+praas_fuzz_target(rest praas_control_rest)
+target_sources(fuzz_rest PRIVATE lib/fake_client.c)
+praas_fuzz_target(rest_body praas_control_rest)
+target_sources(fuzz_rest_body PRIVATE lib/fake_client.c)
 praas_fuzz_target(records praas_control)
 
 # The service with a double of libpraas and a double of the controller: every route, every fault.
