@@ -13,6 +13,7 @@ praas_unit_test(catch_up praas_controller)
 add_executable(conformance_store conformance/store.c)
 praas_target(conformance_store)
 target_link_libraries(conformance_store PRIVATE PkgConfig::CMOCKA praas_store)
+target_link_options(conformance_store PRIVATE -Wl,--wrap=fsync)
 set_target_properties(conformance_store PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 foreach(store file memory:)

@@ -175,13 +175,18 @@ static int link_draft(const struct draft *d, int dir_fd, const char *name)
 /* Durable under its name. 0; -EEXIST somebody else has the name. */
 static int draft_publish(const struct draft *d, int dir_fd, const char *name)
 {
-	int rc = sync_fd(d->fd);
+	int rc = sync_fd(d->fd), sync_rc;
 
 	if (rc != 0)
 		return rc;
 	if (link_draft(d, dir_fd, name) != 0)
-		return praas_file_error(errno);
-	return sync_fd(dir_fd);
+		rc = praas_file_error(errno);
+	if (rc != 0 && rc != -EEXIST)
+		return rc;
+	/* Also the name that somebody else made, who may not have come so far: what is said to exist
+	 * is built on. */
+	sync_rc = sync_fd(dir_fd);
+	return sync_rc != 0 ? sync_rc : rc;
 }
 
 static int file_put_if_absent(struct praas_store *s, const char *key, const void *data,

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "controller/store/store.h"
 
@@ -19,6 +20,26 @@
  */
 
 static const char *url;
+
+int __real_fsync(int fd);
+int __wrap_fsync(int fd);
+
+/* Of folders, by the file store. */
+static unsigned folder_syncs, folder_failures;
+
+int __wrap_fsync(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISDIR(st.st_mode))
+		return __real_fsync(fd);
+	folder_syncs++;
+	if (folder_failures == 0)
+		return __real_fsync(fd);
+	folder_failures--;
+	errno = EIO;
+	return -1;
+}
 
 static int open_store(void **state)
 {
@@ -47,6 +68,27 @@ static void test_store_put_if_absent_second_is_refused(void **state)
 	assert_int_equal(s->ops->get(s, "log/1", 0, data, sizeof(data), &got), 0);
 	assert_int_equal(got, 5);
 	assert_memory_equal(data, "first", 5);
+}
+
+/* The name is there but may not survive a crash, since its folder could not be synced: who is told
+ * that it exists, and builds on that, must be able to. */
+static void test_store_what_exists_is_durable(void **state)
+{
+	struct praas_store *s = *state;
+	unsigned before;
+
+	assert_int_equal(s->ops->put_if_absent(s, "sync/0", "x", 1), 0);
+	folder_failures = 1;
+	if (s->ops->put_if_absent(s, "sync/1", "first", 5) == 0) {
+		folder_failures = 0;
+		skip(); /* a store without folders */
+	}
+	folder_failures = 0;
+	before = folder_syncs;
+	assert_int_equal(s->ops->put_if_absent(s, "sync/1", "first", 5), -EEXIST);
+	assert_int_equal(folder_syncs, before + 1);
+	folder_failures = 1;
+	assert_int_equal(s->ops->put_if_absent(s, "sync/1", "first", 5), -EIO);
 }
 
 /* An empty object is an object. */
@@ -308,6 +350,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_store_put_if_absent_second_is_refused),
+		TEST(test_store_what_exists_is_durable),
 		TEST(test_store_empty_object_exists),
 		TEST(test_store_missing_is_enoent),
 		TEST(test_store_names_are_checked),
