@@ -69,9 +69,11 @@ static void print_result(const struct praas_cli *cli, const struct invoke *v,
 	json_t *answer;
 
 	if (!cli->json) {
+		if (r->view.bytes == 0)
+			return;
 		(void)fwrite(r->view.data, 1, r->view.bytes,
 			     stdout); /* main checks stdout */
-		if (r->view.bytes > 0 && isatty(STDOUT_FILENO) &&
+		if (isatty(STDOUT_FILENO) &&
 		    ((const char *)r->view.data)[r->view.bytes - 1] != '\n')
 			(void)fputc('\n', stdout);
 		return;
