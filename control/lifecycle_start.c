@@ -239,7 +239,7 @@ static void run_start(struct praas_job *job)
 	struct praas_records *records = life->config.records;
 	struct praas_life_waits done = { NULL }, settled;
 	struct praas_process_record record;
-	struct spawned spawn;
+	struct spawned spawn = { 0 };
 	int rc;
 
 	(void)pthread_mutex_lock(&life->lock);
@@ -252,8 +252,10 @@ static void run_start(struct praas_job *job)
 		pass_log(p, &record);
 	/* Beside the commit. A controller of an epoch that is not on the disk is not believed when it
 	 * joins; should we end now, the slot log keeps its epoch from being used twice. */
-	spawn = praas_life_store_gone(p) ? (struct spawned){ .rc = -EIDRM }
-					 : spawn_now(p, &record);
+	if (praas_life_store_gone(p))
+		spawn.rc = -EIDRM;
+	else
+		spawn = spawn_now(p, &record);
 	rc = records->ops->process_put(records, &record);
 	(void)pthread_mutex_lock(&life->lock);
 	if (rc == 0)
