@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "control/cgroup.h"
+#include "control/json.h"
 #include "control/local_spawn.h"
 #include "control/ready.h"
 
@@ -101,7 +102,7 @@ static int make_group(const struct local *l, struct praas_ready_one *o,
 
 static int write_config(int fd, json_t *config)
 {
-	char *text = json_dumps(config, JSON_COMPACT);
+	char *text = praas_json_dump(config);
 	size_t bytes;
 	ssize_t n;
 	int rc = 0;

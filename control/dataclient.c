@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 
+#include "control/json.h"
 #include "internal/base.h"
 
 #define IDLE_MAX 64u                 /* connections kept, of all processes */
@@ -98,11 +99,13 @@ static int connect_new(struct praas_data *d, const struct praas_app_record *app,
 	json_decref(endpoints);
 	if (rc)
 		return rc;
-	text = json_dumps(ticket, JSON_COMPACT);
+	text = praas_json_dump(ticket);
 	json_decref(ticket);
 	if (!text)
 		return -ENOMEM;
 	rc = praas_connect_ticket(text, &config, ret_conn);
+	if (rc == -EINVAL)
+		rc = -ENOMEM; /* it is right: there was no memory to read it */
 	explicit_bzero(text, strlen(text));
 	free(text);
 	return rc;

@@ -2,9 +2,64 @@
 #include "control/json.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "control/limits.h"
+
+/* jansson takes a string that it has no memory for as bad JSON. */
+static _Thread_local bool memory_failed;
+
+static void *allocate(size_t bytes)
+{
+	void *p = malloc(bytes);
+
+	memory_failed = memory_failed || !p;
+	return p;
+}
+
+void praas_json_prepare(void)
+{
+	json_set_alloc_funcs(allocate, free);
+}
+
+char *praas_json_dump(const json_t *value)
+{
+	char *text;
+
+	memory_failed = false;
+	text = json_dumps(value, JSON_COMPACT);
+	if (text && memory_failed) {
+		free(text);
+		text = NULL;
+	}
+	return text;
+}
+
+static void explain(const json_error_t *error, struct praas_json_error *ret_error)
+{
+	ret_error->no_memory = memory_failed;
+	if (memory_failed)
+		(void)snprintf(ret_error->text, sizeof(ret_error->text),
+			       "out of memory");
+	else
+		(void)snprintf(ret_error->text, sizeof(ret_error->text),
+			       "line %d, column %d: %.120s", error->line, error->column,
+			       error->text);
+}
+
+json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error)
+{
+	json_error_t error;
+	json_t *value;
+
+	*ret_error = (struct praas_json_error){ .no_memory = false };
+	memory_failed = false;
+	value = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+	if (!value)
+		explain(&error, ret_error);
+	return value;
+}
 
 /* Nesting is checked before parsing: jansson's own bound (2048) is for its stack's sake. */
 static bool depth_fits(const char *text, size_t bytes)
@@ -34,7 +89,8 @@ json_t *praas_json_parse(const char *text, size_t bytes,
 	json_error_t error;
 	json_t *object;
 
-	ret_error->text[0] = 0;
+	*ret_error = (struct praas_json_error){ .no_memory = false };
+	memory_failed = false;
 	if (!depth_fits(text, bytes)) {
 		(void)snprintf(ret_error->text, sizeof(ret_error->text),
 			       "nested deeper than %u", PRAAS_LIMIT_JSON_DEPTH);
@@ -42,9 +98,7 @@ json_t *praas_json_parse(const char *text, size_t bytes,
 	}
 	object = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
 	if (!object) {
-		(void)snprintf(ret_error->text, sizeof(ret_error->text),
-			       "line %d, column %d: %.120s", error.line, error.column,
-			       error.text);
+		explain(&error, ret_error);
 		return NULL;
 	}
 	if (!json_is_object(object)) {

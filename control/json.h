@@ -14,7 +14,15 @@
 
 struct praas_json_error {
 	char text[200];
+	bool no_memory; /* nothing is wrong with what came */
 };
+
+/* Once, before the first use of JSON: jansson then tells a lack of memory from bad JSON. */
+void praas_json_prepare(void);
+/* The text of a value, malloc'd; NULL: no memory. json_dumps() leaves parts out then, and says nothing. */
+char *praas_json_dump(const json_t *value);
+/* json_loadfd() of a file; NULL: ret_error. */
+json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error);
 
 /* One object of bytes; NULL and words when it is not. */
 json_t *praas_json_parse(const char *text, size_t bytes,

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "control/backup.h"
+#include "control/json.h"
 #include "control/listen.h"
 #include "control/names.h"
 #include "control/options.h"
@@ -432,6 +433,7 @@ int main(int argc, char **argv)
 	sigset_t signals;
 	int rc;
 
+	praas_json_prepare();
 	rc = praas_options_parse(argc, argv, &o);
 	if (rc)
 		return rc == -ECANCELED ? 0 : 2;

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/json.h"
 #include "control/names.h"
 
 #define MESSAGE_BYTES 512
@@ -52,13 +53,29 @@ void praas_reply_stored_json(struct praas_request *rq, int status, void *data,
 	praas_request_finish(rq);
 }
 
+const char praas_reply_short[] =
+	"{\"error\":{\"code\":\"overloaded\",\"message\":\"out of memory\",\"hint\":"
+	"\"what was asked for may be done: look before you try again\"}}";
+
+void praas_reply_no_memory(struct praas_request *rq)
+{
+	(void)snprintf(rq->code, sizeof(rq->code), "overloaded");
+	praas_reply_header(rq, "Retry-After", "1");
+	rq->status = 503;
+	rq->content_type = type_json;
+	rq->reply = (void *)(uintptr_t)praas_reply_short; /* only read */
+	rq->reply_bytes = sizeof(praas_reply_short) - 1;
+	rq->reply_static = true;
+	praas_request_finish(rq);
+}
+
 void praas_reply_json(struct praas_request *rq, int status, json_t *value)
 {
-	char *text = value ? json_dumps(value, JSON_COMPACT) : NULL;
+	char *text = value ? praas_json_dump(value) : NULL;
 
 	json_decref(value);
-	if (!text) { /* out of memory: an answer without words */
-		praas_reply_empty(rq, 500);
+	if (!text) {
+		praas_reply_no_memory(rq);
 		return;
 	}
 	rq->status = status;
@@ -94,7 +111,7 @@ void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t by
 void praas_reply_text(struct praas_request *rq, const char *content_type, char *text)
 {
 	if (!text)
-		praas_reply_empty(rq, 500);
+		praas_reply_no_memory(rq);
 	else
 		praas_reply_bytes(rq, 200, content_type, text, strlen(text));
 }
@@ -191,8 +208,9 @@ static const struct errno_row errno_rows[] = {
 	{ -EMSGSIZE, 413, "too_large", "the process's bytes_max is the limit" },
 	{ -ENOSPC, 507, "no_memory",
 	  "delete state, or give the application more memory" },
-	{ -ENOMEM, 507, "no_memory",
-	  "delete state, or give the application more memory" },
+	{ -ENOMEM, 503, "overloaded", "try again later" }, /* the service's own */
+	{ -EMFILE, 503, "overloaded", "try again later" },
+	{ -ENFILE, 503, "overloaded", "try again later" },
 	{ -ENOBUFS, 503, "overloaded", "try again later" },
 	{ -EAGAIN, 503, "overloaded", "try again later" },
 	{ -ETIMEDOUT, 504, "deadline", "allow more time" },

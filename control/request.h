@@ -55,7 +55,8 @@ struct praas_request {
 	/* the answer */
 	int status;
 	const char *content_type;
-	void *reply; /* malloc'd */
+	void *reply; /* malloc'd, unless reply_static */
+	bool reply_static;
 	size_t reply_bytes;
 	struct praas_stream *stream; /* in place of reply */
 	struct {
@@ -126,6 +127,9 @@ bool praas_result_good(const struct praas_call_result *result);
  * process that serves, needs no other. */
 enum praas_at_once praas_invoke_at_once(struct praas_request *rq);
 
+/* The answer for want of memory: needs none. What was asked for may be done. */
+extern const char praas_reply_short[];
+void praas_reply_no_memory(struct praas_request *rq);
 /* Ends of a request. value is given; data is malloc'd and given. */
 void praas_reply_json(struct praas_request *rq, int status, json_t *value);
 void praas_reply_raw(struct praas_request *rq, int status, void *data, size_t bytes);

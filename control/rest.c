@@ -165,11 +165,14 @@ static void run_handler(struct praas_job *job)
 		rq->json = rq->body_bytes
 				   ? praas_json_parse(rq->body, rq->body_bytes, &error)
 				   : json_object();
+		if (!rq->json && (!rq->body_bytes || error.no_memory)) {
+			praas_reply_no_memory(rq);
+			return;
+		}
 		if (!rq->json) {
 			praas_reply_error(rq, 400, "invalid_json",
 					  "the body is one JSON object, or empty", "%s",
-					  rq->body_bytes ? error.text
-							 : "out of memory");
+					  error.text);
 			return;
 		}
 	}
@@ -229,8 +232,10 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 	if (rq->stream)
 		response = praas_stream_response(rq->stream);
 	else
-		response = MHD_create_response_from_buffer(rq->reply_bytes, rq->reply,
-							   MHD_RESPMEM_MUST_FREE);
+		response = MHD_create_response_from_buffer(
+			rq->reply_bytes, rq->reply,
+			rq->reply_static ? MHD_RESPMEM_PERSISTENT
+					 : MHD_RESPMEM_MUST_FREE);
 	rq->stream = NULL; /* the response's */
 	if (!response)
 		return MHD_NO;
@@ -284,6 +289,20 @@ static enum MHD_Result begin_request(struct praas_request *rq, const char *url,
 	return MHD_YES;
 }
 
+/* There was no memory for the request itself. */
+static enum MHD_Result refuse_unborn(struct MHD_Connection *connection)
+{
+	struct praas_request rq = { .connection = connection,
+				    .status = MHD_HTTP_SERVICE_UNAVAILABLE,
+				    .content_type = "application/json",
+				    .reply = (void *)(uintptr_t)praas_reply_short,
+				    .reply_bytes = strlen(praas_reply_short),
+				    .reply_static = true,
+				    .last = true };
+
+	return send_reply(&rq);
+}
+
 static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 				  const char *url, const char *method,
 				  const char *version, const char *data,
@@ -292,9 +311,8 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 	struct praas_request *rq = *con_cls;
 
 	(void)user;
-	(void)connection;
 	if (!rq)
-		return MHD_NO; /* out of memory */
+		return refuse_unborn(connection);
 	if (!rq->begun)
 		return begin_request(rq, url, method, version);
 	if (*data_bytes > 0) {
@@ -329,7 +347,8 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 	praas_request_leave(rq);
 	json_decref(rq->json);
 	free(rq->body);
-	free(rq->reply);
+	if (!rq->reply_static)
+		free(rq->reply);
 	praas_stream_drop(rq->stream);
 	free(rq);
 	*con_cls = NULL;

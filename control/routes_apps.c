@@ -106,31 +106,40 @@ static bool take_app(json_t *object, struct praas_app_record *app,
 	return true;
 }
 
-/* A praas.json; NULL: text says what is wrong. Whoever made the folder may have put a pipe there, or
- * a file without an end. */
-static json_t *manifest_read(const char *file, char *ret_text, size_t bytes)
+/* Failures that say nothing about the folder. */
+static bool is_ours(int error)
+{
+	return error == ENOMEM || error == EMFILE || error == ENFILE || error == EIO;
+}
+
+/* A praas.json. -EINVAL: text says what is wrong with it; else an errno of ours. Whoever made the folder
+ * may have put a pipe there, or a file without an end. */
+static int manifest_read(const char *file, json_t **ret_manifest, char *ret_text,
+			 size_t bytes)
 {
 	int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct praas_json_error error = { .no_memory = false };
 	const char *why = NULL;
-	json_t *manifest = NULL;
-	json_error_t error;
+	int rc = -EINVAL;
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st))
+	if (fd < 0 || fstat(fd, &st)) {
+		rc = is_ours(errno) ? -errno : -EINVAL;
 		why = strerror(errno);
-	else if (!S_ISREG(st.st_mode))
+	} else if (!S_ISREG(st.st_mode))
 		why = "is not a file";
 	else if (st.st_size > PRAAS_LIMIT_MANIFEST_BYTES)
 		why = "is larger than 1 MiB";
 	if (!why) {
-		manifest = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
-		why = manifest ? NULL : error.text;
+		*ret_manifest = praas_json_load_fd(fd, &error);
+		why = *ret_manifest ? NULL : error.text;
+		rc = error.no_memory ? -ENOMEM : -EINVAL;
 	}
 	if (why)
 		(void)snprintf(ret_text, bytes, "%.200s: %.100s", file, why);
 	if (fd >= 0)
 		(void)close(fd); /* only read */
-	return manifest;
+	return why ? rc : 0;
 }
 
 /* What the controller would find missing when it starts. */
@@ -156,21 +165,22 @@ static bool libraries_there(json_t *functions, const char *code, char *ret_text,
 	return true;
 }
 
-/* The folder must hold a praas.json that names a function. false: text says what is wrong. */
-static bool code_good(const char *code, char *ret_text, size_t bytes)
+/* The folder must hold a praas.json that names a function. -EINVAL: text says what is wrong. */
+static int code_check(const char *code, char *ret_text, size_t bytes)
 {
 	char file[PRAAS_LIMIT_CODE_BYTES + 16];
-	json_t *manifest, *functions;
+	json_t *manifest = NULL, *functions;
 	bool good;
+	int rc;
 
 	if (code[0] != '/') {
 		(void)snprintf(ret_text, bytes, "\"code\" must be an absolute path");
-		return false;
+		return -EINVAL;
 	}
 	(void)snprintf(file, sizeof(file), "%s/praas.json", code);
-	manifest = manifest_read(file, ret_text, bytes);
-	if (!manifest)
-		return false;
+	rc = manifest_read(file, &manifest, ret_text, bytes);
+	if (rc)
+		return rc;
 	functions = json_object_get(manifest, "functions");
 	good = json_object_size(functions) > 0;
 	if (!good)
@@ -178,7 +188,7 @@ static bool code_good(const char *code, char *ret_text, size_t bytes)
 	else
 		good = libraries_there(functions, code, ret_text, bytes);
 	json_decref(manifest);
-	return good;
+	return good ? 0 : -EINVAL;
 }
 
 static json_t *app_json(const struct praas_app_record *app)
@@ -217,7 +227,12 @@ void praas_route_apps_create(struct praas_request *rq)
 		refuse_json(rq, &error);
 		return;
 	}
-	if (!code_good(app.code, text, sizeof(text))) {
+	rc = code_check(app.code, text, sizeof(text));
+	if (rc && rc != -EINVAL) {
+		praas_reply_errno(rq, rc, "praas.json cannot be read");
+		return;
+	}
+	if (rc) {
 		praas_reply_error(
 			rq, 400, "invalid_code",
 			"give the absolute path of a folder with praas.json and its "

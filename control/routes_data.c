@@ -131,15 +131,19 @@ static void list_work(struct praas_request *rq, praas_connection *conn,
 	ret_result->status = count > limit; /* there is more */
 	if (count > limit)
 		count = limit;
-	ret_result->rc = rc;
 	ret_result->json = rc ? NULL : json_array();
-	for (uint32_t i = 0; ret_result->json && i < count; i++)
-		(void)json_array_append_new(
-			ret_result->json,
-			json_pack("{s:o,s:I,s:I,s:I}", "key", key_text(infos[i].key),
-				  "bytes", (json_int_t)infos[i].bytes, "version",
-				  (json_int_t)infos[i].version, "modified_ns",
-				  (json_int_t)infos[i].modified_ns));
+	if (rc == 0 && !ret_result->json)
+		rc = -ENOMEM;
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		if (json_array_append_new(
+			    ret_result->json,
+			    json_pack("{s:o,s:I,s:I,s:I}", "key",
+				      key_text(infos[i].key), "bytes",
+				      (json_int_t)infos[i].bytes, "version",
+				      (json_int_t)infos[i].version, "modified_ns",
+				      (json_int_t)infos[i].modified_ns)))
+			rc = -ENOMEM;
+	ret_result->rc = rc;
 	free(infos);
 }
 
@@ -149,6 +153,8 @@ static void list_answer(struct praas_request *rq)
 	json_t *reply;
 
 	if (r->rc) {
+		json_decref(r->json);
+		r->json = NULL;
 		praas_reply_errno(rq, r->rc, "state");
 		return;
 	}
