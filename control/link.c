@@ -17,11 +17,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <uthash.h>
-
 #include "control/json.h"
 #include "control/limits.h"
 #include "control/say.h"
+#include "control/table.h"
 #include "internal/base.h"
 
 #define OUT_BYTES_MAX (256u * 1024) /* unsent lines of one connection */
@@ -110,6 +109,7 @@ static void accept_one(struct praas_link *l, int fd)
 	struct ucred cred = { 0 };
 	socklen_t bytes = sizeof(cred);
 	struct conn *c;
+	bool kept;
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &bytes) ||
 	    (cred.uid != geteuid() && cred.uid != 0) ||
@@ -130,8 +130,15 @@ static void accept_one(struct praas_link *l, int fd)
 	(void)pthread_mutex_lock(&l->lock);
 	c->id = ++l->id_last;
 	HASH_ADD(hh, l->conns, id, sizeof(c->id), c);
-	l->conns_count++;
+	kept = PRAAS_TABLE_HAS(hh, c);
+	l->conns_count += kept;
 	(void)pthread_mutex_unlock(&l->lock);
+	if (!kept) { /* it connects again */
+		(void)close(fd);
+		free(c->in);
+		free(c);
+		return;
+	}
 	if (poll_set(l, EPOLL_CTL_ADD, fd, EPOLLIN | EPOLLRDHUP,
 		     tag_of(KIND_CONN, c->id)))
 		drop(l, c);
@@ -512,7 +519,7 @@ static int send_locked(struct praas_link *l, struct conn *c, const char *data,
 
 int praas_link_send(struct praas_link *link, uint64_t conn, const json_t *message)
 {
-	char *text = json_dumps(message, JSON_COMPACT);
+	char *text = praas_json_dump(message);
 	struct conn *c;
 	size_t bytes;
 	int rc;
@@ -561,9 +568,12 @@ int praas_link_watch(struct praas_link *link, int pidfd, uint64_t tag)
 	HASH_FIND(hh, link->watches, &tag, sizeof(tag), old);
 	praas_check(!old);
 	HASH_ADD(hh, link->watches, tag, sizeof(w->tag), w);
-	rc = poll_set(link, EPOLL_CTL_ADD, w->fd, EPOLLIN, tag_of(KIND_WATCH, tag));
+	rc = PRAAS_TABLE_HAS(hh, w) ? poll_set(link, EPOLL_CTL_ADD, w->fd, EPOLLIN,
+					       tag_of(KIND_WATCH, tag))
+				    : -ENOMEM;
 	if (rc) {
-		HASH_DEL(link->watches, w);
+		if (PRAAS_TABLE_HAS(hh, w))
+			HASH_DEL(link->watches, w);
 		(void)close(w->fd);
 		free(w);
 	}

@@ -147,8 +147,8 @@ void praas_route_tenants_list(struct praas_request *rq)
 	list = json_array();
 	rc = tenants && list ? 0 : -ENOMEM;
 	if (rc == 0)
-		count = praas_tenants_list(rq->service->tenants, page.after,
-					   page.limit + 1, tenants);
+		rc = praas_tenants_list(rq->service->tenants, page.after,
+					page.limit + 1, tenants, &count);
 	more = praas_page_more(&page, &count);
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
 		if (json_array_append_new(list, tenant_json(&tenants[i])))

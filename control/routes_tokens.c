@@ -188,8 +188,8 @@ void praas_route_tokens_list(struct praas_request *rq)
 	list = json_array();
 	rc = tokens && list ? 0 : -ENOMEM;
 	if (rc == 0)
-		count = praas_tokens_list(rq->service->tokens, tenant, page.after,
-					  page.limit + 1, tokens);
+		rc = praas_tokens_list(rq->service->tokens, tenant, page.after,
+				       page.limit + 1, tokens, &count);
 	more = praas_page_more(&page, &count);
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
 		if (json_array_append_new(list, token_json(&tokens[i])))

@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include <jansson.h>
-#include <uthash.h>
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/table.h"
 #include "internal/base.h"
 
 #define PAGE 256u
@@ -134,7 +134,10 @@ static int add(struct praas_tenants *tenants, const struct praas_tenant *tenant,
 	e->version = version;
 	e->bucket = tenant->limits[PRAAS_QUOTA_RATE] * SECOND_NS;
 	HASH_ADD_STR(tenants->entries, tenant.name, e);
-	return 0;
+	if (PRAAS_TABLE_HAS(hh, e))
+		return 0;
+	free(e);
+	return -ENOMEM;
 }
 
 static int load(struct praas_tenants *tenants, char *ret_text)
@@ -298,6 +301,9 @@ static int put_stored(struct praas_tenants *tenants, struct entry *old,
 		rc = add(tenants, tenant, item.version);
 	}
 	(void)pthread_mutex_unlock(&tenants->lock);
+	if (rc) /* else it would be there after a restart */
+		(void)tenants->records->items->take_out(
+			tenants->records, PRAAS_ITEM_TENANT, tenant->name);
 	return rc;
 }
 
@@ -381,8 +387,8 @@ static int by_name(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-uint32_t praas_tenants_list(struct praas_tenants *tenants, const char *after,
-			    uint32_t max, struct praas_tenant *ret_tenants)
+int praas_tenants_list(struct praas_tenants *tenants, const char *after, uint32_t max,
+		       struct praas_tenant *ret_tenants, uint32_t *ret_count)
 {
 	const struct entry *e, *next;
 	struct praas_tenant *all;
@@ -397,12 +403,13 @@ uint32_t praas_tenants_list(struct praas_tenants *tenants, const char *after,
 	}
 	(void)pthread_mutex_unlock(&tenants->lock);
 	if (!all)
-		return 0;
+		return -ENOMEM;
 	qsort(all, n, sizeof(*all), by_name);
 	n = n < max ? n : max;
 	memcpy(ret_tenants, all, n * sizeof(*all));
 	free(all);
-	return n;
+	*ret_count = n;
+	return 0;
 }
 
 /* ---- usage -------------------------------------------------------------------------- */

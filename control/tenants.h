@@ -55,9 +55,9 @@ int praas_tenants_put(struct praas_tenants *tenants, const struct praas_tenant *
 int praas_tenants_delete(struct praas_tenants *tenants, const char *name);
 int praas_tenants_get(struct praas_tenants *tenants, const char *name,
 		      struct praas_tenant *ret_tenant); /* -ENOENT */
-/* In the order of names, those after `after` ("": all), at most max. */
-uint32_t praas_tenants_list(struct praas_tenants *tenants, const char *after,
-			    uint32_t max, struct praas_tenant *ret_tenants);
+/* In the order of names, those after `after` ("": all), at most max. 0; -ENOMEM. */
+int praas_tenants_list(struct praas_tenants *tenants, const char *after, uint32_t max,
+		       struct praas_tenant *ret_tenants, uint32_t *ret_count);
 
 /* Uses amount more. 0; -EDQUOT that would be over its limit; -ENOENT no such tenant. */
 int praas_tenants_take(struct praas_tenants *tenants, const char *name,

@@ -9,11 +9,11 @@
 #include <time.h>
 
 #include <jansson.h>
-#include <uthash.h>
 #include <utlist.h>
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/table.h"
 #include "internal/base.h"
 
 #define PAGE 256u
@@ -147,7 +147,10 @@ static int add(struct praas_tokens *tokens, const struct praas_token *token)
 	(void)pthread_rwlock_wrlock(&tokens->lock);
 	HASH_ADD_STR(tokens->entries, token.id, e);
 	(void)pthread_rwlock_unlock(&tokens->lock);
-	return 0;
+	if (PRAAS_TABLE_HAS(hh, e))
+		return 0;
+	free(e);
+	return -ENOMEM;
 }
 
 static int load(struct praas_tokens *tokens, char *ret_text)
@@ -269,8 +272,12 @@ int praas_tokens_create(struct praas_tokens *tokens, struct praas_token *token,
 	if (rc == 0)
 		rc = tokens->records->items->put(tokens->records, PRAAS_ITEM_TOKEN,
 						 &item);
-	if (rc == 0)
-		rc = add(tokens, token); /* -ENOMEM: it is one after a restart */
+	if (rc == 0) {
+		rc = add(tokens, token);
+		if (rc) /* else it would be one after a restart */
+			(void)tokens->records->items->take_out(
+				tokens->records, PRAAS_ITEM_TOKEN, token->id);
+	}
 	(void)pthread_mutex_unlock(&tokens->change_lock);
 	if (rc)
 		explicit_bzero(ret_text, PRAAS_TOKEN_TEXT);
@@ -310,14 +317,16 @@ int praas_tokens_revoke(struct praas_tokens *tokens, const char *tenant, const c
 int praas_tokens_revoke_all(struct praas_tokens *tokens, const char *tenant)
 {
 	struct praas_token one;
+	uint32_t count;
+	int rc;
 
-	while (praas_tokens_list(tokens, tenant, "", 1, &one) > 0) {
-		int rc = praas_tokens_revoke(tokens, tenant, one.id);
-
+	while ((rc = praas_tokens_list(tokens, tenant, "", 1, &one, &count)) == 0 &&
+	       count > 0) {
+		rc = praas_tokens_revoke(tokens, tenant, one.id);
 		if (rc && rc != -ENOENT)
-			return rc;
+			break;
 	}
-	return 0;
+	return rc;
 }
 
 int praas_tokens_verify(struct praas_tokens *tokens, const char *text, uint64_t now_s,
@@ -356,9 +365,9 @@ static int by_id(const void *a, const void *b)
 	return strcmp(x->id, y->id);
 }
 
-uint32_t praas_tokens_list(struct praas_tokens *tokens, const char *tenant,
-			   const char *after, uint32_t max,
-			   struct praas_token *ret_tokens)
+int praas_tokens_list(struct praas_tokens *tokens, const char *tenant,
+		      const char *after, uint32_t max, struct praas_token *ret_tokens,
+		      uint32_t *ret_count)
 {
 	struct praas_token *all;
 	const struct entry *e, *next;
@@ -374,10 +383,11 @@ uint32_t praas_tokens_list(struct praas_tokens *tokens, const char *tenant,
 	}
 	(void)pthread_rwlock_unlock(&tokens->lock);
 	if (!all)
-		return 0;
+		return -ENOMEM;
 	qsort(all, n, sizeof(*all), by_id);
 	n = n < max ? n : max;
 	memcpy(ret_tokens, all, n * sizeof(*all));
 	free(all);
-	return n;
+	*ret_count = n;
+	return 0;
 }

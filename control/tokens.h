@@ -60,10 +60,11 @@ int praas_tokens_revoke_all(struct praas_tokens *tokens, const char *tenant);
 int praas_tokens_verify(struct praas_tokens *tokens, const char *text, uint64_t now_s,
 			struct praas_token *ret_token);
 
-/* Of a tenant (NULL: of all), in the order of ids, those after `after` ("": all), at most max. */
-uint32_t praas_tokens_list(struct praas_tokens *tokens, const char *tenant,
-			   const char *after, uint32_t max,
-			   struct praas_token *ret_tokens);
+/* Of a tenant (NULL: of all), in the order of ids, those after `after` ("": all), at most max.
+ * 0; -ENOMEM. */
+int praas_tokens_list(struct praas_tokens *tokens, const char *tenant,
+		      const char *after, uint32_t max, struct praas_token *ret_tokens,
+		      uint32_t *ret_count);
 
 /* As it is stored. For tests; strict. 0; -EPROTO. */
 int praas_token_decode(const struct praas_item *item, struct praas_token *ret_token);
