@@ -36,7 +36,16 @@ static void wait_changed(struct praas_life *life)
 	(void)pthread_cond_timedwait(&life->changed, &life->lock, &until);
 }
 
-/* The entry of a process, with the lock held on success. -ENOENT; -ESHUTDOWN; -EIO; -EBUSY. */
+/* It is as good as gone; what could not be removed is tried again. Lock held. */
+static int deleting(struct praas_life_process *p)
+{
+	if (!p->erase_failed)
+		return -ENOENT;
+	praas_life_begin_erase(p);
+	return -EBUSY;
+}
+
+/* The entry of a process, with the lock held on success. -ENOENT; -ESHUTDOWN; -EIO; -ENOMEM; -EBUSY. */
 static int acquire(struct praas_life *life, const struct praas_app_record *app,
 		   const char *name, struct praas_life_process **ret_p)
 {
@@ -52,8 +61,10 @@ static int acquire(struct praas_life *life, const struct praas_app_record *app,
 		*ret_p = praas_life_find(life, record.number);
 		if (!*ret_p && praas_life_resting(record.state))
 			*ret_p = praas_life_entry(life, &record, app);
-		if (*ret_p && (*ret_p)->record.state == PRAAS_LIFE_DELETING)
-			rc = -ENOENT;
+		if (!*ret_p && praas_life_resting(record.state))
+			rc = -ENOMEM;
+		else if (*ret_p && (*ret_p)->record.state == PRAAS_LIFE_DELETING)
+			rc = deleting(*ret_p);
 		else if (life->stopping)
 			rc = -ESHUTDOWN;
 		else if (*ret_p)
@@ -77,7 +88,7 @@ static void tell_acquire(struct praas_life_wait *wait, int rc)
 		tell_now(wait, rc, "shutting_down", "the control service is stopping");
 		break;
 	case -EBUSY:
-		tell_now(wait, rc, "busy", "the process is being created");
+		tell_now(wait, rc, "busy", "the process is being created or deleted");
 		break;
 	default:
 		tell_now(wait, rc, "store_failed", "the records cannot be read");
@@ -178,8 +189,11 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 	explicit_bzero(token, sizeof(token));
-	if (!p)
+	if (!p) {
+		(void)records->ops->process_delete(records, record.number);
+		praas_life_give_new(life, app);
 		return -ENOMEM;
+	}
 	praas_life_spawn(p);
 	return 0;
 }

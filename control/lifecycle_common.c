@@ -5,13 +5,17 @@
 #include "control/lifecycle_private.h"
 #include "control/say.h"
 
+#include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "internal/base.h"
+
+#define SAVE_TRIES 6 /* in 63 ms */
 
 uint64_t praas_life_realtime_ns(void)
 {
@@ -128,6 +132,23 @@ void praas_life_background(struct praas_life *life, struct praas_job *job)
 	praas_jobs_submit_must(life->config.jobs, job);
 }
 
+/* What fails for a moment (memory, descriptors, the disk) need not be lost. */
+static int put_record(struct praas_records *records,
+		      struct praas_process_record *record)
+{
+	struct timespec pause = { .tv_nsec = 1000000 };
+	int rc;
+
+	for (int i = 0; i < SAVE_TRIES; i++) {
+		rc = records->ops->process_put(records, record);
+		if (rc != -EIO && rc != -ENOMEM && rc != -ENOSPC)
+			break;
+		(void)nanosleep(&pause, NULL);
+		pause.tv_nsec *= 2;
+	}
+	return rc;
+}
+
 static void run_save(struct praas_job *job)
 {
 	struct praas_life_process *p =
@@ -146,7 +167,7 @@ static void run_save(struct praas_job *job)
 
 		p->dirty = false;
 		(void)pthread_mutex_unlock(&life->lock);
-		rc = records->ops->process_put(records, &record);
+		rc = put_record(records, &record);
 		(void)pthread_mutex_lock(&life->lock);
 		if (rc == 0)
 			p->record.version = record.version;
@@ -223,13 +244,34 @@ void praas_life_bind(struct praas_life_process *p, uint64_t conn)
 	struct praas_life *life = p->life;
 
 	if (p->conn) {
-		HASH_DELETE(hh_conn, life->by_conn, p);
+		if (PRAAS_TABLE_HAS(hh_conn, p))
+			HASH_DELETE(hh_conn, life->by_conn, p);
+		else
+			life->unindexed--;
 		if (p->conn != conn)
 			praas_link_close(life->link, p->conn);
 	}
 	p->conn = conn;
-	if (conn)
+	if (conn) {
 		HASH_ADD(hh_conn, life->by_conn, conn, sizeof(p->conn), p);
+		life->unindexed += !PRAAS_TABLE_HAS(hh_conn, p); /* no memory */
+	}
+}
+
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
+struct praas_life_process *praas_life_find_conn(struct praas_life *life, uint64_t conn)
+{
+	struct praas_life_process *p, *next;
+
+	HASH_FIND(hh_conn, life->by_conn, &conn, sizeof(conn), p);
+	if (p || life->unindexed == 0)
+		return p;
+	HASH_ITER(hh, life->processes, p, next)
+	{
+		if (p->conn == conn)
+			return p;
+	}
+	return NULL;
 }
 
 /* Two controllers of one process may run for a moment, of different epochs. */
@@ -251,18 +293,30 @@ int praas_life_watch(struct praas_life *life, const struct praas_instance *insta
 	return praas_link_watch(life->link, instance->pidfd, praas_life_tag(instance));
 }
 
+void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
+		     struct praas_exit *ret_exit)
+{
+	char path[PRAAS_LIFE_PATH_BYTES + 48];
+
+	(void)snprintf(path, sizeof(path), "%s/" PRAAS_LIFE_SOCKET, life->run_dir,
+		       (unsigned long long)instance->number, instance->epoch);
+	life->config.backend->ops->reap(life->config.backend, instance, ret_exit);
+	(void)unlink(path); /* most are gone */
+}
+
 bool praas_life_runs(const struct praas_life_process *p)
 {
 	return p->has_instance || p->leaving_due_ns != 0;
 }
 
-/* Sends {"t": what, "id": id} when its controller is connected. */
+/* Sends {"t": what, "id": id} when its controller is connected. What cannot be sent ends the connection:
+ * the controller connects again and is asked again (praas_life_send_pending()). */
 void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
 {
 	json_t *message = json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id);
 
-	if (message && p->conn) /* else it is sent, or found out, on reconnection */
-		(void)praas_link_send(p->life->link, p->conn, message);
+	if (p->conn && (!message || praas_link_send(p->life->link, p->conn, message)))
+		praas_link_close(p->life->link, p->conn);
 	json_decref(message);
 }
 
@@ -338,6 +392,10 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 	p->instance.pidfd = -1;
 	p->leaving.pidfd = -1;
 	HASH_ADD(hh, life->processes, number, sizeof(p->number), p);
+	if (!PRAAS_TABLE_HAS(hh, p)) {
+		free(p);
+		return NULL;
+	}
 	(void)pthread_cond_broadcast(&life->changed);
 	return p;
 }

@@ -218,11 +218,12 @@ static void run_erase(struct praas_job *job)
 		praas_events_add(life->config.events, &p->record, "DELETED");
 		praas_life_forget(p);
 	} else {
-		struct praas_outcome why = praas_outcome_of(
-			rc, "store_failed",
-			"what it stored cannot be removed; it is gone "
-			"for use and is tried again at the next start");
+		struct praas_outcome why =
+			praas_outcome_of(rc, "store_failed",
+					 "what it stored cannot be removed; it is gone "
+					 "for use; asking again tries again");
 
+		p->erase_failed = true;
 		praas_life_finish(p, &p->ended, &why, &done);
 	}
 	life->background--;
@@ -235,6 +236,7 @@ void praas_life_begin_erase(struct praas_life_process *p)
 {
 	if (praas_life_runs(p))
 		return; /* the end of its last controller leads here again */
+	p->erase_failed = false;
 	p->erase_job.run = run_erase;
 	praas_life_background(p->life, &p->erase_job);
 }

@@ -363,7 +363,7 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	struct praas_life_process *p;
 
 	(void)pthread_mutex_lock(&life->lock);
-	HASH_FIND(hh_conn, life->by_conn, &conn, sizeof(conn), p);
+	p = praas_life_find_conn(life, conn);
 	if (!strcmp(type, "join"))
 		on_join(life, conn, peer, message, &done);
 	else if (!strcmp(type, "failed"))
@@ -390,7 +390,7 @@ static void on_closed(void *user, uint64_t conn)
 	struct praas_life_process *p;
 
 	(void)pthread_mutex_lock(&life->lock);
-	HASH_FIND(hh_conn, life->by_conn, &conn, sizeof(conn), p);
+	p = praas_life_find_conn(life, conn);
 	if (p)
 		praas_life_bind(p, 0); /* it serves on, and connects again */
 	(void)pthread_mutex_unlock(&life->lock);
@@ -486,7 +486,6 @@ static void on_ended(void *user, uint64_t tag)
 {
 	struct praas_life_waits done = { NULL };
 	struct praas_life *life = user;
-	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p;
 	struct praas_exit e;
 	bool deleting;
@@ -498,10 +497,10 @@ static void on_ended(void *user, uint64_t tag)
 	deleting = p->record.state == PRAAS_LIFE_DELETING;
 	life->instances--;
 	if (p->leaving_due_ns && praas_life_tag(&p->leaving) == tag) {
-		backend->ops->reap(backend, &p->leaving, &e);
+		praas_life_reap(life, &p->leaving, &e);
 		p->leaving_due_ns = 0;
 	} else {
-		backend->ops->reap(backend, &p->instance, &e);
+		praas_life_reap(life, &p->instance, &e);
 		forget_controller(p);
 		if (p->record.state == PRAAS_LIFE_ACTIVATING)
 			praas_life_ended_starting(p, &e, &done);

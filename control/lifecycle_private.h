@@ -10,12 +10,12 @@
 
 #include <pthread.h>
 
-#include <uthash.h>
 #include <utlist.h>
 
 #include "control/lifecycle.h"
 #include "control/link.h"
 #include "control/ownership.h"
+#include "control/table.h"
 
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
@@ -75,6 +75,7 @@ struct praas_life_process {
 	struct praas_life_view metrics;
 	uint32_t calls;
 	struct praas_job start_job, save_job, erase_job;
+	bool erase_failed;                      /* whoever comes tries it again */
 	struct praas_life_process *prev, *next; /* in life->timed */
 };
 
@@ -91,6 +92,7 @@ struct praas_life {
 	pthread_cond_t changed; /* entries, saving, instances */
 	struct praas_life_process *processes;
 	struct praas_life_process *by_conn;
+	uint32_t unindexed; /* processes with a connection that are not in by_conn */
 	struct praas_life_process *timed; /* those with a deadline */
 	uint64_t idle_due_ns;             /* when idle processes are looked for */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
@@ -145,6 +147,7 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 					    const struct praas_app_record *app);
 /* Ties p to a connection (0: to none). */
 void praas_life_bind(struct praas_life_process *p, uint64_t conn);
+struct praas_life_process *praas_life_find_conn(struct praas_life *life, uint64_t conn);
 /* Frees an entry that nobody waits for and nothing refers to. */
 void praas_life_forget(struct praas_life_process *p);
 
@@ -153,6 +156,11 @@ int praas_life_watch(struct praas_life *life, const struct praas_instance *insta
 uint64_t praas_life_tag(const struct praas_instance *instance);
 uint64_t praas_life_tag_number(uint64_t tag);
 /* Some controller of p has not ended. */
+/* Of a controller, in run_dir: number and epoch. */
+#define PRAAS_LIFE_SOCKET "%llu-%u.sock"
+/* Ends an instance that has ended, with its socket, which a killed controller leaves. */
+void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
+		     struct praas_exit *ret_exit);
 bool praas_life_runs(const struct praas_life_process *p);
 
 /* ---- lifecycle_quota.c ---- */

@@ -62,7 +62,7 @@ static json_t *listen_of(const struct praas_life *life,
 	return json_pack("[o,o]",
 			 json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
 				      life->data_tls ? "tls" : "tcp", life->data_host),
-			 json_sprintf("shm://%s/%llu-%u.sock", life->run_dir,
+			 json_sprintf("shm://%s/" PRAAS_LIFE_SOCKET, life->run_dir,
 				      (unsigned long long)record->number,
 				      record->epoch));
 }
@@ -169,11 +169,10 @@ static struct spawned spawn_now(struct praas_life_process *p,
 /* One that must not serve; lock held. */
 static void end_now(struct praas_life *life, struct praas_instance *instance)
 {
-	struct praas_backend *backend = life->config.backend;
 	struct praas_exit gone;
 
-	backend->ops->kill(backend, instance);
-	backend->ops->reap(backend, instance, &gone);
+	life->config.backend->ops->kill(life->config.backend, instance);
+	praas_life_reap(life, instance, &gone);
 }
 
 /* The controller runs, or does not; the record is on the disk (record_rc 0), or is not. Lock held. */
