@@ -89,7 +89,7 @@ static int handshake(struct praas_connection *conn, uint64_t until_ns)
 			(void)poll(&fd, 1,
 				   1); /* short: it is polling, once a connection */
 	}
-	return conn->opened ? 0 : conn->closed_rc;
+	return conn->closed_rc; /* it may have opened and ended in one poll */
 }
 
 static int try_endpoint(struct praas_connection *conn, const char *addr,
@@ -106,6 +106,7 @@ static int try_endpoint(struct praas_connection *conn, const char *addr,
 	memcpy(config.ticket, ticket->ticket, sizeof(config.ticket));
 	memcpy(config.session_key, ticket->session_key, sizeof(config.session_key));
 	conn->closed_rc = 0;
+	conn->opened = false; /* that was the endpoint before */
 	rc = praas_session_connect(conn->port, addr, &config, &link);
 	explicit_bzero(&config, sizeof(config));
 	if (rc == 0)
