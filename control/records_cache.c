@@ -5,14 +5,13 @@
  * reads after a change has returned sees it. Only where this service alone writes the store.
  */
 #include "control/records.h"
+#include "control/table.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <uthash.h>
 
 #define ENTRIES_MAX 4096u /* of each kind; then all are forgotten */
 #define APP_KEY_BYTES (2u * (PRAAS_NAME_MAX + 1))
@@ -116,7 +115,7 @@ static void keep_app(struct cache *c, const char *key,
 		if (HASH_COUNT(c->apps) >= ENTRIES_MAX)
 			forget_all(c);
 		HASH_ADD_STR(c->apps, key, fresh);
-		fresh = NULL;
+		fresh = PRAAS_TABLE_HAS(hh, fresh) ? NULL : fresh;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	free(fresh);
@@ -205,7 +204,7 @@ static void keep_process(struct cache *c, const uint8_t *key,
 		if (HASH_COUNT(c->processes) >= ENTRIES_MAX)
 			forget_all(c);
 		HASH_ADD(hh, c->processes, key, PROCESS_KEY_BYTES, fresh);
-		fresh = NULL;
+		fresh = PRAAS_TABLE_HAS(hh, fresh) ? NULL : fresh;
 	}
 	(void)pthread_mutex_unlock(&c->lock);
 	free(fresh);
