@@ -8,6 +8,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "control/json.h"
 #include "control/keys.h"
 #include "control/memo.h"
 #include "control/request.h"
@@ -73,35 +74,40 @@ static json_t *head_json(const struct praas_request *rq)
 	return json_pack("{s:s?,s:o}", "type", rq->content_type, "headers", headers);
 }
 
-/* Without tickets and keys: they are secrets that are told once and never stored. NULL: as it is. */
-static char *without_secrets(const struct praas_request *rq)
+/* Without tickets and keys: they are secrets that are told once and never stored. NULL: as it is.
+ * false: no memory to tell. */
+static bool without_secrets(const struct praas_request *rq, char **ret_text)
 {
+	bool good = true;
 	json_t *object;
-	char *text = NULL;
 
+	*ret_text = NULL;
 	if (!rq->content_type || strcmp(rq->content_type, "application/json") != 0)
-		return NULL;
+		return true;
 	object = json_loadb(rq->reply, rq->reply_bytes, 0, NULL);
+	if (!object)
+		return false; /* it is ours, and JSON */
 	if (json_object_get(object, "ticket") || json_object_get(object, "token")) {
 		(void)json_object_del(object, "ticket");
 		(void)json_object_del(object, "token");
-		text = json_dumps(object, JSON_COMPACT);
+		*ret_text = praas_json_dump(object);
+		good = *ret_text != NULL;
 	}
 	json_decref(object);
-	return text;
+	return good;
 }
 
 /* false: it is too large, or there is no memory: only that it was answered is kept. */
 static bool pack_answer(const struct praas_request *rq, struct praas_memo *memo)
 {
 	json_t *head = head_json(rq);
-	char *head_text = head ? json_dumps(head, JSON_COMPACT) : NULL;
-	char *clean = without_secrets(rq);
+	char *head_text = head ? praas_json_dump(head) : NULL, *clean;
+	bool safe = without_secrets(rq, &clean);
 	size_t head_bytes = head_text ? strlen(head_text) + 1 : 0;
 	size_t body_bytes = clean ? strlen(clean) : rq->reply_bytes;
 
 	json_decref(head);
-	if (head_text && head_bytes + body_bytes <= PRAAS_LIMIT_MEMO_BYTES)
+	if (safe && head_text && head_bytes + body_bytes <= PRAAS_LIMIT_MEMO_BYTES)
 		memo->answer = malloc(head_bytes + body_bytes);
 	if (memo->answer) {
 		memcpy(memo->answer, head_text, head_bytes);
