@@ -24,6 +24,7 @@ class Service:
             pass
         self.process = None
         self.tls = None  # an ssl context, for https
+        self.patience = 60  # seconds for an answer
 
     def start(self, **env):
         """env: added to the service's environment."""
@@ -54,8 +55,8 @@ class Service:
 
     def connect(self):
         if self.url.startswith("https:"):
-            return http.client.HTTPSConnection(self.host, timeout=60, context=self.tls)
-        return http.client.HTTPConnection(self.host, timeout=60)
+            return http.client.HTTPSConnection(self.host, timeout=self.patience, context=self.tls)
+        return http.client.HTTPConnection(self.host, timeout=self.patience)
 
     def ask(self, method, path, body=None, headers=None, token=None, connection=None):
         """(status, headers, raw body)"""

@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -104,6 +105,40 @@ PRAAS_FUNCTION int count(struct praas_ctx *ctx)
 		if (praas_cancelled(ctx))
 			return 3;
 	}
+}
+
+struct appended {
+	uint64_t id, epoch;
+};
+
+/* Puts the input's number and the epoch behind what the state object of the invocation's key has. Gives the
+ * epoch. */
+PRAAS_FUNCTION int append(struct praas_ctx *ctx)
+{
+	const char *key = praas_info(ctx)->key;
+	uint64_t version = 0, epoch = praas_info(ctx)->epoch;
+	struct praas_view old = { NULL, 0, 0 };
+	struct appended *all;
+	struct praas_msg in;
+	int rc = praas_state_get(ctx, key, &old, &version);
+
+	if (praas_input(ctx, 0, &in) || in.view.bytes != sizeof(all->id) ||
+	    (rc != 0 && rc != -ENOENT))
+		return praas_fail(ctx, 1, "cannot read");
+	if (rc == -ENOENT)
+		old.bytes = 0;
+	all = malloc(old.bytes + sizeof(*all));
+	if (!all)
+		return praas_fail(ctx, 1, "no memory");
+	if (old.bytes)
+		memcpy(all, old.data, old.bytes);
+	memcpy(&all[old.bytes / sizeof(*all)].id, in.view.data, sizeof(all->id));
+	all[old.bytes / sizeof(*all)].epoch = epoch;
+	rc = praas_state_cas(ctx, key, version, all, old.bytes + sizeof(*all));
+	free(all);
+	if (rc != 0)
+		return praas_fail(ctx, 2, strerror(-rc));
+	return give(ctx, &epoch, sizeof(epoch));
 }
 
 PRAAS_FUNCTION int total(struct praas_ctx *ctx)
