@@ -13,6 +13,10 @@
 
 #define PATH_BYTES 4096
 
+struct file {
+	uint64_t id, bytes;
+};
+
 int praas_logs_cursor_parse(const char *text, struct praas_logs_cursor *ret_cursor)
 {
 	static const char digits[] = "0123456789abcdef";
@@ -22,7 +26,7 @@ int praas_logs_cursor_parse(const char *text, struct praas_logs_cursor *ret_curs
 	if (first == 0 || first > 16 || second == 0 || second > 16 ||
 	    text[first + 1 + second] != '\0')
 		return -EINVAL;
-	ret_cursor->inode = strtoull(text, NULL, 16);
+	ret_cursor->file = strtoull(text, NULL, 16);
 	ret_cursor->offset = strtoull(text + first + 1, NULL, 16);
 	return 0;
 }
@@ -31,14 +35,25 @@ void praas_logs_cursor_text(const struct praas_logs_cursor *cursor,
 			    char ret_text[PRAAS_LOGS_CURSOR_BYTES])
 {
 	(void)snprintf(ret_text, PRAAS_LOGS_CURSOR_BYTES, "%" PRIx64 "-%" PRIx64,
-		       cursor->inode, cursor->offset); /* fits */
+		       cursor->file, cursor->offset); /* fits */
+}
+
+/* Which file it is, whatever its name; the number of one that is gone may be given again, so its
+ * birth counts too. Never 0. */
+static uint64_t identity(const struct statx *st)
+{
+	uint64_t born =
+		(uint64_t)st->stx_btime.tv_sec * 1000000000u + st->stx_btime.tv_nsec;
+
+	return (st->stx_ino * 0x9e3779b97f4a7c15u ^ born) | 1;
 }
 
 /* Opens NUMBER.log + suffix. An fd; -ENOENT; another errno. */
 static int open_log(const char *folder, uint64_t number, const char *suffix,
-		    struct stat *ret_st)
+		    struct file *ret_file)
 {
 	char path[PATH_BYTES];
+	struct statx st;
 	int rc = 0;
 	int fd;
 
@@ -48,10 +63,12 @@ static int open_log(const char *folder, uint64_t number, const char *suffix,
 	fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	if (fd < 0)
 		return -errno;
-	if (fstat(fd, ret_st) != 0)
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_BTIME, &st) != 0)
 		rc = -errno;
-	else if (!S_ISREG(ret_st->st_mode))
+	else if (!S_ISREG(st.stx_mode))
 		rc = -EIO;
+	else
+		*ret_file = (struct file){ .id = identity(&st), .bytes = st.stx_size };
 	if (rc != 0)
 		(void)close(fd); /* read only */
 	return rc != 0 ? rc : fd;
@@ -108,7 +125,7 @@ static int open_older(const char *folder, uint64_t number,
 	int fd = open_log(folder, number, ".1", &st);
 
 	if (fd >= 0 &&
-	    (st.st_ino != cursor->inode || (uint64_t)st.st_size <= cursor->offset)) {
+	    (st.st_ino != cursor->file || (uint64_t)st.st_size <= cursor->offset)) {
 		(void)close(fd); /* read only */
 		return -ENOENT;
 	}
@@ -119,21 +136,21 @@ int praas_logs_read(const char *folder, uint64_t number, uint64_t tail_bytes,
 		    size_t bytes_max, struct praas_logs_cursor *cursor, char **ret_text,
 		    size_t *ret_bytes)
 {
-	bool began = cursor->inode != 0;
-	struct stat st;
-	int fd = open_log(folder, number, "", &st);
+	bool began = cursor->file != 0;
+	struct file file;
+	int fd = open_log(folder, number, "", &file);
 	int older;
 	int rc;
 
 	if (fd < 0 && fd != -ENOENT)
 		return fd;
-	if (fd >= 0 && began && st.st_ino != cursor->inode) {
+	if (fd >= 0 && began && file.id != cursor->file) {
 		older = open_older(folder, number, cursor);
 		if (older >= 0) {
 			(void)close(fd); /* read only */
 			fd = older;
 		} else {
-			*cursor = (struct praas_logs_cursor){ .inode = st.st_ino };
+			*cursor = (struct praas_logs_cursor){ .file = file.id };
 		}
 	}
 	if (fd < 0) {
@@ -143,8 +160,8 @@ int praas_logs_read(const char *folder, uint64_t number, uint64_t tail_bytes,
 	}
 	if (!began)
 		*cursor = (struct praas_logs_cursor){
-			.inode = st.st_ino,
-			.offset = tail_offset(fd, (uint64_t)st.st_size, tail_bytes)
+			.file = file.id,
+			.offset = tail_offset(fd, file.bytes, tail_bytes)
 		};
 	rc = read_lines(fd, cursor->offset, bytes_max, ret_text, ret_bytes);
 	(void)close(fd); /* read only */

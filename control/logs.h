@@ -10,12 +10,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PRAAS_LOGS_CURSOR_BYTES 40   /* "inode-offset" in hexadecimal, with NUL */
+#define PRAAS_LOGS_CURSOR_BYTES 40   /* "file-offset" in hexadecimal, with NUL */
 #define PRAAS_LOGS_BYTES_MAX 262144u /* of one answer */
 
 /* Where a reader stopped; zeros: he has not begun. */
 struct praas_logs_cursor {
-	uint64_t inode, offset;
+	uint64_t file, offset;
 };
 
 /* 0; -EINVAL. */
