@@ -121,11 +121,10 @@ static uint64_t tail_offset(int fd, uint64_t size, uint64_t tail_bytes)
 static int open_older(const char *folder, uint64_t number,
 		      const struct praas_logs_cursor *cursor)
 {
-	struct stat st;
-	int fd = open_log(folder, number, ".1", &st);
+	struct file file;
+	int fd = open_log(folder, number, ".1", &file);
 
-	if (fd >= 0 &&
-	    (st.st_ino != cursor->file || (uint64_t)st.st_size <= cursor->offset)) {
+	if (fd >= 0 && (file.id != cursor->file || file.bytes <= cursor->offset)) {
 		(void)close(fd); /* read only */
 		return -ENOENT;
 	}
