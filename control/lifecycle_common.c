@@ -309,15 +309,19 @@ bool praas_life_runs(const struct praas_life_process *p)
 	return p->has_instance || p->leaving_due_ns != 0;
 }
 
-/* Sends {"t": what, "id": id} when its controller is connected. What cannot be sent ends the connection:
- * the controller connects again and is asked again (praas_life_send_pending()). */
-void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
+/* What cannot be sent (NULL: no memory) ends the connection: the controller connects again and is asked
+ * again (praas_life_send_pending()). Takes message. */
+static void ask_controller(struct praas_life_process *p, json_t *message)
 {
-	json_t *message = json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id);
-
 	if (p->conn && (!message || praas_link_send(p->life->link, p->conn, message)))
 		praas_link_close(p->life->link, p->conn);
 	json_decref(message);
+}
+
+/* Sends {"t": what, "id": id} when its controller is connected. */
+void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
+{
+	ask_controller(p, json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id));
 }
 
 /* One for want of work is refused by a controller that has had some meanwhile. */
@@ -327,13 +331,13 @@ static void send_swap(struct praas_life_process *p)
 	json_t *message =
 		json_pack("{s:s,s:I}", "t", "swap-out", "id", (json_int_t)p->swap_id);
 
-	if (message && p->idle_swap)
-		(void)json_object_set_new(
-			message, "idle_ms",
-			json_integer((json_int_t)idle_ms)); /* else unconditional */
-	if (message && p->conn) /* else it is sent on reconnection */
-		(void)praas_link_send(p->life->link, p->conn, message);
-	json_decref(message);
+	if (message && p->idle_swap &&
+	    json_object_set_new(message, "idle_ms",
+				json_integer((json_int_t)idle_ms))) {
+		json_decref(message); /* not without its condition */
+		message = NULL;
+	}
+	ask_controller(p, message);
 }
 
 void praas_life_send_pending(struct praas_life_process *p)
