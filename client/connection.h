@@ -42,12 +42,15 @@ enum praas_entry_state {
 	PRAAS_ENTRY_ABANDONED /* the caller has been told DEADLINE; the answer is dropped */
 };
 
+#define PRAAS_ENTRY_TEMPORARY 0x1u /* direct: the payload's memory is ours to free */
+#define PRAAS_ENTRY_TIMED 0x2u     /* timing is to be filled */
+
 struct praas_entry {
 	struct praas_frame head; /* what was sent; deadline absolute */
 	enum praas_entry_state state;
 	int32_t via;       /* worker of the direct route, or PRAAS_VIA_CONTROLLER */
 	bool request;      /* REPLY wanted, taken by who asked, never by praas_poll() */
-	bool temporary;    /* direct: the payload's memory is ours to free */
+	uint8_t extra;     /* PRAAS_ENTRY_…: what to do more when it is answered */
 	bool marked;       /* direct: the withdraw mark is set */
 	bool cancelled;    /* withdraw, then end it instead of sending it again */
 	uint64_t position; /* direct: message number in the route's ring */
@@ -55,6 +58,8 @@ struct praas_entry {
 	uint32_t next, prev;        /* free list (next) or list of those done */
 	struct praas_result result; /* DONE */
 	uint64_t aux;               /* DONE, requests: of the REPLY */
+	struct praas_timing
+		*timing; /* TIMED: the caller's; has notes until it is filled */
 };
 
 struct praas_function_info {
@@ -147,8 +152,21 @@ int praas_entry_send(struct praas_connection *conn, const struct praas_call *cal
 int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
 		     const char *key, const void *data);
 int praas_call_check(struct praas_connection *conn, const struct praas_call *call);
+/* A call that waits for its result gets an entry and leaves. */
+int praas_submit_entry(struct praas_connection *conn, const struct praas_call *call,
+		       struct praas_entry **ret_entry);
 /* Fills head from call. */
 void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head);
+
+/* ---- timing.c */
+/* praas_submit() of a call with PRAAS_CALL_TIMING. */
+int praas_submit_timed(struct praas_connection *conn, const struct praas_call *call,
+		       uint64_t *ret_call);
+/* Fills the timing of one, by its result or (NULL) without. */
+void praas_timing_end(struct praas_entry *e, const struct praas_frame *result);
+/* It is answered, by result or (NULL) without: what PRAAS_ENTRY_… asks for. */
+void praas_entry_extra(struct praas_connection *conn, struct praas_entry *e,
+		       const struct praas_frame *result);
 
 /* ---- receive.c */
 extern const struct praas_conn_events praas_client_events;

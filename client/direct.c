@@ -76,7 +76,7 @@ static int place(struct praas_connection *conn, const struct praas_call *call,
 	if (call->bytes + PRAAS_SHM_HEADROOM > shm->my_geometry.pool_bytes / 2 ||
 	    praas_shm_memory_alloc(shm, call->bytes, &e->ref, &data, &capacity) != 0)
 		goto err_again;
-	e->temporary = true;
+	e->extra |= PRAAS_ENTRY_TEMPORARY;
 	if (call->bytes != 0) {
 		memcpy(data, call->data, call->bytes);
 		conn->stats.copies++;
@@ -105,9 +105,9 @@ int praas_direct_send(struct praas_connection *conn, struct praas_shm_route *r,
 	if (praas_unlikely(rc != 0)) {
 		if (rc == -EPROTO) /* a worker that forges is of no use to us */
 			praas_direct_lied(conn, r);
-		if (e->temporary)
+		if (e->extra & PRAAS_ENTRY_TEMPORARY)
 			praas_shm_memory_free(conn->shm, e->ref);
-		e->temporary = false;
+		e->extra &= (uint8_t)~PRAAS_ENTRY_TEMPORARY;
 		e->ref = PRAAS_SHM_NO_REF;
 		return -EAGAIN;
 	}
@@ -210,9 +210,8 @@ int praas_direct_result(struct praas_connection *conn, struct praas_shm_route *r
 	}
 	conn->direct_pending--;
 	e->via = PRAAS_VIA_CONTROLLER;
-	if (e->temporary)
-		praas_shm_memory_free(conn->shm, e->ref);
-	e->temporary = false;
+	if (e->extra)
+		praas_entry_extra(conn, e, &f);
 	conn->stats.bytes_in += f.bytes;
 	e->result = result;
 	if (praas_unlikely(f.status != 0))
@@ -370,9 +369,9 @@ static int send_again(struct praas_connection *conn, struct praas_entry *e)
 		return rc;
 	}
 	conn->unsent++;
-	if (e->temporary) /* the loan holds it now */
+	if (e->extra & PRAAS_ENTRY_TEMPORARY) /* the loan holds it now */
 		praas_shm_memory_free(shm, e->ref);
-	e->temporary = false;
+	e->extra &= (uint8_t)~PRAAS_ENTRY_TEMPORARY;
 	e->ref = PRAAS_SHM_NO_REF;
 	e->state = PRAAS_ENTRY_PENDING;
 	conn->reroutes--;

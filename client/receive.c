@@ -77,15 +77,15 @@ int praas_event_poll(praas_connection *conn, struct praas_event *ret_event)
 }
 
 /* A call that was direct leaves the books of direct calls. */
-static void leave_direct(struct praas_connection *conn, struct praas_entry *e)
+static void leave_direct(struct praas_connection *conn, struct praas_entry *e,
+			 const struct praas_frame *result)
 {
-	if (praas_likely(e->via == PRAAS_VIA_CONTROLLER && !e->temporary))
+	if (praas_likely(e->via == PRAAS_VIA_CONTROLLER && !e->extra))
 		return;
 	if (e->via != PRAAS_VIA_CONTROLLER)
 		conn->direct_pending--;
-	if (e->temporary)
-		praas_shm_memory_free(conn->shm, e->ref);
-	e->temporary = false;
+	if (e->extra)
+		praas_entry_extra(conn, e, result);
 	e->ref = PRAAS_SHM_NO_REF;
 }
 
@@ -93,7 +93,7 @@ void praas_entry_end(struct praas_connection *conn, struct praas_entry *e, int s
 {
 	if (e->state == PRAAS_ENTRY_REROUTE)
 		conn->reroutes--;
-	leave_direct(conn, e);
+	leave_direct(conn, e, NULL);
 	if (e->state == PRAAS_ENTRY_ABANDONED) {
 		praas_entry_free(conn, e);
 		return;
@@ -116,7 +116,7 @@ static void on_answer(struct praas_connection *conn, struct praas_buf *buf)
 	}
 	if (e->state == PRAAS_ENTRY_REROUTE)
 		conn->reroutes--;
-	leave_direct(conn, e);
+	leave_direct(conn, e, &buf->head);
 	if (e->state == PRAAS_ENTRY_ABANDONED) {
 		praas_entry_free(conn, e);
 		praas_buf_release(buf);

@@ -23,10 +23,21 @@ int praas_call_check(struct praas_connection *conn, const struct praas_call *cal
 	if (praas_unlikely(call->key && strlen(call->key) > PRAAS_KEY_MAX))
 		return praas_fail_with(-EINVAL, "the key is longer than %u bytes",
 				       PRAAS_KEY_MAX);
-	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE)) !=
-			   0))
+	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE |
+					    PRAAS_CALL_TIMING)) != 0))
 		return praas_fail_with(-EINVAL, "unknown flags");
 	return 0;
+}
+
+static PRAAS_COLD void head_special(const struct praas_call *call,
+				    struct praas_frame *head)
+{
+	if (call->flags & PRAAS_CALL_ONE_WAY)
+		head->flags |= PRAAS_FRAME_ONE_WAY;
+	if (call->flags & PRAAS_CALL_TIMING) {
+		head->flags |= PRAAS_FRAME_TIMING;
+		head->aux = praas_now_ns(); /* for a worker on the same host */
+	}
 }
 
 void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head)
@@ -34,8 +45,8 @@ void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head
 	ret_head->kind = PRAAS_FRAME_INVOKE;
 	ret_head->function = (uint16_t)call->function;
 	ret_head->bytes = call->bytes;
-	if (praas_unlikely(call->flags & PRAAS_CALL_ONE_WAY))
-		ret_head->flags |= PRAAS_FRAME_ONE_WAY;
+	if (praas_unlikely(call->flags & (PRAAS_CALL_ONE_WAY | PRAAS_CALL_TIMING)))
+		head_special(call, ret_head);
 	if (praas_unlikely(call->trace != NULL))
 		ret_head->flags |= PRAAS_FRAME_TRACE;
 	if (praas_unlikely(call->key != NULL))
@@ -202,28 +213,12 @@ static bool may_wait(struct praas_connection *conn, const struct praas_call *cal
 	return (call->flags & PRAAS_CALL_MORE) && ++conn->held < HELD_MAX;
 }
 
-int praas_submit(praas_connection *conn, const struct praas_call *call,
-		 uint64_t *ret_call)
+int praas_submit_entry(struct praas_connection *conn, const struct praas_call *call,
+		       struct praas_entry **ret_entry)
 {
-	struct praas_entry *e;
-	int rc = praas_call_check(conn, call);
+	struct praas_entry *e = praas_entry_new(conn, call->id);
+	int rc;
 
-	if (praas_unlikely(rc != 0))
-		return rc;
-	if (call->flags & PRAAS_CALL_ONE_WAY) {
-		struct praas_frame head = { .id = call->id };
-
-		if (head.id == 0)
-			head.id = praas_id_next(conn);
-		praas_call_head(call, &head);
-		rc = send_invoke(conn, call, &head);
-		if (rc == 0)
-			flush(conn);
-		if (rc == 0 && ret_call)
-			*ret_call = head.id;
-		return rc;
-	}
-	e = praas_entry_new(conn, call->id);
 	if (praas_unlikely(!e)) {
 		if (call->id != 0 && praas_entry_find(conn, call->id))
 			return praas_fail_with(-EINVAL, "that id is under way already");
@@ -235,6 +230,42 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 		praas_entry_free(conn, e);
 		return rc;
 	}
+	*ret_entry = e;
+	return 0;
+}
+
+static int submit_one_way(struct praas_connection *conn, const struct praas_call *call,
+			  uint64_t *ret_call)
+{
+	struct praas_frame head = { .id = call->id };
+	int rc;
+
+	if (head.id == 0)
+		head.id = praas_id_next(conn);
+	praas_call_head(call, &head);
+	rc = send_invoke(conn, call, &head);
+	if (rc == 0)
+		flush(conn);
+	if (rc == 0 && ret_call)
+		*ret_call = head.id;
+	return rc;
+}
+
+int praas_submit(praas_connection *conn, const struct praas_call *call,
+		 uint64_t *ret_call)
+{
+	struct praas_entry *e;
+	int rc = praas_call_check(conn, call);
+
+	if (praas_unlikely(rc != 0))
+		return rc;
+	if (praas_unlikely(call->flags & (PRAAS_CALL_ONE_WAY | PRAAS_CALL_TIMING)))
+		return call->flags & PRAAS_CALL_TIMING
+			       ? praas_submit_timed(conn, call, ret_call)
+			       : submit_one_way(conn, call, ret_call);
+	rc = praas_submit_entry(conn, call, &e);
+	if (praas_unlikely(rc != 0))
+		return rc;
 	if (ret_call)
 		*ret_call = e->head.id;
 	if (!conn->shm && !may_wait(conn, call))

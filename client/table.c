@@ -75,7 +75,7 @@ struct praas_entry *praas_entry_new(struct praas_connection *conn, uint64_t id)
 	e->state = PRAAS_ENTRY_PENDING;
 	e->via = PRAAS_VIA_CONTROLLER;
 	e->request = false;
-	e->temporary = false;
+	e->extra = 0;
 	e->marked = false;
 	e->cancelled = false;
 	e->ref = PRAAS_SHM_NO_REF;

@@ -117,6 +117,8 @@ static void wait_deadline(struct praas_connection *conn, struct praas_entry *e,
 	*ret_result =
 		(struct praas_result){ .call = e->head.id, .status = PRAAS_DEADLINE };
 	praas_result_text(conn, ret_result);
+	if (e->extra & PRAAS_ENTRY_TIMED) /* the caller's memory goes */
+		praas_timing_end(e, NULL);
 	if (e->state == PRAAS_ENTRY_REROUTE) { /* nobody has it */
 		praas_entry_end(conn, e, PRAAS_DEADLINE);
 		praas_result_release(conn, &e->result);

@@ -19,7 +19,8 @@ static const char *const single[] = { MHD_HTTP_HEADER_AUTHORIZATION,
 				      "Last-Event-ID",
 				      "Praas-Deadline-Ms",
 				      "Praas-Key",
-				      "Praas-Pid" };
+				      "Praas-Pid",
+				      "Praas-Timing" };
 #define SINGLES (sizeof(single) / sizeof(single[0]))
 
 struct walk {

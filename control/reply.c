@@ -34,9 +34,9 @@ void praas_reply_header(struct praas_request *rq, const char *name, const char *
 void praas_reply_header_copy(struct praas_request *rq, const char *name,
 			     const char *value)
 {
-	static const char *const names[] = { "Praas-Pid", "Praas-Status",
+	static const char *const names[] = { "Praas-Pid",     "Praas-Status",
 					     "Praas-Version", "Praas-Source",
-					     "Retry-After" };
+					     "Praas-Timing",  "Retry-After" };
 
 	for (size_t i = 0; value && i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))

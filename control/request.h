@@ -35,6 +35,7 @@ struct praas_call_result {
 	bool quick;         /* an invocation that took no time to speak of */
 	praas_pid_t source; /* of a message */
 	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
+	struct praas_timing timing;
 };
 
 struct praas_request {
@@ -72,6 +73,7 @@ struct praas_request {
 	uint64_t deadline_ns;
 	uint32_t tries;
 	bool created;
+	bool timing; /* it is asked where the time goes */
 	bool once; /* work must not be repeated when it is not known whether it was done */
 	void (*work)(struct praas_request *rq, praas_connection *conn,
 		     struct praas_call_result *ret_result);

@@ -3,6 +3,7 @@
  * An invocation through REST: the long door to the same data plane.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,10 @@ static int make_call(struct praas_request *rq, praas_connection *conn,
 	*ret_call = (struct praas_call){ .data = rq->body,
 					 .bytes = rq->body_bytes,
 					 .key = rq->key[0] ? rq->key : NULL,
-					 .trace = context };
+					 .trace = context,
+					 .timing = &rq->result.timing };
+	if (rq->timing)
+		ret_call->flags = PRAAS_CALL_TIMING;
 	if (now >= rq->deadline_ns)
 		return -ETIME;
 	ret_call->timeout_ns = rq->deadline_ns - now;
@@ -106,6 +110,18 @@ static void work(struct praas_request *rq, praas_connection *conn,
 		take_result(conn, &result, ret_result);
 }
 
+static void tell_timing(struct praas_request *rq, const struct praas_timing *t)
+{
+	char text[192];
+
+	(void)snprintf(text, sizeof(text),
+		       "call=%" PRIu64 ", client=%" PRIu64 ", wire=%" PRIu64
+		       ", queue=%" PRIu64 ", run=%" PRIu64 ", state=%" PRIu64,
+		       t->call_ns, t->client_ns, t->wire_ns, t->queue_ns, t->run_ns,
+		       t->state_ns);
+	praas_reply_header(rq, "Praas-Timing", text);
+}
+
 static void answer(struct praas_request *rq)
 {
 	const struct status_row *row = rows;
@@ -122,6 +138,8 @@ static void answer(struct praas_request *rq)
 	}
 	(void)snprintf(status, sizeof(status), "%d", r->status);
 	praas_reply_header(rq, "Praas-Status", status);
+	if (rq->timing && r->timing.call_ns != 0) /* it was called */
+		tell_timing(rq, &r->timing);
 	if (r->status == 0) {
 		praas_reply_raw(rq, 200, r->data, r->bytes);
 		return;
@@ -158,6 +176,17 @@ static bool take_deadline(const struct praas_request *rq, uint64_t *ret_ms)
 	       *ret_ms > 0;
 }
 
+static bool take_timing(struct praas_request *rq)
+{
+	uint64_t wanted;
+
+	if (praas_request_number(praas_request_header(rq, "Praas-Timing"), 1, 0,
+				 &wanted) != 0)
+		return false;
+	rq->timing = wanted != 0;
+	return true;
+}
+
 void praas_route_invoke(struct praas_request *rq)
 {
 	const char *pid = praas_request_header(rq, "Praas-Pid");
@@ -181,6 +210,11 @@ void praas_route_invoke(struct praas_request *rq)
 		praas_reply_error(rq, 400, "invalid", "milliseconds from now",
 				  "Praas-Deadline-Ms is a whole number from 1 to %u",
 				  PRAAS_LIMIT_DEADLINE_MS);
+		return;
+	}
+	if (!take_timing(rq)) {
+		praas_reply_error(rq, 400, "invalid", "1 asks for it, 0 does not",
+				  "Praas-Timing is neither 0 nor 1");
 		return;
 	}
 	if (!praas_request_app(rq))
@@ -246,7 +280,7 @@ enum praas_at_once praas_invoke_at_once(struct praas_request *rq)
 	uint64_t ms;
 	int rc;
 
-	if (!take_key(rq) || !take_deadline(rq, &ms) ||
+	if (!take_key(rq) || !take_deadline(rq, &ms) || !take_timing(rq) ||
 	    !find_quick(rq, praas_request_header(rq, "Praas-Pid")))
 		return PRAAS_NOT_AT_ONCE; /* whatever it is, is said on the long way */
 	rq->deadline_ns = praas_now_ns() + ms * 1000000u;

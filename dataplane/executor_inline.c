@@ -14,10 +14,14 @@ static struct praas_inline *of(struct praas_executor *ex)
 	return (struct praas_inline *)(void *)ex;
 }
 
+#define SPECIAL (PRAAS_FRAME_TRACE | PRAAS_FRAME_TIMING)
+#define INLINED inline __attribute__((always_inline))
+
 /* Facts that the function may ask for. Names and key are borrowed: they outlive the call. */
-static void set_info(struct praas_inline_ctx *ctx, const struct praas_invocation *inv)
+static INLINED void set_info(struct praas_inline_ctx *ctx,
+			     const struct praas_invocation *inv,
+			     const struct praas_buf *in, bool special)
 {
-	const struct praas_buf *in = praas_invocation_input(inv, 0);
 	struct praas_call_info *info = &ctx->base.info;
 
 	info->id = inv->id;
@@ -26,7 +30,7 @@ static void set_info(struct praas_inline_ctx *ctx, const struct praas_invocation
 	info->inputs = inv->inputs_count;
 	info->function = ctx->ex->functions[inv->function].name;
 	info->key = in ? in->key : "";
-	if (praas_unlikely(in && (in->head.flags & PRAAS_FRAME_TRACE))) {
+	if (special && (in->head.flags & PRAAS_FRAME_TRACE)) {
 		memcpy(info->trace_id, in->trace, sizeof(info->trace_id));
 		memcpy(info->span_id, in->trace + sizeof(info->trace_id),
 		       sizeof(info->span_id));
@@ -62,11 +66,14 @@ static int32_t status_of_entry(int rc)
 	return rc == INT32_MIN ? INT32_MAX : -rc;
 }
 
-static int start(struct praas_executor *base, struct praas_invocation *inv)
+/* special, known when this is compiled: the input has a flag of SPECIAL. */
+static INLINED int run(struct praas_executor *base, struct praas_invocation *inv,
+		       const struct praas_buf *in, bool special)
 {
 	struct praas_inline *ex = of(base);
 	struct praas_inline_ctx *ctx;
 	struct praas_buf *result;
+	uint64_t began = 0, ran = 0;
 	int32_t status;
 
 	if (praas_unlikely(ex->depth == PRAAS_INLINE_DEPTH))
@@ -77,11 +84,20 @@ static int start(struct praas_executor *base, struct praas_invocation *inv)
 	ctx->output = NULL;
 	ctx->forward = false;
 	ctx->has_text = false;
-	set_info(ctx, inv);
+	set_info(ctx, inv, in, special);
 	ctx->base.info.pid = base->process->config.pid;
 	ctx->base.info.epoch = base->process->epoch;
+	if (special)
+		began = praas_now_ns();
 	status = status_of_entry(ex->entries[inv->function](&ctx->base));
+	if (special)
+		ran = praas_now_ns();
 	status = praas_inline_ctx_end(ctx, status);
+	if (special && (inv->flags & PRAAS_FRAME_TIMING)) {
+		inv->arrived_ns = began - inv->arrived_ns;
+		inv->state_ns = praas_now_ns() - ran;
+		inv->measured = true;
+	}
 	if (praas_unlikely(status != 0))
 		text_to_output(ctx);
 	result = ctx->output;
@@ -90,8 +106,24 @@ static int start(struct praas_executor *base, struct praas_invocation *inv)
 		inv->inputs[0] = NULL;
 	}
 	ex->depth--;
-	praas_process_complete(base->process, inv, status, result, 0);
+	praas_process_complete(base->process, inv, status, result, ran - began);
 	return 0;
+}
+
+static PRAAS_COLD int start_special(struct praas_executor *base,
+				    struct praas_invocation *inv,
+				    const struct praas_buf *in)
+{
+	return run(base, inv, in, true);
+}
+
+static int start(struct praas_executor *base, struct praas_invocation *inv)
+{
+	const struct praas_buf *in = praas_invocation_input(inv, 0);
+
+	if (praas_unlikely(in && (in->head.flags & SPECIAL)))
+		return start_special(base, inv, in);
+	return run(base, inv, in, false);
 }
 
 static unsigned capacity(const struct praas_executor *base)

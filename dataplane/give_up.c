@@ -125,7 +125,8 @@ void praas_invoke_retry(struct praas_process *p, struct praas_conn *conn,
 		/* Still under way: the result goes to who asked last, once. */
 		if (!one_way) {
 			inv->answered = false;
-			inv->one_way = false;
+			inv->flags = buf->head.flags;
+			inv->arrived_ns = praas_now_ns();
 			praas_invoke_caller_conn(inv, conn);
 		}
 		praas_buf_release(buf);

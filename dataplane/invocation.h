@@ -41,14 +41,14 @@ struct praas_invocation {
 	uint64_t id;     /* chosen by the caller; unique with source within an epoch */
 	uint64_t source; /* stamped: process, or client */
 	uint64_t deadline_ns; /* CLOCK_MONOTONIC, 0 none */
-	uint64_t started_ns;  /* the executor's own use */
+	uint64_t arrived_ns;  /* with TIMING: when; measured: how long it waited */
 	uint16_t function;
-	uint8_t state; /* enum praas_invocation_state; written by the process */
-	bool one_way;
+	uint8_t state;  /* enum praas_invocation_state; written by the process */
+	uint8_t flags;  /* PRAAS_FRAME_…, as it came */
 	bool cancelled; /* the caller gave up, or the deadline passed */
 	bool answered;  /* the caller has its answer already; what comes is dropped */
 	bool counted;   /* private: among the running */
-	uint8_t pad;
+	bool measured;  /* with TIMING: the executor did */
 	uint32_t inputs_count;
 	uint32_t slot; /* in the invocation table */
 	struct praas_buf
@@ -56,7 +56,7 @@ struct praas_invocation {
 	struct praas_buf **inputs_more;
 	struct praas_invocation_caller caller;
 	struct praas_invocation *next; /* of the queue that holds it */
-	void *executor_data;           /* the executor's */
+	uint64_t state_ns;             /* measured: its commit */
 	/* Private to the process from here. */
 	struct praas_conn *conn;       /* that the call came by, or NULL */
 	struct praas_timer timer;      /* its deadline */

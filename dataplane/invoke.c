@@ -11,6 +11,33 @@
 
 /* ---- who gets the result: the connection that asked ---- */
 
+/* Where its time went. One that no executor measured by itself has waited, or runs. */
+static void tell_timing(const struct praas_invocation *inv, struct praas_frame *head)
+{
+	struct praas_frame_timing timing = { .queue_ns = inv->arrived_ns,
+					     .run_ns = head->aux,
+					     .state_ns = inv->state_ns };
+
+	if (!inv->measured) {
+		uint64_t since = praas_now_ns() - inv->arrived_ns;
+
+		if (inv->state == PRAAS_INVOCATION_RUNNING)
+			timing.run_ns = since;
+		timing.run_ns = praas_min_u64(timing.run_ns, since);
+		timing.queue_ns = since - timing.run_ns;
+	}
+	praas_frame_timing_put(head, &timing);
+}
+
+/* True: nobody is to be told. */
+static PRAAS_COLD bool done_specially(const struct praas_invocation *inv,
+				      struct praas_frame *head)
+{
+	if (inv->flags & PRAAS_FRAME_TIMING)
+		tell_timing(inv, head);
+	return inv->flags & PRAAS_FRAME_ONE_WAY;
+}
+
 static void conn_done(void *user, struct praas_invocation *inv, int32_t status,
 		      struct praas_buf *result, uint64_t run_ns)
 {
@@ -20,10 +47,12 @@ static void conn_done(void *user, struct praas_invocation *inv, int32_t status,
 				    .id = inv->id,
 				    .aux = run_ns };
 
-	if (praas_unlikely(inv->one_way))
+	if (praas_unlikely(inv->flags & (PRAAS_FRAME_ONE_WAY | PRAAS_FRAME_TIMING)) &&
+	    done_specially(inv, &head)) {
 		praas_buf_release(result);
-	else
-		praas_reply_send(conn->user, conn, &head, result);
+		return;
+	}
+	praas_reply_send(conn->user, conn, &head, result);
 }
 
 static int conn_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
@@ -176,7 +205,7 @@ static int copy_result(const struct praas_invocation *inv,
 	uint64_t bytes = result ? result->head.bytes : 0;
 	int rc;
 
-	if (bytes == 0 || inv->answered || inv->one_way)
+	if (bytes == 0 || inv->answered || (inv->flags & PRAAS_FRAME_ONE_WAY))
 		return 0;
 	rc = inv->caller.alloc(inv->caller.user, bytes, ret_copy);
 	if (rc != 0)
@@ -502,7 +531,9 @@ void praas_invoke_frame(struct praas_process *p, struct praas_conn *conn,
 	inv->source = conn->peer_source;
 	inv->deadline_ns = f->deadline_ns;
 	inv->function = f->function;
-	inv->one_way = f->flags & PRAAS_FRAME_ONE_WAY;
+	inv->flags = f->flags;
+	if (praas_unlikely(f->flags & PRAAS_FRAME_TIMING))
+		inv->arrived_ns = praas_now_ns();
 	inv->inputs_count = 1;
 	inv->inputs[0] = buf;
 	praas_invoke_caller_conn(inv, conn);

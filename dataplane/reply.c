@@ -14,12 +14,9 @@ static void set_head(const struct praas_process *p, struct praas_buf *buf,
 {
 	uint64_t bytes = buf->head.bytes;
 
-	buf->head = (struct praas_frame){ .kind = head->kind,
-					  .epoch = p->epoch,
-					  .status = head->status,
-					  .id = head->id,
-					  .bytes = bytes,
-					  .aux = head->aux };
+	buf->head = *head;
+	buf->head.epoch = p->epoch;
+	buf->head.bytes = bytes;
 }
 
 /* 0; -EAGAIN, -ENOBUFS later; other: never. *buf is gone unless later. */

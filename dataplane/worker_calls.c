@@ -497,6 +497,16 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 	return 0;
 }
 
+static int on_timing(const struct wx_worker *w, const struct praas_frame *f)
+{
+	if (!w->inv || f->id != w->inv->id || !(w->inv->flags & PRAAS_FRAME_TIMING))
+		return -EPROTO;
+	w->inv->arrived_ns = f->aux;
+	w->inv->state_ns = f->deadline_ns;
+	w->inv->measured = true;
+	return 0;
+}
+
 int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key)
 {
@@ -531,6 +541,8 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 		return 0;
 	case PRAAS_WORKER_SEGMENT:
 		return on_segment(w, f);
+	case PRAAS_WORKER_TIMING:
+		return on_timing(w, f);
 	case PRAAS_WORKER_SKIPPED:
 		return wx_on_skipped(w, f);
 	case PRAAS_WORKER_DETACHED:

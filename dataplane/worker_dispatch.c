@@ -28,6 +28,18 @@ static int input_prepare(struct wx_worker *w, struct praas_buf **buf,
 	return 0;
 }
 
+static PRAAS_COLD void call_flagged(const struct praas_invocation *inv,
+				    const struct praas_buf *first,
+				    struct praas_frame *f,
+				    struct praas_worker_call *call)
+{
+	if (f->flags & PRAAS_FRAME_TRACE)
+		memcpy(call->trace, first->trace, sizeof(call->trace));
+	/* It is the invocation's: a retry may ask for it, and not the call before. */
+	f->flags &= (uint8_t)(inv->flags | PRAAS_FRAME_TRACE);
+	call->arrived_ns = inv->arrived_ns;
+}
+
 /* Inputs of a trigger, key and trace: what the descriptor has no room for. */
 static int call_fill(struct wx_worker *w, struct praas_invocation *inv, uint32_t level,
 		     struct praas_frame *f, struct praas_worker_input *ret_first)
@@ -50,9 +62,9 @@ static int call_fill(struct wx_worker *w, struct praas_invocation *inv, uint32_t
 	f->key_bytes = first->head.key_bytes;
 	if (f->key_bytes)
 		memcpy(call->key, first->key, f->key_bytes + 1u);
-	f->flags = first->head.flags & PRAAS_FRAME_TRACE;
+	f->flags = first->head.flags & (PRAAS_FRAME_TRACE | PRAAS_FRAME_TIMING);
 	if (f->flags)
-		memcpy(call->trace, first->trace, sizeof(call->trace));
+		call_flagged(inv, first, f, call);
 	return 0;
 }
 
@@ -136,7 +148,8 @@ static struct wx_worker *choose_ahead(struct wx *ex, const struct praas_invocati
 
 	if (ex->stopping || inv->inputs_count > 1 || inv->inputs_more ||
 	    !is_short(ex, inv) ||
-	    (in && (in->head.key_bytes != 0 || (in->head.flags & PRAAS_FRAME_TRACE))))
+	    (in && (in->head.key_bytes != 0 ||
+		    (in->head.flags & (PRAAS_FRAME_TRACE | PRAAS_FRAME_TIMING)))))
 		return NULL;
 	for (uint32_t i = 0; i < ex->config.workers; i++) {
 		struct wx_worker *w = &ex->workers[i];

@@ -38,8 +38,8 @@
  * Kinds shared with the wire keep their numbers:
  *   INVOKE  c→w: run this. id, function, deadline; aux = source; status = number of inputs, and the
  *           level << 16: how many invocations of ours lie below it on the worker's stack. 1 input:
- *           the payload; more: in the level's struct praas_worker_call. key_bytes and flag TRACE:
- *           key and trace are there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
+ *           the payload; more: in the level's struct praas_worker_call. key_bytes and flags TRACE, TIMING:
+ *           key, trace and time of arrival are there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
  *   RESULT  both ways; aux = run time in ns.
  *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
  *           has aux = source and, as its deadline_ns, the message's sequence. RECV: status as WAIT.
@@ -85,7 +85,10 @@ enum praas_worker_kind {
 	/* id of an INVOKE, aux = its number: it was withdrawn and does not run. A worker publishes
 	 * the number in its line, then looks at the order's word; the controller writes the word,
 	 * fences, then looks at the line (docs/memory-order.md). */
-	PRAAS_WORKER_SKIPPED = 51
+	PRAAS_WORKER_SKIPPED = 51,
+	/* id of an INVOKE with TIMING, right before its RESULT: aux = how long it had waited before it
+	 * began, and as its deadline_ns how long its commit took. */
+	PRAAS_WORKER_TIMING = 52
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
@@ -110,6 +113,7 @@ struct praas_worker_input {
 struct praas_worker_call {
 	uint8_t trace[32];
 	char key[PRAAS_KEY_MAX + 1];
+	uint64_t arrived_ns; /* CLOCK_MONOTONIC; with flag TIMING */
 	struct praas_worker_input inputs[256];
 };
 #define PRAAS_WORKER_CALL_BYTES 12288u /* one for each level */

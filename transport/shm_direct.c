@@ -137,7 +137,10 @@ static int push_result(struct praas_direct *d, const struct praas_frame *f,
 	return praas_channel_push(&d->channel, &desc);
 }
 
-int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *reply)
+/* timing: NULL, known when this is compiled: an answer without it has no test of it. */
+static inline __attribute__((always_inline)) int answer(
+	struct praas_direct *d, const struct praas_direct_reply *reply,
+	const struct praas_frame_timing *timing)
 {
 	struct praas_frame f = { .kind = PRAAS_FRAME_RESULT,
 				 .status = reply->status,
@@ -147,6 +150,8 @@ int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *
 	uint32_t segment = reply->segment;
 	uint64_t offset = reply->offset;
 
+	if (timing)
+		praas_frame_timing_put(&f, timing);
 	if (offset == PRAAS_DIRECT_NO_BUFFER) {
 		offset = 0;
 		f.bytes = 0;
@@ -159,9 +164,21 @@ int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *
 	if (reply->status != 0)
 		count(&d->counters->failures, &d->failures, 1);
 	count(&d->counters->bytes_out, &d->bytes_out, f.bytes);
-	count(&d->counters->run_ns, &d->run_ns, reply->run_ns);
+	count(&d->counters->run_ns, &d->run_ns, f.aux);
 	/* take() has seen to it that there is room; full now is the client's forgery. */
 	return push_result(d, &f, segment, offset) == 0 ? 0 : -EPROTO;
+}
+
+int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *reply)
+{
+	return answer(d, reply, NULL);
+}
+
+PRAAS_COLD int praas_direct_reply_timed(struct praas_direct *d,
+					const struct praas_direct_reply *reply,
+					const struct praas_frame_timing *timing)
+{
+	return answer(d, reply, timing);
 }
 
 /* True when the client took the call back before we published that we have it. */

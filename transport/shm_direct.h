@@ -140,6 +140,11 @@ struct praas_direct_reply {
  */
 int praas_direct_reply(struct praas_direct *d, const struct praas_direct_reply *reply);
 
+/* The same to a call with TIMING: its run_ns counts, reply->run_ns does not. */
+int praas_direct_reply_timed(struct praas_direct *d,
+			     const struct praas_direct_reply *reply,
+			     const struct praas_frame_timing *timing);
+
 /* The doorbell word that this client looks at before it wakes us: a worker that goes to sleep
  * sets those of all its clients, then calls praas_doorbell_prepare() on any one doorbell, then
  * looks at praas_direct_ready() of all once more. */

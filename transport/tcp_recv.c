@@ -180,7 +180,8 @@ static void complete(struct praas_tcp_conn *conn, struct praas_buf *buf)
 	struct praas_port *port = conn->base.port;
 
 	buf->head.source = conn->base.peer_source;
-	if (buf->head.deadline_ns != 0) {
+	/* Of a RESULT it is no deadline (praas_frame_timing_put()). */
+	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
 		uint64_t at = praas_now_ns() + buf->head.deadline_ns;
 
 		buf->head.deadline_ns =

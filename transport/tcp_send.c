@@ -259,7 +259,7 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 		return -EAGAIN;
 	buf->head.source = 0;
 	buf->head.sequence = ++base->sends;
-	if (buf->head.deadline_ns != 0) {
+	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
 		uint64_t now_ns = praas_now_ns();
 
 		/* Passed already: the least that is not "none". */

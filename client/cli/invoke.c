@@ -32,6 +32,7 @@ struct invoke {
 	bool one_way;
 	bool async;
 	bool timing;
+	struct praas_timing parts; /* of the call, with timing */
 	/* Filled on the way. */
 	char process[PRAAS_NAME_MAX + 1];
 	praas_connection *conn;
@@ -48,19 +49,30 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void print_timing(const struct invoke *v, uint64_t call_ns, uint64_t run_ns)
+static void print_timing(const struct invoke *v)
 {
-	char connect[16];
-	char call[16];
-	char run[16];
+	const struct praas_timing *t = &v->parts;
+	const uint64_t ns[] = { v->connect_ns, t->call_ns, t->client_ns, t->wire_ns,
+				t->queue_ns,   t->run_ns,  t->state_ns };
+	char text[sizeof(ns) / sizeof(ns[0])][16];
 
-	praas_cli_ns_text(v->connect_ns, connect);
-	praas_cli_ns_text(call_ns, call);
-	praas_cli_ns_text(run_ns, run);
+	for (size_t i = 0; i < sizeof(ns) / sizeof(ns[0]); i++)
+		praas_cli_ns_text(ns[i], text[i]);
 	(void)fprintf(
 		stderr,
-		"process %s over %s: connect %s, call %s, of which the function %s\n",
-		v->process, praas_transport(v->conn), connect, call, run);
+		"process %s over %s, connected in %s: call %s = client %s + wire %s "
+		"+ queue %s + run %s + state %s\n",
+		v->process, praas_transport(v->conn), text[0], text[1], text[2],
+		text[3], text[4], text[5], text[6]);
+}
+
+static json_t *timing_json(const struct praas_timing *t)
+{
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "call_ns", (json_int_t)t->call_ns,
+			 "client_ns", (json_int_t)t->client_ns, "wire_ns",
+			 (json_int_t)t->wire_ns, "queue_ns", (json_int_t)t->queue_ns,
+			 "run_ns", (json_int_t)t->run_ns, "state_ns",
+			 (json_int_t)t->state_ns);
 }
 
 static void print_result(const struct praas_cli *cli, const struct invoke *v,
@@ -83,6 +95,8 @@ static void print_result(const struct praas_cli *cli, const struct invoke *v,
 			   (json_int_t)call_ns, "run_ns", (json_int_t)r->run_ns,
 			   "connect_ns", (json_int_t)v->connect_ns, "result",
 			   praas_cli_payload_json(r->view.data, r->view.bytes));
+	if (answer && v->timing)
+		(void)json_object_set_new(answer, "timing", timing_json(&v->parts));
 	praas_cli_print(cli, answer);
 	json_decref(answer);
 }
@@ -114,7 +128,7 @@ static int invoke_once(const struct praas_cli *cli, const struct invoke *v)
 	if (rc != 0)
 		return praas_cli_fail_call(cli, rc, "invoke the function");
 	if (v->timing)
-		print_timing(v, ns, result.run_ns);
+		print_timing(v);
 	if (v->one_way)
 		return PRAAS_EXIT_DONE;
 	if (result.status == 0)
@@ -369,7 +383,9 @@ static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 	v->call.bytes = bytes;
 	v->call.key = v->key;
 	v->call.timeout_ns = v->deadline_ns;
-	v->call.flags = v->one_way ? PRAAS_CALL_ONE_WAY : 0;
+	v->call.flags = (v->one_way ? PRAAS_CALL_ONE_WAY : 0u) |
+			(v->timing ? PRAAS_CALL_TIMING : 0u);
+	v->call.timing = &v->parts;
 	take_trace(v);
 	return PRAAS_EXIT_DONE;
 }
@@ -387,6 +403,10 @@ static int check(const struct invoke *v)
 			PRAAS_EXIT_USAGE,
 			"--one-way has no result to wait for: leave --count and "
 			"--async out");
+	if (v->timing && (v->one_way || v->count > 1))
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "--timing is of one call with a result: leave "
+				      "--one-way and --count out");
 	if (v->inflight > v->count)
 		return praas_cli_fail(PRAAS_EXIT_USAGE,
 				      "--concurrency %" PRIu64
@@ -429,7 +449,9 @@ static const struct praas_cli_option options[] = {
 	  .value = &asked.one_way,
 	  .help = "Do not wait for a result" },
 	{ .name = "async", .value = &asked.async, .help = "Submit, then wait" },
-	{ .name = "timing", .value = &asked.timing, .help = "Say where the time went" },
+	{ .name = "timing",
+	  .value = &asked.timing,
+	  .help = "Say where the call's time went" },
 	{ .name = "transport",
 	  .kind = PRAAS_CLI_CHOICE,
 	  .value = &asked.transport,

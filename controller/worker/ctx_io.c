@@ -336,3 +336,58 @@ const struct praas_function_ops worker_function_ops = {
 	.member = ctx_member,
 	.log = ops_log,
 };
+
+void worker_borrowed(struct worker *w, uint64_t token)
+{
+	if (w->end.in_direct >= 0 && w->borrowed_count < BORROWED_MAX)
+		w->borrowed[w->borrowed_count++] = token;
+}
+
+void worker_return(struct worker *w, uint64_t token)
+{
+	for (uint32_t i = w->borrowed_count; i > 0; i--) {
+		if (w->borrowed[i - 1] != token)
+			continue;
+		w->borrowed[i - 1] = w->borrowed[--w->borrowed_count];
+		break;
+	}
+	praas_worker_end_return(&w->end, (uint32_t)(token >> 48),
+				token & ((1ull << 48) - 1));
+}
+
+int ctx_output_share(struct ctx *ctx)
+{
+	struct praas_frame f = { .kind = PRAAS_WORKER_SHARE,
+				 .status = (int32_t)ctx->direct->attach.client,
+				 .aux = ctx->out.buffer.segment };
+	struct praas_worker_frame reply;
+
+	return ctx_request(ctx, &f, NULL, 0, 0, &reply);
+}
+
+void ctx_output_keep(struct ctx *ctx, struct call *call)
+{
+	struct worker *w = ctx->worker;
+
+	call->result = (struct praas_view){ 0 };
+	if (call->status != 0) {
+		if (ctx->out.buffer.segment != 0)
+			praas_worker_end_drop(&w->end, &ctx->out.buffer);
+		ctx->out = (struct output){ .bytes = strlen(ctx->text) };
+		if (ctx->out.bytes == 0 ||
+		    praas_worker_end_alloc(&w->end, ++ctx->out.bytes,
+					   &ctx->out.buffer) != 0)
+			return;
+		memcpy(ctx->out.buffer.data, ctx->text, ctx->out.bytes);
+	}
+	/* The result is the caller's to read until it ends. */
+	if (ctx->out.buffer.segment != 0 && w->owned_count < OWNED_MAX) {
+		w->owned[w->owned_count++] = ctx->out.buffer;
+		call->result = (struct praas_view){
+			.data = ctx->out.bytes ? ctx->out.buffer.data : NULL,
+			.bytes = ctx->out.bytes,
+			.token = (uint64_t)ctx->out.buffer.segment << 48 |
+				 ctx->out.buffer.offset
+		};
+	}
+}

@@ -15,7 +15,8 @@
 #define SHORT_SKIP 7u      /* but one in eight, … */
 #define LONG_WATCH 64u     /* after so many in a row that were short */
 #define DIRECT_LOOKS 400u  /* at a ring, after an answer: about 0.2 us */
-#define DIRECT_BURST 32u   /* calls of one client before the others are looked at */
+#define INLINED inline __attribute__((always_inline))
+#define DIRECT_BURST 32u /* calls of one client before the others are looked at */
 
 /* Of what runs, from the bottom. */
 static struct ctx contexts[DEPTH_MAX];
@@ -27,47 +28,6 @@ _Noreturn void worker_fatal(struct worker *w, const char *text)
 		_exit(0);
 	praas_worker_end_failed(text);
 	_exit(EXIT_PROTOCOL);
-}
-
-uint64_t worker_ticks(void)
-{
-#if defined(__x86_64__)
-	return __builtin_ia32_rdtsc();
-#else
-	return praas_now_ns();
-#endif
-}
-
-void worker_clock_start(struct worker *w)
-{
-	w->tsc_start = worker_ticks();
-	w->ns_start = praas_now_ns();
-	w->ns_per_tick = 1.0;
-}
-
-/* The longer ago the start is, the better the rate is known. Called when there is time. */
-static void clock_learn(struct worker *w)
-{
-	uint64_t ticks = worker_ticks() - w->tsc_start;
-	uint64_t ns = praas_now_ns() - w->ns_start;
-
-	if (ticks != 0 && ns != 0)
-		w->ns_per_tick = (double)ns / (double)ticks;
-}
-
-static void tell_counters(struct worker *w)
-{
-	struct praas_worker_line *line = w->end.line;
-
-	atomic_store_explicit(&line->calls, w->runs, memory_order_relaxed);
-	atomic_store_explicit(&line->direct_calls, w->direct_runs,
-			      memory_order_relaxed);
-	atomic_store_explicit(&line->direct_failures, w->direct_failures,
-			      memory_order_relaxed);
-	atomic_store_explicit(&line->nested_calls, w->nested_runs,
-			      memory_order_relaxed);
-	atomic_store_explicit(&line->busy_ns, w->busy_ns, memory_order_relaxed);
-	atomic_store_explicit(&line->copies, w->copies, memory_order_relaxed);
 }
 
 /* What the controller shall see of a direct call: it ends one that hangs. */
@@ -161,14 +121,10 @@ static uint64_t run_entry(struct ctx *ctx, uint32_t function, int32_t *ret_statu
 	return clock->ns;
 }
 
-/* The function, and what has to be settled before its result counts. One-way commit: by the
- * controller's path, where the result is checked with it. Returns the status. */
-static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way,
-		       uint64_t *ret_ns)
+/* What has to be settled before its result counts. One-way commit: by the controller's path, where
+ * the result is checked with it. Returns the status. */
+static INLINED int32_t ctx_settle(struct ctx *ctx, int32_t status, bool one_way)
 {
-	int32_t status;
-
-	*ret_ns = run_entry(ctx, function, &status);
 	ctx_calls_end(ctx);
 	ctx_updates_end(ctx);
 	/* Numbers below zero are ours alone: a negative errno passed on is made a code. */
@@ -181,9 +137,42 @@ static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way,
 	return status;
 }
 
+static int32_t ctx_run(struct ctx *ctx, uint32_t function, bool one_way,
+		       uint64_t *ret_ns)
+{
+	int32_t status;
+
+	*ret_ns = run_entry(ctx, function, &status);
+	return ctx_settle(ctx, status, one_way);
+}
+
+/* The same, with all of it measured: it is waited for the commit. */
+static PRAAS_COLD int32_t ctx_run_timed(struct ctx *ctx, uint32_t function,
+					struct praas_frame_timing *ret_timing)
+{
+	uint64_t began = praas_now_ns(), ran;
+	int32_t status;
+
+	ctx->worker->clocks[function].skip = 0;
+	(void)run_entry(ctx, function, &status); /* by a finer clock, for the others */
+	ran = praas_now_ns();
+	status = ctx_settle(ctx, status, false);
+	ret_timing->run_ns = ran - began;
+	ret_timing->state_ns = praas_now_ns() - ran;
+	return status;
+}
+
+/* How long a call has waited that says when it came: of a client's word no more than can be. */
+static uint64_t waited(uint64_t since)
+{
+	uint64_t now = praas_now_ns();
+
+	return since != 0 && since < now ? now - since : 0;
+}
+
 /* ---- asked for by the controller ---- */
 
-static void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
+static INLINED void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
 {
 	struct worker *w = ctx->worker;
 	struct output *out = &ctx->out;
@@ -214,9 +203,15 @@ static void push_result(struct ctx *ctx, int32_t status, uint64_t run_ns)
 		worker_fatal(w, "cannot push a result");
 }
 
+static const struct praas_worker_call *call_of(const struct worker *w, uint32_t level)
+{
+	return (const void *)((const uint8_t *)w->end.call +
+			      level * PRAAS_WORKER_CALL_BYTES);
+}
+
 /* Its inputs, and what is known of it. */
-static void ctx_fill(struct worker *w, struct ctx *ctx,
-		     const struct praas_worker_frame *frame)
+static INLINED void ctx_fill(struct worker *w, struct ctx *ctx,
+			     const struct praas_worker_frame *frame)
 {
 	const struct praas_frame *f = &frame->head;
 	const struct praas_worker_call *call;
@@ -226,8 +221,7 @@ static void ctx_fill(struct worker *w, struct ctx *ctx,
 	if (f->function >= w->end.start.functions_count || f->status < 1 ||
 	    ctx->level >= PRAAS_WORKER_LEVELS_MAX)
 		worker_fatal(w, "no such function");
-	call = (const void *)((const uint8_t *)w->end.call +
-			      ctx->level * PRAAS_WORKER_CALL_BYTES);
+	call = call_of(w, ctx->level);
 	ctx->head.info.id = f->id;
 	ctx->head.info.source = f->aux;
 	ctx->head.info.deadline_ns = f->deadline_ns;
@@ -235,8 +229,6 @@ static void ctx_fill(struct worker *w, struct ctx *ctx,
 	ctx->head.info.function = w->end.functions[f->function].name;
 	if (f->key_bytes)
 		ctx->head.info.key = call->key;
-	if (f->flags & PRAAS_FRAME_TRACE)
-		set_trace(&ctx->head.info, call->trace);
 	ctx->input = (struct praas_worker_input){ .segment = frame->segment,
 						  .offset = frame->offset,
 						  .bytes = f->bytes,
@@ -249,12 +241,27 @@ static void ctx_fill(struct worker *w, struct ctx *ctx,
 		worker_fatal(w, "an input lies nowhere");
 }
 
-/* below: who waits, and has this run on top of it; NULL. */
-static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
-		      const struct ctx *below)
+static void push_timing(struct ctx *ctx, const struct praas_frame_timing *timing)
+{
+	const struct praas_frame f = { .kind = PRAAS_WORKER_TIMING,
+				       .id = ctx->head.info.id,
+				       .deadline_ns = timing->state_ns,
+				       .aux = timing->queue_ns };
+
+	if (praas_worker_end_push(&ctx->worker->end, &f, NULL, 0, 0) != 0)
+		worker_fatal(ctx->worker, "cannot push a timing");
+}
+
+/* below: who waits, and has this run on top of it; NULL. special, known when this is compiled: the
+ * frame has flags. */
+static INLINED void run_frame_as(struct worker *w,
+				 const struct praas_worker_frame *frame,
+				 const struct ctx *below, bool special)
 {
 	const struct praas_frame *f = &frame->head;
 	uint32_t depth = below ? below->depth + 1 : 0;
+	bool timed = special && (f->flags & PRAAS_FRAME_TIMING);
+	struct praas_frame_timing timing;
 	struct ctx *ctx = &contexts[depth];
 	uint64_t run_ns = 0;
 	int32_t status;
@@ -262,6 +269,12 @@ static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
 	ctx_begin(w, ctx, depth);
 	ctx->dispatch = w->dispatches;
 	ctx_fill(w, ctx, frame);
+	if (special && (f->flags & PRAAS_FRAME_TRACE))
+		set_trace(&ctx->head.info, call_of(w, ctx->level)->trace);
+	if (timed)
+		timing = (struct praas_frame_timing){
+			.queue_ns = waited(call_of(w, ctx->level)->arrived_ns)
+		};
 	if (!below)
 		praas_state_reader_enter(&w->reader);
 	/* Given up while it waited behind a direct call: it does not run. */
@@ -269,8 +282,14 @@ static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
 		status = f->deadline_ns != 0 && praas_now_ns() >= f->deadline_ns
 				 ? PRAAS_DEADLINE
 				 : PRAAS_CANCELLED;
+	else if (timed)
+		status = ctx_run_timed(ctx, f->function, &timing);
 	else
 		status = ctx_run(ctx, f->function, true, &run_ns);
+	if (timed) {
+		push_timing(ctx, &timing);
+		run_ns = timing.run_ns;
+	}
 	push_result(ctx, status, run_ns);
 	ctx_drop_owned(ctx);
 	if (!below)
@@ -278,6 +297,22 @@ static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
 	w->runs++;
 	if (!below) /* else it is in the time of who waits */
 		w->busy_ns += run_ns;
+}
+
+static PRAAS_COLD void run_frame_special(struct worker *w,
+					 const struct praas_worker_frame *frame,
+					 const struct ctx *below)
+{
+	run_frame_as(w, frame, below, true);
+}
+
+static void run_frame(struct worker *w, const struct praas_worker_frame *frame,
+		      const struct ctx *below)
+{
+	if (praas_unlikely(frame->head.flags))
+		run_frame_special(w, frame, below);
+	else
+		run_frame_as(w, frame, below, false);
 }
 
 int32_t worker_asker(const struct ctx *ctx)
@@ -330,65 +365,16 @@ void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *
 	ctx_drop_owned(ctx);
 	w->nested_runs++;
 	call->state = CALL_DONE;
-	call->result = (struct praas_view){ 0 };
-	if (call->status != 0) {
-		if (ctx->out.buffer.segment != 0)
-			praas_worker_end_drop(&w->end, &ctx->out.buffer);
-		ctx->out = (struct output){ .bytes = strlen(ctx->text) };
-		if (ctx->out.bytes == 0 ||
-		    praas_worker_end_alloc(&w->end, ++ctx->out.bytes,
-					   &ctx->out.buffer) != 0)
-			return;
-		memcpy(ctx->out.buffer.data, ctx->text, ctx->out.bytes);
-	}
-	/* The result is the caller's to read until it ends. */
-	if (ctx->out.buffer.segment != 0 && w->owned_count < OWNED_MAX) {
-		w->owned[w->owned_count++] = ctx->out.buffer;
-		call->result = (struct praas_view){
-			.data = ctx->out.bytes ? ctx->out.buffer.data : NULL,
-			.bytes = ctx->out.bytes,
-			.token = (uint64_t)ctx->out.buffer.segment << 48 |
-				 ctx->out.buffer.offset
-		};
-	}
+	ctx_output_keep(ctx, call);
 }
 
 /* ---- asked for by a direct client ---- */
-
-void worker_borrowed(struct worker *w, uint64_t token)
-{
-	if (w->end.in_direct >= 0 && w->borrowed_count < BORROWED_MAX)
-		w->borrowed[w->borrowed_count++] = token;
-}
-
-void worker_return(struct worker *w, uint64_t token)
-{
-	for (uint32_t i = w->borrowed_count; i > 0; i--) {
-		if (w->borrowed[i - 1] != token)
-			continue;
-		w->borrowed[i - 1] = w->borrowed[--w->borrowed_count];
-		break;
-	}
-	praas_worker_end_return(&w->end, (uint32_t)(token >> 48),
-				token & ((1ull << 48) - 1));
-}
-
-/* Lets the client see the segment with the result. 0; -ENOSPC. */
-static int share_output(struct ctx *ctx)
-{
-	struct praas_frame f = { .kind = PRAAS_WORKER_SHARE,
-				 .status = (int32_t)ctx->direct->attach.client,
-				 .aux = ctx->out.buffer.segment };
-	struct praas_worker_frame reply;
-
-	return ctx_request(ctx, &f, NULL, 0, 0, &reply);
-}
 
 static int32_t direct_output(struct ctx *ctx, struct praas_direct_reply *r)
 {
 	struct output *out = &ctx->out;
 
-	if (praas_unlikely(out->bytes && !out->direct && share_output(ctx) != 0)) {
+	if (praas_unlikely(out->bytes && !out->direct && ctx_output_share(ctx) != 0)) {
 		(void)snprintf(ctx->text, sizeof(ctx->text),
 			       "the client cannot be shown a result of this size");
 		return PRAAS_NO_MEMORY;
@@ -403,7 +389,9 @@ static int32_t direct_output(struct ctx *ctx, struct praas_direct_reply *r)
 	return PRAAS_OK;
 }
 
-static void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns)
+/* timing: NULL when run_ns is all that is known. */
+static INLINED void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns,
+				 const struct praas_frame_timing *timing)
 {
 	struct worker *w = ctx->worker;
 	struct praas_direct_reply r = { .id = ctx->head.info.id,
@@ -421,7 +409,8 @@ static void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_ns)
 	}
 	r.status = status;
 	w->direct_failures += status != 0;
-	if (praas_direct_reply(ctx->direct, &r) != 0)
+	if ((timing ? praas_direct_reply_timed(ctx->direct, &r, timing)
+		    : praas_direct_reply(ctx->direct, &r)) != 0)
 		(void)praas_worker_end_detach_now(&w->end, ctx->direct->attach.client);
 }
 
@@ -439,10 +428,27 @@ static void end_direct(struct worker *w)
 	w->end.in_direct = -1;
 }
 
-static void run_direct(struct worker *w, struct praas_direct *d,
-		       const struct praas_direct_call *call)
+/* Only the controller can decide it: it goes back untouched. */
+static PRAAS_COLD void refuse_direct(struct worker *w, struct praas_direct *d,
+				     uint64_t id)
+{
+	const struct praas_direct_reply r = { .id = id,
+					      .status = PRAAS_CANCELLED,
+					      .offset = PRAAS_DIRECT_NO_BUFFER,
+					      .run_ns = PRAAS_DIRECT_WITHDRAWN };
+
+	if (praas_direct_reply(d, &r) != 0)
+		(void)praas_worker_end_detach_now(&w->end, d->attach.client);
+	end_direct(w);
+}
+
+/* special, known when this is compiled: the call has flags. */
+static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
+				  const struct praas_direct_call *call, bool special)
 {
 	static struct ctx ctx;
+	bool timed = special && (call->head.flags & PRAAS_FRAME_TIMING);
+	struct praas_frame_timing timing;
 	uint64_t run_ns = 0;
 	int32_t status;
 
@@ -455,8 +461,11 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 	ctx.head.info.key = call->key;
 	ctx.direct_number = ++w->direct_taken;
 	tell_direct(w, &ctx);
-	if (call->head.flags & PRAAS_FRAME_TRACE)
+	if (special && (call->head.flags & PRAAS_FRAME_TRACE))
 		set_trace(&ctx.head.info, call->trace);
+	if (timed)
+		timing = (struct praas_frame_timing){ .queue_ns =
+							      waited(call->head.aux) };
 	ctx.data = call->data;
 	ctx.input = (struct praas_worker_input){ .bytes = call->head.bytes,
 						 .source = call->head.source };
@@ -464,15 +473,7 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 	if (call->head.function >= w->end.start.functions_count) {
 		status = PRAAS_NO_FUNCTION;
 	} else if (!direct_allowed(w, call->head.function)) {
-		const struct praas_direct_reply r = { .id = call->head.id,
-						      .status = PRAAS_CANCELLED,
-						      .offset = PRAAS_DIRECT_NO_BUFFER,
-						      .run_ns =
-							      PRAAS_DIRECT_WITHDRAWN };
-
-		if (praas_direct_reply(d, &r) != 0)
-			(void)praas_worker_end_detach_now(&w->end, d->attach.client);
-		end_direct(w);
+		refuse_direct(w, d, call->head.id);
 		ctx.head.info.key = "";
 		return;
 	} else if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns) {
@@ -480,14 +481,17 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 	} else {
 		ctx.head.info.function = w->end.functions[call->head.function].name;
 		praas_state_reader_enter(&w->reader);
-		status = ctx_run(&ctx, call->head.function, false, &run_ns);
+		status = timed ? ctx_run_timed(&ctx, call->head.function, &timing)
+			       : ctx_run(&ctx, call->head.function, false, &run_ns);
 		/* As by the other way: who is late is told so, whatever it came to. */
 		if (call->head.deadline_ns && praas_now_ns() >= call->head.deadline_ns)
 			status = PRAAS_DEADLINE;
 	}
 	while (w->borrowed_count != 0)
 		worker_return(w, w->borrowed[w->borrowed_count - 1]);
-	direct_reply(&ctx, status, run_ns);
+	if (timed)
+		run_ns = timing.run_ns;
+	direct_reply(&ctx, status, run_ns, timed ? &timing : NULL);
 	end_direct(w);
 	ctx.head.info.key = ""; /* the call is our caller's */
 	ctx_drop_owned(&ctx);
@@ -495,6 +499,21 @@ static void run_direct(struct worker *w, struct praas_direct *d,
 	w->runs++;
 	w->direct_runs++;
 	w->busy_ns += run_ns;
+}
+
+static PRAAS_COLD void run_direct_special(struct worker *w, struct praas_direct *d,
+					  const struct praas_direct_call *call)
+{
+	run_direct_as(w, d, call, true);
+}
+
+static void run_direct(struct worker *w, struct praas_direct *d,
+		       const struct praas_direct_call *call)
+{
+	if (praas_unlikely(call->head.flags))
+		run_direct_special(w, d, call);
+	else
+		run_direct_as(w, d, call, false);
 }
 
 /* Whoever was just answered may call again within a round trip of the cache line: his ring alone
@@ -548,7 +567,7 @@ int worker_loop(struct worker *w)
 	struct praas_waiter waiter;
 
 	praas_waiter_init(&waiter, (enum praas_wait_mode)w->end.start.wait_mode);
-	clock_learn(w);
+	worker_clock_learn(w);
 	while (!w->end.stopped) {
 		int rc = worker_take(w, &frame);
 		unsigned work = 0;
@@ -564,14 +583,14 @@ int worker_loop(struct worker *w)
 			work += poll_direct(w);
 		if (work) {
 			praas_waiter_busy(&waiter);
-			tell_counters(w);
+			worker_tell_counters(w);
 			/* The controller, which has to pass the result on, may need this core. */
 			if (rc == 0)
 				waiter.idle = waiter.pauses;
 			continue;
 		}
 		if ((waiter.idle & 1023u) == 1023u)
-			clock_learn(w);
+			worker_clock_learn(w);
 		praas_worker_end_idle(&w->end, &waiter, true);
 	}
 	return 0;

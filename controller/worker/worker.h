@@ -158,6 +158,22 @@ int worker_take(struct worker *w, struct praas_worker_frame *ret_frame);
 /* What was committed one way is in the index: one worker alone never misses a write of its own. */
 void worker_settle(struct worker *w);
 
+/* ---- clock.c ---- */
+
+/* The clock of run times: ticks of the processor where that is cheap. */
+static inline uint64_t worker_ticks(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#else
+	return praas_now_ns();
+#endif
+}
+void worker_clock_start(struct worker *w);
+/* The longer ago the start is, the better the rate is known. Called when there is time. */
+void worker_clock_learn(struct worker *w);
+void worker_tell_counters(struct worker *w);
+
 /* ---- run.c ---- */
 
 /* Run what is asked for until the controller says stop. 0; -EPROTO. */
@@ -168,16 +184,18 @@ void worker_help(struct worker *w, const struct ctx *ctx);
 int32_t worker_asker(const struct ctx *ctx);
 /* Run a call in place of the controller. */
 void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *call);
-/* A payload of the controller's that is ours until worker_return() or the end of the call. */
-void worker_borrowed(struct worker *w, uint64_t token);
-void worker_return(struct worker *w, uint64_t token);
-/* The clock of run times: ticks of the processor where that is cheap. */
-uint64_t worker_ticks(void);
-void worker_clock_start(struct worker *w);
 /* Our controller cannot be understood, or is gone: there is nothing left to do. */
 _Noreturn void worker_fatal(struct worker *w, const char *text);
 
 /* ---- ctx_io.c ---- */
+
+/* A payload of the controller's that is ours until worker_return() or the end of the call. */
+void worker_borrowed(struct worker *w, uint64_t token);
+void worker_return(struct worker *w, uint64_t token);
+/* Lets the direct client see the segment with the result. 0; -ENOSPC. */
+int ctx_output_share(struct ctx *ctx);
+/* The outcome of a call in place, its status set: its caller's to read until that ends. */
+void ctx_output_keep(struct ctx *ctx, struct call *call);
 
 extern const struct praas_function_ops worker_function_ops;
 

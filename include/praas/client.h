@@ -130,6 +130,22 @@ PRAAS_API int praas_function_lookup(praas_connection *conn, const char *function
 PRAAS_API int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **ret_data);
 PRAAS_API void praas_buffer_free(praas_connection *conn, void *data);
 
+/** Where the time of one call went. The parts add up to call_ns. */
+struct praas_timing {
+	uint64_t
+		call_ns; /* from praas_call() or praas_submit() to the result's arrival */
+	uint64_t client_ns; /* in this library, before the call left */
+	uint64_t
+		wire_ns; /* under way to the process and back, waking who slept included */
+	uint64_t
+		queue_ns; /* from its arrival there until the function began; of a call past the
+			     * controller, from when it left */
+	uint64_t run_ns; /* in the function */
+	uint64_t
+		state_ns; /* from the function's return until its writes were committed; a commit that it asked
+			     * for is in run */
+};
+
 struct praas_call {
 	uint32_t function; /* from praas_function_lookup() */
 	uint32_t flags;    /* PRAAS_CALL_… */
@@ -139,12 +155,18 @@ struct praas_call {
 	uint64_t timeout_ns;  /* until the deadline, which travels along; 0: none */
 	uint64_t id;          /* 0: made up; else the caller's own, for retries */
 	const uint8_t *trace; /* NULL, or 24 bytes: W3C trace id and parent span id */
+	/* With PRAAS_CALL_TIMING: the caller's memory, the library's until the result is taken (or the
+	 * connection closed), and filled then. */
+	struct praas_timing *timing;
 };
 #define PRAAS_CALL_ONE_WAY                                                             \
 	0x1u /* no result; the submit returns 0 once it is handed over */
 #define PRAAS_CALL_MORE                                                                \
 	0x2u /* others follow at once: over a socket it may leave with them, at the latest
 				when the connection is looked at (praas_poll(), any wait) */
+#define PRAAS_CALL_TIMING                                                              \
+	0x4u /* measure this one in full: praas_call.timing. It is slower by that, and not
+				together with PRAAS_CALL_ONE_WAY */
 
 struct praas_result {
 	uint64_t call; /* as praas_submit() returned it */

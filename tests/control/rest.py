@@ -233,7 +233,13 @@ def test_invoke(s):
     status, _, data = s.ask("POST", APP + "/invoke/drain", b"again", {"Praas-Pid": "x"})
     assert (status, data) == (200, b"again")  # a refusal that did not run it is retried
     s.refused("POST", APP + "/invoke/echo", b"", 404, "not_found", headers={"Praas-Pid": "no"})
-    for name, value in (("Praas-Pid", "a/b"), ("Praas-Pid", ""), ("Praas-Deadline-Ms", "0"),
+    assert "Praas-Timing" not in headers
+    _, headers, data = s.ask("POST", APP + "/invoke/echo", b"1", {"Praas-Pid": "x", "Praas-Timing": "1"})
+    assert data == b"1"
+    assert headers["Praas-Timing"] == "call=15, client=1, wire=2, queue=3, run=4, state=5", headers
+    _, headers, _ = s.ask("POST", APP + "/invoke/echo", b"1", {"Praas-Pid": "x", "Praas-Timing": "0"})
+    assert "Praas-Timing" not in headers
+    for name, value in (("Praas-Timing", "2"), ("Praas-Timing", "yes"), ("Praas-Pid", "a/b"), ("Praas-Pid", ""), ("Praas-Deadline-Ms", "0"),
                         ("Praas-Deadline-Ms", "-1"), ("Praas-Deadline-Ms", "1e3"),
                         ("Praas-Deadline-Ms", "3600001"), ("Praas-Key", "%00"),
                         ("Praas-Key", "k" * 256)):

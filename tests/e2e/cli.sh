@@ -100,7 +100,17 @@ expect 0 '' praas tenant rm t
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport shm --timing
-grep -Eq '^process p1 over shm: connect .*s, call .*s, of which the function .*s$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
+grep -Eq '^process p1 over shm, connected in .*s: call .*s = client .*s [+] wire .*s [+] queue .*s [+] run .*s [+] state .*s$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
+for transport in shm tcp; do
+	praas invoke hello hello -p p1 -d World --transport $transport --timing --json 2>/dev/null | jq -e \
+		'.timing | .call_ns == .client_ns + .wire_ns + .queue_ns + .run_ns + .state_ns and .run_ns > 0 and .wire_ns > 0' >/dev/null ||
+		fail "--timing --json over $transport does not add up"
+done
+curl -sS -o /dev/null -D - -H "Authorization: Bearer $PRAAS_TOKEN" -H 'Praas-Pid: p1' -H 'Praas-Timing: 1' -d World "$PRAAS_URL/v1/apps/hello/invoke/hello" |
+	sed -n 's/\r$//; s/^[Pp]raas-[Tt]iming: //p' | awk -F '[=,]' '{ exit !(NF == 12 && $2 > 0 && $10 > 0 && $2 == $4 + $6 + $8 + $10 + $12) }' ||
+	fail "Praas-Timing does not add up"
+expect 2 '' praas invoke hello noop -p p1 --timing --one-way
+expect 2 '' praas invoke hello noop -p p1 --timing -n 2
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --async
 expect 0 '' praas invoke hello noop -p p1 --one-way
 expect 0 '*' praas invoke hello noop -p p1 -n 1000 -c 8

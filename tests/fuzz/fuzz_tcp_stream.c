@@ -34,7 +34,7 @@ static size_t build(const uint8_t *data, size_t bytes, bool honest)
 
 	for (; bytes >= 4; data += 4, bytes -= 4) {
 		struct praas_frame f = { .kind = data[0] & 0x3f,
-					 .flags = data[1] & (honest ? 2 : 7),
+					 .flags = data[1] & (honest ? 6 : 15),
 					 .key_bytes = data[1] >> 2,
 					 .sequence = ++sequence + (data[0] == 0xff),
 					 .id = at,

@@ -82,6 +82,15 @@ static inline void server_answer(struct praas_conn *conn, const struct praas_fra
 					  .status = status,
 					  .bytes = bytes,
 					  .aux = 1000 };
+	if (to->flags & PRAAS_FRAME_TIMING) { /* one that fails lies */
+		const struct praas_frame_timing honest = { .queue_ns = 200,
+							   .run_ns = 1000,
+							   .state_ns = 300 };
+		const struct praas_frame_timing lie = { UINT64_MAX, UINT64_MAX,
+							UINT64_MAX };
+
+		praas_frame_timing_put(&buf->head, status == 0 ? &honest : &lie);
+	}
 	buf->key[0] = '\0';
 	if (bytes != 0)
 		memcpy(buf->data, data, bytes);

@@ -517,6 +517,48 @@ static void test_client_status_text(void **state)
 			    "no such key or message");
 }
 
+/* The parts that the process tells and ours come to the whole; a lie does not make them more; what
+ * ends without a result has no parts of the process's. */
+static void test_client_timing(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_timing t = { 0 };
+	struct praas_call call = { .function = FN_ECHO,
+				   .flags = PRAAS_CALL_TIMING,
+				   .data = "abc",
+				   .bytes = 3,
+				   .timing = &t };
+	struct praas_result result;
+
+	for (unsigned i = 0; i < 100; i++) {
+		assert_int_equal(praas_call(f->conn, &call, &result), 0);
+		praas_result_release(f->conn, &result);
+		assert_int_equal(t.queue_ns, 200);
+		assert_int_equal(t.run_ns, 1000);
+		assert_int_equal(t.state_ns, 300);
+		assert_int_equal(t.client_ns + t.wire_ns + 1500, t.call_ns);
+	}
+	call.function = FN_FAIL;
+	assert_int_equal(praas_call(f->conn, &call, &result), 0);
+	praas_result_release(f->conn, &result);
+	assert_int_equal(t.run_ns, t.call_ns);
+	/* Given up: the caller's memory is his again, whatever comes later. */
+	call.function = FN_LATE;
+	call.timeout_ns = 1000000;
+	assert_int_equal(praas_call(f->conn, &call, &result), 0);
+	assert_int_equal(result.status, PRAAS_DEADLINE);
+	praas_result_release(f->conn, &result);
+	assert_true(t.call_ns >= call.timeout_ns);
+	assert_int_equal(t.run_ns + t.queue_ns + t.state_ns, 0);
+	memset(&t, 0x5a, sizeof(t));
+	call = (struct praas_call){ .function = FN_NOOP };
+	assert_int_equal(praas_call(f->conn, &call, &result), 0); /* answers both */
+	praas_result_release(f->conn, &result);
+	assert_int_equal(praas_call(f->conn, &call, &result), 0);
+	praas_result_release(f->conn, &result);
+	assert_int_equal(t.call_ns, 0x5a5a5a5a5a5a5a5a);
+}
+
 int main(void)
 {
 #define SHM(name)                                                                      \
@@ -538,6 +580,7 @@ int main(void)
 		BOTH(test_client_more_follow),
 		BOTH(test_client_deadline_and_cancel),
 		BOTH(test_client_large_payloads),
+		BOTH(test_client_timing),
 		BOTH(test_client_messages_and_state),
 		BOTH(test_client_lists_messages),
 		BOTH(test_client_connection_lost),

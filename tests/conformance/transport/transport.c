@@ -133,17 +133,16 @@ static void test_transport_carries_all_fields(void **state)
 	rig_connect(&rig, &rig.client);
 	rig.server.keep = true;
 	assert_int_equal(rig.ops->alloc(rig.client.conn, 100, &buf), 0);
-	buf->head =
-		(struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
-				      .flags = PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY,
-				      .key_bytes = PRAAS_KEY_MAX,
-				      .function = 1,
-				      .epoch = 3,
-				      .source = 0xbad,
-				      .id = 1,
-				      .deadline_ns = deadline_ns,
-				      .bytes = 100,
-				      .aux = 0x123456789abcdef0 };
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_INVOKE,
+					  .flags = PRAAS_FRAME_FLAGS,
+					  .key_bytes = PRAAS_KEY_MAX,
+					  .function = 1,
+					  .epoch = 3,
+					  .source = 0xbad,
+					  .id = 1,
+					  .deadline_ns = deadline_ns,
+					  .bytes = 100,
+					  .aux = 0x123456789abcdef0 };
 	memset(buf->key, 'k', PRAAS_KEY_MAX);
 	buf->key[PRAAS_KEY_MAX] = '\0';
 	memset(buf->trace, 9, 24);
@@ -152,7 +151,7 @@ static void test_transport_carries_all_fields(void **state)
 	assert_int_equal(rig.ops->send(rig.client.conn, buf), 0);
 	rig_until(&rig, &rig.server.frames, 1);
 	got = &rig.server.kept->head;
-	assert_int_equal(got->flags, PRAAS_FRAME_TRACE | PRAAS_FRAME_ONE_WAY);
+	assert_int_equal(got->flags, PRAAS_FRAME_FLAGS);
 	assert_int_equal(got->key_bytes, PRAAS_KEY_MAX);
 	assert_int_equal(strlen(rig.server.kept->key), PRAAS_KEY_MAX);
 	assert_int_equal(got->function, 1);

@@ -141,6 +141,12 @@ PRAAS_FUNCTION int append(struct praas_ctx *ctx)
 	return give(ctx, &epoch, sizeof(epoch));
 }
 
+/* Writes the state "stored"; it is committed when the function has returned. */
+PRAAS_FUNCTION int stores(struct praas_ctx *ctx)
+{
+	return praas_state_put(ctx, "stored", "value", 5) ? 1 : 0;
+}
+
 PRAAS_FUNCTION int total(struct praas_ctx *ctx)
 {
 	const char *key = praas_info(ctx)->key[0] ? praas_info(ctx)->key : "n";
