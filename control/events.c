@@ -56,6 +56,7 @@ void praas_events_free(struct praas_events *events)
 }
 
 /* Lock held. */
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 static void wake_all(struct praas_events *e)
 {
 	struct praas_watcher *w;
@@ -142,6 +143,7 @@ int praas_watcher_begin(struct praas_watcher *w, struct praas_events *events,
 	return rc;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 void praas_watcher_end(struct praas_watcher *w)
 {
 	struct praas_events *e = w->events;
@@ -193,6 +195,7 @@ static int write_new(struct praas_watcher *w, char *ret_text, uint32_t bytes_max
 	return (int)n;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 int praas_watcher_read(struct praas_watcher *w, char *ret_text, uint32_t bytes_max)
 {
 	struct praas_events *e = w->events;

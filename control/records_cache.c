@@ -114,6 +114,7 @@ static void keep_app(struct cache *c, const char *key,
 	if (!a && c->changes == changes) {
 		if (HASH_COUNT(c->apps) >= ENTRIES_MAX)
 			forget_all(c);
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_ADD_STR(c->apps, key, fresh);
 		fresh = PRAAS_TABLE_HAS(hh, fresh) ? NULL : fresh;
 	}

@@ -15,8 +15,10 @@ struct praas_memory_memo {
 	struct praas_memory_memo *next;
 };
 
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 static void drop(struct praas_memory_memos *m, struct praas_memory_memo *one)
 {
+	/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): LL_DELETE() moved the head on */
 	LL_DELETE(m->head, one);
 	free(one->memo.answer);
 	free(one);

@@ -124,19 +124,22 @@ static void teardown(struct praas_contender *c)
 static int round_all(struct praas_contender *c, uint64_t n, struct praas_hist *h)
 {
 	struct load *l = c->data;
+	const unsigned count = l->connections;
 	size_t bytes;
 	int rc = 0;
 
-	for (uint64_t i = 0; rc == 0 && i < n; i += l->connections) {
+	if (count == 0)
+		return -ENOTCONN;
+	for (uint64_t i = 0; rc == 0 && i < n; i += count) {
 		uint64_t t0 = praas_perf_ticks(), took;
 
-		for (unsigned k = 0; rc == 0 && k < l->connections; k++)
+		for (unsigned k = 0; rc == 0 && k < count; k++)
 			rc = praas_rest_send(&l->clients[k], l->request,
 					     l->request_bytes);
-		for (unsigned k = 0; rc == 0 && k < l->connections; k++)
+		for (unsigned k = 0; rc == 0 && k < count; k++)
 			rc = praas_rest_receive(&l->clients[k], &bytes);
 		took = praas_perf_ticks_to_ns(praas_perf_ticks() - t0);
-		praas_hist_add(h, took / l->connections);
+		praas_hist_add(h, took / count);
 	}
 	return rc;
 }
