@@ -26,7 +26,7 @@ praas_fuzz_target(ring praas_shm)
 praas_fuzz_target(pool praas_shm)
 
 # Every interleaving of the protocols, explored by spin; their mutants must be found wrong.
-foreach(model ring ring_hostile doorbell withdraw)
+foreach(model ring ring_hostile doorbell withdraw ahead lease)
   add_test(NAME model.${model} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/model/check
     ${CMAKE_CURRENT_SOURCE_DIR}/model/${model}.pml)
   set_tests_properties(model.${model} PROPERTIES LABELS "model;slow" SKIP_RETURN_CODE 77 TIMEOUT 600)
