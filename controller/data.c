@@ -29,6 +29,8 @@
 #define TICK_NS 10000000u        /* how often sessions are looked after */
 #define SLEEP_MAX_NS 1000000000  /* with connections: their tickets expire */
 #define LOG_ROOM_MIN 32u         /* reports that logs leave room for */
+#define CUT_WAIT_NS 2000000000u  /* for updates in place to end */
+#define CUT_LOOK_NS 100000u      /* whether they have */
 #define STOP_GRACE_NS 200000000u /* for the last frames on their way */
 
 /* ---- reports ---- */
@@ -155,12 +157,17 @@ static void try_serve(struct praas_data *d)
 	report(d, PRAAS_REPORT_SERVING, code_of(rc), rc == 0 ? 0 : words_of(d));
 }
 
-static void on_cut(struct praas_data *d, bool final)
+/* While an object is updated in place a cut would show half of the update: it waits for the end. */
+static void try_cut(struct praas_data *d)
 {
 	struct praas_cut *cut = NULL;
 	int rc = praas_cut_take(d->process, praas_pool_memory_pool(d->memory),
-				praas_pool_memory_segment(d->memory), final, &cut);
+				praas_pool_memory_segment(d->memory), d->cut_final,
+				&cut);
 
+	if (rc == -EBUSY && praas_now_ns() < d->cut_until_ns)
+		return;
+	d->cut_until_ns = 0;
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }
 
@@ -202,7 +209,8 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		praas_process_interrupt(d->process);
 		break;
 	case PRAAS_ORDER_CUT:
-		on_cut(d, msg->a != 0);
+		d->cut_final = msg->a != 0;
+		d->cut_until_ns = praas_now_ns() + CUT_WAIT_NS;
 		break;
 	case PRAAS_ORDER_CUT_DROP:
 		praas_cut_drop(pointer);
@@ -371,6 +379,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		*ret_wait_ns = SLEEP_MAX_NS;
 	if (d->direct_wanted && d->direct_open)
 		*ret_wait_ns = TICK_NS;
+	if (d->cut_until_ns != 0)
+		*ret_wait_ns = CUT_LOOK_NS;
 	if (wake_ns != 0) {
 		now = praas_now_ns();
 		wake_ns = wake_ns > now ? wake_ns - now : 0;
@@ -428,6 +438,8 @@ static void serve(struct praas_data *d)
 			try_serve(d);
 		if (praas_unlikely(d->quiet_wanted))
 			look_quiet(d);
+		if (praas_unlikely(d->cut_until_ns != 0))
+			try_cut(d);
 		if (praas_unlikely(++turns % TURNS_PER_TICK == 0))
 			tick(d);
 		if (done > 0)

@@ -102,7 +102,8 @@ int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user
 	struct walk w = { .p = p, .fn = fn, .user = user };
 	int rc;
 
-	praas_lease_sync_all(&p->state);
+	if (!praas_lease_freeze(&p->state))
+		return -EBUSY;
 	rc = export_state(&w);
 	if (rc == 0)
 		rc = praas_mailbox_each(&p->mailbox, export_mail, &w);

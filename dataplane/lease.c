@@ -217,6 +217,40 @@ void praas_lease_sync_all(struct praas_state *s)
 			(void)harvest(s, &s->leases[i]);
 }
 
+/* As far as the controller knows. Looked at after harvest(): a recalled one that is left updates. */
+static bool is_updated(const struct praas_state *s, const struct praas_lease *l)
+{
+	return l->object != 0 && !l->replaced &&
+	       s->objects[l->object - 1].version != 0 &&
+	       (l->state == PRAAS_LEASE_ACTIVE ||
+		(l->state == PRAAS_LEASE_RECALLED && l->word));
+}
+
+bool praas_lease_freeze(struct praas_state *s)
+{
+	bool marked = false;
+
+	for (uint32_t i = 0; s->words != 0 && i < s->leases_used; i++) {
+		struct praas_lease *l = &s->leases[i];
+
+		if (l->object == 0 || !l->word || l->state != PRAAS_LEASE_KEPT)
+			continue;
+		atomic_store_explicit(l->ended, l->number, memory_order_relaxed);
+		l->state = PRAAS_LEASE_RECALLED;
+		marked = true;
+	}
+	if (marked)
+		praas_doorbell_fence_producers();
+	for (uint32_t i = 0; s->words != 0 && i < s->leases_used; i++)
+		if (s->leases[i].object != 0 && is_silent(&s->leases[i]) &&
+		    !harvest(s, &s->leases[i]))
+			pass_on(s, &s->leases[i]);
+	for (uint32_t i = 0; i < s->leases_used; i++)
+		if (is_updated(s, &s->leases[i]))
+			return false; /* perhaps granted just now, to who waited */
+	return true;
+}
+
 bool praas_lease_settle(struct praas_state *s, struct praas_object *o)
 {
 	struct praas_lease *l = lease_of(s, o);

@@ -137,6 +137,8 @@ struct praas_export_record {
 		*late; /* in, of state: the value comes by this, not by data */
 };
 typedef int (*praas_export_fn)(void *user, const struct praas_export_record *record);
+/* -EBUSY: an object is being updated in place, and would be torn: nothing was exported; to be tried
+ * again soon. Else 0, or what fn says. */
 int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user);
 /* The reverse, before the gate opens. Data is copied into the pool, or (data in the pool segment:
  * by its offset) taken over. 0; -ENOSPC; -EINVAL; -EEXIST. */

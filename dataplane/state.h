@@ -186,6 +186,9 @@ void praas_state_holder_died(struct praas_state *s, uint32_t holder,
 /* Updates of kept leases that nobody was told of come to be known: versions are right after it. */
 void praas_lease_sync(struct praas_state *s, struct praas_object *o);
 void praas_lease_sync_all(struct praas_state *s);
+/* Kept leases end, so that nothing is updated in place until the next one is granted. False: an update
+ * is under way still; to be tried again. */
+bool praas_lease_freeze(struct praas_state *s);
 /* A kept lease ends, if its holder is not just updating. True: o has none that is active. */
 bool praas_lease_settle(struct praas_state *s, struct praas_object *o);
 /* o was put or deleted: its lease, if any, is told. */

@@ -56,6 +56,16 @@ if(TARGET praas-worker)
       set_tests_properties(e2e.direct.${speed} PROPERTIES TIMEOUT 120)
     endforeach()
     set_tests_properties(e2e.direct.slow PROPERTIES LABELS slow)
+    add_executable(e2e_checkpoint e2e/test_checkpoint.c)
+    praas_target(e2e_checkpoint)
+    target_link_libraries(e2e_checkpoint PRIVATE PkgConfig::CMOCKA PkgConfig::JANSSON
+      praas_client_static praas_ticket)
+    target_include_directories(e2e_checkpoint PRIVATE ${PROJECT_SOURCE_DIR})
+    set_target_properties(e2e_checkpoint PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+    add_dependencies(e2e_checkpoint praas-controller praas-worker praas_testfns)
+    add_test(NAME e2e.checkpoint COMMAND e2e_checkpoint $<TARGET_FILE:praas-controller>
+      $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/code)
+    set_tests_properties(e2e.checkpoint PROPERTIES TIMEOUT 120)
   endif()
 
   # The escape suite: as root, and as an ordinary user.

@@ -271,6 +271,26 @@ PRAAS_FUNCTION int busy_update(struct praas_ctx *ctx)
 	return 0; /* the end commits it */
 }
 
+/* As update(), but 100 ms long or, with an input, 3 s; returns nothing. */
+PRAAS_FUNCTION int slow_update(struct praas_ctx *ctx)
+{
+	struct timespec pause = { .tv_nsec = 100000000 / 16 };
+	struct praas_update u;
+	struct praas_msg in;
+	uint64_t *n;
+
+	if (praas_input(ctx, 0, &in) == 0 && in.view.bytes != 0)
+		pause.tv_nsec = 3000000000 / 16;
+	if (praas_state_update_begin(ctx, "sum", 128, -1, &u) != 0)
+		return 1;
+	n = u.data;
+	for (int i = 0; i < 16; i++) {
+		n[i]++;
+		(void)nanosleep(&pause, NULL);
+	}
+	return 0; /* the end commits it */
+}
+
 PRAAS_FUNCTION int update_crash(struct praas_ctx *ctx)
 {
 	struct praas_update u;

@@ -264,6 +264,75 @@ static void test_kept_place_is_used_again(void **state)
 	assert_int_equal(begin(f, 2, &b), 0);
 }
 
+struct exported {
+	uint64_t version;
+	uint32_t count;
+	int32_t status;
+};
+
+static int keep_object(void *user, const struct praas_export_record *r)
+{
+	struct exported *e = user;
+
+	if (r->kind != PRAAS_EXPORT_STATE)
+		return 0;
+	e->count++;
+	e->version = r->version;
+	e->status = r->status;
+	return 0;
+}
+
+/* A snapshot holds all that was committed, told or not, and nobody updates while it is taken. */
+static void test_kept_export(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first = keep(f);
+	struct exported e = { 0 };
+
+	update(9, false);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), 0);
+	assert_int_equal(e.count, 1);
+	assert_int_equal(e.version, first + 9);
+	assert_int_equal(e.status, 0);
+	assert_true(ends[0] >= first); /* it asks before the next one */
+}
+
+/* Never half an update: not of one that keeps its lease, nor of one before its first commit. */
+static void test_kept_export_waits_for_the_update(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t first = keep(f), version;
+	struct praas_fn_wait a = wait_of(1), b = wait_of(2);
+	struct exported e = { 0 };
+	bool kept;
+
+	update(2, true);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), -EBUSY);
+	assert_int_equal(e.count, 0);
+	assert_int_equal(begin(f, 2, &b), -EINPROGRESS);
+	/* Over, and its word says so before it does. Who waited has the lease now. */
+	update(1, false);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), -EBUSY);
+	assert_int_equal(told, 1);
+	assert_int_equal(b.grant.version, first + 3);
+	assert_int_equal(end_update(f, 1, NULL, false, &kept, &version), -EINVAL);
+	assert_int_equal(end_update(f, 2, NULL, true, &kept, &version), 0);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), 0);
+	assert_int_equal(e.version, version);
+	/* Replaced while it was updated: what there is now is whole. */
+	assert_int_equal(begin(f, 1, &a), 0);
+	put(f, "a", "new!");
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), 0);
+	/* The holder dies in the middle: torn, and said to be. */
+	assert_int_equal(end_update(f, 1, NULL, false, &kept, &version), 0);
+	(void)keep(f);
+	update(0, true);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), -EBUSY);
+	praas_process_holder_died(f->p, 1, ~0ull);
+	assert_int_equal(praas_process_export(f->p, keep_object, &e), 0);
+	assert_int_equal(e.status, PRAAS_CRASHED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -279,6 +348,8 @@ int main(void)
 		TEST(test_kept_holder_dies),
 		TEST(test_kept_hostile_count),
 		TEST(test_kept_place_is_used_again),
+		TEST(test_kept_export),
+		TEST(test_kept_export_waits_for_the_update),
 	};
 
 	return cmocka_run_group_tests_name("lease_kept", tests, NULL, NULL);
