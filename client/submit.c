@@ -267,6 +267,7 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 	if (praas_unlikely(rc != 0))
 		return rc;
 	if (ret_call)
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): set when rc is 0 */
 		*ret_call = e->head.id;
 	if (!conn->shm && !may_wait(conn, call))
 		(void)praas_turn(conn); /* it goes while the caller does other things */

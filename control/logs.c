@@ -121,7 +121,7 @@ static uint64_t tail_offset(int fd, uint64_t size, uint64_t tail_bytes)
 static int open_older(const char *folder, uint64_t number,
 		      const struct praas_logs_cursor *cursor)
 {
-	struct file file;
+	struct file file = { 0 };
 	int fd = open_log(folder, number, ".1", &file);
 
 	if (fd >= 0 && (file.id != cursor->file || file.bytes <= cursor->offset)) {
@@ -136,7 +136,7 @@ int praas_logs_read(const char *folder, uint64_t number, uint64_t tail_bytes,
 		    size_t *ret_bytes)
 {
 	bool began = cursor->file != 0;
-	struct file file;
+	struct file file = { 0 };
 	int fd = open_log(folder, number, "", &file);
 	int older;
 	int rc;

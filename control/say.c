@@ -47,8 +47,8 @@ static void say_json(enum praas_say_level level, const char *text)
 
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
 	line = json_pack("{s:f,s:s,s:s,s:s}", "ts",
-			 (double)now.tv_sec + (double)(now.tv_nsec / 1000) / 1e6,
-			 "level", names[level], "service", "control", "msg", text);
+			 (double)now.tv_sec + (double)now.tv_nsec / 1e9, "level",
+			 names[level], "service", "control", "msg", text);
 	if (line)
 		dump = json_dumps(line, JSON_COMPACT | JSON_ENSURE_ASCII |
 						JSON_PRESERVE_ORDER |
@@ -59,7 +59,7 @@ static void say_json(enum praas_say_level level, const char *text)
 
 		dump = with_end ? with_end : dump;
 		if (with_end)
-			strcat(dump, "\n");
+			memcpy(dump + strlen(dump), "\n", 2);
 		write_line(dump);
 	} else { /* out of memory, or no UTF-8 */
 		write_line(

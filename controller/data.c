@@ -444,11 +444,10 @@ static void serve(struct praas_data *d)
 			tick(d);
 		if (done > 0)
 			praas_waiter_busy(&d->waiter);
-		else if (d->hot_turns > HOT_TURNS - HOT_EAGER &&
-			 d->waiter.pauses > HOT_EAGER)
+		else if ((d->hot_turns > HOT_TURNS - HOT_EAGER &&
+			  d->waiter.pauses > HOT_EAGER) ||
+			 (d->expecting && expects(d)))
 			continue; /* without a pause: it is due any moment */
-		else if (d->expecting && expects(d))
-			continue;
 		else if (wait_step(d) == PRAAS_WAIT_SLEEP)
 			sleep_until_work(d);
 	}

@@ -286,6 +286,24 @@ static void release_word(struct praas_state *s, const struct praas_fn_wait *wait
 	}
 }
 
+/* The object of that key, made when bytes says so, its value in memory. */
+static int object_for(struct praas_state *s, const char *key, uint32_t key_bytes,
+		      uint64_t bytes, struct praas_object **ret_object)
+{
+	struct praas_object *o = praas_state_find(s, key, key_bytes);
+
+	if (!o && bytes == 0)
+		return -ENOENT;
+	if (!o)
+		o = praas_state_object_get(s, key, key_bytes);
+	if (!o)
+		return -ENOSPC;
+	if (praas_unlikely(o->late != NULL) && praas_state_settle(s, o) != 0)
+		return -EIO;
+	*ret_object = o;
+	return 0;
+}
+
 int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 		      uint32_t key_bytes, uint64_t bytes, struct praas_fn_wait *wait)
 {
@@ -295,15 +313,9 @@ int praas_lease_begin(struct praas_state *s, uint32_t holder, const char *key,
 
 	if (wait->word)
 		release_word(s, wait);
-	o = praas_state_find(s, key, key_bytes);
-	if (!o && bytes == 0)
-		return -ENOENT;
-	if (!o)
-		o = praas_state_object_get(s, key, key_bytes);
-	if (!o)
-		return -ENOSPC;
-	if (praas_unlikely(o->late != NULL) && praas_state_settle(s, o) != 0)
-		return -EIO;
+	rc = object_for(s, key, key_bytes, bytes, &o);
+	if (rc != 0)
+		return rc;
 	wait->queue = 0;
 	wait->holder = holder;
 	wait->bytes = bytes;

@@ -109,30 +109,30 @@ struct wx_worker {
 	struct wx_frame below[PRAAS_WORKER_LEVELS_MAX];
 	struct wx_ahead ahead[WX_AHEAD_MAX]; /* a ring */
 	uint32_t ahead_first, ahead_count;
-	uint64_t ahead_ns;  /* since when they are behind that one */
-	bool ahead_held;    /* no more until it has ended: it takes long */
-	uint64_t commits;   /* one-way ones that we have heeded */
-	int32_t end_status; /* why we killed it: enum praas_status; 0: we did not */
+	uint64_t ahead_ns; /* since when they are behind that one */
+	uint64_t commits;  /* one-way ones that we have heeded */
 	const char *end_text;
-	int commit_rc;             /* verdict for the RESULT that follows */
 	struct praas_fn_wait wait; /* its one question that waits */
-	bool waiting;
 	uint64_t wait_id;
-	uint8_t wait_kind;
-	bool asks_direct;       /* who asks is a direct call */
-	uint32_t asks_depth;    /* in the worker */
 	uint64_t wait_until_ns; /* of a WAIT */
 	struct wx_call *wait_call;
 	struct wx_call calls[WX_CALLS_MAX];
 	struct wx_loan loans[WX_LOANS_MAX];
-	uint32_t loans_count;
 	uint64_t clients; /* direct ones, a bit each */
 	uint64_t detaching,
 		gone; /* of them: asked to be let go; whose call nobody waits for */
 	uint64_t detach_ns; /* since when it could have let them go */
 	uint64_t sources[PRAAS_WORKER_CLIENTS_MAX]; /* identities of direct clients */
-	bool wait_direct;  /* the question that waits is a direct call's */
-	uint32_t segments; /* that it has mapped of foreign ones */
+	uint32_t loans_count;
+	uint32_t segments;   /* that it has mapped of foreign ones */
+	uint32_t asks_depth; /* of who asks, in the worker */
+	int32_t end_status;  /* why we killed it: enum praas_status; 0: we did not */
+	int commit_rc;       /* verdict for the RESULT that follows */
+	bool ahead_held;     /* no more ahead until the call has ended: it takes long */
+	bool waiting;
+	bool asks_direct; /* who asks is a direct call */
+	bool wait_direct; /* the question that waits is a direct call's */
+	uint8_t wait_kind;
 	/* Of former lives. */
 	uint64_t calls_before, direct_before, failures_before, nested_before,
 		busy_before;

@@ -66,7 +66,8 @@ if(NOT PRAAS_SANITIZE)
   add_test(NAME control.crash
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:praas_crash_at>)
-  set_tests_properties(control.crash PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  set_tests_properties(control.crash PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
+    RUN_SERIAL ON) # every controller of the build that is left counts
 endif()
 
 # The same with the real programs.
@@ -80,6 +81,6 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>
         $<TARGET_FILE:praas_crash_at> ${PROJECT_BINARY_DIR}/examples)
-    set_tests_properties(control.crash.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+    set_tests_properties(control.crash.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 RUN_SERIAL ON)
   endif()
 endif()

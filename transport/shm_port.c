@@ -157,8 +157,10 @@ static int open_port(const struct praas_port_config *config,
 	return 0;
 }
 
-void praas_shm_defaults(struct praas_shm_config *s)
+void praas_shm_defaults(struct praas_shm_config *config)
 {
+	struct praas_shm_config *s = config;
+
 	s->ring_slots = s->ring_slots ? s->ring_slots : RING_SLOTS;
 	s->client_pool_bytes =
 		s->client_pool_bytes ? s->client_pool_bytes : CLIENT_POOL;

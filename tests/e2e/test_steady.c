@@ -5,8 +5,10 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <linux/perf_event.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "tests/e2e/faults.h"
 
@@ -164,10 +166,95 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 	praas_close(conn);
 }
 
+/* ---- exactly none ---------------------------------------------------------------------- */
+
+#define WINDOWS 400u
+#define WINDOW 100u /* calls: some 25 us, so that most windows see no disturbance */
+
+/* A counter of the kernel's own (tracepoint raw_syscalls:sys_enter) of one thread: unlike a tracer
+ * it does not disturb who is counted. -1: not to be had here. */
+static int counter_open(pid_t thread)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_TRACEPOINT,
+					.size = sizeof(attr) };
+	FILE *f = fopen("/sys/kernel/tracing/events/raw_syscalls/sys_enter/id", "r");
+	unsigned long long id = 0;
+
+	if (!f)
+		return -1;
+	if (fscanf(f, "%llu", &id) != 1)
+		id = 0;
+	(void)fclose(f);
+	attr.config = id;
+	return id ? (int)syscall(SYS_perf_event_open, &attr, thread, -1, -1,
+				 PERF_FLAG_FD_CLOEXEC)
+		  : -1;
+}
+
+static uint64_t counter_read(int fd)
+{
+	uint64_t value = 0;
+
+	assert_int_equal(read(fd, &value, sizeof(value)), sizeof(value));
+	return value;
+}
+
+/* Of any kind, waiting included. A call that needed one would show in every window, a hundred
+ * times; so windows without any, of the caller and of the worker, show that a call needs none. Those
+ * that have some saw a processor taken away: how many they are is the machine's affair. */
+static void test_steady_direct_call_enters_the_kernel_never(void **state)
+{
+	struct praas_connect_config config = { .transport = "shm",
+					       .wait = PRAAS_WAIT_SPIN };
+	struct fixture *f = *state;
+	unsigned none_caller = 0, none_worker = 0;
+	int caller, worker;
+	pid_t children[8];
+	praas_connection *conn;
+	void *data;
+
+	if (!fault_workers())
+		return; /* the data thread looks at its sockets now and then: above */
+	f->o.concurrency = 1;
+	f->o.wait = "spin";
+	controller_start(&f->c, &f->o);
+	assert_int_equal(fault_children(f->c.pid, children, 8), 1);
+	conn = fault_connect_as(f, &config);
+	assert_true(fault_warm(conn));
+	assert_int_equal(praas_buffer_alloc(conn, 64, &data), 0);
+	memset(data, 1, 64);
+	calls(conn, data, MANY);
+	caller = counter_open(gettid());
+	worker = counter_open(children[0]);
+	if (caller < 0 || worker < 0) {
+		print_message("SKIPPED: exact counts: no tracepoints here (%s)\n",
+			      strerror(errno));
+	} else {
+		for (unsigned i = 0; i < WINDOWS; i++) {
+			uint64_t w = counter_read(worker), c = counter_read(caller);
+
+			calls(conn, data, WINDOW);
+			/* Our own read() is one. */
+			none_caller += counter_read(caller) - c == 1;
+			none_worker += counter_read(worker) - w == 0;
+		}
+		print_message("windows of %u calls without any system call: caller %u, "
+			      "worker %u of %u\n",
+			      WINDOW, none_caller, none_worker, WINDOWS);
+		assert_in_range(none_caller, WINDOWS / 40, WINDOWS);
+		assert_in_range(none_worker, WINDOWS / 40, WINDOWS);
+	}
+	(void)close(caller);
+	(void)close(worker);
+	praas_buffer_free(conn, data);
+	praas_close(conn);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_steady_calls_enter_no_kernel_and_allocate_nothing),
+		FAULT_TEST(test_steady_direct_call_enters_the_kernel_never),
 	};
 
 	if (fault_arguments(argc, argv) != 0)
