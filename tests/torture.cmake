@@ -27,9 +27,7 @@ if(PRAAS_SANITIZE MATCHES "address" AND TARGET praas AND TARGET praas-control AN
     $<TARGET_FILE:praas-control-torture> $<TARGET_FILE:praas-controller-torture>
     $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
   add_test(NAME torture.some COMMAND ${torture})
-  add_test(NAME torture.all COMMAND ${torture} --full)
   set_tests_properties(torture.some PROPERTIES TIMEOUT 400)
-  set_tests_properties(torture.all PROPERTIES LABELS slow TIMEOUT 7200)
 endif()
 
 # Things that die under a load of clients.
