@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "control/records.h"
+#include "control/records/records.h"
 
 #define ERROR_TEXT 256u
 #define PATH_BYTES 4300

@@ -16,12 +16,12 @@
 
 #include "control/backup.h"
 #include "control/json.h"
-#include "control/listen.h"
 #include "control/names.h"
 #include "control/options.h"
-#include "control/rest.h"
+#include "control/rest/listen.h"
+#include "control/rest/rest.h"
+#include "control/rest/tls.h"
 #include "control/say.h"
-#include "control/tls.h"
 #include "internal/base.h"
 
 #define PATH_BYTES 4096 /* realpath() wants PATH_MAX */

@@ -9,18 +9,18 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "control/audit.h"
-#include "control/dataclient.h"
-#include "control/events.h"
 #include "control/histogram.h"
 #include "control/jobs.h"
-#include "control/keys.h"
-#include "control/lifecycle.h"
-#include "control/memo.h"
-#include "control/peers.h"
-#include "control/records.h"
-#include "control/tenants.h"
-#include "control/tokens.h"
+#include "control/life/events.h"
+#include "control/life/lifecycle.h"
+#include "control/records/memo.h"
+#include "control/records/records.h"
+#include "control/rest/dataclient.h"
+#include "control/rest/peers.h"
+#include "control/tenants/audit.h"
+#include "control/tenants/keys.h"
+#include "control/tenants/tenants.h"
+#include "control/tenants/tokens.h"
 
 enum praas_request_kind {
 	PRAAS_REQUEST_READ,

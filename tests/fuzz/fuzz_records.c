@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "control/names.h"
-#include "control/records_sqlite.h"
+#include "control/records/records_sqlite.h"
 #include "internal/base.h"
 
 #define COLUMNS 17

@@ -10,7 +10,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
-#include "control/request.h" /* the real table */
+#include "control/rest/request.h" /* the real table */
 #include "internal/base.h"
 
 static void try_path(const char *text)

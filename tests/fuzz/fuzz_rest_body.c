@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "control/json.h"
-#include "control/page.h"
-#include "control/request.h"
+#include "control/rest/page.h"
+#include "control/rest/request.h"
 #include "internal/base.h"
 
 /* In place of HTTP (rest.c): no headers, no query, and the answer is looked at. */

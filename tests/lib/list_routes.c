@@ -6,7 +6,7 @@
 
 #include <jansson.h>
 
-#include "control/request.h"
+#include "control/rest/request.h"
 
 int main(void)
 {

@@ -15,8 +15,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "control/ownership.h"
-#include "control/queue.h"
+#include "control/life/ownership.h"
+#include "control/life/queue.h"
 #include "controller/sm_activate.h"
 #include "controller/sm_catch_up.h"
 #include "controller/sm_lease.h"

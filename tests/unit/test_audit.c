@@ -17,7 +17,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "control/audit.h"
+#include "control/tenants/audit.h"
 
 struct fixture {
 	char dir[64], file[128];

@@ -16,9 +16,9 @@
 #include <cmocka.h>
 
 #include "control/json.h"
-#include "control/keys.h"
 #include "control/names.h"
-#include "control/router.h"
+#include "control/rest/router.h"
+#include "control/tenants/keys.h"
 
 static void test_names_only_the_alphabet(void **state)
 {

@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "control/authorise.h"
 #include "control/names.h"
+#include "control/rest/authorise.h"
 #include "transport/ticket.h"
 
 #define TRIES 1000000u

@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include "control/idle.h"
+#include "control/life/idle.h"
 
 #define S 1000000000ull
 

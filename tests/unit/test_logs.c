@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/logs.h"
+#include "control/node/logs.h"
 
 #include <errno.h>
 #include <fcntl.h>

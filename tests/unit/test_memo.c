@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 
-#include "control/memo.h"
+#include "control/records/memo.h"
 
 #define DAY (PRAAS_LIMIT_MEMO_S * 1000000000ull)
 #define START (100 * DAY)

@@ -9,8 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "control/ownership.h"
-#include "control/queue.h"
+#include "control/life/ownership.h"
+#include "control/life/queue.h"
 
 /* ---- ownership ---- */
 

@@ -6,8 +6,8 @@
 
 #include <cmocka.h>
 
-#include "control/place.h"
-#include "control/records.h"
+#include "control/life/place.h"
+#include "control/records/records.h"
 
 static struct praas_place_candidate of(uint64_t number, enum praas_life_state state,
 				       uint32_t load)

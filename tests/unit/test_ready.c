@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "control/ready.h"
+#include "control/node/ready.h"
 
 static int32_t next_pid;
 

@@ -19,7 +19,7 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
-#include "control/records.h"
+#include "control/records/records.h"
 
 #define CHANGES 300
 

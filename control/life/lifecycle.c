@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Operations that REST asks for.
+ */
+#include "control/life/lifecycle_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "control/names.h"
+#include "internal/base.h"
+
+#define ACQUIRE_TRIES 50 /* of 100 ms: another request creates it right now */
+#define ACQUIRE_NS 100000000ull
+#define NAME_BYTES 6u /* of randomness in a made-up name */
+
+static void tell_now(struct praas_life_wait *wait, int rc, const char *code,
+		     const char *text)
+{
+	wait->outcome = praas_outcome_of(rc, code, text);
+	wait->done(wait);
+}
+
+static void wait_changed(struct praas_life *life)
+{
+	struct timespec until;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &until); /* cannot fail */
+	until.tv_nsec += (long)ACQUIRE_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	(void)pthread_cond_timedwait(&life->changed, &life->lock, &until);
+}
+
+/* It is as good as gone; what could not be removed is tried again. Lock held. */
+static int deleting(struct praas_life_process *p)
+{
+	if (!p->erase_failed)
+		return -ENOENT;
+	praas_life_begin_erase(p);
+	return -EBUSY;
+}
+
+/* The entry of a process, with the lock held on success. -ENOENT; -ESHUTDOWN; -EIO; -ENOMEM; -EBUSY. */
+static int acquire(struct praas_life *life, const struct praas_app_record *app,
+		   const char *name, struct praas_life_process **ret_p)
+{
+	struct praas_records *records = life->config.records;
+	struct praas_process_record record;
+
+	for (int i = 0; i < ACQUIRE_TRIES; i++) {
+		int rc = records->ops->process_get(records, app->id, name, &record);
+
+		if (rc)
+			return rc;
+		(void)pthread_mutex_lock(&life->lock);
+		*ret_p = praas_life_find(life, record.number);
+		if (!*ret_p && praas_life_resting(record.state))
+			*ret_p = praas_life_entry(life, &record, app);
+		if (!*ret_p && praas_life_resting(record.state))
+			rc = -ENOMEM;
+		else if (*ret_p && (*ret_p)->record.state == PRAAS_LIFE_DELETING)
+			rc = deleting(*ret_p);
+		else if (life->stopping)
+			rc = -ESHUTDOWN;
+		else if (*ret_p)
+			return 0;
+		else
+			wait_changed(life);
+		(void)pthread_mutex_unlock(&life->lock);
+		if (rc)
+			return rc;
+	}
+	return -EBUSY;
+}
+
+static void tell_acquire(struct praas_life_wait *wait, int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		tell_now(wait, rc, "not_found", "no such process");
+		break;
+	case -ESHUTDOWN:
+		tell_now(wait, rc, "shutting_down", "the control service is stopping");
+		break;
+	case -EBUSY:
+		tell_now(wait, rc, "busy", "the process is being created or deleted");
+		break;
+	default:
+		tell_now(wait, rc, "store_failed", "the records cannot be read");
+	}
+}
+
+/* Lock held; wait is told when p serves. */
+void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wait *wait,
+			     struct praas_life_waits *done)
+{
+	struct praas_outcome ok = { 0 };
+
+	praas_life_add_wait(p, &p->serving, wait);
+	if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+		praas_life_finish(p, &p->serving, &ok, done);
+	else if (praas_life_resting(p->record.state))
+		praas_life_begin_activation(p);
+	else
+		praas_life_needed(p);
+	p->active_ns = praas_now_ns();
+	/* else: it is on its way there, or will be started again when it is down */
+}
+
+void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, struct praas_life_wait *wait)
+{
+	struct praas_life_waits done = { NULL };
+	struct praas_life_process *p;
+	int rc = acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	praas_life_want_serving(p, wait, &done);
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+static void made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
+{
+	uint8_t random[NAME_BYTES];
+
+	praas_random(random, sizeof(random));
+	ret_name[0] = 'p';
+	praas_hex_encode(random, sizeof(random), ret_name + 1);
+}
+
+/* Commits a new record, and makes its entry. -EEXIST; -EDQUOT and why. */
+static int create_new(struct praas_life *life, const struct praas_app_record *app,
+		      const char *name, struct praas_life_wait *wait,
+		      struct praas_outcome *ret_why)
+{
+	struct praas_records *records = life->config.records;
+	struct praas_process_record record = { .generation = 1,
+					       .slot = -1,
+					       .state = PRAAS_LIFE_ACTIVATING };
+	uint64_t begun_ns = praas_now_ns();
+	uint8_t token[PRAAS_KEY_BYTES];
+	struct praas_life_process *p;
+	int rc;
+
+	memcpy(record.app, app->id, sizeof(app->id));
+	(void)snprintf(record.name, sizeof(record.name), "%s", name);
+	record.created_ns = praas_life_realtime_ns();
+	record.changed_ns = record.created_ns;
+	praas_life_new_epoch(&record, 1, token);
+	rc = praas_life_take_new(life, app, ret_why);
+	if (rc) /* one that exists needs none */
+		return records->ops->process_get(records, app->id, name, &record)
+			       ? rc
+			       : -EEXIST;
+	rc = records->ops->process_put(records, &record);
+	if (rc) {
+		praas_life_give_new(life, app);
+		return rc;
+	}
+	rc = praas_life_new_generation(life, &record);
+	if (rc) {
+		(void)records->ops->process_delete(records,
+						   record.number); /* or LOST */
+		praas_life_give_new(life, app);
+		return rc;
+	}
+	(void)pthread_mutex_lock(&life->lock);
+	p = praas_life_entry(life, &record, app);
+	if (p) {
+		p->charged = true;
+		memcpy(p->token, token, sizeof(p->token));
+		p->starting = true;
+		p->fresh = true;
+		p->rest_state = PRAAS_LIFE_SWAPPED;
+		p->begun_ns = begun_ns;
+		p->phase_deadline_ns = begun_ns + life->config.activate_ns;
+		praas_life_add_wait(p, &p->serving, wait);
+		praas_events_add(life->config.events, &p->record,
+				 praas_life_state_text(PRAAS_LIFE_ACTIVATING));
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	explicit_bzero(token, sizeof(token));
+	if (!p) {
+		(void)records->ops->process_delete(records, record.number);
+		praas_life_give_new(life, app);
+		return -ENOMEM;
+	}
+	praas_life_spawn(p);
+	return 0;
+}
+
+void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_wait *wait,
+		       bool *ret_created)
+{
+	char made_up[PRAAS_NAME_MAX + 1];
+	struct praas_outcome why;
+	bool stopping;
+	int rc;
+
+	(void)pthread_mutex_lock(&life->lock);
+	stopping = life->stopping;
+	(void)pthread_mutex_unlock(&life->lock);
+	if (stopping) {
+		tell_acquire(wait, -ESHUTDOWN);
+		return;
+	}
+	made_up_name(made_up);
+	*ret_created = true; /* before wait may be told */
+	rc = create_new(life, app, name ? name : made_up, wait, &why);
+	switch (rc) {
+	case 0:
+		return;
+	case -EEXIST:
+		*ret_created = false;
+		praas_life_activate(life, app, name ? name : made_up, wait);
+		return;
+	case -EDQUOT:
+		wait->outcome = why;
+		wait->done(wait);
+		return;
+	case -ENOENT:
+		tell_now(wait, rc, "not_found", "no such application");
+		return;
+	case -ENOSPC:
+		tell_now(wait, rc, "limit_processes",
+			 "the application has too many processes");
+		return;
+	default:
+		tell_now(wait, rc, "store_failed", "the record cannot be written");
+	}
+}
+
+void praas_life_swap_out(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, struct praas_life_wait *wait)
+{
+	struct praas_outcome lost = praas_outcome_of(
+		-ESTALE, "not_active", "the process has no state in memory");
+	struct praas_life_waits done = { NULL };
+	struct praas_outcome ok = { 0 };
+	struct praas_life_process *p;
+	int rc = acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	praas_life_add_wait(p, &p->swapped, wait);
+	if (p->record.state == PRAAS_LIFE_SWAPPED)
+		praas_life_finish(p, &p->swapped, &ok, &done);
+	else if (praas_life_resting(p->record.state))
+		praas_life_finish(p, &p->swapped, &lost, &done);
+	else if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+		praas_life_begin_swap(p, false);
+	else if (p->record.state != PRAAS_LIFE_DRAINING)
+		p->want_swap = true;
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
+			   const char *name, struct praas_life_wait *wait)
+{
+	struct praas_outcome idle =
+		praas_outcome_of(-ESTALE, "not_active",
+				 "only an active process has something "
+				 "to save");
+	struct praas_life_waits done = { NULL };
+	struct praas_life_process *p;
+	int rc = acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	praas_life_add_wait(p, &p->checkpointed, wait);
+	if (p->record.state != PRAAS_LIFE_ACTIVE || !p->joined) {
+		praas_life_finish(p, &p->checkpointed, &idle, &done);
+	} else if (p->check_id == 0) {
+		p->check_id = ++life->request_last;
+		praas_life_request(p, "checkpoint", p->check_id);
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_kill(struct praas_life *life, const struct praas_app_record *app,
+		     const char *name, struct praas_life_wait *wait)
+{
+	struct praas_life_waits done = { NULL };
+	struct praas_outcome ok = { 0 };
+	struct praas_life_process *p;
+	int rc = acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	praas_life_add_wait(p, &p->ended, wait);
+	if (praas_life_resting(p->record.state)) {
+		praas_life_set_state(p, PRAAS_LIFE_KILLED);
+		praas_life_finish(p, &p->ended, &ok, &p->settled);
+		praas_life_save(p);
+	} else if (!p->want_kill) {
+		praas_life_begin_kill(p);
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_delete(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_wait *wait)
+{
+	struct praas_life_process *p;
+	int rc = acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	praas_life_add_wait(p, &p->ended, wait);
+	praas_life_set_state(p, PRAAS_LIFE_DELETING);
+	if (p->has_instance) {
+		/* Its controller ends when that is stored: a restart of ours goes on with it, and
+		 * does not find a process that lost its state for nothing. */
+		praas_life_save(p);
+	} else if (!p->starting) {
+		praas_life_begin_erase(p);
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The life of processes as the control service drives it (docs/lifecycle.md):
+ *
+ *              create, swap-in, invoke                    swap-out
+ *   SWAPPED ───────────────▶ ACTIVATING ──join──▶ ACTIVE ────────▶ DRAINING ──▶ SWAPPED
+ *   LOST, KILLED ─────────────▲   │ fails: back      │ crash: LOST      │ fails: ACTIVE
+ *                                 └───────────── kill: KILLED; delete: DELETING, gone
+ *
+ * Each process does one thing at a time: whoever asks for what is under way waits for the same
+ * end, so a thousand invocations of a swapped process start one controller. The epoch of an
+ * activation is one more than any given out before, and is on the disk before the join of its
+ * controller is believed; the slot log in the store decides who may write.
+ */
+#ifndef PRAAS_CONTROL_LIFECYCLE_H
+#define PRAAS_CONTROL_LIFECYCLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "control/jobs.h"
+#include "control/life/events.h"
+#include "control/life/idle.h"
+#include "control/node/backend.h"
+#include "control/records/records.h"
+#include "control/tenants/keys.h"
+#include "control/tenants/tenants.h"
+
+struct praas_life;
+
+struct praas_life_config {
+	struct praas_records *records; /* all borrowed until free */
+	struct praas_keys *keys;
+	struct praas_tenants *tenants;
+	struct praas_events *events; /* that are told; NULL: to nobody */
+	struct praas_backend *backend;
+	struct praas_jobs *jobs;
+	const char *link_path; /* where controllers connect; copied, as all below */
+	const char *run_dir;   /* for their sockets */
+	const char *store_url; /* "file:///DIR"; a folder per process below it */
+	const char *data_host; /* on which data planes listen: "127.0.0.1" */
+	bool data_tls;         /* in TLS */
+	const char *worker;    /* program; may be NULL */
+	uint64_t activate_ns;  /* longest wait for a join */
+	struct praas_idle_policy idle;
+	uint64_t rejoin_ns; /* the same after a restart of ours */
+};
+
+/* How an operation ended. */
+struct praas_outcome {
+	int rc;        /* 0 or negative errno */
+	char code[24]; /* "start_failed", …; as REST tells it */
+	char text[256];
+};
+
+/* Somebody who waits for an operation; the caller's memory until done(), which is called once,
+ * from any thread, perhaps before the operation returned, and must not wait. */
+struct praas_life_wait {
+	void (*done)(struct praas_life_wait *wait);
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC; 0: the operation's own limit */
+	struct praas_outcome outcome;
+	struct praas_process_record record; /* as it was then */
+	struct praas_life_wait *next;       /* private */
+};
+
+#define PRAAS_LIFE_EXIT_BYTES 200u
+
+/* What is known beyond the record. */
+struct praas_life_view {
+	struct praas_process_record record;
+	bool connected; /* its controller is on the link */
+	bool metrics;   /* what follows was told */
+	uint64_t invocations, running, queued, mailbox_depth, state_keys, state_bytes,
+		idle_ns, cpu_ns;
+	uint32_t calls;    /* under way through REST */
+	bool idle;         /* ACTIVE, without work for some time */
+	uint64_t quiet_ns; /* how long */
+	char last_exit
+		[PRAAS_LIFE_EXIT_BYTES]; /* how its last controller ended; "" not known */
+};
+
+int praas_life_new(const struct praas_life_config *config,
+		   struct praas_life **ret_life);
+/* Reads what was before, then lets controllers (those that survived too) connect. */
+int praas_life_start(struct praas_life *life);
+/* Swaps all out, until deadline_ns; ends the rest. Nothing runs afterwards. */
+void praas_life_stop(struct praas_life *life, uint64_t deadline_ns);
+void praas_life_free(struct praas_life *life);
+
+/* All below: from a job; may block for a commit and a spawn. */
+
+/* A new process (name NULL: one is made up) is created and activated, an existing one
+ * activated. ret_created says which. */
+void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_wait *wait,
+		       bool *ret_created);
+/* Until it serves. */
+void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, struct praas_life_wait *wait);
+/* Until it is swapped; at once if it is. */
+void praas_life_swap_out(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, struct praas_life_wait *wait);
+void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
+			   const char *name, struct praas_life_wait *wait);
+void praas_life_kill(struct praas_life *life, const struct praas_app_record *app,
+		     const char *name, struct praas_life_wait *wait);
+void praas_life_delete(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_wait *wait);
+
+/* A process for an invocation that names none (control/life/place.h), activated; a new one if needed. */
+void praas_life_place(struct praas_life *life, const struct praas_app_record *app,
+		      struct praas_life_wait *wait);
+
+/* One more, one less call of REST in a process. -EAGAIN too many are. */
+int praas_life_call_begin(struct praas_life *life, uint64_t number);
+/* The same in a process that serves now, as it is then: process says its number. -ENOENT it does not;
+ * -EAGAIN. Never waits. */
+int praas_life_call_quick(struct praas_life *life,
+			  struct praas_process_record *process);
+void praas_life_call_end(struct praas_life *life, uint64_t number);
+
+/* Any thread. Fills in what is known of view->record.number; leaves it as it is when nothing is. */
+void praas_life_view(struct praas_life *life, struct praas_life_view *view);
+
+struct praas_life_stats {
+	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
+		refused_joins;
+	uint32_t states[PRAAS_LIFE_DELETING + 1];
+	/* From the beginning of an activation to its join, by what the start found ready. */
+	struct {
+		uint64_t count, sum_ns, max_ns;
+	} start[PRAAS_STARTS];
+};
+void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stats);
+
+#endif

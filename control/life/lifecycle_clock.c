@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What is due at a time: those who wait too long, what takes too long, idle processes. All on the link
+ * thread.
+ */
+#include "control/life/lifecycle_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+/* Those of waits whose time has come. */
+static void expire(struct praas_life_process *p, struct praas_life_waits *waits,
+		   uint64_t now_ns, struct praas_life_waits *done)
+{
+	struct praas_outcome late =
+		praas_outcome_of(-ETIMEDOUT, "timeout", "it was not done in time");
+	struct praas_life_wait **at = &waits->head;
+
+	while (*at) {
+		struct praas_life_waits one = { *at };
+
+		if ((*at)->deadline_ns == 0 || (*at)->deadline_ns > now_ns) {
+			at = &(*at)->next;
+			continue;
+		}
+		*at = one.head->next;
+		one.head->next = NULL;
+		praas_life_finish(p, &one, &late, done);
+	}
+}
+
+/* An activation from before a restart of ours: no controller of it came back. It was not
+ * acknowledged; whoever asks for it now gets another. */
+static void activation_undone(struct praas_life_process *p,
+			      struct praas_life_waits *done)
+{
+	struct praas_outcome ok = { 0 }, why;
+
+	why = praas_outcome_of(-ESTALE, "not_active",
+			       "the process has no state in memory");
+	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
+	praas_life_finish(p, &p->swapped,
+			  p->rest_state == PRAAS_LIFE_SWAPPED ? &ok : &why, done);
+	praas_life_finish(p, &p->checkpointed, &why, done);
+	praas_life_finish(p, &p->ended, &ok, &p->settled);
+	p->want_swap = false;
+	p->want_kill = false;
+	if (p->serving.head && !p->life->stopping)
+		praas_life_begin_activation(p);
+	else
+		praas_life_save(p);
+}
+
+/* What was under way takes too long. */
+static void phase_over(struct praas_life_process *p, struct praas_life_waits *done)
+{
+	struct praas_backend *backend = p->life->config.backend;
+	struct praas_exit unknown = { 0 };
+
+	p->phase_deadline_ns = 0;
+	if (p->record.state == PRAAS_LIFE_ACTIVATING && p->recovered &&
+	    !p->has_instance) {
+		p->recovered = false;
+		activation_undone(p, done);
+		return;
+	}
+	if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->failure.rc)
+		p->failure = praas_outcome_of(-ETIMEDOUT, "TIMEOUT",
+					      "it did not join in time");
+	if (p->has_instance)
+		backend->ops->kill(backend,
+				   &p->instance); /* the rest follows from its end */
+	else if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->starting)
+		praas_life_ended_starting(p, &unknown, done);
+	else if (p->record.state == PRAAS_LIFE_ACTIVE ||
+		 p->record.state == PRAAS_LIFE_DRAINING)
+		praas_life_ended_serving(p, &unknown, done);
+}
+
+static void leave_now(struct praas_life_process *p, uint64_t now_ns)
+{
+	struct praas_backend *backend = p->life->config.backend;
+
+	p->leaving_due_ns = now_ns + PRAAS_LIFE_LEAVE_NS;
+	backend->ops->kill(backend, &p->leaving);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
+uint64_t praas_life_tick(void *user, uint64_t now_ns)
+{
+	struct praas_life_waits done = { NULL };
+	struct praas_life_process *p, *next, *last;
+	struct praas_life *life = user;
+	uint64_t due, look;
+
+	(void)pthread_mutex_lock(&life->lock);
+	if (life->due_ns != 0 && life->due_ns <= now_ns) {
+		life->due_ns = 0;
+		last = life->timed ? life->timed->prev : NULL;
+		DL_FOREACH_SAFE(life->timed, p, next)
+		{
+			DL_DELETE(life->timed, p);
+			p->timed = false;
+			expire(p, &p->serving, now_ns, &done);
+			expire(p, &p->swapped, now_ns, &done);
+			expire(p, &p->checkpointed, now_ns, &done);
+			expire(p, &p->ended, now_ns, &done);
+			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
+				phase_over(p, &done);
+			if (p->leaving_due_ns && p->leaving_due_ns <= now_ns)
+				leave_now(p, now_ns);
+			praas_life_arm(p);
+			if (p == last)
+				break; /* behind it are those armed again just now */
+		}
+		praas_life_prepare_due(life, now_ns);
+	}
+	look = praas_life_idle_look(life, now_ns);
+	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
+		life->due_ns = look;
+	due = life->due_ns;
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+	return due;
+}

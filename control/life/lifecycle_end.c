@@ -1,0 +1,528 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Start and stop of the life cycle, what was there before a restart, and deletion.
+ */
+#include "control/life/lifecycle_private.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/names.h"
+#include "control/say.h"
+#include "controller/store/slot_log.h"
+#include "controller/store/store.h"
+#include "internal/base.h"
+
+#define PAGE 256u
+#define END_NS 5000000000ull /* for controllers to be gone after SIGKILL */
+#define TREE_DESCRIPTORS 16
+#define TOMB_TRIES 4
+
+void praas_life_store_url(const struct praas_life *life,
+			  const struct praas_process_record *record,
+			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES])
+{
+	char app[2 * PRAAS_RECORD_ID_BYTES + 1];
+
+	praas_hex_encode(record->app, sizeof(record->app), app);
+	(void)snprintf(ret_url, 2 * PRAAS_LIFE_PATH_BYTES, "%s/%s/%llu-%u",
+		       life->store_url, app, (unsigned long long)record->number,
+		       record->generation);
+}
+
+/* The folder of a file store; NULL: it is none, or is not there. */
+static const char *folder_of(const char *url)
+{
+	static const char scheme[] = "file://";
+
+	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+		return NULL;
+	url += sizeof(scheme) - 1;
+	return access(url, F_OK) == 0 ? url : NULL;
+}
+
+int praas_life_new_generation(struct praas_life *life,
+			      struct praas_process_record *record)
+{
+	struct praas_records *records = life->config.records;
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	for (;;) {
+		int rc;
+
+		praas_life_store_url(life, record, url);
+		if (!folder_of(url))
+			return 0;
+		record->generation++; /* there are at most as many folders as were made */
+		rc = records->ops->process_put(records, record);
+		if (rc)
+			return rc;
+	}
+}
+
+bool praas_life_store_gone(const struct praas_life_process *p)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	if (p->record.slot < 0)
+		return false;
+	praas_life_store_url(p->life, &p->record, url);
+	return !folder_of(url);
+}
+
+/* What it is made of never changes: no lock is needed. */
+static struct praas_slot_id log_id(const struct praas_life_process *p)
+{
+	struct praas_slot_id id = { .pid = p->number,
+				    .generation = p->record.generation };
+
+	praas_keys_tenant(p->life->config.keys, p->app.tenant, id.tenant);
+	return id;
+}
+
+static struct praas_owner_log facts(const struct praas_slot_log *log)
+{
+	return (struct praas_owner_log){ .epoch = log->epoch_max,
+					 .released = log->last_kind == PRAAS_SLOT_REL,
+					 .tomb = log->tomb };
+}
+
+int praas_life_read_log(const struct praas_life_process *p,
+			struct praas_owner_log *ret_log)
+{
+	struct praas_slot_id id = log_id(p);
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	struct praas_slot_log log;
+	struct praas_store *store;
+	int rc;
+
+	praas_life_store_url(p->life, &p->record, url);
+	if (!folder_of(url))
+		return -ENOENT;
+	rc = praas_store_open(url, &store);
+	if (rc)
+		return rc;
+	rc = praas_slot_log_open(store, &id, &log);
+	if (rc == 0)
+		*ret_log = facts(&log);
+	praas_store_free(store);
+	return rc;
+}
+
+/* Fences every epoch that there was: whoever still writes finds the tombstone and stops. */
+static int put_tomb(const struct praas_life_process *p,
+		    const struct praas_process_record *record, const char *url)
+{
+	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
+	struct praas_owner owner = { .epoch = record->epoch };
+	struct praas_slot_id id = log_id(p);
+	struct praas_owner_log seen;
+	struct praas_slot_log log;
+	struct praas_store *store;
+	int rc;
+
+	if (!entry)
+		return -ENOMEM;
+	rc = praas_store_open(url, &store);
+	if (rc) {
+		free(entry);
+		return rc;
+	}
+	for (int i = 0; i < TOMB_TRIES; i++) {
+		rc = praas_slot_log_open(store, &id, &log);
+		if (rc || log.tomb)
+			break;
+		seen = facts(&log);
+		*entry = (struct praas_slot_entry){ .kind = PRAAS_SLOT_TOMB };
+		entry->epoch = praas_owner_next_epoch(&owner, &seen);
+		rc = praas_slot_log_put(&log, entry);
+		if (rc != -ESTALE)
+			break; /* else somebody got in between */
+	}
+	praas_store_free(store);
+	free(entry);
+	return rc;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path) && errno != ENOENT ? -errno : 0;
+}
+
+static int erase_store(const struct praas_life_process *p,
+		       const struct praas_process_record *record)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	const char *folder;
+	int rc;
+
+	praas_life_store_url(p->life, record, url);
+	folder = folder_of(url);
+	if (!folder)
+		return 0; /* it never wrote anything */
+	rc = put_tomb(p, record, url);
+	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
+		return rc;
+	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO
+										: 0;
+}
+
+static void run_erase(struct praas_job *job)
+{
+	struct praas_life_process *p =
+		(struct praas_life_process *)(void *)((char *)job -
+						      offsetof(
+							      struct praas_life_process,
+							      erase_job));
+	struct praas_life *life = p->life;
+	struct praas_records *records = life->config.records;
+	struct praas_outcome ok = { 0 };
+	struct praas_outcome gone =
+		praas_outcome_of(-ENOENT, "not_found", "it was deleted");
+	struct praas_life_waits done = { NULL };
+	struct praas_process_record record;
+	int rc;
+
+	(void)pthread_mutex_lock(&life->lock);
+	while (p->saving)
+		(void)pthread_cond_wait(&life->changed, &life->lock);
+	p->starting = true; /* nobody writes the record any more */
+	if (p->fresh && p->failure.rc)
+		gone = p->failure; /* why it never served */
+	record = p->record;
+	(void)pthread_mutex_unlock(&life->lock);
+	/* First that it is to go, so that a restart of ours goes on with it. */
+	rc = p->doomed ? 0 : records->ops->process_put(records, &record);
+	if (rc == 0)
+		rc = erase_store(p, &record);
+	if (rc == 0)
+		rc = records->ops->process_delete(records, record.number);
+	(void)pthread_mutex_lock(&life->lock);
+	praas_life_finish(p, &p->serving, &gone, &done);
+	praas_life_finish(p, &p->swapped, &gone, &done);
+	praas_life_finish(p, &p->checkpointed, &gone, &done);
+	if (rc == 0 || rc == -ENOENT) {
+		praas_life_finish(p, &p->ended, &ok, &done);
+		praas_life_give_erased(p);
+		p->record.changed_ns = praas_life_realtime_ns();
+		praas_events_add(life->config.events, &p->record, "DELETED");
+		praas_life_forget(p);
+	} else {
+		struct praas_outcome why =
+			praas_outcome_of(rc, "store_failed",
+					 "what it stored cannot be removed; it is gone "
+					 "for use; asking again tries again");
+
+		p->erase_failed = true;
+		praas_life_finish(p, &p->ended, &why, &done);
+	}
+	life->background--;
+	(void)pthread_cond_broadcast(&life->changed);
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_begin_erase(struct praas_life_process *p)
+{
+	if (praas_life_runs(p))
+		return; /* the end of its last controller leads here again */
+	p->erase_failed = false;
+	p->erase_job.run = run_erase;
+	praas_life_background(p->life, &p->erase_job);
+}
+
+/* ---- restart ------------------------------------------------------------------------ */
+
+/* No controller of it is left: what the slot log says is true. */
+static void settle(struct praas_life_process *p)
+{
+	struct praas_owner_log log = { 0 };
+	struct praas_owner owner;
+	int rc = praas_life_read_log(p, &log);
+
+	p->epoch_seen = log.epoch;
+	/* If a controller of that epoch is still there, it only has to end. */
+	p->told_swapped = rc == 0 && log.released && log.epoch == p->record.epoch;
+	p->rest_state = PRAAS_LIFE_LOST; /* of one that was being activated, too */
+	owner = praas_life_owner(p);
+	if (praas_owner_ended(&owner, p->record.epoch, &log, true, 0) == 0)
+		p->rest_state = owner.state;
+	if (p->rest_state == PRAAS_LIFE_LOST)
+		p->record.lost_epoch = p->record.epoch;
+}
+
+static void recover_one(struct praas_life *life,
+			const struct praas_process_record *record,
+			const struct praas_app_record *app)
+{
+	struct praas_backend *backend = life->config.backend;
+	struct praas_life_process *p = praas_life_entry(life, record, app);
+
+	if (!p)
+		return;
+	praas_life_charge_running(p);
+	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
+				record->number, record->epoch, &p->instance) == 0 &&
+	    praas_life_watch(life, &p->instance) == 0) {
+		p->has_instance = true;
+		life->instances++;
+	}
+	if (record->state == PRAAS_LIFE_DELETING) {
+		p->doomed = true;
+		if (p->has_instance)
+			backend->ops->kill(backend, &p->instance);
+		else
+			praas_life_begin_erase(p);
+		return;
+	}
+	settle(p);
+	if (p->has_instance || record->os_pid == 0) {
+		p->recovered = true;
+		p->phase_deadline_ns = praas_now_ns() + life->config.rejoin_ns;
+		praas_life_arm(p);
+		return;
+	}
+	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
+	p->record.os_pid = 0;
+	p->record.endpoints[0] = 0;
+	praas_life_save(p);
+}
+
+/* All applications; the caller frees. 0; -ENOMEM; -EIO. */
+static int all_apps(struct praas_records *records, struct praas_app_record **ret_apps,
+		    uint32_t *ret_count)
+{
+	struct praas_app_record *apps = NULL;
+	char after[2 * PRAAS_NAME_MAX + 2];
+	uint32_t count = 0, n;
+
+	do {
+		struct praas_app_record *more =
+			reallocarray(apps, count + PAGE, sizeof(*apps));
+		int rc = -ENOMEM;
+
+		if (more) {
+			apps = more;
+			if (count)
+				(void)snprintf(after, sizeof(after), "%s/%s",
+					       apps[count - 1].tenant,
+					       apps[count - 1].name);
+			rc = records->ops->app_list(records, NULL, count ? after : NULL,
+						    PAGE, apps + count, &n);
+		}
+		if (rc) {
+			free(apps);
+			return rc;
+		}
+		count += n;
+	} while (n == PAGE);
+	*ret_apps = apps;
+	*ret_count = count;
+	return 0;
+}
+
+static const struct praas_app_record *app_of(const struct praas_app_record *apps,
+					     uint32_t count, const uint8_t *id)
+{
+	for (uint32_t i = 0; i < count; i++)
+		if (!memcmp(apps[i].id, id, sizeof(apps[i].id)))
+			return &apps[i];
+	return NULL;
+}
+
+int praas_life_recover(struct praas_life *life)
+{
+	struct praas_records *records = life->config.records;
+	struct praas_process_record *page = calloc(PAGE, sizeof(*page));
+	struct praas_app_record *apps = NULL;
+	uint32_t apps_count = 0, n = 0;
+	char after[24] = "0";
+	int rc = page ? all_apps(records, &apps, &apps_count) : -ENOMEM;
+
+	while (rc == 0) {
+		rc = records->ops->process_list(records, NULL, after, PAGE, page, &n);
+		if (rc || n == 0)
+			break;
+		(void)pthread_mutex_lock(&life->lock);
+		for (uint32_t i = 0; i < n; i++) {
+			const struct praas_app_record *app =
+				app_of(apps, apps_count, page[i].app);
+
+			if (app && !praas_life_resting(page[i].state))
+				recover_one(life, &page[i], app);
+		}
+		(void)pthread_mutex_unlock(&life->lock);
+		(void)snprintf(after, sizeof(after), "%llu",
+			       (unsigned long long)page[n - 1].number);
+	}
+	free(apps);
+	free(page);
+	return rc;
+}
+
+/* ---- start and stop ----------------------------------------------------------------- */
+
+static int copy_text(char *ret_text, size_t bytes, const char *text)
+{
+	int n = snprintf(ret_text, bytes, "%s", text ? text : "");
+
+	return n < 0 || (size_t)n >= bytes ? -ENAMETOOLONG : 0;
+}
+
+int praas_life_new(const struct praas_life_config *config, struct praas_life **ret_life)
+{
+	struct praas_life *life = calloc(1, sizeof(*life));
+	pthread_condattr_t attr;
+	int rc;
+
+	if (!life)
+		return -ENOMEM;
+	life->config = *config;
+	(void)pthread_mutex_init(&life->place_lock, NULL);
+	(void)pthread_mutex_init(&life->lock, NULL);
+	(void)pthread_condattr_init(&attr);
+	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	(void)pthread_cond_init(&life->changed, &attr);
+	(void)pthread_condattr_destroy(&attr);
+	rc = copy_text(life->link_path, sizeof(life->link_path), config->link_path);
+	if (rc == 0)
+		rc = copy_text(life->run_dir, sizeof(life->run_dir), config->run_dir);
+	if (rc == 0)
+		rc = copy_text(life->store_url, sizeof(life->store_url),
+			       config->store_url);
+	if (rc == 0)
+		life->data_tls = config->data_tls;
+	if (rc == 0)
+		rc = copy_text(life->data_host, sizeof(life->data_host),
+			       config->data_host);
+	if (rc == 0)
+		rc = copy_text(life->worker, sizeof(life->worker), config->worker);
+	if (rc == 0)
+		rc = praas_link_new(life->link_path, &praas_life_link_events, life,
+				    &life->link);
+	if (rc) {
+		praas_life_free(life);
+		return rc;
+	}
+	*ret_life = life;
+	return 0;
+}
+
+int praas_life_start(struct praas_life *life)
+{
+	int rc = praas_life_recover(life);
+
+	return rc ? rc : praas_link_start(life->link);
+}
+
+/* Until no controller and no job of ours is left; false: not in time. */
+static bool wait_ended(struct praas_life *life, uint64_t deadline_ns)
+{
+	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
+				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
+
+	while (life->instances > 0 || life->background > 0)
+		if (pthread_cond_timedwait(&life->changed, &life->lock, &until) ==
+		    ETIMEDOUT)
+			return false;
+	return true;
+}
+
+static void swap_all(struct praas_life *life)
+{
+	struct praas_life_process *p, *next;
+
+	HASH_ITER(hh, life->processes, p, next)
+	{
+		if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+			praas_life_begin_swap(p, false);
+		/* else: it ends, or is asked as soon as it serves */
+	}
+}
+
+static void kill_all(struct praas_life *life)
+{
+	struct praas_backend *backend = life->config.backend;
+	struct praas_life_process *p, *next;
+
+	HASH_ITER(hh, life->processes, p, next)
+	{
+		if (p->leaving_due_ns)
+			backend->ops->kill(backend, &p->leaving);
+		if (!p->has_instance)
+			continue;
+		praas_say(PRAAS_SAY_WARNING,
+			  "process %llu was not swapped out in time "
+			  "and is "
+			  "killed",
+			  (unsigned long long)p->number);
+		backend->ops->kill(backend, &p->instance);
+	}
+}
+
+static void tell_all(struct praas_life *life, struct praas_life_waits *done)
+{
+	struct praas_outcome why = praas_outcome_of(-ESHUTDOWN, "shutting_down",
+						    "the control service is stopping");
+	struct praas_life_process *p, *next;
+
+	HASH_ITER(hh, life->processes, p, next)
+	{
+		praas_life_finish(p, &p->serving, &why, done);
+		praas_life_finish(p, &p->swapped, &why, done);
+		praas_life_finish(p, &p->checkpointed, &why, done);
+		praas_life_finish(p, &p->ended, &why, done);
+	}
+}
+
+void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
+{
+	struct praas_life_waits done = { NULL };
+
+	(void)pthread_mutex_lock(&life->lock);
+	life->stopping = true;
+	swap_all(life);
+	if (!wait_ended(life, deadline_ns)) {
+		kill_all(life);
+		(void)wait_ended(life, praas_now_ns() + END_NS);
+	}
+	tell_all(life, &done);
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+	praas_link_stop(life->link);
+}
+
+/* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
+void praas_life_free(struct praas_life *life)
+{
+	struct praas_life_process *p, *next;
+
+	if (!life)
+		return;
+	praas_link_stop(life->link);
+	HASH_CLEAR(hh_conn, life->by_conn); /* who is still connected is freed below */
+	HASH_ITER(hh, life->processes, p, next)
+	{
+		p->has_instance = false;
+		p->leaving_due_ns = 0;
+		p->conn = 0;
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
+		HASH_DEL(life->processes, p);
+		free(p);
+	}
+	praas_link_free(life->link);
+	(void)pthread_cond_destroy(&life->changed);
+	(void)pthread_mutex_destroy(&life->lock);
+	(void)pthread_mutex_destroy(&life->place_lock);
+	free(life);
+}

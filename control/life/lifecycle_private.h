@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What the parts of the life cycle share: operations (lifecycle.c), activation
+ * (lifecycle_start.c), what controllers say and their ends (lifecycle_link.c), restart, deletion and
+ * shutdown (lifecycle_end.c). One lock for all; held for memory work only, never for a commit, a
+ * spawn or an upcall.
+ */
+#ifndef PRAAS_CONTROL_LIFECYCLE_PRIVATE_H
+#define PRAAS_CONTROL_LIFECYCLE_PRIVATE_H
+
+#include <pthread.h>
+
+#include <utlist.h>
+
+#include "control/life/lifecycle.h"
+#include "control/life/ownership.h"
+#include "control/node/link.h"
+#include "control/table.h"
+
+#define PRAAS_LIFE_PATH_BYTES 4200
+#define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
+#define PRAAS_LIFE_KILL_NS 2000000000ull /* for an orderly end of one that is killed */
+#define PRAAS_LIFE_PREPARE_NS                                                          \
+	20000000ull /* of calm before controllers are made ready */
+#define PRAAS_LIFE_LEAVE_NS 5000000000ull /* for the end of one that has swapped out */
+
+struct praas_life_waits {
+	struct praas_life_wait *head;
+};
+
+/* A process that somebody asked for since we started. */
+struct praas_life_process {
+	uint64_t number;
+	UT_hash_handle hh;      /* in life->processes */
+	UT_hash_handle hh_conn; /* in life->by_conn, while conn is set */
+	struct praas_life *life;
+	struct praas_process_record record; /* what is to be stored next */
+	struct praas_app_record app;
+	struct praas_instance instance;
+	/* The controller of the epoch before: its release is committed, it only has to end. */
+	struct praas_instance leaving;
+	uint64_t leaving_due_ns; /* when it is ended by force; 0 there is none */
+	uint64_t conn;           /* on the link; 0 none */
+	uint64_t pending_conn;   /* joined while its start was still being recorded */
+	pid_t pending_peer;
+	char pending_endpoints[PRAAS_ENDPOINTS_BYTES];
+	uint8_t token
+		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
+	struct praas_life_waits serving, swapped, checkpointed, ended;
+	struct praas_life_waits settled; /* finished; told when the record is stored */
+	uint64_t begun_ns;               /* of the activation under way */
+	uint64_t phase_deadline_ns;      /* of what is under way; 0 none */
+	uint64_t swap_id, check_id;      /* of the requests that were sent; 0 none */
+	struct praas_outcome
+		failure;     /* last words of a controller that could not start */
+	uint32_t epoch_seen; /* highest in the slot log, as far as told */
+	uint32_t retries;
+	uint8_t rest_state;  /* to fall back to when an activation fails */
+	uint64_t active_ns;  /* it began to serve, or was asked for something of ours */
+	uint64_t metrics_ns; /* when metrics were told */
+	bool idle_swap;      /* the swap-out under way is for want of work */
+	bool has_instance;
+	bool charged;   /* its memory counts for its tenant */
+	bool doomed;    /* its stored record says DELETING */
+	bool recovered; /* was under way before a restart; its controller may come back */
+	bool joined;    /* it serves, as far as we know */
+	bool starting;     /* a job commits and spawns */
+	bool fresh;        /* never served: fails without a trace */
+	bool told_swapped; /* its swap-out is committed */
+	bool want_swap;    /* as soon as it is active */
+	bool want_kill;
+	bool saving, dirty; /* a job writes the record; it changed meanwhile */
+	bool timed;         /* in life->timed */
+	bool metrics_told;
+	struct praas_life_view metrics;
+	uint32_t calls;
+	struct praas_job start_job, save_job, erase_job;
+	bool erase_failed;                      /* whoever comes tries it again */
+	struct praas_life_process *prev, *next; /* in life->timed */
+};
+
+struct praas_life {
+	struct praas_life_config config; /* strings: the copies below */
+	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
+	bool data_tls;
+	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
+		worker[PRAAS_LIFE_PATH_BYTES];
+	struct praas_link *link;
+	pthread_mutex_t
+		place_lock;     /* choosing a process and creating one are one step */
+	pthread_mutex_t lock;   /* of all below */
+	pthread_cond_t changed; /* entries, saving, instances */
+	struct praas_life_process *processes;
+	struct praas_life_process *by_conn;
+	uint32_t unindexed; /* processes with a connection that are not in by_conn */
+	struct praas_life_process *timed; /* those with a deadline */
+	uint64_t idle_due_ns;             /* when idle processes are looked for */
+	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
+	bool preparing;
+	struct praas_job prepare_job;
+	uint64_t due_ns; /* when the link thread will look; 0 never */
+	uint64_t request_last;
+	uint32_t instances;  /* controllers that run */
+	uint32_t background; /* jobs of ours that are queued or run */
+	bool stopping;
+	struct praas_life_stats stats;
+};
+
+/* ---- lifecycle_common.c; all with the lock held ---- */
+
+/* Moves all of waits to *done with this outcome and the record as it is now. */
+void praas_life_finish(struct praas_life_process *p, struct praas_life_waits *waits,
+		       const struct praas_outcome *outcome,
+		       struct praas_life_waits *done);
+/* Without the lock: tells those who waited. */
+void praas_life_tell(struct praas_life_waits *done);
+struct praas_outcome praas_outcome_of(int rc, const char *code, const char *text);
+void praas_life_add_wait(struct praas_life_process *p, struct praas_life_waits *waits,
+			 struct praas_life_wait *wait);
+struct praas_life_process *praas_life_find(struct praas_life *life, uint64_t number);
+uint64_t praas_life_realtime_ns(void);
+/* Sends again what a controller was asked for and has not answered. */
+void praas_life_send_pending(struct praas_life_process *p);
+/* Something to do with `id` for its controller, if it is connected. */
+void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id);
+/* p serves, now or later; wait is in done or will be. */
+void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wait *wait,
+			     struct praas_life_waits *done);
+/* Sees to it that the link thread looks at p's deadlines. */
+void praas_life_arm(struct praas_life_process *p);
+void praas_life_set_state(struct praas_life_process *p, enum praas_life_state state);
+/* The part of it that ownership.h decides about. */
+struct praas_owner praas_life_owner(const struct praas_life_process *p);
+bool praas_life_resting(uint8_t state);
+/* The record goes to the store soon. */
+void praas_life_save(struct praas_life_process *p);
+void praas_life_background(struct praas_life *life, struct praas_job *job);
+/* Controllers are made ready soon, but not while what was just started answers its first call. */
+void praas_life_prepare_soon(struct praas_life *life);
+/* From the tick: now, if it is due. */
+void praas_life_prepare_due(struct praas_life *life, uint64_t now_ns);
+/* Asks a serving controller to swap out (idle: if it has no work); p becomes DRAINING. */
+void praas_life_begin_swap(struct praas_life_process *p, bool idle);
+void praas_life_begin_kill(struct praas_life_process *p);
+struct praas_life_process *praas_life_entry(struct praas_life *life,
+					    const struct praas_process_record *record,
+					    const struct praas_app_record *app);
+/* Ties p to a connection (0: to none). */
+void praas_life_bind(struct praas_life_process *p, uint64_t conn);
+struct praas_life_process *praas_life_find_conn(struct praas_life *life, uint64_t conn);
+/* Frees an entry that nobody waits for and nothing refers to. */
+void praas_life_forget(struct praas_life_process *p);
+
+/* Its end will be told with this tag, of which praas_life_tag_number() is the number. */
+int praas_life_watch(struct praas_life *life, const struct praas_instance *instance);
+uint64_t praas_life_tag(const struct praas_instance *instance);
+uint64_t praas_life_tag_number(uint64_t tag);
+/* Some controller of p has not ended. */
+/* Of a controller, in run_dir: number and epoch. */
+#define PRAAS_LIFE_SOCKET "%llu-%u.sock"
+/* Ends an instance that has ended, with its socket, which a killed controller leaves. */
+void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
+		     struct praas_exit *ret_exit);
+bool praas_life_runs(const struct praas_life_process *p);
+
+/* ---- lifecycle_quota.c ---- */
+
+/* A new process of app: it, and its memory, count for the tenant. 0; -EDQUOT and why. No lock. */
+int praas_life_take_new(struct praas_life *life, const struct praas_app_record *app,
+			struct praas_outcome *ret_why);
+/* It did not come to be. */
+void praas_life_give_new(struct praas_life *life, const struct praas_app_record *app);
+/* Its memory counts from now on, unless it does already. false: there is not as much left. */
+bool praas_life_charge(struct praas_life_process *p, struct praas_outcome *ret_why);
+/* The same for one that runs, whatever is left. */
+void praas_life_charge_running(struct praas_life_process *p);
+void praas_life_discharge(struct praas_life_process *p);
+void praas_life_count_state(struct praas_life_process *p, uint64_t bytes);
+/* Nothing of it is left. */
+void praas_life_give_erased(struct praas_life_process *p);
+
+/* ---- lifecycle_idle.c ---- */
+
+enum praas_idle praas_life_idle(const struct praas_life_process *p, uint64_t now_ns,
+				uint64_t *ret_quiet_ns);
+/* From the tick: swaps out what is idle. When to look again; 0 never. */
+uint64_t praas_life_idle_look(struct praas_life *life, uint64_t now_ns);
+/* Somebody wants p to serve: a drain for want of work is called off, if it is not too late. */
+void praas_life_needed(struct praas_life_process *p);
+
+/* ---- lifecycle_start.c ---- */
+
+/* p becomes ACTIVATING; a job does the rest. Without the memory for it (of the tenant) those who wait
+ * are told so. Lock held. */
+void praas_life_begin_activation(struct praas_life_process *p);
+/* Identity of the epoch `epoch` in a record, and the token that proves it. */
+void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
+			  uint8_t ret_token[PRAAS_KEY_BYTES]);
+/* From a job, no lock: the record is committed; spawn. */
+void praas_life_spawn(struct praas_life_process *p);
+/* A join was checked: p serves. Lock held. */
+void praas_life_serving(struct praas_life_process *p, uint64_t conn,
+			const char *endpoints, struct praas_life_waits *done);
+/* The activation under way has failed; no instance is left. Lock held. */
+void praas_life_start_failed(struct praas_life_process *p,
+			     const struct praas_outcome *why,
+			     struct praas_life_waits *done);
+
+/* ---- lifecycle_clock.c ---- */
+uint64_t praas_life_tick(void *user, uint64_t now_ns);
+
+/* ---- lifecycle_link.c ---- */
+
+/* An activation's controller has gone without serving; one that served has gone. Lock held. */
+void praas_life_ended_starting(struct praas_life_process *p, const struct praas_exit *e,
+			       struct praas_life_waits *done);
+void praas_life_ended_serving(struct praas_life_process *p, const struct praas_exit *e,
+			      struct praas_life_waits *done);
+extern const struct praas_link_events praas_life_link_events;
+
+/* ---- lifecycle_end.c ---- */
+
+/* Where the slot log and snapshots of a process are. */
+void praas_life_store_url(const struct praas_life *life,
+			  const struct praas_process_record *record,
+			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES]);
+/* Records that were restored may give a number again that the store knows: then it gets a
+ * generation of which the store has nothing. 0; -EIO the record cannot be written. */
+int praas_life_new_generation(struct praas_life *life,
+			      struct praas_process_record *record);
+/* Its record tells of a snapshot, but the store has nothing of it: deleted after the back-up that
+ * the records are of, or the store was not restored. */
+bool praas_life_store_gone(const struct praas_life_process *p);
+/* 0; -ENOENT it was never written; or what the store says. */
+int praas_life_read_log(const struct praas_life_process *p,
+			struct praas_owner_log *ret_log);
+/* DELETING: when no controller is left a job erases it. Lock held. */
+void praas_life_begin_erase(struct praas_life_process *p);
+int praas_life_recover(struct praas_life *life);
+
+#endif

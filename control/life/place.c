@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/life/place.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "control/records/records.h"
+
+/* Lower is better; compared before the load is. */
+static int rank(const struct praas_place_candidate *c)
+{
+	bool room = c->load < c->concurrency;
+
+	if (c->state == PRAAS_LIFE_ACTIVE)
+		return room ? 0 : 2;
+	if (c->state == PRAAS_LIFE_ACTIVATING)
+		return room ? 1 : 3;
+	return 4; /* not to be used */
+}
+
+/* With room: the fuller one (the others can be swapped out); without: the shorter queue. */
+static bool better(const struct praas_place_candidate *a,
+		   const struct praas_place_candidate *b)
+{
+	int ra = rank(a), rb = rank(b);
+
+	if (ra != rb)
+		return ra < rb;
+	if (a->load != b->load)
+		return ra <= 1 ? a->load > b->load : a->load < b->load;
+	return a->number < b->number;
+}
+
+enum praas_place_choice praas_place_invoke(
+	const struct praas_place_candidate *candidates, uint32_t count,
+	uint32_t processes_max, uint32_t queue_max, uint64_t *ret_number)
+{
+	const struct praas_place_candidate *best = NULL;
+	uint32_t usable = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		if (rank(&candidates[i]) == 4)
+			continue;
+		usable++;
+		if (!best || better(&candidates[i], best))
+			best = &candidates[i];
+	}
+	if (best && rank(best) <= 1) {
+		*ret_number = best->number;
+		return PRAAS_PLACE_USE;
+	}
+	if (usable < processes_max)
+		return PRAAS_PLACE_CREATE;
+	if (!best || best->load - best->concurrency >= queue_max)
+		return PRAAS_PLACE_FULL;
+	*ret_number = best->number;
+	return PRAAS_PLACE_USE;
+}

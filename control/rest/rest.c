@@ -1,0 +1,534 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * libmicrohttpd's threads take requests in and send answers; what may wait happens in jobs while
+ * the connection is suspended. The first call of a request's handler only makes the request: an
+ * answer queued there would end the connection (libmicrohttpd 0.9.75), and keep-alive with it.
+ */
+#include "control/rest/rest.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <microhttpd.h>
+
+#include "control/json.h"
+#include "control/names.h"
+#include "control/rest/http_head.h"
+#include "control/rest/listen.h"
+#include "control/rest/peers.h"
+#include "control/rest/request.h"
+#include "control/rest/rest_stream.h"
+#include "control/rest/tls.h"
+#include "internal/base.h"
+
+#define TIMEOUT_S 60u             /* of an idle or stalled connection */
+#define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
+#define THREADS_MAX 4u
+#define DRAIN_BYTES (64u * 1024) /* of a refused body, then the connection ends */
+#define HEAD_S 5u                /* for a head that has begun */
+#define RATE 8192u               /* bytes a second, the least that a client may have */
+#define DRAIN_TRIES 600          /* of 10 ms, for the last answers to be queued */
+
+struct praas_rest {
+	struct praas_service *service;
+	struct MHD_Daemon *daemon;
+	int listen_fd;
+	char url[128];
+};
+
+const char *praas_request_header(const struct praas_request *rq, const char *name)
+{
+	return MHD_lookup_connection_value(rq->connection, MHD_HEADER_KIND, name);
+}
+
+const char *praas_request_query(const struct praas_request *rq, const char *name)
+{
+	return MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
+}
+
+static void audit(struct praas_request *rq)
+{
+	const union MHD_ConnectionInfo *peer = MHD_get_connection_info(
+		rq->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+	char from[64] = "";
+
+	if (rq->match.route && rq->match.route->quick)
+		return; /* a read, and in a hurry */
+	if (peer && getnameinfo(peer->client_addr,
+				peer->client_addr->sa_family == AF_INET6
+					? sizeof(struct sockaddr_in6)
+					: sizeof(struct sockaddr_in),
+				from, sizeof(from), NULL, 0, NI_NUMERICHOST))
+		from[0] = 0;
+	praas_request_audit(rq, from);
+}
+
+static enum praas_request_kind kind_of(const struct praas_route *route)
+{
+	if (route->handle == praas_route_invoke)
+		return PRAAS_REQUEST_INVOKE;
+	return route->effect == PRAAS_READS ? PRAAS_REQUEST_READ : PRAAS_REQUEST_CHANGE;
+}
+
+void praas_request_finish(struct praas_request *rq)
+{
+	const struct praas_route *route = rq->match.route;
+
+	if (rq->remembers)
+		praas_request_remember(rq);
+	praas_request_leave(rq);
+	audit(rq);
+	atomic_fetch_add_explicit(&rq->service->requests, 1, memory_order_relaxed);
+	if (rq->status >= 500)
+		atomic_fetch_add_explicit(&rq->service->failures, 1,
+					  memory_order_relaxed);
+	if (route)
+		praas_histogram_add(&rq->service->durations[kind_of(route)],
+				    praas_now_ns() - rq->began_ns);
+	rq->answered = true;
+	/* suspended is written before the job is submitted; resuming makes all of the answer
+	 * visible to libmicrohttpd's thread (it takes the daemon's lock). */
+	if (rq->suspended)
+		MHD_resume_connection(rq->connection);
+}
+
+/* ---- body --------------------------------------------------------------------------- */
+
+static bool charge(struct praas_request *rq, size_t bytes)
+{
+	_Atomic uint64_t *held = &rq->service->bodies_bytes;
+	uint64_t now =
+		atomic_fetch_add_explicit(held, bytes, memory_order_relaxed) + bytes;
+
+	if (now > PRAAS_LIMIT_BODIES_BYTES) {
+		atomic_fetch_sub_explicit(held, bytes, memory_order_relaxed);
+		return false;
+	}
+	rq->charged_bytes += bytes;
+	return true;
+}
+
+static void take_body(struct praas_request *rq, const char *data, size_t bytes)
+{
+	size_t wanted = rq->body_bytes + bytes,
+	       room = rq->body_room ? rq->body_room : 4096;
+	char *more;
+
+	if (rq->answered)
+		return; /* refused already: the rest is read and forgotten */
+	praas_peer_bytes(rq->peer, wanted);
+	if (wanted > praas_route_body_max(rq->match.route)) {
+		praas_request_too_large(rq);
+		return;
+	}
+	while (room < wanted + 1)
+		room *= 2;
+	if (room > rq->body_room) {
+		more = charge(rq, room - rq->body_room) ? realloc(rq->body, room)
+							: NULL;
+		if (!more) {
+			praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+			praas_reply_error(rq, 503, "overloaded", "try again later",
+					  "too many bodies are being received");
+			return;
+		}
+		rq->body = more;
+		rq->body_room = room;
+	}
+	memcpy(rq->body + rq->body_bytes, data, bytes);
+	rq->body_bytes += bytes;
+	rq->body[rq->body_bytes] = 0;
+}
+
+/* ---- work --------------------------------------------------------------------------- */
+
+static void run_handler(struct praas_job *job)
+{
+	struct praas_request *rq =
+		(struct praas_request *)(void *)((char *)job -
+						 offsetof(struct praas_request, job));
+	struct praas_json_error error;
+
+	if (praas_request_recall(rq))
+		return;
+	if (rq->match.route->body == PRAAS_BODY_JSON) {
+		rq->json = rq->body_bytes
+				   ? praas_json_parse(rq->body, rq->body_bytes, &error)
+				   : json_object();
+		if (!rq->json && (!rq->body_bytes || error.no_memory)) {
+			praas_reply_no_memory(rq);
+			return;
+		}
+		if (!rq->json) {
+			praas_reply_error(rq, 400, "invalid_json",
+					  "the body is one JSON object, or empty", "%s",
+					  error.text);
+			return;
+		}
+	}
+	rq->match.route->handle(rq);
+}
+
+/* False: it was answered at once. */
+static bool begin_work(struct praas_request *rq)
+{
+	rq->counted = true;
+	/* Counted before the flag is read, set before the count is read: a request that is not seen
+	 * by praas_rest_free() sees the flag, in the one order of all four. */
+	atomic_fetch_add_explicit(&rq->service->requests_open, 1, memory_order_seq_cst);
+	if (atomic_load_explicit(&rq->service->stopping, memory_order_seq_cst)) {
+		praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+		praas_reply_error(rq, 503, "shutting_down",
+				  "try again when the service is back",
+				  "the control service is stopping");
+		return false;
+	}
+	praas_peer_phase(rq->peer, PRAAS_PEER_WORK, 0);
+	rq->job.run = run_handler;
+	if (!praas_request_admit(rq))
+		return false;
+	if (rq->match.route->quick) {
+		run_handler(&rq->job);
+		praas_check(rq->answered);
+		return false;
+	}
+	switch (rq->match.route->at_once ? rq->match.route->at_once(rq)
+					 : PRAAS_NOT_AT_ONCE) {
+	case PRAAS_DONE:
+		return false;
+	case PRAAS_LATER:
+		rq->suspended = true;
+		MHD_suspend_connection(rq->connection);
+		praas_jobs_submit_must(rq->service->jobs, &rq->job);
+		return true;
+	case PRAAS_NOT_AT_ONCE:
+		break;
+	}
+	rq->suspended = true;
+	MHD_suspend_connection(rq->connection);
+	if (praas_jobs_submit(rq->service->jobs, &rq->job)) {
+		praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+		praas_reply_error(rq, 503, "overloaded", "try again later",
+				  "too many requests are waiting");
+	}
+	return true;
+}
+
+static enum MHD_Result send_reply(struct praas_request *rq)
+{
+	struct MHD_Response *response;
+	enum MHD_Result queued;
+
+	if (rq->stream)
+		response = praas_stream_response(rq->stream);
+	else
+		response = MHD_create_response_from_buffer(
+			rq->reply_bytes, rq->reply,
+			rq->reply_static ? MHD_RESPMEM_PERSISTENT
+					 : MHD_RESPMEM_MUST_FREE);
+	rq->stream = NULL; /* the response's */
+	if (!response)
+		return MHD_NO;
+	rq->reply = NULL; /* the response's */
+	if (rq->content_type)
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+					      rq->content_type);
+	(void)MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	for (unsigned i = 0; i < rq->headers_count; i++)
+		(void)MHD_add_response_header(response, rq->headers[i].name,
+					      rq->headers[i].value);
+	if (rq->last)
+		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION,
+					      "close");
+	praas_peer_phase(rq->peer, PRAAS_PEER_ANSWER, rq->reply_bytes);
+	queued = MHD_queue_response(rq->connection, (unsigned)rq->status, response);
+	MHD_destroy_response(response);
+	return queued;
+}
+
+/* The request line is there: the request begins. Its target is whole here, for the last time. */
+static void *on_target(void *user, const char *target,
+		       struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *peer =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	struct praas_request *rq = calloc(1, sizeof(*rq));
+	struct praas_rest *rest = user;
+
+	if (!rq)
+		return NULL;
+	rq->service = rest->service;
+	rq->connection = connection;
+	rq->began_ns = praas_now_ns();
+	rq->peer = peer ? peer->socket_context : NULL;
+	rq->target_bytes = target ? strlen(target) : 0;
+	rq->target_legal = target && praas_head_target_legal(target);
+	return rq;
+}
+
+static enum MHD_Result begin_request(struct praas_request *rq, const char *url,
+				     const char *method, const char *version)
+{
+	struct praas_head head = { rq->connection, method,           url,
+				   version,        rq->target_bytes, rq->target_legal };
+
+	rq->begun = true;
+	if (praas_request_check(rq, &head))
+		return send_reply(rq);
+	praas_peer_phase(rq->peer, PRAAS_PEER_BODY, 0);
+	return MHD_YES;
+}
+
+/* There was no memory for the request itself. */
+static enum MHD_Result refuse_unborn(struct MHD_Connection *connection)
+{
+	struct praas_request rq = { .connection = connection,
+				    .status = MHD_HTTP_SERVICE_UNAVAILABLE,
+				    .content_type = "application/json",
+				    .reply = (void *)(uintptr_t)praas_reply_short,
+				    .reply_bytes = strlen(praas_reply_short),
+				    .reply_static = true,
+				    .last = true };
+
+	return send_reply(&rq);
+}
+
+static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
+				  const char *url, const char *method,
+				  const char *version, const char *data,
+				  size_t *data_bytes, void **con_cls)
+{
+	struct praas_request *rq = *con_cls;
+
+	(void)user;
+	if (!rq)
+		return refuse_unborn(connection);
+	if (!rq->begun)
+		return begin_request(rq, url, method, version);
+	if (*data_bytes > 0) {
+		rq->forgotten_bytes += rq->answered ? *data_bytes : 0;
+		if (rq->forgotten_bytes > DRAIN_BYTES)
+			return MHD_NO; /* it goes on and on */
+		take_body(rq, data, *data_bytes);
+		*data_bytes = 0;
+		return MHD_YES;
+	}
+	if (!rq->answered && !rq->counted && begin_work(rq))
+		return MHD_YES; /* the answer wakes the connection */
+	return rq->answered ? send_reply(rq) : MHD_YES;
+}
+
+static void on_completed(void *user, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct praas_request *rq = *con_cls;
+
+	(void)user;
+	(void)connection;
+	(void)code;
+	if (!rq)
+		return;
+	praas_peer_phase(rq->peer, PRAAS_PEER_HEAD, 0);
+	if (rq->counted)
+		atomic_fetch_sub_explicit(&rq->service->requests_open, 1,
+					  memory_order_relaxed);
+	atomic_fetch_sub_explicit(&rq->service->bodies_bytes, rq->charged_bytes,
+				  memory_order_relaxed);
+	praas_request_leave(rq);
+	json_decref(rq->json);
+	free(rq->body);
+	if (!rq->reply_static)
+		free(rq->reply);
+	praas_stream_drop(rq->stream);
+	free(rq);
+	*con_cls = NULL;
+}
+
+/* Names and keys are decoded by the router, after the path was split. */
+static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
+{
+	(void)user;
+	(void)connection;
+	return strlen(text);
+}
+
+static void on_connection(void *user, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct praas_rest *rest = user;
+
+	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+		int fd = MHD_get_connection_info(connection,
+						 MHD_CONNECTION_INFO_CONNECTION_FD)
+				 ->connect_fd;
+
+		*context = praas_peer_add(rest->service->peers, fd);
+	} else {
+		praas_peer_drop(rest->service->peers, *context);
+	}
+}
+
+/* ---- start and stop ----------------------------------------------------------------- */
+
+static unsigned default_threads(void)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	return cores < 1 ? 1 : (unsigned)praas_min_u64((uint64_t)cores, THREADS_MAX);
+}
+
+/* As many as there may be descriptors for, with as many left for controllers and the rest. */
+static uint32_t connections_max(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
+		return PRAAS_LIMIT_CONNECTIONS;
+	return (uint32_t)praas_min_u64(PRAAS_LIMIT_CONNECTIONS,
+				       limit.rlim_cur - limit.rlim_cur / 8);
+}
+
+static void on_look(void *user, uint64_t now_ns)
+{
+	const struct praas_rest *rest = user;
+
+	praas_events_tick(rest->service->events, now_ns);
+}
+
+static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config)
+{
+	struct praas_peers_config peers = {
+		.look = on_look,
+		.user = rest,
+		.max = connections_max(),
+		.head_ns = (config->head_s ? config->head_s : HEAD_S) * 1000000000ull,
+		.idle_ns = TIMEOUT_S * 1000000000ull,
+		.rate = RATE
+	};
+
+	return praas_peers_new(&peers, &rest->service->peers);
+}
+
+static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
+				       const struct praas_rest_config *config,
+				       unsigned per_peer)
+{
+	/* A function's address is no pointer to data in C; libmicrohttpd takes it as one. */
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_PRIORITIES, 0,
+		  (void *)(uintptr_t)PRAAS_TLS_PRIORITIES },
+		{ MHD_OPTION_HTTPS_CERT_CALLBACK2, 0,
+		  (void *)(uintptr_t)praas_tls_retrieve },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+
+	return MHD_start_daemon(
+		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
+			(config->tls ? MHD_USE_TLS : 0u),
+		0, NULL, NULL, on_request, rest, MHD_OPTION_ARRAY,
+		config->tls ? tls : tls + 2, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
+		MHD_OPTION_THREAD_POOL_SIZE,
+		config->threads ? config->threads : default_threads(),
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max(),
+		MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_peer,
+		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
+		MHD_OPTION_STRICT_FOR_CLIENT, 0,
+		/* http_head.c is */ MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
+		MHD_OPTION_URI_LOG_CALLBACK, on_target, rest,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, rest,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+}
+
+static void close_rest(struct praas_rest *rest)
+{
+	praas_peers_free(rest->service->peers);
+	rest->service->peers = NULL;
+	free(rest);
+}
+
+int praas_rest_start(const struct praas_rest_config *config,
+		     struct praas_rest **ret_rest)
+{
+	struct sockaddr_storage addr = { 0 };
+	struct praas_rest *rest;
+	socklen_t bytes;
+	int rc = praas_listen_parse(config->listen, &addr, &bytes);
+
+	if (rc)
+		return rc;
+	if (!config->insecure && !config->tls && !praas_listen_loopback(&addr))
+		return -EACCES;
+	rest = calloc(1, sizeof(*rest));
+	if (!rest)
+		return -ENOMEM;
+	rest->service = config->service;
+	rc = start_peers(rest, config);
+	if (rc == 0) {
+		rest->listen_fd = praas_listen_open(&addr, bytes);
+		rc = rest->listen_fd < 0 ? rest->listen_fd : 0;
+	}
+	if (rc) {
+		close_rest(rest);
+		return rc;
+	}
+	praas_listen_url(rest->listen_fd, config->tls, rest->url, sizeof(rest->url));
+	rest->daemon = start_daemon(
+		rest, config,
+		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);
+	if (!rest->daemon) {
+		(void)close(rest->listen_fd);
+		close_rest(rest);
+		return -EIO;
+	}
+	*ret_rest = rest;
+	return 0;
+}
+
+const char *praas_rest_url(const struct praas_rest *rest)
+{
+	return rest->url;
+}
+
+/* Not MHD_quiesce_daemon(): it takes the listener out of the epoll sets of threads that do the same
+ * when they see its flag, and aborts when it comes second (libmicrohttpd 0.9.75). */
+void praas_rest_refuse(struct praas_rest *rest)
+{
+	/* In the one order that begin_work() speaks of. */
+	atomic_store_explicit(&rest->service->stopping, true, memory_order_seq_cst);
+}
+
+static uint64_t requests_open(const struct praas_rest *rest)
+{
+	/* In the one order that begin_work() speaks of. */
+	return atomic_load_explicit(&rest->service->requests_open,
+				    memory_order_seq_cst);
+}
+
+void praas_rest_free(struct praas_rest *rest)
+{
+	if (!rest)
+		return;
+	praas_events_close(rest->service->events);
+	/* A suspended connection must not be left when the daemon stops. All requests have
+	 * deadlines, and what they wait for was told that it is over. */
+	for (int i = 0; i < DRAIN_TRIES && requests_open(rest) > 0; i++) {
+		struct timespec pause = { .tv_nsec = 10000000 };
+
+		(void)nanosleep(&pause, NULL);
+	}
+	if (requests_open(rest) > 0)
+		_exit(0); /* calls that hang in a dead data plane; all else is done */
+	MHD_stop_daemon(rest->daemon);
+	close_rest(rest);
+}

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * An invocation through REST: the long door to the same data plane.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/names.h"
+#include "control/rest/request.h"
+#include "internal/base.h"
+
+#define DEADLINE_MS 30000u
+#define CONTEXT_BYTES 24u        /* of a trace: id and span */
+#define QUICK_BYTES (64u * 1024) /* a payload that is copied in no time */
+#define QUICK_RUN_NS 50000u      /* a function that takes no longer is quick */
+#define QUICK_WAIT_NS 200000     /* for one, by the thread of HTTP */
+
+struct status_row {
+	int status; /* enum praas_status */
+	int http;
+	const char *code;
+	const char *hint;
+};
+
+static const struct status_row rows[] = {
+	{ PRAAS_CRASHED, 502, "crashed", "the function died; its writes are undone" },
+	{ PRAAS_DEADLINE, 504, "deadline", "allow more time with Praas-Deadline-Ms" },
+	{ PRAAS_CANCELLED, 409, "cancelled", "try again" },
+	{ PRAAS_OVERLOADED, 503, "overloaded", "try again later" },
+	{ PRAAS_NO_FUNCTION, 404, "no_function", "praas.json names the functions" },
+	{ PRAAS_TOO_LARGE, 413, "too_large",
+	  "the application's bytes_max is the limit" },
+	{ PRAAS_NO_MEMORY, 507, "no_memory", "give the application more memory" },
+	{ PRAAS_DRAINING, 503, "draining", "try again" },
+	{ PRAAS_MOVED, 503, "moved", "try again" },
+	{ PRAAS_DENIED, 403, "denied", "the credential does not allow it" },
+	{ PRAAS_UNKNOWN, 502, "unknown", "it may or may not have run" },
+	{ PRAAS_INTERRUPTED, 503, "interrupted", "its writes are undone: try again" },
+	{ PRAAS_DUPLICATE, 409, "duplicate", "the same id ran already" },
+	{ PRAAS_INVALID, 400, "invalid", "see docs/rest.md" },
+	{ PRAAS_CONFLICT, 409, "conflict", "another version is there" },
+	{ PRAAS_NOT_FOUND, 404, "not_found", "no such key or message" },
+	{ 0, 500, "internal", "see the controller's log" },
+};
+
+/* The call that a request is, for a connection. trace has the room of its context. */
+static int make_call(struct praas_request *rq, praas_connection *conn,
+		     uint8_t context[CONTEXT_BYTES], struct praas_call *ret_call)
+{
+	const struct praas_trace *trace = praas_request_trace(rq);
+	uint64_t now = praas_now_ns();
+
+	memcpy(context, trace->id, sizeof(trace->id));
+	memcpy(context + sizeof(trace->id), trace->span, sizeof(trace->span));
+	*ret_call = (struct praas_call){ .data = rq->body,
+					 .bytes = rq->body_bytes,
+					 .key = rq->key[0] ? rq->key : NULL,
+					 .trace = context,
+					 .timing = &rq->result.timing };
+	if (rq->timing)
+		ret_call->flags = PRAAS_CALL_TIMING;
+	if (now >= rq->deadline_ns)
+		return -ETIME;
+	ret_call->timeout_ns = rq->deadline_ns - now;
+	return praas_function_lookup(conn, rq->match.fn, &ret_call->function);
+}
+
+static void take_result(praas_connection *conn, struct praas_result *result,
+			struct praas_call_result *ret_result)
+{
+	ret_result->status = result->status;
+	ret_result->quick = result->run_ns > 0 && result->run_ns < QUICK_RUN_NS;
+	if (result->status)
+		(void)snprintf(
+			ret_result->text, sizeof(ret_result->text), "%.*s",
+			(int)praas_min_u64(result->view.bytes, PRAAS_ERROR_TEXT_MAX),
+			result->view.data ? (const char *)result->view.data : "");
+	else if (result->view.bytes > 0)
+		ret_result->data = malloc(result->view.bytes);
+	if (ret_result->data) {
+		memcpy(ret_result->data, result->view.data, result->view.bytes);
+		ret_result->bytes = result->view.bytes;
+	} else if (!result->status && result->view.bytes > 0) {
+		ret_result->rc = -ENOMEM;
+	}
+	praas_result_release(conn, result);
+}
+
+static void work(struct praas_request *rq, praas_connection *conn,
+		 struct praas_call_result *ret_result)
+{
+	struct praas_result result = { 0 };
+	uint8_t context[CONTEXT_BYTES];
+	struct praas_call call;
+
+	ret_result->rc = make_call(rq, conn, context, &call);
+	if (ret_result->rc == -ENOENT || ret_result->rc == -ETIME) {
+		ret_result->status =
+			ret_result->rc == -ENOENT ? PRAAS_NO_FUNCTION : PRAAS_DEADLINE;
+		ret_result->rc = 0;
+		return;
+	}
+	if (ret_result->rc == 0)
+		ret_result->rc = praas_call(conn, &call, &result);
+	if (ret_result->rc == 0)
+		take_result(conn, &result, ret_result);
+}
+
+static void tell_timing(struct praas_request *rq, const struct praas_timing *t)
+{
+	char text[192];
+
+	(void)snprintf(text, sizeof(text),
+		       "call=%" PRIu64 ", client=%" PRIu64 ", wire=%" PRIu64
+		       ", queue=%" PRIu64 ", run=%" PRIu64 ", state=%" PRIu64,
+		       t->call_ns, t->client_ns, t->wire_ns, t->queue_ns, t->run_ns,
+		       t->state_ns);
+	praas_reply_header(rq, "Praas-Timing", text);
+}
+
+static void answer(struct praas_request *rq)
+{
+	const struct status_row *row = rows;
+	struct praas_call_result *r = &rq->result;
+	char traceparent[PRAAS_TRACEPARENT_BYTES];
+	char status[16];
+
+	praas_trace_text(praas_request_trace(rq), traceparent);
+	praas_reply_header(rq, "traceparent", traceparent);
+	praas_reply_header(rq, "Praas-Pid", rq->wait.record.name);
+	if (r->rc) {
+		praas_reply_errno(rq, r->rc, "the process could not be called");
+		return;
+	}
+	(void)snprintf(status, sizeof(status), "%d", r->status);
+	praas_reply_header(rq, "Praas-Status", status);
+	if (rq->timing && r->timing.call_ns != 0) /* it was called */
+		tell_timing(rq, &r->timing);
+	if (r->status == 0) {
+		praas_reply_raw(rq, 200, r->data, r->bytes);
+		return;
+	}
+	if (r->status > 0) {
+		praas_reply_error(rq, 422, "function_error",
+				  "the function returned the code in Praas-Status",
+				  "%s", r->text);
+		return;
+	}
+	while (row->status && row->status != r->status)
+		row++;
+	if (row->http == 503)
+		praas_reply_header(rq, "Retry-After", "1");
+	praas_reply_error(rq, row->http, row->code, row->hint, "%s",
+			  r->text[0] ? r->text : praas_status_text(r->status));
+}
+
+/* A key in a header is percent-encoded, as it is in a path. */
+static bool take_key(struct praas_request *rq)
+{
+	const char *text = praas_request_header(rq, "Praas-Key");
+
+	if (!text)
+		return true;
+	return praas_percent_decode(text, strlen(text), rq->key, sizeof(rq->key)) == 0;
+}
+
+static bool take_deadline(const struct praas_request *rq, uint64_t *ret_ms)
+{
+	return praas_request_number(praas_request_header(rq, "Praas-Deadline-Ms"),
+				    PRAAS_LIMIT_DEADLINE_MS, DEADLINE_MS,
+				    ret_ms) == 0 &&
+	       *ret_ms > 0;
+}
+
+static bool take_timing(struct praas_request *rq)
+{
+	uint64_t wanted;
+
+	if (praas_request_number(praas_request_header(rq, "Praas-Timing"), 1, 0,
+				 &wanted) != 0)
+		return false;
+	rq->timing = wanted != 0;
+	return true;
+}
+
+void praas_route_invoke(struct praas_request *rq)
+{
+	const char *pid = praas_request_header(rq, "Praas-Pid");
+	uint64_t ms = 0;
+
+	if (pid && !praas_name_valid(pid)) {
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
+				  "Praas-Pid is not a name");
+		return;
+	}
+	if (!take_key(rq)) {
+		praas_reply_error(rq, 400, "invalid_key",
+				  "percent-encode what is special",
+				  "Praas-Key has 1 to %u bytes, none of them control "
+				  "characters",
+				  PRAAS_KEY_MAX);
+		return;
+	}
+	if (!take_deadline(rq, &ms)) {
+		praas_reply_error(rq, 400, "invalid", "milliseconds from now",
+				  "Praas-Deadline-Ms is a whole number from 1 to %u",
+				  PRAAS_LIMIT_DEADLINE_MS);
+		return;
+	}
+	if (!take_timing(rq)) {
+		praas_reply_error(rq, 400, "invalid", "1 asks for it, 0 does not",
+				  "Praas-Timing is neither 0 nor 1");
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	atomic_fetch_add_explicit(&rq->service->invocations, 1, memory_order_relaxed);
+	rq->deadline_ns = praas_now_ns() + ms * 1000000u;
+	praas_request_call(rq, pid, work, answer);
+}
+
+/* ---- at once ------------------------------------------------------------------------ */
+
+/* The call is over, or was given up: the process has one less. */
+static void give_back(struct praas_request *rq, bool good)
+{
+	praas_data_return(rq->service->data, &rq->wait.record, rq->connected, good,
+			  rq->result.quick);
+	praas_life_call_end(rq->service->life, rq->wait.record.number);
+	rq->connected = NULL;
+}
+
+/* What was begun here ends in a job: it takes longer, or is to be tried again elsewhere. */
+static void later(struct praas_job *job)
+{
+	struct praas_request *rq =
+		(struct praas_request *)(void *)((char *)job -
+						 offsetof(struct praas_request, job));
+	struct praas_result result = { 0 };
+
+	if (!rq->called) {
+		rq->result.rc = praas_wait_call(rq->connected, rq->call, -1, &result);
+		if (rq->result.rc == 0)
+			take_result(rq->connected, &result, &rq->result);
+		rq->result.quick = false; /* the next one goes the long way */
+	}
+	give_back(rq, praas_result_good(&rq->result));
+	praas_request_called(rq, true);
+}
+
+/* A process that serves, by its name, with a connection to it that is kept. */
+static bool find_quick(struct praas_request *rq, const char *pid)
+{
+	struct praas_records *records = rq->service->records;
+	struct praas_process_record *process = &rq->wait.record;
+
+	if (!pid || rq->body_bytes > QUICK_BYTES ||
+	    praas_request_header(rq, "Idempotency-Key") || !praas_name_valid(pid) ||
+	    records->ops->app_get(records, rq->caller.tenant, rq->match.app,
+				  &rq->app) ||
+	    records->ops->process_get(records, rq->app.id, pid, process) ||
+	    praas_life_call_quick(rq->service->life, process))
+		return false;
+	rq->connected = praas_data_quick(rq->service->data, process);
+	if (!rq->connected)
+		praas_life_call_end(rq->service->life, process->number);
+	return rq->connected != NULL;
+}
+
+enum praas_at_once praas_invoke_at_once(struct praas_request *rq)
+{
+	struct praas_result result = { 0 };
+	uint8_t context[CONTEXT_BYTES];
+	struct praas_call call;
+	uint64_t ms;
+	int rc;
+
+	if (!take_key(rq) || !take_deadline(rq, &ms) || !take_timing(rq) ||
+	    !find_quick(rq, praas_request_header(rq, "Praas-Pid")))
+		return PRAAS_NOT_AT_ONCE; /* whatever it is, is said on the long way */
+	rq->deadline_ns = praas_now_ns() + ms * 1000000u;
+	rq->work = work;
+	rq->answer = answer;
+	rc = make_call(rq, rq->connected, context, &call);
+	if (rc == 0)
+		rc = praas_submit(rq->connected, &call, &rq->call);
+	if (rc) { /* nothing was sent */
+		give_back(rq, rc != -ENOTCONN);
+		return PRAAS_NOT_AT_ONCE;
+	}
+	atomic_fetch_add_explicit(&rq->service->invocations, 1, memory_order_relaxed);
+	rc = praas_wait_call(rq->connected, rq->call, QUICK_WAIT_NS, &result);
+	rq->job.run = later;
+	rq->called = rc != -EAGAIN;
+	if (!rq->called)
+		return PRAAS_LATER;
+	rq->result.rc = rc;
+	if (rc == 0)
+		take_result(rq->connected, &result, &rq->result);
+	if (!praas_result_good(&rq->result))
+		return PRAAS_LATER;
+	give_back(rq, true);
+	answer(rq);
+	return PRAAS_DONE;
+}

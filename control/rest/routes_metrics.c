@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * /metrics: what Prometheus reads, in its text format 0.0.4. Names end in their unit, counters in
+ * _total; nothing has a label whose values a client chooses.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "control/rest/request.h"
+#include "internal/base.h"
+
+static void head(FILE *to, const char *name, const char *kind, const char *help)
+{
+	(void)fprintf(to, "# HELP praas_%s %s\n# TYPE praas_%s %s\n", name, help, name,
+		      kind); /* memory: praas_route_metrics() asks at the end */
+}
+
+static void put(FILE *to, const char *name, const char *kind, const char *help,
+		uint64_t value)
+{
+	head(to, name, kind, help);
+	(void)fprintf(to, "praas_%s %" PRIu64 "\n", name, value);
+}
+
+static uint64_t load(const _Atomic uint64_t *counter)
+{
+	return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+/* ---- of HTTP -------------------------------------------------------------------------- */
+
+static void put_durations(FILE *to, const struct praas_service *s)
+{
+	static const char *const kinds[PRAAS_REQUEST_KINDS] = { "read", "change",
+								"invoke" };
+	static const uint64_t bounds[] = PRAAS_HISTOGRAM_BOUNDS;
+
+	head(to, "request_seconds", "histogram", "From a request's head to its answer");
+	for (unsigned k = 0; k < PRAAS_REQUEST_KINDS; k++) {
+		const struct praas_histogram *h = &s->durations[k];
+		uint64_t count = 0;
+
+		for (unsigned i = 0; i < PRAAS_HISTOGRAM_BUCKETS - 1; i++) {
+			count += load(&h->count[i]);
+			(void)fprintf(to,
+				      "praas_request_seconds_bucket{kind=\"%s\","
+				      "le=\"%g\"} %" PRIu64 "\n",
+				      kinds[k], (double)bounds[i] / 1e9, count);
+		}
+		count += load(&h->count[PRAAS_HISTOGRAM_BUCKETS - 1]);
+		(void)fprintf(to,
+			      "praas_request_seconds_bucket{kind=\"%s\",le=\"+Inf\"} "
+			      "%" PRIu64
+			      "\npraas_request_seconds_sum{kind=\"%s\"} %.9g\n"
+			      "praas_request_seconds_count{kind=\"%s\"} %" PRIu64 "\n",
+			      kinds[k], count, kinds[k], (double)load(&h->sum_ns) / 1e9,
+			      kinds[k], count);
+	}
+}
+
+static void put_http(FILE *to, const struct praas_service *s)
+{
+	struct praas_peers_stats peers;
+	struct praas_jobs_stats jobs;
+
+	praas_jobs_stats(s->jobs, &jobs);
+	praas_peers_stats(s->peers, &peers);
+	put(to, "uptime_seconds", "gauge", "Since the start",
+	    (praas_now_ns() - s->started_ns) / 1000000000u);
+	put(to, "requests_total", "counter", "Answered", load(&s->requests));
+	put(to, "request_failures_total", "counter", "Answered with 5xx",
+	    load(&s->failures));
+	put(to, "requests_open", "gauge", "Being worked on", load(&s->requests_open));
+	put_durations(to, s);
+	put(to, "body_bytes", "gauge", "Held in request bodies",
+	    load(&s->bodies_bytes));
+	put(to, "invocations_total", "counter", "Through REST", load(&s->invocations));
+	put(to, "http_connections", "gauge", "Open", peers.open);
+	put(to, "http_cut_total", "counter",
+	    "Connections ended because their client was too slow", peers.cut);
+	put(to, "job_threads", "gauge", "Threads for waiting work", jobs.threads);
+	put(to, "jobs_queued", "gauge", "Work without a thread", jobs.queued);
+	put(to, "audit_failures_total", "counter",
+	    "Lines of the audit log that could not be written",
+	    praas_audit_failures(s->audit));
+}
+
+/* ---- of processes --------------------------------------------------------------------- */
+
+static void put_states(FILE *to, const struct praas_life_stats *stats)
+{
+	head(to, "processes", "gauge", "Processes touched since the start, by state");
+	for (unsigned s = PRAAS_LIFE_SWAPPED; s <= PRAAS_LIFE_DELETING; s++)
+		(void)fprintf(to, "praas_processes{state=\"%s\"} %u\n",
+			      praas_life_state_text((enum praas_life_state)s),
+			      stats->states[s]);
+}
+
+/* What controllers cost to have, by what the start found ready. */
+static void put_starts(FILE *to, struct praas_service *s,
+		       const struct praas_life_stats *life)
+{
+	struct praas_backend_stats b;
+
+	s->backend->ops->stats(s->backend, &b);
+	put(to, "controllers_ready", "gauge", "Controllers that wait for a process",
+	    b.ready);
+	head(to, "starts_total", "counter", "Controllers given a process");
+	for (unsigned k = 0; k < PRAAS_STARTS; k++)
+		(void)fprintf(to, "praas_starts_total{ready=\"%s\"} %" PRIu64 "\n",
+			      praas_backend_start_text((enum praas_backend_start)k),
+			      b.starts[k]);
+	head(to, "start_seconds", "summary",
+	     "From the beginning of an activation to its join");
+	for (unsigned k = 0; k < PRAAS_STARTS; k++) {
+		const char *kind =
+			praas_backend_start_text((enum praas_backend_start)k);
+
+		(void)fprintf(to,
+			      "praas_start_seconds_sum{ready=\"%s\"} %.6f\n"
+			      "praas_start_seconds_count{ready=\"%s\"} %" PRIu64 "\n",
+			      kind, (double)life->start[k].sum_ns / 1e9, kind,
+			      life->start[k].count);
+	}
+}
+
+static void put_life(FILE *to, struct praas_service *s)
+{
+	struct praas_life_stats life;
+
+	praas_life_stats(s->life, &life);
+	put(to, "activations_total", "counter", "Processes that began to serve",
+	    life.activations);
+	put(to, "activation_failures_total", "counter", "Controllers that did not join",
+	    life.activation_failures);
+	put(to, "swaps_total", "counter", "Swap-outs committed", life.swaps);
+	put(to, "lost_total", "counter", "Epochs that ended without a snapshot",
+	    life.lost);
+	put(to, "kills_total", "counter", "On request", life.kills);
+	put(to, "checkpoints_total", "counter", "Committed", life.checkpoints);
+	put(to, "joins_refused_total", "counter",
+	    "Connections that were not what they said", life.refused_joins);
+	put_starts(to, s, &life);
+	put_states(to, &life);
+}
+
+void praas_route_metrics(struct praas_request *rq)
+{
+	char *text = NULL;
+	size_t bytes = 0;
+	FILE *to = open_memstream(&text, &bytes);
+
+	if (to) {
+		put_http(to, rq->service);
+		put_life(to, rq->service);
+		if (fclose(to) != 0) { /* out of memory on the way */
+			free(text);
+			text = NULL;
+		}
+	}
+	praas_reply_text(rq, "text/plain; version=0.0.4", text);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Processes: their life, and credentials for their data plane.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/json.h"
+#include "control/names.h"
+#include "control/rest/page.h"
+#include "control/rest/request.h"
+#include "internal/base.h"
+
+#define WAIT_NS (60 * 1000000000ull)  /* for an activation */
+#define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
+#define TICKET_TTL_S 300u
+#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 1536u) /* more than it can be */
+
+static json_t *endpoints_of(const struct praas_process_record *record)
+{
+	json_t *list =
+		record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
+
+	return list ? list : json_array();
+}
+
+static int put_metrics(char *text, size_t bytes, const struct praas_life_view *view)
+{
+	return snprintf(
+		text, bytes,
+		",\"metrics\":{\"invocations\":%llu,\"running\":%llu,"
+		"\"queued\":%llu,\"mailbox_depth\":%llu,\"state_keys\":%llu,"
+		"\"state_bytes\":%llu,\"idle_ns\":%llu,\"cpu_ns\":%llu}",
+		(unsigned long long)view->invocations,
+		(unsigned long long)view->running, (unsigned long long)view->queued,
+		(unsigned long long)view->mailbox_depth,
+		(unsigned long long)view->state_keys,
+		(unsigned long long)view->state_bytes,
+		(unsigned long long)view->idle_ns, (unsigned long long)view->cpu_ns);
+}
+
+/* A member with a text that may need escapes; "" when there is no memory for it. */
+static int put_text(char *text, size_t bytes, const char *name, const char *value)
+{
+	json_t *string = json_string(value);
+	char *escaped = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
+	int n = snprintf(text, bytes, ",\"%s\":%s", name, escaped ? escaped : "\"\"");
+
+	json_decref(string);
+	free(escaped);
+	return n;
+}
+
+/* Names need no escapes, and endpoints are JSON already: written by hand, as this is asked for more
+ * often than all else. Returns the length; there is always room. */
+static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *service,
+			  const char *app, const struct praas_process_record *record)
+{
+	struct praas_life_view view = { .record = *record };
+	const struct praas_process_record *r = &view.record;
+	int n;
+
+	praas_life_view(service->life, &view);
+	n = snprintf(text, PROCESS_TEXT_BYTES,
+		     "{\"app\":\"%s\",\"pid\":\"%s\",\"number\":%llu,\"epoch\":%u,"
+		     "\"state\":\"%s\",\"endpoints\":%s,\"connected\":%s,"
+		     "\"lost_epoch\":%u,\"created_s\":%llu,\"changed_s\":%llu",
+		     app, r->name, (unsigned long long)r->number, r->epoch,
+		     view.idle ? "IDLE"
+			       : praas_life_state_text((enum praas_life_state)r->state),
+		     r->endpoints[0] == '[' ? r->endpoints : "[]",
+		     view.connected ? "true" : "false", r->lost_epoch,
+		     (unsigned long long)(r->created_ns / 1000000000u),
+		     (unsigned long long)(r->changed_ns / 1000000000u));
+	if (r->os_pid)
+		n += snprintf(text + n, PROCESS_TEXT_BYTES - (size_t)n,
+			      ",\"os_pid\":%d", r->os_pid);
+	if (view.last_exit[0])
+		n += put_text(text + n, PROCESS_TEXT_BYTES - (size_t)n, "last_exit",
+			      view.last_exit);
+	if (view.metrics)
+		n += put_metrics(text + n, PROCESS_TEXT_BYTES - (size_t)n, &view);
+	text[n++] = '}';
+	text[n] = 0;
+	return (size_t)n;
+}
+
+json_t *praas_process_json(struct praas_service *service, const char *app,
+			   const struct praas_process_record *record)
+{
+	char text[PROCESS_TEXT_BYTES];
+	size_t bytes = put_process(text, service, app, record);
+
+	return json_loadb(text, bytes, 0, NULL);
+}
+
+/* 0; an errno. */
+static int make_ticket(struct praas_request *rq, const struct praas_grant *grant,
+		       json_t **ret_ticket)
+{
+	json_t *endpoints = endpoints_of(&rq->wait.record);
+	int rc;
+
+	if (!endpoints)
+		return -ENOMEM;
+	rc = praas_keys_ticket(&rq->service->keys, &rq->app, &rq->wait.record,
+			       endpoints, grant, ret_ticket);
+	json_decref(endpoints);
+	return rc;
+}
+
+static void refuse_body(struct praas_request *rq, const struct praas_json_error *error)
+{
+	praas_reply_error(rq, 400, "invalid", "see docs/rest.md", "%s", error->text);
+}
+
+/* Routes that take no members. false: answered. */
+static bool body_empty(struct praas_request *rq)
+{
+	static const char *const none[] = { NULL };
+	struct praas_json_error error;
+
+	if (praas_json_known(rq->json, none, &error))
+		return true;
+	refuse_body(rq, &error);
+	return false;
+}
+
+/* ---- create, swap in ---------------------------------------------------------------- */
+
+static void serving_with_ticket(struct praas_request *rq)
+{
+	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL, .ttl_s = TICKET_TTL_S };
+	json_t *object, *ticket = NULL;
+	int rc;
+
+	if (rq->wait.outcome.rc) {
+		praas_reply_outcome(rq, &rq->wait.outcome);
+		return;
+	}
+	rc = make_ticket(rq, &grant, &ticket);
+	if (rc) {
+		praas_reply_errno(rq, rc, "ticket");
+		return;
+	}
+	object = praas_process_json(rq->service, rq->app.name, &rq->wait.record);
+	if (object)
+		(void)json_object_set_new(object, "ticket", ticket);
+	else
+		json_decref(ticket);
+	praas_reply_json(rq, rq->created ? 201 : 200, object);
+}
+
+/* Nobody waits for it. */
+struct unattended {
+	struct praas_life_wait wait;
+	bool created;
+};
+
+static void on_unattended(struct praas_life_wait *wait)
+{
+	free(wait); /* its first member */
+}
+
+static void create_unattended(struct praas_request *rq, const char *pid)
+{
+	struct unattended *u = calloc(1, sizeof(*u));
+	struct praas_process_record record;
+	struct praas_records *records = rq->service->records;
+	char name[PRAAS_NAME_MAX + 1] = "p";
+	uint8_t random[8];
+	int rc;
+
+	if (!u) {
+		praas_reply_errno(rq, -ENOMEM, "create");
+		return;
+	}
+	praas_random(random, sizeof(random));
+	praas_hex_encode(random, sizeof(random), name + 1);
+	u->wait.done = on_unattended;
+	u->wait.deadline_ns = praas_now_ns() + WAIT_NS;
+	praas_life_create(rq->service->life, &rq->app, pid ? pid : name, &u->wait,
+			  &rq->created);
+	rc = records->ops->process_get(records, rq->app.id, pid ? pid : name, &record);
+	if (rc)
+		praas_reply_errno(rq, rc, "the process could not be created");
+	else
+		praas_reply_json(
+			rq, 202,
+			praas_process_json(rq->service, rq->app.name, &record));
+}
+
+void praas_route_processes_create(struct praas_request *rq)
+{
+	static const char *const known[] = { "pid", "wait", NULL };
+	struct praas_json_error error;
+	const char *pid = NULL;
+	bool wait = true;
+
+	if (!praas_json_known(rq->json, known, &error) ||
+	    !praas_json_text(rq->json, "pid", 4096, &pid, &error) ||
+	    !praas_json_bool(rq->json, "wait", &wait, &error)) {
+		refuse_body(rq, &error);
+		return;
+	}
+	if (pid && !praas_name_valid(pid)) {
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
+				  "\"pid\" is not a name");
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	if (wait)
+		praas_life_create(rq->service->life, &rq->app, pid,
+				  praas_request_await(rq, serving_with_ticket,
+						      praas_now_ns() + WAIT_NS),
+				  &rq->created);
+	else
+		create_unattended(rq, pid);
+}
+
+void praas_route_swap_in(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_activate(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, serving_with_ticket, praas_now_ns() + WAIT_NS));
+}
+
+/* ---- tickets ------------------------------------------------------------------------ */
+
+static bool take_rights(const json_t *list, uint32_t *ret_rights)
+{
+	static const char *const names[] = { "invoke", "send", "recv", "state-read",
+					     "state-write" };
+	uint32_t rights = 0;
+
+	if (!json_is_array(list) || json_array_size(list) == 0)
+		return false;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const char *name = json_string_value(json_array_get(list, i));
+		unsigned bit = 0;
+
+		while (name && bit < 5 && strcmp(name, names[bit]) != 0)
+			bit++;
+		if (!name || bit == 5)
+			return false;
+		rights |= 1u << bit;
+	}
+	*ret_rights = rights;
+	return true;
+}
+
+static bool take_grant(json_t *object, struct praas_grant *grant,
+		       struct praas_json_error *error)
+{
+	static const char *const known[] = { "rights", "ttl_s", "bytes_max", NULL };
+	const json_t *rights = json_object_get(object, "rights");
+	uint64_t ttl = TICKET_TTL_S;
+
+	if (!praas_json_known(object, known, error) ||
+	    !praas_json_number(object, "ttl_s", 1, PRAAS_LIMIT_TICKET_TTL_S, &ttl,
+			       error) ||
+	    !praas_json_number(object, "bytes_max", 0, PRAAS_LIMIT_MEMORY_BYTES,
+			       &grant->bytes_max, error))
+		return false;
+	grant->ttl_s = (uint32_t)ttl;
+	grant->rights = PRAAS_RIGHT_ALL;
+	if (!rights || take_rights(rights, &grant->rights))
+		return true;
+	strcpy(error->text, "\"rights\" is a list of invoke, send, recv, state-read, "
+			    "state-write");
+	return false;
+}
+
+static void ticket_when_serving(struct praas_request *rq)
+{
+	struct praas_grant grant = { 0 };
+	struct praas_json_error error;
+	json_t *ticket = NULL;
+	int rc;
+
+	if (rq->wait.outcome.rc) {
+		praas_reply_outcome(rq, &rq->wait.outcome);
+		return;
+	}
+	(void)take_grant(rq->json, &grant, &error); /* was checked before the wait */
+	rc = make_ticket(rq, &grant, &ticket);
+	if (rc)
+		praas_reply_errno(rq, rc, "ticket");
+	else
+		praas_reply_json(rq, 200, ticket);
+}
+
+void praas_route_tickets(struct praas_request *rq)
+{
+	struct praas_grant grant = { 0 };
+	struct praas_json_error error;
+
+	if (!take_grant(rq->json, &grant, &error)) {
+		refuse_body(rq, &error);
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	praas_life_activate(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, ticket_when_serving, praas_now_ns() + WAIT_NS));
+}
+
+/* ---- the rest of life --------------------------------------------------------------- */
+
+static void tell_process(struct praas_request *rq)
+{
+	if (rq->wait.outcome.rc)
+		praas_reply_outcome(rq, &rq->wait.outcome);
+	else
+		praas_reply_json(rq, 200,
+				 praas_process_json(rq->service, rq->app.name,
+						    &rq->wait.record));
+}
+
+static void tell_gone(struct praas_request *rq)
+{
+	if (rq->wait.outcome.rc)
+		praas_reply_outcome(rq, &rq->wait.outcome);
+	else
+		praas_reply_empty(rq, 204);
+}
+
+void praas_route_swap_out(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_swap_out(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
+}
+
+void praas_route_checkpoint(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_checkpoint(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
+}
+
+void praas_route_kill(struct praas_request *rq)
+{
+	if (!body_empty(rq) || !praas_request_app(rq))
+		return;
+	praas_life_kill(
+		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + WAIT_NS));
+}
+
+void praas_route_processes_delete(struct praas_request *rq)
+{
+	if (!praas_request_app(rq))
+		return;
+	praas_life_delete(rq->service->life, &rq->app, rq->match.pid,
+			  praas_request_await(rq, tell_gone, praas_now_ns() + WAIT_NS));
+}
+
+void praas_route_processes_show(struct praas_request *rq)
+{
+	struct praas_records *records = rq->service->records;
+	struct praas_process_record record;
+	char *text;
+	int rc;
+
+	if (!praas_request_app(rq))
+		return;
+	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
+	text = rc ? NULL : malloc(PROCESS_TEXT_BYTES);
+	if (!rc && !text)
+		rc = -ENOMEM;
+	if (rc)
+		praas_reply_errno(rq, rc, "no such process");
+	else
+		praas_reply_stored_json(
+			rq, 200, text,
+			put_process(text, rq->service, rq->app.name, &record));
+}
+
+static json_t *listed_json(struct praas_request *rq,
+			   const struct praas_process_record *p)
+{
+	return praas_process_json(rq->service, rq->app.name, p);
+}
+
+void praas_route_processes_list(struct praas_request *rq)
+{
+	json_t *reply;
+	int rc = praas_page_processes(rq, "processes", listed_json, &reply);
+
+	if (rc <= 0)
+		praas_reply_list(rq, rc, "processes", reply);
+}

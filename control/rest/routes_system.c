@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Routes about the service itself.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+#include "control/rest/openapi.h"
+#include "control/rest/request.h"
+
+#define READY_ROOM_BYTES 16777216u /* of the disk: below it nothing can be relied on */
+
+#define METRICS_BYTES 16384
+
+void praas_route_healthz(struct praas_request *rq)
+{
+	praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ok"));
+}
+
+void praas_route_openapi(struct praas_request *rq)
+{
+	praas_reply_json(rq, 200, praas_openapi(praas_routes));
+}
+
+static void not_ready(struct praas_request *rq, const char *why, int rc)
+{
+	praas_reply_header(rq, "Retry-After", "1");
+	praas_reply_error(rq, 503, "not_ready", "see the log of the control service",
+			  "%s: %s", why, strerror(-rc));
+}
+
+/* The folder can be written, and has room for more than nothing. 0; an errno. */
+static int look_at_folder(const char *folder)
+{
+	struct statvfs st;
+
+	if (access(folder, W_OK | X_OK) != 0 || statvfs(folder, &st) != 0)
+		return -errno;
+	return (uint64_t)st.f_bavail * st.f_frsize < READY_ROOM_BYTES ? -ENOSPC : 0;
+}
+
+/* Ready: a process that somebody wants could be made, and swapped out again. */
+void praas_route_readyz(struct praas_request *rq)
+{
+	struct praas_service *s = rq->service;
+	uint32_t count;
+	int rc = s->records->ops->app_list(s->records, NULL, NULL, 1, &rq->app, &count);
+
+	if (rc) {
+		not_ready(rq, "the records cannot be read", rc);
+		return;
+	}
+	rc = look_at_folder(s->store_dir);
+	if (rc) {
+		not_ready(rq, "the store of snapshots cannot be written", rc);
+		return;
+	}
+	rc = look_at_folder(s->log_dir);
+	if (rc) {
+		not_ready(rq, "the folder of logs cannot be written", rc);
+		return;
+	}
+	praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ready"));
+}

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "control/tenants/audit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "control/names.h"
+#include "control/say.h"
+#include "internal/base.h"
+
+#define PATH_BYTES 4200
+#define TEXT_MAX 64u     /* characters of a member: names and routes fit */
+#define LINE_BYTES 5120u /* all of them, escaped */
+#define TELL_NS (60 * 1000000000ull)
+#define BYTES_MAX (16ull << 20)
+#define FILES_MAX 8u
+
+struct line {
+	char text[LINE_BYTES];
+	size_t bytes;
+};
+
+struct praas_audit {
+	pthread_mutex_t lock;
+	char file[PATH_BYTES];
+	uint64_t bytes, bytes_max;
+	uint32_t files_max;
+	int fd;
+	uint64_t failures, told_ns;
+	struct line line; /* that is written */
+};
+
+static int open_file(struct praas_audit *a)
+{
+	struct stat st;
+
+	a->fd = open(a->file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (a->fd < 0)
+		return -errno;
+	a->bytes = fstat(a->fd, &st) ? 0 : (uint64_t)st.st_size;
+	return 0;
+}
+
+int praas_audit_open(const struct praas_audit_config *config,
+		     struct praas_audit **ret_audit)
+{
+	struct praas_audit *a = calloc(1, sizeof(*a));
+	int rc;
+
+	if (!a)
+		return -ENOMEM;
+	(void)pthread_mutex_init(&a->lock, NULL);
+	a->bytes_max = config->bytes_max ? config->bytes_max : BYTES_MAX;
+	a->files_max = config->files_max ? config->files_max : FILES_MAX;
+	rc = snprintf(a->file, sizeof(a->file) - 16, "%s", config->file) >=
+			     (int)sizeof(a->file) - 16
+		     ? -ENAMETOOLONG
+		     : open_file(a);
+	if (rc) {
+		free(a);
+		return rc;
+	}
+	*ret_audit = a;
+	return 0;
+}
+
+void praas_audit_close(struct praas_audit *audit)
+{
+	if (!audit)
+		return;
+	if (audit->fd >= 0)
+		(void)close(audit->fd);
+	(void)pthread_mutex_destroy(&audit->lock);
+	free(audit);
+}
+
+/* FILE.7 becomes FILE.8, …, FILE becomes FILE.1; the oldest goes. */
+static void rotate(struct praas_audit *a)
+{
+	char from[PATH_BYTES + 16], to[PATH_BYTES + 16];
+
+	(void)close(a->fd);
+	for (uint32_t i = a->files_max; i > 0; i--) {
+		(void)snprintf(to, sizeof(to), "%s.%u", a->file, i);
+		if (i > 1)
+			(void)snprintf(from, sizeof(from), "%s.%u", a->file, i - 1);
+		else
+			(void)snprintf(from, sizeof(from), "%s", a->file);
+		(void)rename(from, to); /* one that is not there is none */
+	}
+	if (open_file(a))
+		a->fd = -1; /* each line fails, and is counted, until it can be opened */
+}
+
+/* ---- a line ------------------------------------------------------------------------- */
+
+static void put(struct line *l, const char *text, size_t bytes)
+{
+	if (bytes > sizeof(l->text) - l->bytes)
+		bytes = sizeof(l->text) - l->bytes;
+	memcpy(l->text + l->bytes, text, bytes);
+	l->bytes += bytes;
+}
+
+/* Escaped: nothing that is logged ends the string, or the line. At most bytes_max of it. */
+static void put_string(struct line *l, const char *text, size_t bytes_max)
+{
+	char escaped[8];
+
+	for (size_t i = 0; i < bytes_max && text[i]; i++) {
+		unsigned char c = (unsigned char)text[i];
+
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
+			put(l, &text[i], 1);
+			continue;
+		}
+		(void)snprintf(escaped, sizeof(escaped), "\\u%04x", c);
+		put(l, escaped, 6);
+	}
+}
+
+static void put_member(struct line *l, const char *name, const char *text)
+{
+	if (!text || !*text)
+		return;
+	put(l, ",\"", 2);
+	put(l, name, strlen(name));
+	put(l, "\":\"", 3);
+	put_string(l, text, TEXT_MAX);
+	put(l, "\"", 1);
+}
+
+static void put_number(struct line *l, const char *name, uint64_t number)
+{
+	char text[64];
+	int n = snprintf(text, sizeof(text), ",\"%s\":%llu", name,
+			 (unsigned long long)number);
+
+	put(l, text, (size_t)n);
+}
+
+static void make_line(struct line *l, const struct praas_audit_entry *e)
+{
+	struct timespec now;
+	struct tm utc;
+	char text[64];
+	size_t n;
+
+	l->bytes = 0;
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+	(void)gmtime_r(&now.tv_sec, &utc);
+	n = strftime(text, sizeof(text), "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
+	(void)snprintf(text + n, sizeof(text) - n, ".%03dZ\"",
+		       (int)(now.tv_nsec / 1000000));
+	put(l, text, strlen(text));
+	put_member(l, "key", e->key);
+	put_member(l, "tenant", e->tenant);
+	put_member(l, "from", e->from);
+	put_member(l, "method", e->method);
+	put_member(l, "route", e->route);
+	put_member(l, "app", e->app);
+	put_member(l, "pid", e->pid);
+	put_member(l, "id", e->id);
+	put_number(l, "status", (uint64_t)e->status);
+	put_member(l, "code", e->code);
+	put_member(l, "trace", e->trace);
+	put_number(l, "us", e->ns / 1000);
+	put(l, "}\n", 2);
+}
+
+/* Lock held. */
+static int write_line(struct praas_audit *a, const struct line *l)
+{
+	ssize_t n;
+
+	if (a->bytes > 0 && a->bytes + l->bytes > a->bytes_max)
+		rotate(a);
+	if (a->fd < 0 && open_file(a))
+		return -errno;
+	n = write(a->fd, l->text, l->bytes);
+	if (n > 0)
+		a->bytes += (uint64_t)n;
+	if (n == (ssize_t)l->bytes)
+		return 0;
+	return n < 0 ? -errno : -ENOSPC;
+}
+
+void praas_audit_write(struct praas_audit *audit, const struct praas_audit_entry *entry)
+{
+	uint64_t now_ns = praas_now_ns();
+	bool tell = false;
+	int rc;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	make_line(&audit->line, entry);
+	rc = write_line(audit, &audit->line);
+	if (rc) {
+		audit->failures++;
+		tell = audit->told_ns == 0 || now_ns - audit->told_ns > TELL_NS;
+		audit->told_ns = tell ? now_ns : audit->told_ns;
+	}
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (tell)
+		praas_say(PRAAS_SAY_ERROR, "audit log %s: %s", audit->file,
+			  strerror(-rc));
+}
+
+uint64_t praas_audit_failures(struct praas_audit *audit)
+{
+	uint64_t failures;
+
+	(void)pthread_mutex_lock(&audit->lock);
+	failures = audit->failures;
+	(void)pthread_mutex_unlock(&audit->lock);
+	return failures;
+}
