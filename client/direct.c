@@ -397,9 +397,12 @@ static unsigned send_all_again(struct praas_connection *conn)
 
 /* ---- routes that end ------------------------------------------------------------------------ */
 
-/* No answer comes any more: what was taken has ended, what was not goes another way. */
-static void end_calls(struct praas_connection *conn, struct praas_shm_route *r)
+/* No answer comes any more: what was taken has ended, what was not goes another way. Returns
+ * how many: who waits for one of them must not sleep. */
+static unsigned end_calls(struct praas_connection *conn, struct praas_shm_route *r)
 {
+	unsigned done = 0;
+
 	for (uint32_t i = 0; i <= conn->mask; i++) {
 		struct praas_entry *e = &conn->entries[i];
 
@@ -412,22 +415,25 @@ static void end_calls(struct praas_connection *conn, struct praas_shm_route *r)
 							   : PRAAS_CRASHED);
 		else
 			take_back(conn, e);
+		done++;
 	}
 	r->outstanding = 0;
 	if (conn->hot == r)
 		conn->hot = NULL;
+	return done;
 }
 
-static void on_gone(struct praas_connection *conn, struct praas_shm_route *r)
+static unsigned on_gone(struct praas_connection *conn, struct praas_shm_route *r)
 {
+	unsigned done = 0;
 	struct praas_desc d;
 
 	/* What was answered counts. */
-	while (r->outstanding != 0 && praas_ring_pop(&r->channel.rx, &d) == 0)
+	for (; r->outstanding != 0 && praas_ring_pop(&r->channel.rx, &d) == 0; done++)
 		if (praas_direct_result(conn, r, &d) != 0)
 			break;
-	end_calls(conn, r);
 	conn->routes_closing = true;
+	return done + end_calls(conn, r);
 }
 
 static void close_gone(struct praas_connection *conn)
@@ -456,9 +462,9 @@ unsigned praas_routes_tend(struct praas_connection *conn)
 			if (r && r->state == PRAAS_SHM_ROUTE_REVOKED)
 				done += praas_direct_withdraw(conn);
 			else if (r && r->state == PRAAS_SHM_ROUTE_BROKEN)
-				end_calls(conn, r);
+				done += end_calls(conn, r);
 			else if (r && r->state == PRAAS_SHM_ROUTE_GONE)
-				on_gone(conn, r);
+				done += on_gone(conn, r);
 		}
 	}
 	if (praas_unlikely(conn->routes_closing) && conn->link)

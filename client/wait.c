@@ -11,7 +11,8 @@
 
 #define TURN_BUDGET 64u
 /* Without membarrier a ring is looked at now and then. So is a ring of io_uring: with deferred task
- * work its descriptor does not always become readable. */
+ * work its descriptor does not always become readable. And so is a call that was taken back and has
+ * found no room: nobody rings when there is some. */
 #define UNSURE_SLEEP_NS 1000000
 
 unsigned praas_turn(struct praas_connection *conn)
@@ -46,7 +47,7 @@ static void sleep_on(struct praas_connection *conn, uint64_t until_ns)
 
 		left = until_ns > now ? (int64_t)(until_ns - now) : 0;
 	}
-	if ((!conn->shm || praas_doorbell_fences) &&
+	if ((!conn->shm || praas_doorbell_fences || conn->reroutes != 0) &&
 	    (left < 0 || left > UNSURE_SLEEP_NS))
 		left = UNSURE_SLEEP_NS;
 	ts = (struct timespec){ .tv_sec = left / 1000000000,

@@ -18,6 +18,7 @@
 #include "transport/memory.h"
 #include "transport/session.h"
 #include "transport/shm.h"
+#include "transport/shm_conn.h"
 #include "transport/transport.h"
 
 /* Functions of the process. */
@@ -51,6 +52,7 @@ struct server {
 	uint64_t bytes_max;
 	_Atomic bool ready, stop;
 	_Atomic bool drop_all; /* close every connection */
+	_Atomic bool hold;     /* do nothing until the last client sleeps */
 	_Atomic int order;     /* enum server_order for the last connection; 0 done */
 	int order_rc;
 	uint32_t order_worker;
@@ -266,6 +268,18 @@ static inline int server_order(struct server *s, enum server_order order,
 	return s->order_rc;
 }
 
+static inline bool server_holds(struct server *s)
+{
+	struct praas_shm_conn *c = praas_shm_conn_of(s->last);
+
+	if (!atomic_load(&s->hold))
+		return false;
+	if (atomic_load(&praas_channel_doorbell(&c->peer)->sleeping) == 0)
+		return true;
+	atomic_store(&s->hold, false);
+	return false;
+}
+
 /* Ports belong to the thread that opens them. */
 static inline void *server_run(void *user)
 {
@@ -274,8 +288,13 @@ static inline void *server_run(void *user)
 	server_open(s);
 	atomic_store(&s->ready, true);
 	while (!atomic_load(&s->stop)) {
-		unsigned done = s->shm->ops->poll(s->shm, 64);
+		unsigned done = 0;
 
+		if (server_holds(s)) {
+			(void)sched_yield();
+			continue;
+		}
+		done += s->shm->ops->poll(s->shm, 64);
 		if (s->tcp)
 			done += s->tcp->ops->poll(s->tcp, 64);
 		praas_session_server_tick(s->sessions, praas_now_ns());

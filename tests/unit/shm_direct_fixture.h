@@ -33,7 +33,7 @@ struct worker {
 	_Atomic int error;
 };
 
-enum lie { LIE_NONE, LIE_KIND, LIE_PLACE, LIE_WITHDRAWN };
+enum lie { LIE_NONE, LIE_KIND, LIE_PLACE, LIE_WITHDRAWN, LIE_ASLEEP };
 
 struct fixture {
 	struct server server;
@@ -67,14 +67,18 @@ static inline void ran_by_controller(void *user, const struct praas_frame *head)
 static inline void lie(struct worker *w, const struct praas_direct_call *call)
 {
 	int what = atomic_load(&w->lie);
-	struct praas_frame f = {
-		.kind = what == LIE_KIND ? PRAAS_FRAME_REPLY : PRAAS_FRAME_RESULT,
-		.id = call->head.id,
-		.bytes = what == LIE_PLACE ? 64 : 0,
-		.aux = what == LIE_WITHDRAWN ? PRAAS_DIRECT_WITHDRAWN : 500
-	};
+	struct praas_frame f = { .kind = what == LIE_KIND || what == LIE_ASLEEP
+						 ? PRAAS_FRAME_REPLY
+						 : PRAAS_FRAME_RESULT,
+				 .id = call->head.id,
+				 .bytes = what == LIE_PLACE ? 64 : 0,
+				 .aux = what == LIE_WITHDRAWN ? PRAAS_DIRECT_WITHDRAWN
+							      : 500 };
 	struct praas_desc d;
 
+	while (what == LIE_ASLEEP && !atomic_load(&w->stop) &&
+	       atomic_load(&w->direct.channel.bell.shared->sleeping) == 0)
+		(void)sched_yield();
 	praas_frame_to_desc(&f, (uint16_t)w->direct.reply.id,
 			    what == LIE_PLACE ? UINT64_C(1) << 40 : 0, &d);
 	praas_check(praas_channel_push(&w->direct.channel, &d) == 0);
@@ -142,10 +146,14 @@ static inline void *work(void *user)
 static inline void worker_start(struct fixture *f, uint32_t number, bool idle)
 {
 	struct worker *w = &f->worker;
+	int rc;
 
 	*w = (struct worker){ .idle = idle };
 	f->granted = number;
-	assert_int_equal(server_order(&f->server, SERVER_GRANT, number), 0);
+	do /* until the server has heard that the place is free again */
+		rc = server_order(&f->server, SERVER_GRANT, number);
+	while (rc == -EAGAIN);
+	assert_int_equal(rc, 0);
 	assert_int_equal(f->server.granted.attach.client, 5);
 	assert_int_equal(f->server.granted.attach.source, PRAAS_CLIENT | 99);
 	assert_int_equal(praas_direct_open(&w->direct, &f->server.granted.attach,

@@ -173,6 +173,25 @@ static void test_shm_direct_worker_dies_and_is_replaced(void **state)
 	until_direct(f);
 }
 
+/* Taken back when there is no room for it on the other way, and nothing will tell of room. */
+static void test_shm_direct_withdrawn_waits_for_room(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_ring_tx *tx = &f->conn->shm->channel.tx;
+	struct praas_call one_way = { .function = FN_NOOP,
+				      .flags = PRAAS_CALL_ONE_WAY };
+	struct praas_result result;
+
+	worker_start(f, 0, true);
+	until_routes(f, 1);
+	atomic_store(&f->server.hold, true);
+	while (praas_ring_tx_refresh(tx) == 0)
+		assert_int_equal(praas_call(f->conn, &one_way, &result), 0);
+	call_echo(f, 5);
+	assert_false(atomic_load(&f->server.hold));
+	assert_int_equal(f->runs[5], 1);
+}
+
 /* Revoked in order: nothing is lost, results that are held stay readable, then it is closed. */
 static void test_shm_direct_revoke_in_order(void **state)
 {
@@ -254,6 +273,7 @@ int main(void)
 		T(test_shm_direct_untaken_call_is_withdrawn),
 		T(test_shm_direct_withdraw_race),
 		T(test_shm_direct_worker_dies_and_is_replaced),
+		T(test_shm_direct_withdrawn_waits_for_room),
 		T(test_shm_direct_revoke_in_order),
 		T(test_shm_direct_big_result_is_shared),
 	};

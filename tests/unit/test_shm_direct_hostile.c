@@ -124,6 +124,26 @@ static void lies(struct fixture *f, int what)
 	until_direct(f);
 }
 
+/* Who waits has gone to sleep when the lie comes, and no frame tells of the end of the call. */
+static void test_shm_direct_lie_to_a_sleeper(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_call call = { .function = FN_DIRECT };
+	struct praas_result result;
+	uint32_t tries = 0;
+
+	worker_start(f, 0, false);
+	until_routes(f, 1);
+	until_direct(f);
+	atomic_store(&f->worker.lie, LIE_ASLEEP);
+	do { /* until the worker has got one before it was withdrawn */
+		f->conn->waiter.pauses = 100000; /* gives it time */
+		assert_int_equal(praas_call(f->conn, &call, &result), 0);
+		praas_result_release(f->conn, &result);
+	} while (result.status == 0 && tries++ < 10000);
+	assert_int_equal(result.status, PRAAS_CRASHED);
+}
+
 static void test_shm_direct_lie_of_kind(void **state)
 {
 	lies(*state, LIE_KIND);
@@ -143,8 +163,11 @@ int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_shm_direct_lie_of_kind),       T(test_shm_direct_lie_of_place),
-		T(test_shm_direct_lie_of_withdrawal), T(test_shm_direct_hostile_client),
+		T(test_shm_direct_lie_to_a_sleeper),
+		T(test_shm_direct_lie_of_kind),
+		T(test_shm_direct_lie_of_place),
+		T(test_shm_direct_lie_of_withdrawal),
+		T(test_shm_direct_hostile_client),
 		T(test_shm_direct_attach_is_checked),
 	};
 
