@@ -118,6 +118,12 @@ static int try_endpoint(struct praas_connection *conn, const char *addr,
 	return rc;
 }
 
+/* What the process itself has said; another road leads to the same. */
+static bool is_answer(int rc)
+{
+	return rc == 0 || rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED;
+}
+
 /* Tries the endpoints of a scheme, in their order. */
 static int try_scheme(struct praas_connection *conn, const char *scheme,
 		      const struct praas_ticket_json *ticket, uint64_t until_ns)
@@ -132,8 +138,7 @@ static int try_scheme(struct praas_connection *conn, const char *scheme,
 		    strncmp(addr + length, "://", 3) != 0)
 			continue;
 		rc = try_endpoint(conn, addr, ticket, until_ns);
-		/* These are the process's answer; another road leads to the same. */
-		if (rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED)
+		if (is_answer(rc))
 			break;
 	}
 	return rc;
@@ -150,6 +155,19 @@ static bool has_scheme(const struct praas_ticket_json *ticket, const char *schem
 	return false;
 }
 
+/* The first transport from index on that is offered and may be chosen, or the end. */
+static unsigned next_offered(const struct praas_ticket_json *ticket, unsigned index)
+{
+	/* Where there is a way in TLS there is no way in the clear. */
+	bool sealed = has_scheme(ticket, "tls");
+	const struct praas_transport_ops *ops;
+
+	for (; (ops = praas_transport_at(index)) != NULL; index++)
+		if ((ops->sealed || !sealed) && has_scheme(ticket, ops->scheme))
+			break;
+	return index;
+}
+
 static int choose(struct praas_connection *conn,
 		  const struct praas_connect_config *config,
 		  const struct praas_ticket_json *ticket)
@@ -157,18 +175,21 @@ static int choose(struct praas_connection *conn,
 	uint64_t timeout =
 		config->timeout_ns ? config->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
 	uint64_t until = praas_now_ns() + timeout;
-	int rc;
+	unsigned index = next_offered(ticket, 0), after;
+	int rc = -EOPNOTSUPP;
 
 	if (config->transport && strcmp(config->transport, "auto") != 0)
 		return try_scheme(conn, config->transport, ticket, until);
-	rc = try_scheme(conn, "shm", ticket, until);
-	if (rc == 0 || rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED)
-		return rc;
-	/* Where there is a way in TLS there is no way without it. */
-	rc = try_scheme(conn, "tls", ticket, until);
-	if (rc != -EOPNOTSUPP || has_scheme(ticket, "tls"))
-		return rc;
-	return try_scheme(conn, "tcp", ticket, until);
+	for (; praas_transport_at(index) != NULL && !is_answer(rc); index = after) {
+		uint64_t now = praas_now_ns(), part = until;
+
+		after = next_offered(ticket, index + 1);
+		/* A device that does not answer leaves time for the next. */
+		if (praas_transport_at(after) != NULL && now < until)
+			part = now + (until - now) / 2;
+		rc = try_scheme(conn, praas_transport_at(index)->scheme, ticket, part);
+	}
+	return rc;
 }
 
 /* ---- the connection ------------------------------------------------------------------------ */

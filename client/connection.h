@@ -82,7 +82,7 @@ struct praas_connection {
 	struct praas_shm_conn
 		*shm; /* the same when the transport is shm; kept until close */
 	struct praas_heap *heap; /* memory of the other transports */
-	const char *transport;   /* "shm", "tcp", "tls" */
+	const char *transport;   /* its scheme */
 	bool opened, direct_allowed;
 	int closed_rc;    /* why link is NULL */
 	int close_status; /* as the peer's last frame said */

@@ -265,6 +265,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		.run_dir = s->run,
 		.store_url = store,
 		.data_host = o->data_host,
+		.data_listen = o->data_listen,
 		.worker = s->worker,
 		.activate_ns = ACTIVATE_NS,
 		.idle = { .after_ns = o->idle_s * 1000000000u,

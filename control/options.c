@@ -25,6 +25,8 @@ static const char usage[] =
 	"  --worker PATH        praas-worker (default: the controller's own)\n"
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
 	"  --data-tls WHEN      TLS there: auto (off loopback only), on, off\n"
+	"  --data-listen LIST   up to 6 more addresses of every process, parted by\n"
+	"                       commas: SCHEME://PLACE of a transport over a device\n"
 	"  --run DIR            for sockets (DIR/run)\n"
 	"  --prewarm N          controllers kept ready in advance (0)\n"
 	"  --idle-seconds N     without work: a process is shown as IDLE (60; 0 "
@@ -58,6 +60,7 @@ static const struct row {
 	{ "store", TEXT, offsetof(struct praas_options, store), 0 },
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
 	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },
+	{ "data-listen", TEXT, offsetof(struct praas_options, data_listen), 0 },
 	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
 	{ "log", TEXT, offsetof(struct praas_options, log), 0 },
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
@@ -98,6 +101,24 @@ static int take(const struct row *row, const char *text, struct praas_options *o
 	return 0;
 }
 
+/* Addresses parted by commas; whether a transport knows them is the controllers' business. */
+static bool is_listen_list(const char *text)
+{
+	unsigned count = 0;
+
+	for (const char *at = text; count <= PRAAS_DATA_LISTEN_MAX; count++) {
+		size_t bytes = strcspn(at, ","), scheme = strcspn(at, ":");
+
+		if (scheme == 0 || bytes >= PRAAS_DATA_LISTEN_BYTES ||
+		    strncmp(at + scheme, "://", 3) != 0 || scheme + 3 >= bytes)
+			return false;
+		if (at[bytes] == '\0')
+			return count < PRAAS_DATA_LISTEN_MAX;
+		at += bytes + 1;
+	}
+	return false;
+}
+
 int praas_options_parse(int argc, char **argv, struct praas_options *o)
 {
 	struct option longs[ROWS + 1] = { { NULL, 0, NULL, 0 } };
@@ -124,6 +145,9 @@ int praas_options_parse(int argc, char **argv, struct praas_options *o)
 		return wrong("missing", "--data");
 	if (o->log && strcmp(o->log, "text") != 0 && strcmp(o->log, "json") != 0)
 		return wrong("--log is text or json, not", o->log);
+	if (o->data_listen && !is_listen_list(o->data_listen))
+		return wrong("--data-listen is a list of addresses, not",
+			     o->data_listen);
 	if (!o->tls_cert != !o->tls_key)
 		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
 	return 0;

@@ -8,9 +8,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define PRAAS_DATA_LISTEN_MAX 6u     /* addresses in data_listen */
+#define PRAAS_DATA_LISTEN_BYTES 128u /* each is shorter */
+
 struct praas_options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
-		*data_host, *data_tls;
+		*data_host, *data_tls, *data_listen;
 	const char *run, *tls_cert, *tls_key, *backup, *log;
 	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s;
 	bool insecure, no_cgroup, foreground, help;

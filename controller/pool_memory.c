@@ -34,6 +34,7 @@ struct praas_pool_memory {
 	struct praas_segment *big; /* config.big_count; bytes 0: free */
 	uint64_t big_bytes;
 	uint32_t big_next;
+	struct praas_region_watch *watches;
 };
 
 /* More handles, a block at a time: a busy process soon has all that it will ever need. */
@@ -89,7 +90,9 @@ static void release_big(struct praas_buf *buf)
 {
 	struct praas_pool_memory *m = buf->owner;
 	struct praas_segment *s = &m->big[buf->cookie];
+	struct praas_region region = { .base = s->base, .bytes = s->bytes };
 
+	praas_region_going(m->watches, &region);
 	if (m->config.big)
 		(void)m->config.big(m->config.user, s,
 				    false); /* going cannot be refused */
@@ -173,6 +176,30 @@ static int alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	return 0;
 }
 
+/* The pool is one region; a big segment is one of its own, which comes and goes. */
+static bool find_region(void *user, const struct praas_buf *buf,
+			struct praas_region *ret_region)
+{
+	const struct praas_pool_memory *m = user;
+	const struct praas_segment *s = NULL;
+
+	if (buf->segment == m->segment.id)
+		s = &m->segment;
+	else if (buf->segment - m->config.big_first < m->config.big_count)
+		s = &m->big[buf->segment - m->config.big_first];
+	if (!s || s->bytes == 0)
+		return false;
+	*ret_region = (struct praas_region){ .base = s->base, .bytes = s->bytes };
+	return true;
+}
+
+static void watch_memory(void *user, struct praas_region_watch *watch, bool on)
+{
+	struct praas_pool_memory *m = user;
+
+	praas_region_watch_set(&m->watches, watch, on);
+}
+
 int praas_pool_memory_new(const struct praas_pool_memory_config *config,
 			  struct praas_pool_memory **ret_m)
 {
@@ -198,7 +225,9 @@ int praas_pool_memory_new(const struct praas_pool_memory_config *config,
 	rc = praas_pool_new(&m->segment, 0, config->pool_bytes, &m->pool);
 	if (rc != 0)
 		goto err_free;
-	m->table = (struct praas_memory){ .alloc = alloc, .user = m };
+	m->table = (struct praas_memory){
+		.alloc = alloc, .region = find_region, .watch = watch_memory, .user = m
+	};
 	*ret_m = m;
 	return 0;
 

@@ -2,6 +2,7 @@
 praas_unit_test(slot_log praas_store)
 praas_unit_test(journal praas_controller)
 praas_unit_test(manifest praas_controller)
+praas_unit_test(regions praas_controller)
 praas_unit_test(snapshot praas_controller)
 praas_unit_test(late praas_controller Threads::Threads)
 target_include_directories(test_late PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

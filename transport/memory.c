@@ -24,7 +24,32 @@ struct praas_heap {
 	struct praas_heap_config config;
 	struct praas_heap_stats stats;
 	struct praas_buf *free[CLASSES]; /* of 256 << i bytes */
+	struct praas_region_watch *watches;
 };
+
+void praas_region_watch_set(struct praas_region_watch **list,
+			    struct praas_region_watch *watch, bool on)
+{
+	while (*list && *list != watch)
+		list = &(*list)->next;
+	if (on && !*list) {
+		watch->next = NULL;
+		*list = watch;
+	} else if (!on && *list) {
+		*list = watch->next;
+	}
+}
+
+void praas_region_going(struct praas_region_watch *list,
+			const struct praas_region *region)
+{
+	struct praas_region_watch *next;
+
+	for (; list; list = next) {
+		next = list->next; /* it may leave */
+		list->going(list->user, region);
+	}
+}
 
 static unsigned class_of(uint64_t bytes)
 {
@@ -36,6 +61,23 @@ static unsigned class_of(uint64_t bytes)
 	return shift - CLASS_MIN_SHIFT;
 }
 
+/* A block is a region: the kept ones are taken again, so a device soon knows those in use. */
+static struct praas_region region_of(const struct praas_buf *buf)
+{
+	uint64_t bytes = UINT64_C(1) << (buf->cookie + CLASS_MIN_SHIFT);
+
+	return (struct praas_region){ .base = buf->data - HANDLE_BYTES,
+				      .bytes = HANDLE_BYTES + bytes };
+}
+
+static void block_free(struct praas_heap *heap, struct praas_buf *buf)
+{
+	struct praas_region region = region_of(buf);
+
+	praas_region_going(heap->watches, &region);
+	free(buf);
+}
+
 static void give_back(struct praas_buf *buf)
 {
 	struct praas_heap *heap = buf->owner;
@@ -45,7 +87,7 @@ static void give_back(struct praas_buf *buf)
 	heap->stats.bytes_used -= bytes;
 	heap->stats.buffers--;
 	if (heap->stats.bytes_kept + bytes > heap->config.kept_max) {
-		free(buf);
+		block_free(heap, buf);
 		return;
 	}
 	heap->stats.bytes_kept += bytes;
@@ -94,6 +136,22 @@ static int take(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	return 0;
 }
 
+static bool find_region(void *user, const struct praas_buf *buf,
+			struct praas_region *ret_region)
+{
+	if (buf->release != give_back || buf->owner != user)
+		return false;
+	*ret_region = region_of(buf);
+	return true;
+}
+
+static void watch_heap(void *user, struct praas_region_watch *watch, bool on)
+{
+	struct praas_heap *heap = user;
+
+	praas_region_watch_set(&heap->watches, watch, on);
+}
+
 int praas_heap_new(const struct praas_heap_config *config, struct praas_heap **ret_heap)
 {
 	struct praas_heap *heap = calloc(1, sizeof(*heap));
@@ -104,7 +162,9 @@ int praas_heap_new(const struct praas_heap_config *config, struct praas_heap **r
 		heap->config = *config;
 	if (heap->config.kept_max == 0)
 		heap->config.kept_max = KEPT_DEFAULT;
-	heap->memory = (struct praas_memory){ .alloc = take, .user = heap };
+	heap->memory = (struct praas_memory){
+		.alloc = take, .region = find_region, .watch = watch_heap, .user = heap
+	};
 	*ret_heap = heap;
 	return 0;
 }
@@ -119,7 +179,7 @@ void praas_heap_free(struct praas_heap *heap)
 			struct praas_buf *buf = heap->free[i];
 
 			heap->free[i] = buf->next;
-			free(buf);
+			block_free(heap, buf);
 		}
 	}
 	free(heap);

@@ -551,6 +551,7 @@ static void free_port(struct praas_port *port)
 
 const struct praas_transport_ops praas_shm_transport_ops = {
 	.scheme = "shm",
+	.sealed = true,
 	.open = open_port,
 	.address = address,
 	.connect = connect_to,

@@ -382,6 +382,7 @@ const struct praas_transport_ops praas_tcp_transport_ops = {
 
 const struct praas_transport_ops praas_tls_transport_ops = {
 	.scheme = "tls",
+	.sealed = true,
 	.open = port_open_tls,
 	.address = port_address,
 	.connect = praas_tcp_connect,

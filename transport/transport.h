@@ -105,12 +105,38 @@ static inline void praas_conn_set_events(struct praas_conn *conn,
 	conn->user = user;
 }
 
+/* A stretch of memory that stays where it is while it is there. */
+struct praas_region {
+	uint8_t *base;
+	uint64_t bytes;
+};
+
+/* Who has told a device about regions hears before one goes. */
+struct praas_region_watch {
+	void (*going)(void *user, const struct praas_region *region);
+	void *user;
+	struct praas_region_watch *next; /* of the memory */
+};
+
 /* Memory that a port receives into and may send from. Implemented by the owner of the pools. */
 struct praas_memory {
 	/* A buffer of at least bytes in memory that workers can map; -ENOBUFS, -EMSGSIZE. */
 	int (*alloc)(void *user, uint64_t bytes, struct praas_buf **ret_buf);
+	/* The region that buf lies in: one for many buffers where that can be, to be registered with
+	 * a device once. False: buf is of other memory. NULL: there are none. */
+	bool (*region)(void *user, const struct praas_buf *buf,
+		       struct praas_region *ret_region);
+	/* watch is kept until it is called again with on = false; before the memory ends. Not NULL
+	 * where region is not. */
+	void (*watch)(void *user, struct praas_region_watch *watch, bool on);
 	void *user;
 };
+
+/* For owners of memory: their list of watches. */
+void praas_region_watch_set(struct praas_region_watch **list,
+			    struct praas_region_watch *watch, bool on);
+void praas_region_going(struct praas_region_watch *list,
+			const struct praas_region *region);
 
 struct praas_port_config {
 	const char *listen; /* address, NULL: connects only */
@@ -133,6 +159,9 @@ struct praas_port_config {
 
 struct praas_transport_ops {
 	const char *scheme; /* "tcp", "tls", "shm" */
+	/* What goes over it cannot be read or changed on its way. Where a process offers TLS, a
+	 * client does not choose one that is not so by itself. */
+	bool sealed;
 
 	/* Open a port; config is copied, what it points to is kept until free. Addresses:
 	 * "tcp://127.0.0.1:0", "tcp://[::1]:7000", "shm:///run/praas/x.sock".
@@ -180,6 +209,8 @@ struct praas_port {
 	uint64_t frames_in, frames_out, bytes_in, bytes_out, protocol_errors;
 };
 
+/* All of this build, in the order in which a client tries them; NULL behind the last. */
+const struct praas_transport_ops *praas_transport_at(unsigned index);
 /* By address ("tcp://…") or scheme. NULL: no such transport in this build. */
 const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme);
 

@@ -35,13 +35,14 @@ struct praas_life_config {
 	struct praas_events *events; /* that are told; NULL: to nobody */
 	struct praas_backend *backend;
 	struct praas_jobs *jobs;
-	const char *link_path; /* where controllers connect; copied, as all below */
-	const char *run_dir;   /* for their sockets */
-	const char *store_url; /* "file:///DIR"; a folder per process below it */
-	const char *data_host; /* on which data planes listen: "127.0.0.1" */
-	bool data_tls;         /* in TLS */
-	const char *worker;    /* program; may be NULL */
-	uint64_t activate_ns;  /* longest wait for a join */
+	const char *link_path;   /* where controllers connect; copied, as all below */
+	const char *run_dir;     /* for their sockets */
+	const char *store_url;   /* "file:///DIR"; a folder per process below it */
+	const char *data_host;   /* on which data planes listen: "127.0.0.1" */
+	bool data_tls;           /* in TLS */
+	const char *data_listen; /* more addresses, parted by commas; NULL: none */
+	const char *worker;      /* program; may be NULL */
+	uint64_t activate_ns;    /* longest wait for a join */
 	struct praas_idle_policy idle;
 	uint64_t rejoin_ns; /* the same after a restart of ours */
 };

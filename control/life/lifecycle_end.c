@@ -406,6 +406,9 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 		rc = copy_text(life->data_host, sizeof(life->data_host),
 			       config->data_host);
 	if (rc == 0)
+		rc = copy_text(life->data_listen, sizeof(life->data_listen),
+			       config->data_listen);
+	if (rc == 0)
 		rc = copy_text(life->worker, sizeof(life->worker), config->worker);
 	if (rc == 0)
 		rc = praas_link_new(life->link_path, &praas_life_link_events, life,

@@ -83,6 +83,7 @@ struct praas_life {
 	struct praas_life_config config; /* strings: the copies below */
 	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
 	bool data_tls;
+	char data_listen[1024]; /* "": none */
 	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
 		worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;

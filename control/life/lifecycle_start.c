@@ -58,13 +58,24 @@ static json_t *listen_of(const struct praas_life *life,
 			 const struct praas_process_record *record)
 {
 	bool six = strchr(life->data_host, ':') != NULL;
+	const char *more = life->data_listen;
+	json_t *list = json_pack(
+		"[o,o]",
+		json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
+			     life->data_tls ? "tls" : "tcp", life->data_host),
+		json_sprintf("shm://%s/" PRAAS_LIFE_SOCKET, life->run_dir,
+			     (unsigned long long)record->number, record->epoch));
 
-	return json_pack("[o,o]",
-			 json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
-				      life->data_tls ? "tls" : "tcp", life->data_host),
-			 json_sprintf("shm://%s/" PRAAS_LIFE_SOCKET, life->run_dir,
-				      (unsigned long long)record->number,
-				      record->epoch));
+	while (list && *more) {
+		size_t bytes = strcspn(more, ",");
+
+		if (json_array_append_new(list, json_stringn(more, bytes))) {
+			json_decref(list);
+			return NULL;
+		}
+		more += bytes + (more[bytes] == ',');
+	}
+	return list;
 }
 
 static const char *wait_text(uint8_t wait)

@@ -90,7 +90,7 @@ enum praas_wait_policy {
 
 struct praas_connect_config {
 	const char *
-		transport; /* NULL or "auto": the best placement allows; "shm", "tls", "tcp" */
+		transport; /* NULL or "auto": the best that is offered; or a scheme: "tcp" */
 	uint64_t timeout_ns;   /* for connect and handshake; 0: 5 s */
 	uint32_t inflight_max; /* invocations at once, power of two; 0: 256 */
 	enum praas_wait_policy wait;
@@ -112,7 +112,7 @@ PRAAS_API int praas_connect_ticket(const char *ticket_json,
 /** Close; calls in flight end with PRAAS_UNKNOWN, their buffers go back. NULL is allowed. */
 PRAAS_API void praas_close(praas_connection *conn);
 
-/** "shm", "tls" or "tcp"; static. */
+/** The scheme of the endpoint in use: "shm", "tls", "tcp", …; static. */
 PRAAS_API const char *praas_transport(const praas_connection *conn);
 
 /**
