@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "control/limits.h"
+#include "control/records/usage.h"
 #include "praas/types.h"
 
 #define PRAAS_RECORD_ID_BYTES 16u
@@ -67,6 +68,10 @@ struct praas_process_record {
 	uint8_t join_hash[PRAAS_RECORD_HASH_BYTES]; /* SHA-256 of the join token */
 	char name[PRAAS_NAME_MAX + 1];
 	char endpoints[PRAAS_ENDPOINTS_BYTES]; /* JSON array, "" when not serving */
+	/* What was used until then is in rows of usage; of the counters of this epoch's controller, as
+	 * much as that. */
+	uint64_t used_ns;
+	struct praas_usage counted;
 };
 
 /* Small things that are few and are read whole: tenants, keys (control/tenants/tenants.h, control/tenants/tokens.h). */
@@ -98,6 +103,26 @@ struct praas_memo_sum {
 	uint64_t bytes; /* of its memos, PRAAS_MEMO_BYTES for each and its answer */
 };
 #define PRAAS_MEMO_BYTES 512u
+
+/* What to sum up of the rows of usage. */
+struct praas_usage_filter {
+	uint64_t since_ns, until_ns;
+	const char *tenant, *app, *name; /* NULL: all */
+	/* Only what comes behind it in the order of tenant, application, number. */
+	const char *after_tenant, *after_app; /* "": from the beginning */
+	uint64_t after_number;
+};
+
+/* What a process used in that time as far as rows tell, and what is to be added for the rest. */
+struct praas_usage_sum {
+	uint64_t number;
+	char tenant[PRAAS_NAME_MAX + 1], app[PRAAS_NAME_MAX + 1],
+		name[PRAAS_NAME_MAX + 1];
+	struct praas_usage used;
+	uint8_t state; /* of its record, as all below; 0: the process was deleted */
+	int64_t slot;
+	uint64_t state_bytes, used_ns;
+};
 
 struct praas_records;
 
@@ -161,10 +186,37 @@ struct praas_memos_ops {
 		    struct praas_memo_sum *ret_sums, uint32_t *ret_count);
 };
 
+/* What processes used: rows that are added and never changed, but folded when they are old. They
+ * outlive the processes. */
+struct praas_usage_ops {
+	/* process_put() of one that is stored already, and row, of application app; both or neither.
+	 * What of row is more than PRAAS_USAGE_ROW_MAX is left out. */
+	int (*put)(struct praas_records *r, struct praas_process_record *process,
+		   const struct praas_app_record *app,
+		   const struct praas_usage_row *row);
+	/* Until thaw(), each() sees the rows and processes as they are now. Only one thread has that at
+	 * a time; another waits. Nothing else of the store may be called meanwhile. */
+	int (*freeze)(struct praas_records *r);
+	/* Each process that has rows in that time, or was created before its end, in order. fn is to
+	 * return 0; else that is the end, and is returned. */
+	int (*each)(struct praas_records *r, const struct praas_usage_filter *filter,
+		    int (*fn)(void *user, const struct praas_usage_sum *sum),
+		    void *user);
+	void (*thaw)(struct praas_records *r);
+	/* Rows that end on a day (UTC) which is over at before_ns become one for each process and day.
+	 * Some at a time; *ret_rows: how many were taken up, 0: there is nothing more to do. */
+	int (*fold)(struct praas_records *r, uint64_t before_ns, uint32_t *ret_rows);
+	/* Deletes those that end before then. */
+	int (*expire)(struct praas_records *r, uint64_t before_ns, uint32_t *ret_rows);
+};
+#define PRAAS_USAGE_FOLD_PROCESSES 256u /* of a day at a time */
+#define PRAAS_USAGE_DAY_NS 86400000000000ull
+
 struct praas_records {
 	const struct praas_records_ops *ops;
 	const struct praas_items_ops *items;
 	const struct praas_memos_ops *memos;
+	const struct praas_usage_ops *usage;
 };
 
 /* "sqlite:///file" or "memory:". An older format is brought to ours. 0; -EINVAL no such kind of

@@ -171,10 +171,8 @@ static int app_delete(struct praas_records *r, const uint8_t *id)
 /* ---- processes ---------------------------------------------------------------------- */
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
-static int process_put(struct praas_records *r, struct praas_process_record *process)
+static void forget_process(struct cache *c, const struct praas_process_record *process)
 {
-	struct cache *c = of(r);
-	int rc = c->inner->ops->process_put(c->inner, process);
 	uint8_t key[PROCESS_KEY_BYTES];
 	struct kept_process *p;
 
@@ -186,6 +184,14 @@ static int process_put(struct praas_records *r, struct praas_process_record *pro
 		HASH_DEL(c->processes, p);
 	(void)pthread_mutex_unlock(&c->lock);
 	free(p);
+}
+
+static int process_put(struct praas_records *r, struct praas_process_record *process)
+{
+	struct cache *c = of(r);
+	int rc = c->inner->ops->process_put(c->inner, process);
+
+	forget_process(c, process);
 	return rc;
 }
 
@@ -324,6 +330,44 @@ static int memo_sums(struct praas_records *r, uint32_t max,
 	return of(r)->inner->memos->sums(of(r)->inner, max, ret_sums, ret_count);
 }
 
+static int usage_put(struct praas_records *r, struct praas_process_record *process,
+		     const struct praas_app_record *app,
+		     const struct praas_usage_row *row)
+{
+	struct cache *c = of(r);
+	int rc = c->inner->usage->put(c->inner, process, app, row);
+
+	forget_process(c, process);
+	return rc;
+}
+
+static int usage_freeze(struct praas_records *r)
+{
+	return of(r)->inner->usage->freeze(of(r)->inner);
+}
+
+static int usage_each(struct praas_records *r, const struct praas_usage_filter *filter,
+		      int (*fn)(void *user, const struct praas_usage_sum *sum),
+		      void *user)
+{
+	return of(r)->inner->usage->each(of(r)->inner, filter, fn, user);
+}
+
+static void usage_thaw(struct praas_records *r)
+{
+	of(r)->inner->usage->thaw(of(r)->inner);
+}
+
+static int usage_fold(struct praas_records *r, uint64_t before_ns, uint32_t *ret_rows)
+{
+	return of(r)->inner->usage->fold(of(r)->inner, before_ns, ret_rows);
+}
+
+static int usage_expire(struct praas_records *r, uint64_t before_ns, uint32_t *ret_rows)
+{
+	return of(r)->inner->usage->expire(of(r)->inner, before_ns, ret_rows);
+}
+
 static void close_cache(struct praas_records *r)
 {
 	struct cache *c = of(r);
@@ -361,6 +405,15 @@ static const struct praas_memos_ops cache_memos = {
 	.sums = memo_sums,
 };
 
+static const struct praas_usage_ops cache_usage = {
+	.put = usage_put,
+	.freeze = usage_freeze,
+	.each = usage_each,
+	.thaw = usage_thaw,
+	.fold = usage_fold,
+	.expire = usage_expire,
+};
+
 int praas_records_cached(struct praas_records *inner,
 			 struct praas_records **ret_records)
 {
@@ -371,6 +424,7 @@ int praas_records_cached(struct praas_records *inner,
 	c->base.ops = &cache_ops;
 	c->base.items = &cache_items;
 	c->base.memos = &cache_memos;
+	c->base.usage = &cache_usage;
 	c->inner = inner;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	*ret_records = &c->base;

@@ -28,6 +28,7 @@ struct memory {
 	uint32_t apps_room, processes_room, items_room;
 	uint64_t number_last;
 	struct praas_memory_memos memos;
+	struct praas_memory_usage usage;
 };
 
 static struct memory *of(struct praas_records *r)
@@ -40,8 +41,13 @@ struct praas_memory_memos *praas_memory_memos_of(struct praas_records *r)
 	return &of(r)->memos;
 }
 
+struct praas_memory_usage *praas_memory_usage_of(struct praas_records *r)
+{
+	return &of(r)->usage;
+}
+
 /* Room for one more item. 0; -ENOMEM. */
-static int grow(void **items, uint32_t count, uint32_t *room, size_t item_bytes)
+int praas_memory_grow(void **items, uint32_t count, uint32_t *room, size_t item_bytes)
 {
 	uint32_t wanted = *room ? *room * 2 : 16;
 	void *more;
@@ -116,7 +122,8 @@ static int app_create(struct memory *m, struct praas_app_record *app)
 		return -EEXIST;
 	if (m->apps_count >= PRAAS_LIMIT_APPS)
 		return -ENOSPC;
-	if (grow((void **)&m->apps, m->apps_count, &m->apps_room, sizeof(*app)))
+	if (praas_memory_grow((void **)&m->apps, m->apps_count, &m->apps_room,
+			      sizeof(*app)))
 		return -EIO;
 	memmove(&m->apps[at + 1], &m->apps[at], (m->apps_count - at) * sizeof(*app));
 	m->apps_count++;
@@ -215,6 +222,21 @@ static int app_delete(struct praas_records *r, const uint8_t *id)
 	return rc;
 }
 
+int praas_memory_each(struct praas_records *r,
+		      int (*fn)(void *user, const struct praas_process_record *process,
+				const struct praas_app_record *app),
+		      void *user)
+{
+	struct memory *m = of(r);
+	int rc = 0;
+
+	(void)pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->processes_count && rc == 0; i++)
+		rc = fn(user, &m->processes[i], app_by_id(m, m->processes[i].app));
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
 static int process_create(struct memory *m, struct praas_process_record *p)
 {
 	uint32_t of_app = 0;
@@ -227,8 +249,8 @@ static int process_create(struct memory *m, struct praas_process_record *p)
 		of_app += same_id(m->processes[i].app, p->app);
 	if (of_app >= PRAAS_LIMIT_PROCESSES)
 		return -ENOSPC;
-	if (grow((void **)&m->processes, m->processes_count, &m->processes_room,
-		 sizeof(*p)))
+	if (praas_memory_grow((void **)&m->processes, m->processes_count,
+			      &m->processes_room, sizeof(*p)))
 		return -EIO;
 	p->number = ++m->number_last;
 	p->version = 1;
@@ -372,8 +394,8 @@ static int put_locked(struct memory *m, enum praas_item_kind kind,
 	if (item->version > 0 && (!there || m->items[at].item.version != item->version))
 		return -ESTALE;
 	if (!there) {
-		if (grow((void **)&m->items, m->items_count, &m->items_room,
-			 sizeof(*m->items)))
+		if (praas_memory_grow((void **)&m->items, m->items_count,
+				      &m->items_room, sizeof(*m->items)))
 			return -EIO;
 		memmove(&m->items[at + 1], &m->items[at],
 			(m->items_count - at) * sizeof(*m->items));
@@ -447,6 +469,8 @@ static void close_memory(struct praas_records *r)
 	free(m->processes);
 	free(m->items);
 	praas_memory_memos_free(&m->memos);
+	(void)pthread_mutex_destroy(&m->usage.frozen);
+	free(m->usage.rows);
 	free(m);
 }
 
@@ -471,6 +495,8 @@ int praas_records_memory_open(struct praas_records **ret_records)
 	m->base.ops = &memory_ops;
 	m->base.items = &memory_items;
 	m->base.memos = &praas_memory_memos_ops;
+	m->base.usage = &praas_memory_usage_ops;
+	(void)pthread_mutex_init(&m->usage.frozen, NULL);
 	(void)pthread_mutex_init(&m->memos.lock, NULL);
 	(void)pthread_mutex_init(&m->lock, NULL);
 	*ret_records = &m->base;

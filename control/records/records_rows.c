@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Statements, and what a row says. The file may have been damaged, or written to by somebody: a row
+ * What is bound to statements, and what a row says. The file may have been damaged, or written to by somebody: a row
  * is believed only when every column of it is what this program would have written.
  */
 #include "control/records/records_sqlite.h"
@@ -12,74 +12,7 @@
 #include "control/names.h"
 #include "control/say.h"
 
-#define APP_COLUMNS                                                                    \
-	"version, created_ns, memory_bytes, bytes_max, vcpu_milli, concurrency, "      \
-	"isolation_inline, allow_weak_sandbox, wait, id, name, code, tenant"
-#define PROCESS_COLUMNS                                                                \
-	"version, number, created_ns, changed_ns, os_start, slot, os_pid, "            \
-	"generation, epoch, lost_epoch, state, app, controller, join_hash, name, "     \
-	"endpoints, state_bytes"
-
-const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
-	[PRAAS_SQL_APP_INSERT] =
-		"INSERT INTO apps (" APP_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)",
-	[PRAAS_SQL_APP_UPDATE] =
-		"UPDATE apps SET version=?1, created_ns=?2, memory_bytes=?3,"
-		" bytes_max=?4, vcpu_milli=?5, concurrency=?6, isolation_inline=?7,"
-		" allow_weak_sandbox=?8, wait=?9, name=?11, code=?12"
-		" WHERE id=?10 AND version=?1-1 AND tenant=?13",
-	[PRAAS_SQL_APP_DELETE] = "DELETE FROM apps WHERE id=?1",
-	[PRAAS_SQL_PROCESS_INSERT] =
-		"INSERT INTO processes (" PROCESS_COLUMNS
-		") VALUES (?1,NULLIF(?2,0),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
-		"?14,?15,?16,?17)",
-	[PRAAS_SQL_PROCESS_UPDATE] =
-		"UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
-		" os_start=?5, slot=?6, os_pid=?7, generation=?8, epoch=?9,"
-		" lost_epoch=?10, state=?11, app=?12, controller=?13,"
-		" join_hash=?14, name=?15, endpoints=?16, state_bytes=?17"
-		" WHERE number=?2 AND version=?1-1",
-	[PRAAS_SQL_PROCESS_DELETE] = "DELETE FROM processes WHERE number=?1",
-	[PRAAS_SQL_ITEM_INSERT] =
-		"INSERT INTO items (version, kind, id, body) VALUES (?1,?2,?3,?4)",
-	[PRAAS_SQL_ITEM_UPDATE] =
-		"UPDATE items SET version=?1, body=?4 WHERE kind=?2 AND id=?3"
-		" AND version=?1-1",
-	[PRAAS_SQL_ITEM_DELETE] = "DELETE FROM items WHERE kind=?1 AND id=?2",
-	[PRAAS_SQL_MEMO_INSERT] =
-		"INSERT INTO memos (made_ns, status, answer, id, request, run, tenant)"
-		" VALUES (?1,?2,?3,?4,?5,?6,?7)",
-	[PRAAS_SQL_MEMO_UPDATE] =
-		"UPDATE memos SET made_ns=?1, status=?2, answer=?3, request=?5, run=?6"
-		" WHERE id=?4 AND tenant=?7 AND run=?8",
-	[PRAAS_SQL_MEMO_DELETE] = "DELETE FROM memos WHERE id=?1",
-	[PRAAS_SQL_MEMO_EXPIRE] = "DELETE FROM memos WHERE made_ns<?1",
-	[PRAAS_SQL_APP_COUNT] = "SELECT count(*) FROM apps",
-	[PRAAS_SQL_APP_GET] =
-		"SELECT " APP_COLUMNS " FROM apps WHERE tenant=?1 AND name=?2",
-	[PRAAS_SQL_APP_LIST] =
-		"SELECT " APP_COLUMNS " FROM apps WHERE (?3 IS NULL OR tenant=?3) AND"
-		" (tenant, name)>(?1, ?2) ORDER BY tenant, name LIMIT ?4",
-	[PRAAS_SQL_PROCESS_COUNT] = "SELECT count(*) FROM processes WHERE app=?1",
-	[PRAAS_SQL_PROCESS_GET] =
-		"SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?1 AND name=?2",
-	[PRAAS_SQL_PROCESS_BY_NUMBER] =
-		"SELECT " PROCESS_COLUMNS " FROM processes WHERE number=?1",
-	[PRAAS_SQL_PROCESS_LIST] =
-		"SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?3 AND"
-		" (?1 IS NULL OR name>?1) ORDER BY name LIMIT ?2",
-	[PRAAS_SQL_PROCESS_LIST_ALL] =
-		"SELECT " PROCESS_COLUMNS
-		" FROM processes WHERE number>?1 ORDER BY number LIMIT ?2",
-	[PRAAS_SQL_ITEM_LIST] = "SELECT version, id, body FROM items WHERE kind=?1 AND"
-				" id>?2 ORDER BY id LIMIT ?3",
-	[PRAAS_SQL_MEMO_GET] =
-		"SELECT made_ns, status, answer, id, request, run, tenant FROM memos"
-		" WHERE id=?1",
-	[PRAAS_SQL_MEMO_SUMS] = "SELECT tenant, sum(512+length(answer)) FROM memos"
-				" GROUP BY tenant LIMIT ?1",
-};
+#define HELD_MAX 1e30 /* byte seconds */
 
 /* ---- to a statement ----------------------------------------------------------------- */
 
@@ -133,6 +66,13 @@ void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_reco
 	praas_sqlite_bind_text(st, 15, p->name);
 	praas_sqlite_bind_text(st, 16, p->endpoints);
 	praas_sqlite_bind_number(st, 17, p->state_bytes);
+	praas_sqlite_bind_number(st, 18, p->used_ns);
+	praas_sqlite_bind_number(st, 19, p->counted.cpu_ns);
+	praas_sqlite_bind_number(st, 20, p->counted.wall_ns);
+	praas_sqlite_bind_number(st, 21, p->counted.calls);
+	praas_sqlite_bind_number(st, 22, p->counted.bytes_in);
+	praas_sqlite_bind_number(st, 23, p->counted.bytes_out);
+	(void)sqlite3_bind_double(st, 24, p->counted.resident);
 }
 
 void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
@@ -188,6 +128,34 @@ static int64_t signed_at(struct row *row, int at, int64_t min, int64_t max)
 	      sqlite3_column_type(row->st, at) == SQLITE_INTEGER && n >= min &&
 		      n <= max);
 	return n;
+}
+
+static double held_at(struct row *row, int at)
+{
+	double value = sqlite3_column_double(row->st, at);
+
+	check(row, at,
+	      sqlite3_column_type(row->st, at) == SQLITE_FLOAT && value >= 0 &&
+		      value <= HELD_MAX);
+	return value;
+}
+
+static double total_held_at(struct row *row, int at)
+{
+	double value = sqlite3_column_double(row->st, at);
+
+	check(row, at, sqlite3_column_type(row->st, at) == SQLITE_FLOAT && value >= 0);
+	return value < HELD_MAX ? value : HELD_MAX;
+}
+
+/* A sum that is a whole number, or as near to it as such a number is. */
+static uint64_t total_at(struct row *row, int at)
+{
+	double value = sqlite3_column_double(row->st, at);
+
+	check(row, at, sqlite3_column_type(row->st, at) == SQLITE_FLOAT && value >= 0);
+	return value >= 0 && value < (double)PRAAS_USAGE_MAX ? (uint64_t)value
+							     : PRAAS_USAGE_MAX;
 }
 
 static void text_at(struct row *row, int at, char *ret_text, size_t bytes_max)
@@ -276,7 +244,38 @@ int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret
 	name_at(&row, 14, ret_p->name);
 	text_at(&row, 15, ret_p->endpoints, sizeof(ret_p->endpoints));
 	ret_p->state_bytes = number_at(&row, 16, 0, INT64_MAX);
+	ret_p->used_ns = number_at(&row, 17, 0, INT64_MAX);
+	ret_p->counted.cpu_ns = number_at(&row, 18, 0, PRAAS_USAGE_MAX);
+	ret_p->counted.wall_ns = number_at(&row, 19, 0, PRAAS_USAGE_MAX);
+	ret_p->counted.calls = number_at(&row, 20, 0, PRAAS_USAGE_MAX);
+	ret_p->counted.bytes_in = number_at(&row, 21, 0, PRAAS_USAGE_MAX);
+	ret_p->counted.bytes_out = number_at(&row, 22, 0, PRAAS_USAGE_MAX);
+	ret_p->counted.resident = held_at(&row, 23);
 	return verdict(&row, "process", ret_p->name);
+}
+
+int praas_sqlite_read_usage(sqlite3_stmt *st, struct praas_usage_sum *ret_sum)
+{
+	struct row row = { st, -1 };
+
+	memset(ret_sum, 0, sizeof(*ret_sum));
+	ret_sum->number = number_at(&row, 0, 1, INT64_MAX);
+	name_at(&row, 1, ret_sum->tenant);
+	name_at(&row, 2, ret_sum->app);
+	name_at(&row, 3, ret_sum->name);
+	ret_sum->used.cpu_ns = total_at(&row, 4);
+	ret_sum->used.wall_ns = total_at(&row, 5);
+	ret_sum->used.calls = total_at(&row, 6);
+	ret_sum->used.bytes_in = total_at(&row, 7);
+	ret_sum->used.bytes_out = total_at(&row, 8);
+	ret_sum->used.resident = total_held_at(&row, 9);
+	ret_sum->used.stored = total_held_at(&row, 10);
+	(void)number_at(&row, 11, 0, 0);
+	ret_sum->state = (uint8_t)number_at(&row, 12, 0, PRAAS_LIFE_DELETING);
+	ret_sum->slot = signed_at(&row, 13, -1, INT64_MAX);
+	ret_sum->state_bytes = number_at(&row, 14, 0, INT64_MAX);
+	ret_sum->used_ns = number_at(&row, 15, 0, INT64_MAX);
+	return verdict(&row, "usage of process", ret_sum->name);
 }
 
 int praas_sqlite_read_item(sqlite3_stmt *st, struct praas_item *ret_item)

@@ -55,6 +55,23 @@ static const char *const migrations[] = {
 	" status INTEGER NOT NULL, request BLOB NOT NULL, run BLOB NOT NULL,"
 	" tenant TEXT NOT NULL, answer BLOB NOT NULL);"
 	"CREATE INDEX memos_made ON memos (made_ns);",
+	/* 4: what processes used, and how much of it is in rows */
+	"ALTER TABLE processes ADD COLUMN used_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_cpu INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_wall INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_calls INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_in INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_out INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE processes ADD COLUMN counted_resident REAL NOT NULL DEFAULT 0;"
+	"UPDATE processes SET used_ns = changed_ns;"
+	"CREATE TABLE usage (number INTEGER NOT NULL, from_ns INTEGER NOT NULL,"
+	" to_ns INTEGER NOT NULL, folded INTEGER NOT NULL, tenant TEXT NOT NULL,"
+	" app TEXT NOT NULL, name TEXT NOT NULL, cpu_ns INTEGER NOT NULL,"
+	" wall_ns INTEGER NOT NULL, calls INTEGER NOT NULL,"
+	" bytes_in INTEGER NOT NULL, bytes_out INTEGER NOT NULL,"
+	" resident REAL NOT NULL, stored REAL NOT NULL);"
+	"CREATE INDEX usage_ends ON usage (to_ns);"
+	"CREATE INDEX usage_fine ON usage (to_ns) WHERE folded = 0;",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

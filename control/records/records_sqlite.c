@@ -301,19 +301,28 @@ static void close_sqlite(struct praas_records *r)
 
 	for (int i = 0; i < PRAAS_SQL_STATEMENTS; i++)
 		(void)sqlite3_finalize(s->statements[i]); /* NULL is allowed */
+	(void)sqlite3_close(s->usage);
 	(void)sqlite3_close(s->reader);
 	(void)sqlite3_close(s->writer);
 	(void)pthread_mutex_destroy(&s->write_lock);
 	(void)pthread_mutex_destroy(&s->read_lock);
+	(void)pthread_mutex_destroy(&s->usage_lock);
 	free(s);
 }
 
-static int exec(sqlite3 *db, const char *sql)
+int praas_sqlite_exec(sqlite3 *db, const char *sql)
 {
 	return sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK ? 0 : -EIO;
 }
 
-static int open_both(struct praas_sqlite *s, const char *file, char *ret_text)
+static sqlite3 *connection_of(const struct praas_sqlite *s, int statement)
+{
+	if (statement < PRAAS_SQL_FIRST_READING)
+		return s->writer;
+	return statement < PRAAS_SQL_FIRST_USAGE ? s->reader : s->usage;
+}
+
+static int open_all(struct praas_sqlite *s, const char *file, char *ret_text)
 {
 	int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
 	int rc;
@@ -321,22 +330,24 @@ static int open_both(struct praas_sqlite *s, const char *file, char *ret_text)
 	if (sqlite3_open_v2(file, &s->writer, flags | SQLITE_OPEN_CREATE, NULL))
 		return -EIO;
 	(void)sqlite3_busy_timeout(s->writer, BUSY_MS);
-	if (exec(s->writer, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"))
+	if (praas_sqlite_exec(s->writer,
+			      "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"))
 		return -EIO;
 	rc = praas_sqlite_migrate(s->writer, ret_text);
 	if (rc)
 		return rc;
-	if (exec(s->writer, "PRAGMA foreign_keys=ON;"))
+	if (praas_sqlite_exec(s->writer, "PRAGMA foreign_keys=ON;"))
 		return -EIO;
 	(void)chmod(file, 0600); /* WAL and shm files inherit it */
-	if (sqlite3_open_v2(file, &s->reader, flags, NULL))
+	if (sqlite3_open_v2(file, &s->reader, flags, NULL) ||
+	    sqlite3_open_v2(file, &s->usage, flags, NULL))
 		return -EIO;
 	(void)sqlite3_busy_timeout(s->reader, BUSY_MS);
+	(void)sqlite3_busy_timeout(s->usage, BUSY_MS);
 	for (int i = 0; i < PRAAS_SQL_STATEMENTS; i++)
-		if (sqlite3_prepare_v3(
-			    i < PRAAS_SQL_FIRST_READING ? s->writer : s->reader,
-			    praas_sqlite_texts[i], -1, SQLITE_PREPARE_PERSISTENT,
-			    &s->statements[i], NULL))
+		if (sqlite3_prepare_v3(connection_of(s, i), praas_sqlite_texts[i], -1,
+				       SQLITE_PREPARE_PERSISTENT, &s->statements[i],
+				       NULL))
 			return -EIO;
 	return 0;
 }
@@ -363,8 +374,9 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 		return -ENOMEM;
 	(void)pthread_mutex_init(&s->write_lock, NULL);
 	(void)pthread_mutex_init(&s->read_lock, NULL);
+	(void)pthread_mutex_init(&s->usage_lock, NULL);
 	ret_text[0] = 0;
-	rc = open_both(s, file, ret_text);
+	rc = open_all(s, file, ret_text);
 	if (rc) {
 		if (!ret_text[0])
 			(void)snprintf(
@@ -376,6 +388,7 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 	s->base.ops = &sqlite_ops;
 	s->base.items = &praas_sqlite_items;
 	s->base.memos = &praas_sqlite_memos;
+	s->base.usage = &praas_sqlite_usage;
 	*ret_records = &s->base;
 	return 0;
 }

@@ -25,6 +25,10 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_MEMO_UPDATE,
 	PRAAS_SQL_MEMO_DELETE,
 	PRAAS_SQL_MEMO_EXPIRE,
+	PRAAS_SQL_USAGE_INSERT,
+	PRAAS_SQL_USAGE_FOLD,
+	PRAAS_SQL_USAGE_FOLDED,
+	PRAAS_SQL_USAGE_EXPIRE,
 	PRAAS_SQL_APP_COUNT, /* from here on: on the reading connection */
 	PRAAS_SQL_APP_GET,
 	PRAAS_SQL_APP_LIST,
@@ -36,14 +40,19 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_ITEM_LIST,
 	PRAAS_SQL_MEMO_GET,
 	PRAAS_SQL_MEMO_SUMS,
+	PRAAS_SQL_USAGE_OLDEST,
+	PRAAS_SQL_USAGE_NOW, /* from here on: on the connection for usage */
+	PRAAS_SQL_USAGE_EACH,
 	PRAAS_SQL_STATEMENTS
 };
 #define PRAAS_SQL_FIRST_READING PRAAS_SQL_APP_COUNT
+#define PRAAS_SQL_FIRST_USAGE PRAAS_SQL_USAGE_NOW
 
 struct praas_sqlite {
 	struct praas_records base;
-	sqlite3 *writer, *reader;
+	sqlite3 *writer, *reader, *usage; /* the last: sums may take long */
 	pthread_mutex_t write_lock, read_lock;
+	pthread_mutex_t usage_lock; /* from freeze to thaw */
 	sqlite3_stmt *statements[PRAAS_SQL_STATEMENTS];
 };
 
@@ -60,6 +69,7 @@ void praas_sqlite_end(struct praas_sqlite *s, enum praas_sqlite_statement which)
 /* Runs a bound changing statement. none: no row was changed; -EEXIST a name is taken; -EXDEV
  * something refers to it, or what it refers to is not there; -EIO. */
 int praas_sqlite_change(struct praas_sqlite *s, sqlite3_stmt *st, int none);
+int praas_sqlite_exec(sqlite3 *db, const char *sql); /* -EIO */
 
 /* ---- records_schema.c --------------------------------------------------------------- */
 
@@ -67,9 +77,11 @@ int praas_sqlite_change(struct praas_sqlite *s, sqlite3_stmt *st, int none);
  * version, or not records at all; -EIO damaged. ret_text (256 bytes) tells why. */
 int praas_sqlite_migrate(sqlite3 *db, char *ret_text);
 
-/* ---- records_rows.c ----------------------------------------------------------------- */
+/* ---- records_texts.c ---------------------------------------------------------------- */
 
 extern const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS];
+
+/* ---- records_rows.c ----------------------------------------------------------------- */
 
 void praas_sqlite_bind_text(sqlite3_stmt *st, int at, const char *text);
 void praas_sqlite_bind_number(sqlite3_stmt *st, int at, uint64_t number);
@@ -87,9 +99,13 @@ int praas_sqlite_read_item(sqlite3_stmt *st, struct praas_item *ret_item);
 int praas_sqlite_read_memo(sqlite3_stmt *st, struct praas_memo *ret_memo);
 int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum);
 
-/* ---- records_items.c, records_memos.c ----------------------------------------------- */
+/* Columns 0 … as PRAAS_SQL_USAGE_EACH has them. */
+int praas_sqlite_read_usage(sqlite3_stmt *st, struct praas_usage_sum *ret_sum);
+
+/* ---- records_items.c, records_memos.c, records_usage.c ------------------------------- */
 
 extern const struct praas_items_ops praas_sqlite_items;
+extern const struct praas_usage_ops praas_sqlite_usage;
 extern const struct praas_memos_ops praas_sqlite_memos;
 
 #endif

@@ -15,7 +15,7 @@
 #include "control/records/records_sqlite.h"
 #include "internal/base.h"
 
-#define COLUMNS 17
+#define COLUMNS 24
 #define FILE_MAX 65536
 
 static char dir[] = "/tmp/praas-fuzz-rec-XXXXXX", file[64];
@@ -46,6 +46,11 @@ static void prepare(void)
 		.memory_bytes = 1 << 20, .tenant = "t", .name = "a", .code = "/c"
 	};
 	struct praas_process_record p = { .state = PRAAS_LIFE_SWAPPED, .name = "p" };
+	const struct praas_usage_row row[3] = {
+		{ 1, 5, { .cpu_ns = 9, .resident = 1.5 } },
+		{ 5, 7, { .calls = 2 } },
+		{ 7, PRAAS_USAGE_DAY_NS + 7, { .bytes_in = 3, .stored = 7 } },
+	};
 	struct praas_item item = { .id = "i", .body = "{}" };
 	struct praas_records *r;
 	char text[256];
@@ -62,6 +67,8 @@ static void prepare(void)
 		p.name[1] = (char)('0' + i);
 		praas_check(r->ops->process_put(r, &p) == 0);
 	}
+	for (int i = 0; i < 3; i++) /* of two days; the first may be folded */
+		praas_check(r->usage->put(r, &p, &app, &row[i]) == 0);
 	praas_check(r->items->put(r, PRAAS_ITEM_TENANT, &item) == 0);
 	r->ops->close(r);
 	fd = open(file, O_RDONLY | O_CLOEXEC);
@@ -72,12 +79,28 @@ static void prepare(void)
 		abort();
 }
 
+static void check_used(const struct praas_usage *used)
+{
+	praas_check(used->cpu_ns <= PRAAS_USAGE_MAX && used->calls <= PRAAS_USAGE_MAX);
+	praas_check(used->resident >= 0 && used->stored >= 0);
+}
+
+static int check_sum(void *user, const struct praas_usage_sum *sum)
+{
+	(void)user;
+	praas_check(praas_name_valid(sum->tenant) && praas_name_valid(sum->app));
+	praas_check(praas_name_valid(sum->name) && sum->number > 0);
+	check_used(&sum->used);
+	return 0;
+}
+
 static void check_process(const struct praas_process_record *p)
 {
 	praas_check(praas_name_valid(p->name));
 	praas_check(p->state >= PRAAS_LIFE_SWAPPED && p->state <= PRAAS_LIFE_DELETING);
 	praas_check(strnlen(p->endpoints, sizeof(p->endpoints)) < sizeof(p->endpoints));
 	praas_check(p->number > 0 && p->version > 0 && p->os_pid >= 0 && p->slot >= -1);
+	check_used(&p->counted);
 }
 
 static void check_app(const struct praas_app_record *app)
@@ -121,13 +144,15 @@ static void try_rows(const uint8_t *data, size_t bytes)
 	static sqlite3 *db;
 	struct praas_process_record p;
 	struct praas_app_record app;
+	struct praas_usage_sum sum;
 	struct praas_item item;
 
 	if (!db) {
 		praas_check(sqlite3_open(":memory:", &db) == SQLITE_OK);
 		praas_check(sqlite3_prepare_v2(db,
 					       "SELECT ?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,"
-					       "?11,?12,?13,?14,?15,?16,?17",
+					       "?11,?12,?13,?14,?15,?16,?17,?18,?19,"
+					       "?20,?21,?22,?23,?24",
 					       -1, &st, NULL) == SQLITE_OK);
 	}
 	bind_any(st, data, bytes);
@@ -138,6 +163,8 @@ static void try_rows(const uint8_t *data, size_t bytes)
 		check_app(&app);
 	if (praas_sqlite_read_item(st, &item) == 0)
 		praas_check(praas_name_valid(item.id));
+	if (praas_sqlite_read_usage(st, &sum) == 0)
+		(void)check_sum(NULL, &sum);
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
 }
@@ -160,8 +187,12 @@ static void damage(const uint8_t *data, size_t bytes)
 
 static void try_file(const uint8_t *data, size_t bytes)
 {
+	static const struct praas_usage_row row = { 1, 2, { .calls = 1 } };
+	static const struct praas_usage_filter all = { .until_ns = INT64_MAX,
+						       .after_tenant = "",
+						       .after_app = "" };
 	struct praas_process_record processes[4];
-	struct praas_app_record apps[4];
+	struct praas_app_record apps[4] = { { .name = "a" } };
 	struct praas_item items[4];
 	struct praas_records *r;
 	char text[256] = "";
@@ -181,7 +212,12 @@ static void try_file(const uint8_t *data, size_t bytes)
 		for (uint32_t i = 0; i < n; i++)
 			check_process(&processes[i]);
 	if (n > 0)
-		(void)r->ops->process_put(r, &processes[0]);
+		(void)r->usage->put(r, &processes[0], &apps[0], &row);
+	if (r->usage->freeze(r) == 0) {
+		(void)r->usage->each(r, &all, check_sum, NULL);
+		r->usage->thaw(r);
+	}
+	(void)r->usage->fold(r, UINT64_MAX / 4, &n);
 	r->ops->close(r);
 }
 

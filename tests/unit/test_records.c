@@ -5,111 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdatomic.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
-#include <cmocka.h>
-#include <sqlite3.h>
-
-#include "control/records/records.h"
+#include "tests/unit/records_fixture.h"
 
 #define CHANGES 300
-
-struct fixture {
-	struct praas_records *r;
-	char dir[64], url[128];
-	bool cached;
-	_Atomic bool over;
-	struct praas_app_record app;
-};
-
-static int open_store(struct fixture *f)
-{
-	char text[256];
-	int rc = praas_records_open(f->url, &f->r, text);
-
-	return rc == 0 && f->cached ? praas_records_cached(f->r, &f->r) : rc;
-}
-
-static int setup(void **state, const char *kind)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	(void)snprintf(f->dir, sizeof(f->dir), "/tmp/praas-rec-XXXXXX");
-	if (!mkdtemp(f->dir))
-		return -1;
-	f->cached = !strcmp(kind, "cached");
-	if (strcmp(kind, "memory") != 0)
-		(void)snprintf(f->url, sizeof(f->url), "sqlite://%s/r.db", f->dir);
-	else
-		(void)snprintf(f->url, sizeof(f->url), "memory:");
-	*state = f;
-	return open_store(f);
-}
-
-static int setup_sqlite(void **state)
-{
-	return setup(state, "sqlite");
-}
-
-static int setup_cached(void **state)
-{
-	return setup(state, "cached");
-}
-
-static int setup_memory(void **state)
-{
-	return setup(state, "memory");
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	char command[128];
-
-	f->r->ops->close(f->r);
-	(void)snprintf(command, sizeof(command), "rm -r %s", f->dir);
-	if (system(command)) /* our own folder */
-		return -1;
-	free(f);
-	return 0;
-}
-
-static struct praas_app_record app_named(const char *name)
-{
-	struct praas_app_record a = {
-		.memory_bytes = 1ull << 40, .concurrency = 3, .wait = 2, .tenant = "t"
-	};
-
-	(void)snprintf(a.name, sizeof(a.name), "%s", name);
-	(void)snprintf(a.code, sizeof(a.code), "/code/%s", name);
-	memset(a.id, name[0], sizeof(a.id));
-	return a;
-}
-
-static struct praas_process_record process_named(const struct praas_app_record *app,
-						 const char *name)
-{
-	struct praas_process_record p = { .state = PRAAS_LIFE_SWAPPED,
-					  .slot = -1,
-					  .epoch = UINT32_MAX,
-					  .os_start = UINT64_MAX / 2,
-					  .state_bytes = 1ull << 41 };
-
-	memcpy(p.app, app->id, sizeof(p.app));
-	(void)snprintf(p.name, sizeof(p.name), "%s", name);
-	memset(p.join_hash, 0xab, sizeof(p.join_hash));
-	(void)snprintf(p.endpoints, sizeof(p.endpoints), "[\"tcp://x\"]");
-	return p;
-}
 
 /* What is put is what is got, to the last field; an unknown name is -ENOENT. */
 static void test_records_put_get_round_trip(void **state)
@@ -333,21 +232,6 @@ static void test_records_reads_go_forward(void **state)
 
 /* ---- files -------------------------------------------------------------------------- */
 
-static const char *file_of(const struct fixture *f)
-{
-	return f->url + strlen("sqlite://");
-}
-
-/* Runs SQL on the file behind the store's back. */
-static void change_file(const struct fixture *f, const char *sql)
-{
-	sqlite3 *db;
-
-	assert_int_equal(sqlite3_open(file_of(f), &db), SQLITE_OK);
-	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
-	assert_int_equal(sqlite3_close(db), SQLITE_OK);
-}
-
 /* For the teardown, when the store is not to be opened again. */
 static void leave(struct fixture *f)
 {
@@ -410,6 +294,7 @@ static void test_records_sqlite_migrates(void **state)
 		assert_int_equal(x.epoch, 2);
 		assert_int_equal(x.state, PRAAS_LIFE_SWAPPED);
 		assert_int_equal(x.state_bytes, 0);
+		assert_int_equal(x.used_ns, x.changed_ns);
 		assert_int_equal(f->r->ops->app_delete(f->r, app.id), -ENOTEMPTY);
 		f->r->ops->close(f->r);
 	}
@@ -460,6 +345,11 @@ static void test_records_sqlite_damaged_rows(void **state)
 		"version=0",
 		"version=1.5",
 		"state_bytes=-1",
+		"used_ns=-1",
+		"counted_cpu=4611686018427387905",
+		"counted_in='x'",
+		"counted_resident=-1",
+		"counted_resident='x'",
 		"name='"
 		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'",
 	};
@@ -514,11 +404,6 @@ static void test_records_sqlite_damaged_pages(void **state)
 
 int main(void)
 {
-#define SQLITE(test) cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown)
-#define ALL(test)                                                                      \
-	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
-		cmocka_unit_test_setup_teardown(test, setup_cached, teardown),         \
-		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
 	const struct CMUnitTest tests[] = {
 		ALL(test_records_put_get_round_trip),
 		ALL(test_records_second_writer_loses),
