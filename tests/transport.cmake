@@ -3,13 +3,19 @@ praas_unit_test(ticket praas_ticket)
 praas_unit_test(frame praas_transport)
 
 # One suite, run for every transport.
-add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c)
+add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c
+  conformance/transport/schemes.c)
 praas_target(conformance_transport)
 target_link_libraries(conformance_transport PRIVATE praas_transport PkgConfig::CMOCKA Threads::Threads)
 set_target_properties(conformance_transport PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
 foreach(scheme tcp4 tcp6 tcp4-poll tls4 tls6 shm)
   add_test(NAME conformance.transport.${scheme} COMMAND conformance_transport ${scheme})
   set_tests_properties(conformance.transport.${scheme} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
+# libfabric's providers for everyone's machine; one that is not there is skipped.
+foreach(provider tcp tcp-packets net net6 net-rxm shm sockets rxd)
+  add_test(NAME conformance.transport.ofi.${provider} COMMAND conformance_transport ofi.${provider})
+  set_tests_properties(conformance.transport.ofi.${provider} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 # A payload of more than 4 GiB: about 10 GB of memory.
 foreach(scheme tcp4)

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+#ifdef PRAAS_HAVE_OFI
+#include "transport/ofi.h"
+#endif
 #include "transport/shm.h"
 #include "transport/tcp.h"
 
@@ -10,6 +13,9 @@
  * call less comes first. */
 static const struct praas_transport_ops *const transports[] = {
 	&praas_shm_transport_ops,
+#ifdef PRAAS_HAVE_OFI
+	&praas_ofi_transport_ops,
+#endif
 	&praas_tls_transport_ops,
 	&praas_tcp_transport_ops,
 };

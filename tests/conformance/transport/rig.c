@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "internal/base.h"
+#include "transport/ofi.h"
 #include "transport/tcp.h"
 
 #define PATIENCE_NS UINT64_C(60000000000)
@@ -165,6 +166,8 @@ void rig_address(const char *text, const char *folder, char ret_addr[PRAAS_ADDR_
 {
 	const char *mark = strchr(text, '%');
 
+	if (strncmp(text, "ofi:", 4) == 0)
+		folder = strrchr(folder, '/') + 1; /* it is always a path */
 	if (mark)
 		(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "%.*s%s%s", (int)(mark - text),
 			       text, folder, mark + 1);
@@ -240,6 +243,12 @@ void rig_start(struct rig *rig, const struct scheme *scheme,
 		praas_tcp_port_set_multishot(rig->server_port, false);
 		praas_tcp_port_set_multishot(rig->client_port, false);
 	}
+#ifdef PRAAS_HAVE_OFI
+	if (scheme->packets_only) {
+		praas_ofi_port_set_packets_only(rig->server_port);
+		praas_ofi_port_set_packets_only(rig->client_port);
+	}
+#endif
 }
 
 void rig_stop(struct rig *rig)

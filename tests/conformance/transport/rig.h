@@ -23,12 +23,16 @@
 #define RIG_BYTES_MAX (UINT64_C(1) << 33)
 #define RIG_SOURCE (PRAAS_CLIENT | 77)
 
-/* One more transport is one more line in schemes[] (transport.c). %: a folder of the test's own. */
+/* One more transport is one more line in schemes[] (schemes.c). %: a folder of the test's own
+ * (ofi: its name alone). */
 struct scheme {
 	const char *name;
 	const char *listen;  /* address, with one % or none */
 	const char *nowhere; /* an address at which nobody listens, the same */
 	bool multishot;      /* tcp: receive through io_uring's provided buffers */
+	int nobody;          /* what is told there; 0: -ECONNREFUSED or -ENOENT */
+	bool packets_only;   /* ofi: no remote reads */
+	bool paced; /* ofi: nothing to wait for, so an armed port wakes now and then */
 };
 
 /* One end of a connection, or all of them at the server. */
@@ -73,6 +77,10 @@ struct rig_config {
 	uint32_t conns_max, unauthenticated_max;
 	uint64_t handshake_timeout_ns, bytes_max;
 };
+
+const struct scheme *scheme_find(const char *name);
+/* NULL, or why it cannot be tried here. */
+const char *scheme_missing(const struct scheme *scheme);
 
 void rig_start(struct rig *rig, const struct scheme *scheme,
 	       const struct rig_config *config);

@@ -15,8 +15,10 @@
 #include "transport/tcp.h"
 #include "transport/tcp_addr.h"
 
-static const struct scheme tcp4 = { "tcp4", "tcp://127.0.0.1:0", "tcp://127.0.0.1:1",
-				    true };
+static const struct scheme tcp4 = { .name = "tcp4",
+				    .listen = "tcp://127.0.0.1:0",
+				    .nowhere = "tcp://127.0.0.1:1",
+				    .multishot = true };
 static struct rig rig;
 
 static int raw_connect(void)

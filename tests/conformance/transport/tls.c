@@ -24,8 +24,12 @@
 
 extern char **environ;
 
-static const struct scheme tls4 = { "tls4", "tls://127.0.0.1:0", "", false };
-static const struct scheme tcp4 = { "tcp4", "tcp://127.0.0.1:0", "", true };
+static const struct scheme tls4 = { .name = "tls4",
+				    .listen = "tls://127.0.0.1:0",
+				    .nowhere = "" };
+static const struct scheme tcp4 = {
+	.name = "tcp4", .listen = "tcp://127.0.0.1:0", .nowhere = "", .multishot = true
+};
 static struct rig rig;
 
 /* A bare connect with this secret ends; how. 0: it opened. */

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rig.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* One more transport is one more line. */
+static const struct scheme schemes[] = {
+	{ .name = "tcp4",
+	  .listen = "tcp://127.0.0.1:0",
+	  .nowhere = "tcp://127.0.0.1:1",
+	  .multishot = true },
+	{ .name = "tcp6",
+	  .listen = "tcp://[::1]:0",
+	  .nowhere = "tcp://[::1]:1",
+	  .multishot = true },
+	{ .name = "tcp4-poll",
+	  .listen = "tcp://127.0.0.1:0",
+	  .nowhere = "tcp://127.0.0.1:1" },
+	{ .name = "tls4",
+	  .listen = "tls://127.0.0.1:0",
+	  .nowhere = "tls://127.0.0.1:1" },
+	{ .name = "tls6", .listen = "tls://[::1]:0", .nowhere = "tls://[::1]:1" },
+	{ .name = "shm", .listen = "shm://%/s.sock", .nowhere = "shm://%/nobody.sock" },
+	{ .name = "ofi.tcp",
+	  .listen = "ofi://tcp@127.0.0.1:0",
+	  .nowhere = "ofi://tcp@127.0.0.1:1" },
+	{ .name = "ofi.tcp-packets",
+	  .listen = "ofi://tcp@127.0.0.1:0",
+	  .nowhere = "ofi://tcp@127.0.0.1:1",
+	  .packets_only = true },
+	{ .name = "ofi.net",
+	  .listen = "ofi://net@127.0.0.1:0",
+	  .nowhere = "ofi://net@127.0.0.1:1" },
+	{ .name = "ofi.net6",
+	  .listen = "ofi://net@[::1]:0",
+	  .nowhere = "ofi://net@[::1]:1" },
+	{ .name = "ofi.net-rxm",
+	  .listen = "ofi://net+ofi_rxm@127.0.0.1:0",
+	  .nowhere = "ofi://net+ofi_rxm@127.0.0.1:1" },
+	{ .name = "ofi.shm",
+	  .listen = "ofi://shm@%",
+	  .nowhere = "ofi://shm@praas-nobody",
+	  .paced = true },
+	{ .name = "ofi.sockets",
+	  .listen = "ofi://sockets@127.0.0.1:0",
+	  .nowhere = "ofi://sockets@127.0.0.1:1",
+	  .paced = true },
+	{ .name = "ofi.rxd",
+	  .listen = "ofi://udp+ofi_rxd@127.0.0.1:0",
+	  .nowhere = "ofi://udp+ofi_rxd@127.0.0.1:1",
+	  .nobody = -ETIMEDOUT,
+	  .paced = true },
+};
+
+const struct scheme *scheme_find(const char *name)
+{
+	for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
+		if (strcmp(schemes[i].name, name) == 0)
+			return &schemes[i];
+	}
+	return NULL;
+}
+
+const char *scheme_missing(const struct scheme *scheme)
+{
+	const struct praas_transport_ops *ops = praas_transport_find(scheme->listen);
+	struct praas_port_config config = { .conns_max = 1 };
+	struct praas_heap *heap;
+	struct praas_port *port;
+	struct praas_conn *conn;
+	const char *missing = NULL;
+	int rc;
+
+	if (ops == NULL)
+		return "not in this build";
+	if (strncmp(scheme->listen, "ofi:", 4) != 0)
+		return NULL;
+	assert_int_equal(praas_heap_new(NULL, &heap), 0);
+	config.memory = praas_heap_memory(heap);
+	assert_int_equal(ops->open(&config, &port), 0);
+	rc = ops->connect(port, scheme->nowhere, &rig_side_events, NULL, &conn);
+	if (rc == 0)
+		ops->close(conn, false);
+	else if (rc == -EPROTONOSUPPORT)
+		missing = "libfabric is not installed";
+	else if (rc == -ENODEV)
+		missing = "libfabric has no such provider here";
+	ops->free(port);
+	praas_heap_free(heap);
+	return missing;
+}
