@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "control/json.h"
 #include "internal/base.h"
 
 #define IDLE_S 10                 /* a thread without work for so long ends */
@@ -68,6 +69,7 @@ static void *thread_main(void *arg)
 	(void)pthread_mutex_lock(&j->lock);
 	while ((job = wait_locked(j))) {
 		(void)pthread_mutex_unlock(&j->lock);
+		praas_json_begin(); /* what the job before had no memory for is told */
 		job->run(job);
 		(void)pthread_mutex_lock(&j->lock);
 	}

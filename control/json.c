@@ -7,8 +7,18 @@
 
 #include "control/limits.h"
 
-/* jansson takes a string that it has no memory for as bad JSON. */
+/* jansson takes a string that it has no memory for as bad JSON, and drops a byte that its buffer cannot
+ * grow for without a word: what was read while memory failed is not what was sent. */
 static _Thread_local bool memory_failed;
+
+/* What is read in between must not make a thread forget what failed while it made a value. */
+static bool begin_reading(void)
+{
+	bool before = memory_failed;
+
+	memory_failed = false;
+	return before;
+}
 
 static void *allocate(size_t bytes)
 {
@@ -25,15 +35,28 @@ void praas_json_prepare(void)
 
 char *praas_json_dump(const json_t *value)
 {
-	char *text;
+	char *text = json_dumps(value, JSON_COMPACT);
 
-	memory_failed = false;
-	text = json_dumps(value, JSON_COMPACT);
-	if (text && memory_failed) {
+	if (memory_failed) {
 		free(text);
 		text = NULL;
 	}
+	memory_failed = false;
 	return text;
+}
+
+/* value, unless memory failed while it was read. */
+static json_t *whole(json_t *value)
+{
+	if (!value || !memory_failed)
+		return value;
+	json_decref(value);
+	return NULL;
+}
+
+void praas_json_begin(void)
+{
+	memory_failed = false;
 }
 
 static void explain(const json_error_t *error, struct praas_json_error *ret_error)
@@ -50,14 +73,15 @@ static void explain(const json_error_t *error, struct praas_json_error *ret_erro
 
 json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error)
 {
+	bool before = begin_reading();
 	json_error_t error;
 	json_t *value;
 
 	*ret_error = (struct praas_json_error){ .no_memory = false };
-	memory_failed = false;
-	value = json_loadfd(fd, JSON_REJECT_DUPLICATES, &error);
+	value = whole(json_loadfd(fd, JSON_REJECT_DUPLICATES, &error));
 	if (!value)
 		explain(&error, ret_error);
+	memory_failed = before;
 	return value;
 }
 
@@ -88,19 +112,21 @@ json_t *praas_json_parse(const char *text, size_t bytes,
 {
 	json_error_t error;
 	json_t *object;
+	bool before;
 
 	*ret_error = (struct praas_json_error){ .no_memory = false };
-	memory_failed = false;
 	if (!depth_fits(text, bytes)) {
 		(void)snprintf(ret_error->text, sizeof(ret_error->text),
 			       "nested deeper than %u", PRAAS_LIMIT_JSON_DEPTH);
 		return NULL;
 	}
-	object = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error);
-	if (!object) {
+	before = begin_reading();
+	object = whole(json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error));
+	if (!object)
 		explain(&error, ret_error);
+	memory_failed = before;
+	if (!object)
 		return NULL;
-	}
 	if (!json_is_object(object)) {
 		(void)snprintf(ret_error->text, sizeof(ret_error->text),
 			       "an object is wanted");

@@ -19,8 +19,11 @@ struct praas_json_error {
 
 /* Once, before the first use of JSON: jansson then tells a lack of memory from bad JSON. */
 void praas_json_prepare(void);
-/* The text of a value, malloc'd; NULL: no memory. json_dumps() leaves parts out then, and says nothing. */
+/* The text of a value, malloc'd; NULL: no memory, here or while this thread made the value: whoever
+ * makes one need not look at each member. Forgets it then. */
 char *praas_json_dump(const json_t *value);
+/* A thread begins with something new: what failed before does not count. */
+void praas_json_begin(void);
 /* json_loadfd() of a file; NULL: ret_error. */
 json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error);
 

@@ -173,6 +173,7 @@ static bool take_lines(struct praas_link *l, struct conn *c)
 
 		if (!end)
 			break;
+		praas_json_begin();
 		message = praas_json_parse(c->in + from, (size_t)(end - (c->in + from)),
 					   &error);
 		from = (size_t)(end - c->in) + 1;

@@ -182,6 +182,7 @@ static void run_handler(struct praas_job *job)
 /* False: it was answered at once. */
 static bool begin_work(struct praas_request *rq)
 {
+	praas_json_begin();
 	rq->counted = true;
 	/* Counted before the flag is read, set before the count is read: a request that is not seen
 	 * by praas_rest_free() sees the flag, in the one order of all four. */

@@ -150,9 +150,13 @@ void praas_route_tokens_create(struct praas_request *rq)
 	}
 	memcpy(rq->made, token.id, sizeof(token.id));
 	object = token_json(&token);
-	if (object)
-		(void)json_object_set_new(object, "token", json_string(text));
+	if (object && json_object_set_new(object, "token", json_string(text))) {
+		json_decref(object);
+		object = NULL;
+	}
 	explicit_bzero(text, sizeof(text));
+	if (!object) /* nobody will ever know it */
+		(void)praas_tokens_revoke(rq->service->tokens, NULL, token.id);
 	praas_reply_json(rq, 201, object);
 }
 
