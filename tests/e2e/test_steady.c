@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <linux/perf_event.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -22,6 +23,7 @@
 #define MANY 50000u
 #define STRAY                                                                          \
 	2000u /* admin thread, calls taken back when a core is taken away: below 4 in 100 */
+#define TRIES 5u
 
 static _Atomic uint64_t *counted(const char *path)
 {
@@ -107,6 +109,54 @@ static void calls(praas_connection *conn, const void *data, unsigned count)
 	}
 }
 
+static cpu_set_t allowed; /* processors; main() has seen that there are two */
+
+/* Caller and worker on a processor each: while they share one, each gives it away to hear of the other,
+ * and a machine with little else to do may leave them there. */
+static void part(pid_t worker)
+{
+	cpu_set_t one;
+	size_t cpu = 0;
+
+	for (unsigned i = 0; i < 2; i++) {
+		while (!CPU_ISSET(cpu, &allowed))
+			cpu++;
+		CPU_ZERO(&one);
+		CPU_SET(cpu, &one);
+		assert_int_equal(
+			sched_setaffinity(i == 0 ? 0 : worker, sizeof(one), &one), 0);
+		cpu++;
+	}
+}
+
+/* Its processes take over where we may run. */
+static void start(struct fixture *f)
+{
+	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+	controller_start(&f->c, &f->o);
+}
+
+/* System calls in a few calls and in many. What a call needs shows each time: the best try counts,
+ * because in the others somebody else may have had a processor. */
+static void count_calls(praas_connection *conn, const void *data, pid_t pid,
+			const char *file, unsigned party)
+{
+	uint64_t spent[2] = { 0, 0 };
+
+	for (unsigned try = 0; try < TRIES; try++) {
+		for (unsigned k = 0; k < 2; k++) {
+			pid_t tracer = trace_start(pid, file);
+
+			calls(conn, data, k ? MANY : FEW);
+			spent[k] = trace_stop(tracer, file);
+		}
+		if (spent[1] <= spent[0] + STRAY)
+			return;
+	}
+	fail_msg("party %u: %d system calls in %u calls, %d in %u", party,
+		 (int)spent[0], FEW, (int)spent[1], MANY);
+}
+
 static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 {
 	struct praas_connect_config config = { .transport = "shm",
@@ -115,7 +165,6 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 	_Atomic uint64_t *in_controller, *in_worker = counted(PRAAS_TEST_WORKER_COUNT);
 	char file[96], counts[96];
 	praas_connection *conn;
-	uint64_t spent[3][2];
 	pid_t pids[3] = { getpid(), 0, 0 }, children[8];
 	unsigned who = 2;
 	void *data;
@@ -128,12 +177,13 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 	f->o.wait = "spin";
 	assert_int_equal(setenv("PRAAS_TEST_ALLOCATIONS", counts, 1), 0);
 	assert_int_equal(setenv("LD_PRELOAD", PRAAS_TEST_PRELOAD, 1), 0);
-	controller_start(&f->c, &f->o);
+	start(f);
 	(void)unsetenv("LD_PRELOAD");
 	pids[1] = f->c.pid;
 	if (fault_workers()) {
 		assert_int_equal(fault_children(f->c.pid, children, 8), 1);
 		pids[who++] = children[0];
+		part(children[0]);
 	}
 	conn = fault_connect_as(f, &config);
 	if (fault_workers())
@@ -141,17 +191,8 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 	assert_int_equal(praas_buffer_alloc(conn, 64, &data), 0);
 	memset(data, 1, 64);
 	calls(conn, data, FEW);
-	for (unsigned i = 0; i < who; i++) {
-		for (unsigned k = 0; k < 2; k++) {
-			pid_t tracer = trace_start(pids[i], file);
-
-			calls(conn, data, k ? MANY : FEW);
-			spent[i][k] = trace_stop(tracer, file);
-		}
-		if (spent[i][1] > spent[i][0] + STRAY)
-			fail_msg("party %u: %d system calls in %u calls, %d in %u", i,
-				 (int)spent[i][0], FEW, (int)spent[i][1], MANY);
-	}
+	for (unsigned i = 0; i < who; i++)
+		count_calls(conn, data, pids[i], file, i);
 	assert_true(atomic_load(in_controller) > 0);
 	if (fault_workers())
 		assert_true(atomic_load(in_worker) > 0);
@@ -168,8 +209,9 @@ static void test_steady_calls_enter_no_kernel_and_allocate_nothing(void **state)
 
 /* ---- exactly none ---------------------------------------------------------------------- */
 
-#define WINDOWS 400u
 #define WINDOW 100u /* calls: some 25 us, so that most windows see no disturbance */
+#define WINDOWS_NONE 10u /* seen without any, of each party, and it is shown */
+#define WINDOWS_S 30     /* in so much time */
 
 /* A counter of the kernel's own (tracepoint raw_syscalls:sys_enter) of one thread: unlike a tracer
  * it does not disturb who is counted. -1: not to be had here. */
@@ -202,12 +244,34 @@ static uint64_t counter_read(int fd)
 /* Of any kind, waiting included. A call that needed one would show in every window, a hundred
  * times; so windows without any, of the caller and of the worker, show that a call needs none. Those
  * that have some saw a processor taken away: how many they are is the machine's affair. */
+static void count_windows(praas_connection *conn, const void *data, int caller,
+			  int worker)
+{
+	unsigned none_caller = 0, none_worker = 0, windows = 0;
+	time_t until = time(NULL) + WINDOWS_S;
+
+	while ((none_caller < WINDOWS_NONE || none_worker < WINDOWS_NONE) &&
+	       time(NULL) < until) {
+		uint64_t w = counter_read(worker), c = counter_read(caller);
+
+		calls(conn, data, WINDOW);
+		/* Our own read() is one. */
+		none_caller += counter_read(caller) - c == 1;
+		none_worker += counter_read(worker) - w == 0;
+		windows++;
+	}
+	print_message("windows of %u calls without any system call: caller %u, "
+		      "worker %u of %u\n",
+		      WINDOW, none_caller, none_worker, windows);
+	assert_true(none_caller >= WINDOWS_NONE);
+	assert_true(none_worker >= WINDOWS_NONE);
+}
+
 static void test_steady_direct_call_enters_the_kernel_never(void **state)
 {
 	struct praas_connect_config config = { .transport = "shm",
 					       .wait = PRAAS_WAIT_SPIN };
 	struct fixture *f = *state;
-	unsigned none_caller = 0, none_worker = 0;
 	int caller, worker;
 	pid_t children[8];
 	praas_connection *conn;
@@ -217,7 +281,7 @@ static void test_steady_direct_call_enters_the_kernel_never(void **state)
 		return; /* the data thread looks at its sockets now and then: above */
 	f->o.concurrency = 1;
 	f->o.wait = "spin";
-	controller_start(&f->c, &f->o);
+	start(f);
 	assert_int_equal(fault_children(f->c.pid, children, 8), 1);
 	conn = fault_connect_as(f, &config);
 	assert_true(fault_warm(conn));
@@ -230,19 +294,8 @@ static void test_steady_direct_call_enters_the_kernel_never(void **state)
 		print_message("SKIPPED: exact counts: no tracepoints here (%s)\n",
 			      strerror(errno));
 	} else {
-		for (unsigned i = 0; i < WINDOWS; i++) {
-			uint64_t w = counter_read(worker), c = counter_read(caller);
-
-			calls(conn, data, WINDOW);
-			/* Our own read() is one. */
-			none_caller += counter_read(caller) - c == 1;
-			none_worker += counter_read(worker) - w == 0;
-		}
-		print_message("windows of %u calls without any system call: caller %u, "
-			      "worker %u of %u\n",
-			      WINDOW, none_caller, none_worker, WINDOWS);
-		assert_in_range(none_caller, WINDOWS / 40, WINDOWS);
-		assert_in_range(none_worker, WINDOWS / 40, WINDOWS);
+		part(children[0]);
+		count_windows(conn, data, caller, worker);
 	}
 	(void)close(caller);
 	(void)close(worker);
@@ -264,5 +317,9 @@ int main(int argc, char **argv)
 			"sanitizers make system calls and allocations of their own");
 	if (geteuid() != 0 || system("strace -V >/dev/null 2>&1") != 0)
 		return skip_all("needs root and strace");
+	if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 ||
+	    CPU_COUNT(&allowed) < 2)
+		return skip_all("needs two processors: whoever polls alone on one "
+				"gives it away");
 	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);
 }
