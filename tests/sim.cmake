@@ -25,3 +25,21 @@ if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
     ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
   set_tests_properties(sim.mutants PROPERTIES LABELS "model;slow" TIMEOUT 900)
 endif()
+
+# The reliable protocol over a bad network.
+add_executable(praas-arq-sim sim/arq.c)
+praas_target(praas-arq-sim)
+target_link_libraries(praas-arq-sim PRIVATE praas_transport)
+set_target_properties(praas-arq-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+set(arq_seeds 10000)
+if(PRAAS_SANITIZE OR PRAAS_COVERAGE)
+  set(arq_seeds 1000)
+endif()
+add_test(NAME sim.arq COMMAND praas-arq-sim --seeds ${arq_seeds})
+set_tests_properties(sim.arq PROPERTIES LABELS model TIMEOUT 300)
+if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
+  add_test(NAME sim.arq.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/arq_mutants --seeds 5000
+    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/arq_mutants
+    $<TARGET_OBJECTS:praas-arq-sim> $<TARGET_FILE:praas_transport> ${CRYPTO_LINK_LIBRARIES})
+  set_tests_properties(sim.arq.mutants PROPERTIES LABELS "model;slow" TIMEOUT 600)
+endif()

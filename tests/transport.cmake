@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(ticket praas_ticket)
 praas_unit_test(frame praas_transport)
+praas_unit_test(arq praas_transport)
+praas_unit_test(arq_hostile praas_transport)
+praas_unit_test(seal praas_transport)
 
 # One suite, run for every transport.
 add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c
@@ -46,6 +49,9 @@ set(praas_fuzz_files_handshake transport/handshake.c transport/session.c transpo
 set(praas_fuzz_files_ticket transport/ticket.c)
 set(praas_fuzz_files_tls transport/tls.c)
 set(praas_fuzz_files_tcp_stream transport/tcp_stream.c transport/tcp_chunks.c)
+set(praas_fuzz_files_arq transport/arq.c transport/arq_loss.c transport/arq_recv.c transport/arq_send.c
+  transport/arq_wire.c)
+praas_fuzz_target(arq praas_transport)
 praas_fuzz_target(frame praas_transport)
 praas_fuzz_target(handshake praas_transport)
 praas_fuzz_target(ticket praas_ticket)
