@@ -4,14 +4,20 @@ praas_unit_test(frame praas_transport)
 praas_unit_test(arq praas_transport)
 praas_unit_test(arq_hostile praas_transport)
 praas_unit_test(seal praas_transport)
+praas_unit_test(inet praas_transport)
+
+# The datagram transport on a wire in memory.
+add_library(praas_wire STATIC lib/wire.c)
+praas_target(praas_wire)
+target_link_libraries(praas_wire PUBLIC praas_transport Threads::Threads)
 
 # One suite, run for every transport.
 add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c
   conformance/transport/schemes.c)
 praas_target(conformance_transport)
-target_link_libraries(conformance_transport PRIVATE praas_transport PkgConfig::CMOCKA Threads::Threads)
+target_link_libraries(conformance_transport PRIVATE praas_wire PkgConfig::CMOCKA)
 set_target_properties(conformance_transport PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-foreach(scheme tcp4 tcp6 tcp4-poll tls4 tls6 shm)
+foreach(scheme tcp4 tcp6 tcp4-poll tls4 tls6 shm wire4 wire6 wire4-bad)
   add_test(NAME conformance.transport.${scheme} COMMAND conformance_transport ${scheme})
   set_tests_properties(conformance.transport.${scheme} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
@@ -37,6 +43,13 @@ set_target_properties(conformance_tcp PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJ
 add_test(NAME conformance.tcp COMMAND conformance_tcp)
 set_tests_properties(conformance.tcp PROPERTIES TIMEOUT 120)
 
+add_executable(conformance_dgram conformance/transport/dgram.c conformance/transport/rig.c)
+praas_target(conformance_dgram)
+target_link_libraries(conformance_dgram PRIVATE praas_wire PkgConfig::CMOCKA)
+set_target_properties(conformance_dgram PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+add_test(NAME conformance.dgram COMMAND conformance_dgram)
+set_tests_properties(conformance.dgram PROPERTIES TIMEOUT 120)
+
 add_executable(conformance_tls conformance/transport/tls.c conformance/transport/rig.c)
 praas_target(conformance_tls)
 target_link_libraries(conformance_tls PRIVATE praas_transport PkgConfig::CMOCKA)
@@ -51,7 +64,9 @@ set(praas_fuzz_files_tls transport/tls.c)
 set(praas_fuzz_files_tcp_stream transport/tcp_stream.c transport/tcp_chunks.c)
 set(praas_fuzz_files_arq transport/arq.c transport/arq_loss.c transport/arq_recv.c transport/arq_send.c
   transport/arq_wire.c)
+set(praas_fuzz_files_inet transport/inet.c)
 praas_fuzz_target(arq praas_transport)
+praas_fuzz_target(inet praas_transport)
 praas_fuzz_target(frame praas_transport)
 praas_fuzz_target(handshake praas_transport)
 praas_fuzz_target(ticket praas_ticket)

@@ -213,7 +213,9 @@ void rig_start(struct rig *rig, const struct scheme *scheme,
 		config = &ordinary;
 	memset(rig, 0, sizeof(*rig));
 	rig->scheme = scheme;
-	rig->ops = praas_transport_find(scheme->listen);
+	rig->ops = scheme->ops ? scheme->ops : praas_transport_find(scheme->listen);
+	if (scheme->prepare)
+		scheme->prepare();
 	assert_non_null(rig->ops);
 	(void)snprintf(rig->folder, sizeof(rig->folder), "%s/praas-test-XXXXXX",
 		       tmp && strlen(tmp) < 40 ? tmp : "/tmp");

@@ -32,7 +32,10 @@ struct scheme {
 	bool multishot;      /* tcp: receive through io_uring's provided buffers */
 	int nobody;          /* what is told there; 0: -ECONNREFUSED or -ENOENT */
 	bool packets_only;   /* ofi: no remote reads */
-	bool paced; /* ofi: nothing to wait for, so an armed port wakes now and then */
+	/* A transport of the tests' own; NULL: found by the address. */
+	const struct praas_transport_ops *ops;
+	void (*prepare)(void); /* before the ports are opened; may be NULL */
+	bool paced; /* ofi, dpdk: nothing to wait for, so an armed port wakes now and then */
 };
 
 /* One end of a connection, or all of them at the server. */

@@ -4,6 +4,14 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tests/lib/wire.h"
+
+/* Frames of a hundred: lost, doubled, changed. */
+static void bad_wire(void)
+{
+	wire_set_faults(3, 2, 2, 1);
+}
+
 /* One more transport is one more line. */
 static const struct scheme schemes[] = {
 	{ .name = "tcp4",
@@ -22,6 +30,20 @@ static const struct scheme schemes[] = {
 	  .nowhere = "tls://127.0.0.1:1" },
 	{ .name = "tls6", .listen = "tls://[::1]:0", .nowhere = "tls://[::1]:1" },
 	{ .name = "shm", .listen = "shm://%/s.sock", .nowhere = "shm://%/nobody.sock" },
+	/* The datagram transport on a wire in memory; and on a bad one. */
+	{ .name = "wire4",
+	  .listen = "wire://10.0.0.1:0",
+	  .nowhere = "wire://10.0.0.1:1",
+	  .ops = &wire_transport_ops },
+	{ .name = "wire6",
+	  .listen = "wire://[fd00::1]:0",
+	  .nowhere = "wire://[fd00::1]:1",
+	  .ops = &wire_transport_ops },
+	{ .name = "wire4-bad",
+	  .listen = "wire://10.0.0.1:0",
+	  .nowhere = "wire://10.0.0.1:1",
+	  .ops = &wire_transport_ops,
+	  .prepare = bad_wire },
 	{ .name = "ofi.tcp",
 	  .listen = "ofi://tcp@127.0.0.1:0",
 	  .nowhere = "ofi://tcp@127.0.0.1:1" },
@@ -64,7 +86,8 @@ const struct scheme *scheme_find(const char *name)
 
 const char *scheme_missing(const struct scheme *scheme)
 {
-	const struct praas_transport_ops *ops = praas_transport_find(scheme->listen);
+	const struct praas_transport_ops *ops =
+		scheme->ops ? scheme->ops : praas_transport_find(scheme->listen);
 	struct praas_port_config config = { .conns_max = 1 };
 	struct praas_heap *heap;
 	struct praas_port *port;
