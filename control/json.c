@@ -33,9 +33,9 @@ void praas_json_prepare(void)
 	json_set_alloc_funcs(allocate, free);
 }
 
-char *praas_json_dump(const json_t *value)
+char *praas_json_dump_as(const json_t *value, size_t flags)
 {
-	char *text = json_dumps(value, JSON_COMPACT);
+	char *text = json_dumps(value, JSON_COMPACT | flags);
 
 	if (memory_failed) {
 		free(text);
@@ -43,6 +43,11 @@ char *praas_json_dump(const json_t *value)
 	}
 	memory_failed = false;
 	return text;
+}
+
+char *praas_json_dump(const json_t *value)
+{
+	return praas_json_dump_as(value, 0);
 }
 
 /* value, unless memory failed while it was read. */

@@ -22,6 +22,8 @@ void praas_json_prepare(void);
 /* The text of a value, malloc'd; NULL: no memory, here or while this thread made the value: whoever
  * makes one need not look at each member. Forgets it then. */
 char *praas_json_dump(const json_t *value);
+/* The same with flags of json_dumps(), beside JSON_COMPACT. */
+char *praas_json_dump_as(const json_t *value, size_t flags);
 /* A thread begins with something new: what failed before does not count. */
 void praas_json_begin(void);
 /* json_loadfd() of a file; NULL: ret_error. */

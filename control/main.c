@@ -281,7 +281,8 @@ static int open_life(struct parts *s, const struct praas_options *o)
 	rc = praas_life_new(&config, &s->service.life);
 	if (rc)
 		return complain("link", link_path, rc);
-	return praas_life_start(s->service.life);
+	rc = praas_life_start(s->service.life);
+	return rc ? complain("cannot take over the processes of", s->data, rc) : 0;
 }
 
 static int open_tls(struct parts *s, const struct praas_options *o)

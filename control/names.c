@@ -14,6 +14,18 @@ static bool name_char(char c)
 	       (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
+void praas_text_whole(char *text)
+{
+	size_t n = strlen(text), tail = 0;
+	unsigned char lead;
+
+	while (tail < 3 && tail < n && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80)
+		tail++;
+	lead = tail < n ? (unsigned char)text[n - 1 - tail] : 0;
+	if (lead >= 0xc0 && tail < (lead >= 0xf0 ? 3u : lead >= 0xe0 ? 2u : 1u))
+		text[n - 1 - tail] = 0;
+}
+
 bool praas_name_valid(const char *name)
 {
 	size_t n;

@@ -12,6 +12,9 @@
 /* [A-Za-z0-9._-]{1,64}, but neither "." nor "..". */
 bool praas_name_valid(const char *name);
 
+/* A text in UTF-8 that was cut somewhere: without the part of a character that is left at its end. */
+void praas_text_whole(char *text);
+
 /* Lower-case hex of bytes; ret_text has 2 * bytes + 1 bytes. */
 void praas_hex_encode(const uint8_t *data, size_t bytes, char *ret_text);
 /* Exactly bytes of hex, nothing else. 0; -EINVAL. */

@@ -3,7 +3,6 @@
  * What all parts of the life cycle need: waits, entries, deadlines, saving.
  */
 #include "control/life/lifecycle_private.h"
-#include "control/say.h"
 
 #include <errno.h>
 #include <stddef.h>
@@ -13,6 +12,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "control/names.h"
+#include "control/say.h"
 #include "internal/base.h"
 
 #define SAVE_TRIES 6 /* in 63 ms */
@@ -31,6 +32,7 @@ struct praas_outcome praas_outcome_of(int rc, const char *code, const char *text
 
 	(void)snprintf(o.code, sizeof(o.code), "%s", code);
 	(void)snprintf(o.text, sizeof(o.text), "%s", text);
+	praas_text_whole(o.text);
 	return o;
 }
 

@@ -261,15 +261,16 @@ static void settle(struct praas_life_process *p)
 		p->record.lost_epoch = p->record.epoch;
 }
 
-static void recover_one(struct praas_life *life,
-			const struct praas_process_record *record,
-			const struct praas_app_record *app)
+/* 0; -ENOMEM: then the service must not begin, for nobody would ever end or wake the process. */
+static int recover_one(struct praas_life *life,
+		       const struct praas_process_record *record,
+		       const struct praas_app_record *app)
 {
 	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p = praas_life_entry(life, record, app);
 
 	if (!p)
-		return;
+		return -ENOMEM;
 	praas_life_charge_running(p);
 	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
 				record->number, record->epoch, &p->instance) == 0 &&
@@ -283,19 +284,20 @@ static void recover_one(struct praas_life *life,
 			backend->ops->kill(backend, &p->instance);
 		else
 			praas_life_begin_erase(p);
-		return;
+		return 0;
 	}
 	settle(p);
 	if (p->has_instance || record->os_pid == 0) {
 		p->recovered = true;
 		p->phase_deadline_ns = praas_now_ns() + life->config.rejoin_ns;
 		praas_life_arm(p);
-		return;
+		return 0;
 	}
 	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
 	p->record.os_pid = 0;
 	p->record.endpoints[0] = 0;
 	praas_life_save(p);
+	return 0;
 }
 
 /* All applications; the caller frees. 0; -ENOMEM; -EIO. */
@@ -354,12 +356,12 @@ int praas_life_recover(struct praas_life *life)
 		if (rc || n == 0)
 			break;
 		(void)pthread_mutex_lock(&life->lock);
-		for (uint32_t i = 0; i < n; i++) {
+		for (uint32_t i = 0; rc == 0 && i < n; i++) {
 			const struct praas_app_record *app =
 				app_of(apps, apps_count, page[i].app);
 
 			if (app && !praas_life_resting(page[i].state))
-				recover_one(life, &page[i], app);
+				rc = recover_one(life, &page[i], app);
 		}
 		(void)pthread_mutex_unlock(&life->lock);
 		(void)snprintf(after, sizeof(after), "%llu",
@@ -425,7 +427,10 @@ int praas_life_start(struct praas_life *life)
 {
 	int rc = praas_life_recover(life);
 
-	return rc ? rc : praas_link_start(life->link);
+	if (rc == 0)
+		rc = praas_link_start(life->link);
+	life->started = rc == 0; /* nobody else looks at it yet */
+	return rc;
 }
 
 /* Until no controller and no job of ours is left; false: not in time. */
@@ -494,8 +499,11 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
 
 	(void)pthread_mutex_lock(&life->lock);
 	life->stopping = true;
-	swap_all(life);
-	if (!wait_ended(life, deadline_ns)) {
+	if (!life->started) /* what runs goes on, and waits for the next service */
+		life->instances = 0;
+	else
+		swap_all(life);
+	if (!wait_ended(life, deadline_ns) && life->started) {
 		kill_all(life);
 		(void)wait_ended(life, praas_now_ns() + END_NS);
 	}

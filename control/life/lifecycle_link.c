@@ -204,6 +204,7 @@ static void note_exit(struct praas_life_process *p, const struct praas_exit *e,
 		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "left with code %d", e->code);
 	else
 		(void)snprintf(to, PRAAS_LIFE_EXIT_BYTES, "gone");
+	praas_text_whole(to);
 }
 
 /* A controller that served has gone: swapped, killed or lost. */

@@ -166,7 +166,7 @@ static char *shape_of(const json_t *config)
 		}
 	}
 	if (shape)
-		text = json_dumps(shape, JSON_COMPACT | JSON_SORT_KEYS);
+		text = praas_json_dump_as(shape, JSON_SORT_KEYS);
 	json_decref(shape);
 	return text;
 }

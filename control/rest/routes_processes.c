@@ -41,12 +41,12 @@ static int put_metrics(char *text, size_t bytes, const struct praas_life_view *v
 		(unsigned long long)view->idle_ns, (unsigned long long)view->cpu_ns);
 }
 
-/* A member with a text that may need escapes; "" when there is no memory for it. */
+/* A member with a text that may need escapes. Its length; -ENOMEM. */
 static int put_text(char *text, size_t bytes, const char *name, const char *value)
 {
 	json_t *string = json_string(value);
-	char *escaped = string ? json_dumps(string, JSON_ENCODE_ANY) : NULL;
-	int n = snprintf(text, bytes, ",\"%s\":%s", name, escaped ? escaped : "\"\"");
+	char *escaped = string ? praas_json_dump_as(string, JSON_ENCODE_ANY) : NULL;
+	int n = escaped ? snprintf(text, bytes, ",\"%s\":%s", name, escaped) : -ENOMEM;
 
 	json_decref(string);
 	free(escaped);
@@ -54,13 +54,13 @@ static int put_text(char *text, size_t bytes, const char *name, const char *valu
 }
 
 /* Names need no escapes, and endpoints are JSON already: written by hand, as this is asked for more
- * often than all else. Returns the length; there is always room. */
+ * often than all else. Returns the length (there is always room), or 0: no memory. */
 static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *service,
 			  const char *app, const struct praas_process_record *record)
 {
 	struct praas_life_view view = { .record = *record };
 	const struct praas_process_record *r = &view.record;
-	int n;
+	int n, more = 0;
 
 	praas_life_view(service->life, &view);
 	n = snprintf(text, PROCESS_TEXT_BYTES,
@@ -78,8 +78,11 @@ static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *s
 		n += snprintf(text + n, PROCESS_TEXT_BYTES - (size_t)n,
 			      ",\"os_pid\":%d", r->os_pid);
 	if (view.last_exit[0])
-		n += put_text(text + n, PROCESS_TEXT_BYTES - (size_t)n, "last_exit",
-			      view.last_exit);
+		more = put_text(text + n, PROCESS_TEXT_BYTES - (size_t)n, "last_exit",
+				view.last_exit);
+	if (more < 0)
+		return 0;
+	n += more;
 	if (view.metrics)
 		n += put_metrics(text + n, PROCESS_TEXT_BYTES - (size_t)n, &view);
 	text[n++] = '}';
@@ -93,7 +96,7 @@ json_t *praas_process_json(struct praas_service *service, const char *app,
 	char text[PROCESS_TEXT_BYTES];
 	size_t bytes = put_process(text, service, app, record);
 
-	return json_loadb(text, bytes, 0, NULL);
+	return bytes ? json_loadb(text, bytes, 0, NULL) : NULL;
 }
 
 /* 0; an errno. */
@@ -371,6 +374,7 @@ void praas_route_processes_show(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
 	struct praas_process_record record;
+	size_t bytes = 0;
 	char *text;
 	int rc;
 
@@ -378,14 +382,14 @@ void praas_route_processes_show(struct praas_request *rq)
 		return;
 	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
 	text = rc ? NULL : malloc(PROCESS_TEXT_BYTES);
-	if (!rc && !text)
-		rc = -ENOMEM;
-	if (rc)
-		praas_reply_errno(rq, rc, "no such process");
-	else
-		praas_reply_stored_json(
-			rq, 200, text,
-			put_process(text, rq->service, rq->app.name, &record));
+	if (text)
+		bytes = put_process(text, rq->service, rq->app.name, &record);
+	if (bytes > 0) {
+		praas_reply_stored_json(rq, 200, text, bytes);
+		return;
+	}
+	free(text);
+	praas_reply_errno(rq, rc ? rc : -ENOMEM, "no such process");
 }
 
 static json_t *listed_json(struct praas_request *rq,

@@ -373,6 +373,30 @@ class Token(Scenario):
         expect(self.act(), "again", getattr(self, "error", ""))
 
 
+class Restart(Scenario):
+    """The service is killed and started again: it takes over what runs, or says why it does not begin."""
+    slow = True
+
+    def before(self):
+        for app in (A, W):
+            self.wake(app + "/processes/x")
+        self.was = [self.epoch(app + "/processes/x") for app in (A, W)]
+        self.had = [self.count(app, "x") for app in (A, W)]
+
+    def act(self):
+        self.s.kill()
+        self.error = self.s.begin()
+        if self.error is None:
+            return True
+        expect(self.error.strip(), "no words")
+        expect(self.s.begin() is None, "cannot be started afterwards")
+        return False
+
+    def after(self, done):
+        expect([self.count(app, "x") for app in (A, W)] == self.had, "state lost")
+        expect([self.epoch(app + "/processes/x") for app in (A, W)] == self.was, "not taken over")
+
+
 ALL = (App, AppDelete, Create, CreateInline, Invoke, InvokeWorker, InvokeFirst, InvokeFirstWorker, Direct,
        DirectTcp, State, Message, SwapOut,
-       SwapOutWorker, SwapIn, Checkpoint, Kill, Delete, List, Token)
+       SwapOutWorker, SwapIn, Checkpoint, Kill, Delete, List, Token, Restart)

@@ -31,6 +31,25 @@ def options():
     return p.parse_args()
 
 
+def begin(s):
+    """Starts the service. None, or its last words when it did not begin."""
+    saved, at = os.dup(2), os.path.getsize(s.log) if os.path.exists(s.log) else 0
+    with open(s.log, "a") as f:
+        os.dup2(f.fileno(), 2)
+    try:
+        s.start()
+        return None
+    except SystemExit:
+        s.process.wait(timeout=IN_TIME)
+        s.process.stdout.close()
+        with open(s.log, errors="replace") as f:
+            f.seek(at)
+            return f.read()
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+
+
 def start(o):
     s = Service(o.control, o.controller, "--worker", o.worker, "--stop-seconds", "20")
     s.cli = o.cli
@@ -42,13 +61,10 @@ def start(o):
                                   f":log_path={logs}:exitcode=99:allocator_may_return_null=1")
     os.environ["UBSAN_OPTIONS"] = os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1") + f":log_path={logs}"
     s.log = os.path.join(s.dir, "stderr")
-    saved = os.dup(2)
-    with open(s.log, "w") as f:
-        os.dup2(f.fileno(), 2)
-    try:
-        s.start()
-    finally:
-        os.dup2(saved, 2)
+    s.begin = lambda: begin(s)
+    error = s.begin()
+    if error is not None:
+        raise SystemExit(error)
     for isolation in ("inline", "worker"):
         s.json("POST", "/v1/apps", {"name": isolation, "code": os.path.join(o.examples, "counter"),
                                     "isolation": isolation, "allow_weak_sandbox": True}, 201)

@@ -42,6 +42,23 @@ static void test_names_only_the_alphabet(void **state)
 	assert_false(praas_name_valid("\xc3\xa4"));
 }
 
+/* Wherever a text is cut it is UTF-8 again afterwards, and keeps every whole character. */
+static void test_text_cut_within_a_character_loses_only_that(void **state)
+{
+	static const char text[] = "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80z";
+	static const size_t whole[] = { 0, 1, 1, 3, 3, 3, 6, 6, 6, 6, 10, 11 };
+
+	(void)state;
+	for (size_t n = 0; n < sizeof(whole) / sizeof(whole[0]); n++) {
+		char cut[sizeof(text)];
+
+		(void)snprintf(cut, sizeof(cut), "%.*s", (int)n, text);
+		praas_text_whole(cut);
+		assert_int_equal(strlen(cut), whole[n]);
+		assert_memory_equal(cut, text, whole[n]);
+	}
+}
+
 static void test_numbers_whole_and_in_range(void **state)
 {
 	uint64_t v = 0;
@@ -177,6 +194,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_names_only_the_alphabet),
+		cmocka_unit_test(test_text_cut_within_a_character_loses_only_that),
 		cmocka_unit_test(test_numbers_whole_and_in_range),
 		cmocka_unit_test(test_escapes_decoded_once),
 		cmocka_unit_test(test_json_strict),
