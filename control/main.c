@@ -221,12 +221,11 @@ static int open_work(struct parts *s, const struct praas_options *o)
 	int rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
 
 	if (rc == 0)
-		rc = open_backend(s, o);
-	if (rc == 0)
 		rc = praas_events_new(&s->service.events);
 	if (rc == 0)
 		rc = praas_data_new(&s->service.keys, &s->service.data);
-	return rc;
+	return rc ? complain("cannot begin the work of", s->data, rc)
+		  : open_backend(s, o);
 }
 
 /* Data planes that others can reach speak TLS unless told otherwise. */
@@ -327,11 +326,13 @@ static int open_parts(struct parts *s, const struct praas_options *o)
 	return rc;
 }
 
-static void close_parts(struct parts *s, const struct praas_options *o)
+static void close_parts(struct parts *s, const struct praas_options *o, bool served)
 {
 	if (s->rest)
 		praas_rest_refuse(s->rest);
-	if (s->service.life)
+	if (s->service.life && !served)
+		praas_life_leave(s->service.life);
+	else if (s->service.life)
 		praas_life_stop(s->service.life,
 				praas_now_ns() + o->stop_s * 1000000000u);
 	praas_rest_free(s->rest);
@@ -456,6 +457,6 @@ int main(int argc, char **argv)
 		rc = announce(&s, &o);
 	if (rc == 0)
 		wait_for_end(&signals, o.tls_cert != NULL);
-	close_parts(&s, &o);
+	close_parts(&s, &o, rc == 0);
 	return rc ? 1 : 0;
 }

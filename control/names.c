@@ -19,7 +19,8 @@ void praas_text_whole(char *text)
 	size_t n = strlen(text), tail = 0;
 	unsigned char lead;
 
-	while (tail < 3 && tail < n && ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80)
+	while (tail < 3 && tail < n &&
+	       ((unsigned char)text[n - 1 - tail] & 0xc0) == 0x80)
 		tail++;
 	lead = tail < n ? (unsigned char)text[n - 1 - tail] : 0;
 	if (lead >= 0xc0 && tail < (lead >= 0xf0 ? 3u : lead >= 0xe0 ? 2u : 1u))

@@ -86,6 +86,8 @@ int praas_life_new(const struct praas_life_config *config,
 int praas_life_start(struct praas_life *life);
 /* Swaps all out, until deadline_ns; ends the rest. Nothing runs afterwards. */
 void praas_life_stop(struct praas_life *life, uint64_t deadline_ns);
+/* In place of it, of a service that could not begin: what runs goes on, and waits for the next one. */
+void praas_life_leave(struct praas_life *life);
 void praas_life_free(struct praas_life *life);
 
 /* All below: from a job; may block for a commit and a spawn. */

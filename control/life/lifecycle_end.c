@@ -261,23 +261,26 @@ static void settle(struct praas_life_process *p)
 		p->record.lost_epoch = p->record.epoch;
 }
 
-/* 0; -ENOMEM: then the service must not begin, for nobody would ever end or wake the process. */
+/* Not 0: the service must not begin, for nobody would ever end or wake the process. */
 static int recover_one(struct praas_life *life,
 		       const struct praas_process_record *record,
 		       const struct praas_app_record *app)
 {
 	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p = praas_life_entry(life, record, app);
+	int rc;
 
 	if (!p)
 		return -ENOMEM;
 	praas_life_charge_running(p);
-	if (backend->ops->adopt(backend, record->os_pid, record->os_start,
-				record->number, record->epoch, &p->instance) == 0 &&
-	    praas_life_watch(life, &p->instance) == 0) {
-		p->has_instance = true;
-		life->instances++;
-	}
+	rc = backend->ops->adopt(backend, record->os_pid, record->os_start,
+				 record->number, record->epoch, &p->instance);
+	p->has_instance = rc == 0;
+	life->instances += rc == 0;
+	if (rc == 0)
+		rc = praas_life_watch(life, &p->instance);
+	if (rc && rc != -ESRCH)
+		return rc; /* it runs, or may: it must not be taken for lost */
 	if (record->state == PRAAS_LIFE_DELETING) {
 		p->doomed = true;
 		if (p->has_instance)
@@ -427,10 +430,7 @@ int praas_life_start(struct praas_life *life)
 {
 	int rc = praas_life_recover(life);
 
-	if (rc == 0)
-		rc = praas_link_start(life->link);
-	life->started = rc == 0; /* nobody else looks at it yet */
-	return rc;
+	return rc ? rc : praas_link_start(life->link);
 }
 
 /* Until no controller and no job of ours is left; false: not in time. */
@@ -499,11 +499,8 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
 
 	(void)pthread_mutex_lock(&life->lock);
 	life->stopping = true;
-	if (!life->started) /* what runs goes on, and waits for the next service */
-		life->instances = 0;
-	else
-		swap_all(life);
-	if (!wait_ended(life, deadline_ns) && life->started) {
+	swap_all(life);
+	if (!wait_ended(life, deadline_ns)) {
 		kill_all(life);
 		(void)wait_ended(life, praas_now_ns() + END_NS);
 	}
@@ -511,6 +508,18 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
 	praas_link_stop(life->link);
+}
+
+void praas_life_leave(struct praas_life *life)
+{
+	(void)pthread_mutex_lock(&life->lock);
+	life->stopping = true;
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_link_stop(life->link); /* nobody joins any more, no end is told */
+	(void)pthread_mutex_lock(&life->lock);
+	life->instances = 0;
+	(void)wait_ended(life, praas_now_ns() + END_NS); /* our own jobs */
+	(void)pthread_mutex_unlock(&life->lock);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */

@@ -103,7 +103,6 @@ struct praas_life {
 	uint64_t request_last;
 	uint32_t instances;  /* controllers that run */
 	uint32_t background; /* jobs of ours that are queued or run */
-	bool started; /* controllers are let in, and are ours to end */
 	bool stopping;
 	struct praas_life_stats stats;
 };

@@ -54,7 +54,8 @@ struct praas_backend_ops {
 	 * -ENOMEM; -EIO. */
 	int (*start)(struct praas_backend *b, json_t *config, uint64_t number,
 		     uint32_t epoch, struct praas_instance *ret_instance);
-	/* Finds one that was started before a restart of ours. -ESRCH it is gone. */
+	/* Finds one that was started before a restart of ours. -ESRCH it is gone; else an errno of ours, which
+	 * says nothing of it. */
 	int (*adopt)(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 		     uint64_t number, uint32_t epoch,
 		     struct praas_instance *ret_instance);

@@ -367,6 +367,8 @@ static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 	if (os_pid <= 1)
 		return -ESRCH;
 	fd = praas_pidfd_of(os_pid);
+	if (fd == -EINVAL || fd == -ENOENT)
+		return -ESRCH; /* the number is a thread's now */
 	if (fd < 0)
 		return fd;
 	/* After the descriptor is held the number cannot be reused unnoticed. */

@@ -27,7 +27,7 @@ def options():
     for name in ("control", "controller", "worker", "examples", "cli"):
         p.add_argument(name, type=os.path.abspath)
     p.add_argument("--full", action="store_true", help="every call, not some of many")
-    p.add_argument("--only", default="", help="SCENARIO[/PROGRAM[/KIND[/N]]]")
+    p.add_argument("--only", default="", help="SCENARIO[/PROGRAM[/KIND[/N or FROM-TO]]]")
     return p.parse_args()
 
 
@@ -92,6 +92,12 @@ def chosen(count, slow, full):
     return list(range(1, first + 1)) + [first + int(step * (i + 1)) for i in range(room - first)]
 
 
+def some(text):
+    """N or FROM-TO."""
+    first, _, last = text.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
 def one(s, scenario, program, kind, n):
     """True when the call failed, that is, when there was an n-th one."""
     scenario.before()
@@ -132,7 +138,7 @@ def torture(s, cls, o, only):
     began = time.monotonic()
     scenario = cls(s)
     for (program, kind), calls in count(s, scenario, only).items():
-        for n in [int(only[2])] if only[2] else chosen(calls, cls.slow, o.full):
+        for n in some(only[2]) if only[2] else chosen(calls, cls.slow, o.full):
             runs += 1
             try:
                 if not one(s, scenario, program, kind, n):
