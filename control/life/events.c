@@ -202,7 +202,9 @@ int praas_watcher_read(struct praas_watcher *w, char *ret_text, uint32_t bytes_m
 	int n = 0;
 
 	(void)pthread_mutex_lock(&e->lock);
-	if (w->gap || e->count - w->next > PRAAS_LIMIT_EVENTS)
+	if (!w->allowed(w))
+		n = -EACCES;
+	else if (w->gap || e->count - w->next > PRAAS_LIMIT_EVENTS)
 		n = write_gap(w, ret_text, bytes_max);
 	else
 		n = write_new(w, ret_text, bytes_max);
@@ -220,11 +222,35 @@ int praas_watcher_read(struct praas_watcher *w, char *ret_text, uint32_t bytes_m
 	return n;
 }
 
+/* Lock held. */
+/* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
+static void wake_refused(struct praas_events *e)
+{
+	struct praas_watcher *w, *next;
+
+	DL_FOREACH_SAFE2(e->waiting, w, next, list_next)
+	{
+		if (w->allowed(w))
+			continue;
+		DL_DELETE2(e->waiting, w, prev, list_next);
+		w->waiting = false;
+		w->wake(w);
+	}
+}
+
+void praas_events_review(struct praas_events *events)
+{
+	(void)pthread_mutex_lock(&events->lock);
+	wake_refused(events);
+	(void)pthread_mutex_unlock(&events->lock);
+}
+
 void praas_events_tick(struct praas_events *events, uint64_t now_ns)
 {
 	struct praas_watcher *w;
 
 	(void)pthread_mutex_lock(&events->lock);
+	wake_refused(events);
 	if (now_ns - events->beat_ns >= BEAT_NS) {
 		events->beat_ns = now_ns;
 		for (w = events->waiting; w; w = w->list_next)

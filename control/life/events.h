@@ -39,6 +39,8 @@ struct praas_watcher {
 	 * tell, wake once when there is, or at the end. */
 	void (*sleep)(struct praas_watcher *w);
 	void (*wake)(struct praas_watcher *w);
+	/* Whether he may be told more; the same lock, must not wait either. */
+	bool (*allowed)(struct praas_watcher *w);
 	struct praas_watcher *prev, *list_next;
 };
 
@@ -48,11 +50,14 @@ int praas_watcher_begin(struct praas_watcher *w, struct praas_events *events,
 			const uint8_t app[PRAAS_RECORD_ID_BYTES], const char *after);
 void praas_watcher_end(struct praas_watcher *w);
 
-/* Text of server-sent events. Bytes; 0: sleep was called; -ESHUTDOWN the end. bytes_max is at least
+/* Text of server-sent events. Bytes; 0: sleep was called; -ESHUTDOWN the end; -EACCES he may not be told
+ * any more. bytes_max is at least
  * PRAAS_EVENT_TEXT_BYTES. */
 int praas_watcher_read(struct praas_watcher *w, char *ret_text, uint32_t bytes_max);
 
-/* Now and then: those who have been told nothing for a while get a sign of life. */
+/* Somebody may be allowed less than before: those who may not be told more are woken to their end. */
+void praas_events_review(struct praas_events *events);
+/* Once a second or so: the same, and those who have been told nothing for a while get a sign of life. */
 void praas_events_tick(struct praas_events *events, uint64_t now_ns);
 /* The end for all who watch. */
 void praas_events_close(struct praas_events *events);

@@ -7,6 +7,7 @@
 #ifndef PRAAS_CONTROL_AUTHORISE_H
 #define PRAAS_CONTROL_AUTHORISE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "control/rest/router.h"
@@ -29,5 +30,9 @@ struct praas_caller {
 int praas_authorise(const struct praas_keys *keys, struct praas_tokens *tokens,
 		    const char *authorization, const struct praas_match *match,
 		    uint64_t now_s, struct praas_caller *ret_caller);
+
+/* Whether he who was found to ask still has a key, for answers without an end. Any thread, no disk. */
+bool praas_caller_valid(struct praas_tokens *tokens, const struct praas_caller *caller,
+			uint64_t now_s);
 
 #endif

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "control/life/events.h"
 #include "control/rest/peers.h"
@@ -20,6 +21,8 @@ struct praas_stream {
 	struct praas_watcher watcher;
 	struct MHD_Connection *connection;
 	struct praas_peer *peer;
+	struct praas_tokens *tokens;
+	struct praas_caller caller;
 };
 
 static struct praas_stream *of(struct praas_watcher *w)
@@ -36,6 +39,12 @@ static void on_sleep(struct praas_watcher *w)
 static void on_wake(struct praas_watcher *w)
 {
 	MHD_resume_connection(of(w)->connection);
+}
+
+/* His key may have been revoked, or have expired, since he began. */
+static bool on_allowed(struct praas_watcher *w)
+{
+	return praas_caller_valid(of(w)->tokens, &of(w)->caller, (uint64_t)time(NULL));
 }
 
 static ssize_t on_read(void *user, uint64_t at, char *buffer, size_t bytes_max)
@@ -115,6 +124,9 @@ void praas_route_watch(struct praas_request *rq)
 	s->peer = rq->peer;
 	s->watcher.sleep = on_sleep;
 	s->watcher.wake = on_wake;
+	s->watcher.allowed = on_allowed;
+	s->tokens = rq->service->tokens;
+	s->caller = rq->caller;
 	bound_buffer(rq->connection);
 	rc = praas_watcher_begin(&s->watcher, rq->service->events, rq->app.id,
 				 place_asked(rq));

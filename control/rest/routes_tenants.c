@@ -165,6 +165,7 @@ void praas_route_tenants_delete(struct praas_request *rq)
 
 	if (rc == 0)
 		rc = praas_tokens_revoke_all(s->tokens, rq->match.id);
+	praas_events_review(s->events);
 	if (rc == -ENOTEMPTY)
 		praas_reply_error(rq, 409, "not_empty", "delete its applications first",
 				  "the tenant has applications");

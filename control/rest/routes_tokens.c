@@ -209,6 +209,7 @@ void praas_route_tokens_delete(struct praas_request *rq)
 		rq->service->tokens, operator(rq) ? NULL : rq->caller.tenant,
 		rq->match.id);
 
+	praas_events_review(rq->service->events);
 	if (rc == -ENOENT)
 		praas_reply_error(rq, 404, "not_found", "GET /v1/tokens lists them",
 				  "no such key");

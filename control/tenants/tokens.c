@@ -329,6 +329,11 @@ int praas_tokens_revoke_all(struct praas_tokens *tokens, const char *tenant)
 	return rc;
 }
 
+static bool expired(const struct praas_token *token, uint64_t now_s)
+{
+	return token->expires_s && now_s >= token->expires_s;
+}
+
 int praas_tokens_verify(struct praas_tokens *tokens, const char *text, uint64_t now_s,
 			struct praas_token *ret_token)
 {
@@ -352,10 +357,22 @@ int praas_tokens_verify(struct praas_tokens *tokens, const char *text, uint64_t 
 	same = praas_equal_constant(hash, token.hash, sizeof(hash));
 	if (!found || !same)
 		return -EACCES;
-	if (token.expires_s && now_s >= token.expires_s)
+	if (expired(&token, now_s))
 		return -EKEYEXPIRED;
 	*ret_token = token;
 	return 0;
+}
+
+bool praas_tokens_valid(struct praas_tokens *tokens, const char *id, uint64_t now_s)
+{
+	const struct entry *e;
+	bool valid;
+
+	(void)pthread_rwlock_rdlock(&tokens->lock);
+	e = find(tokens, id);
+	valid = e && !expired(&e->token, now_s);
+	(void)pthread_rwlock_unlock(&tokens->lock);
+	return valid;
 }
 
 static int by_id(const void *a, const void *b)

@@ -60,6 +60,9 @@ int praas_tokens_revoke_all(struct praas_tokens *tokens, const char *tenant);
 int praas_tokens_verify(struct praas_tokens *tokens, const char *text, uint64_t now_s,
 			struct praas_token *ret_token);
 
+/* Whether the key of that id still is one at now_s. Any thread, no disk. */
+bool praas_tokens_valid(struct praas_tokens *tokens, const char *id, uint64_t now_s);
+
 /* Of a tenant (NULL: of all), in the order of ids, those after `after` ("": all), at most max.
  * 0; -ENOMEM. */
 int praas_tokens_list(struct praas_tokens *tokens, const char *tenant,

@@ -158,6 +158,49 @@ def test_limit_and_end(s):
         assert last[2]["state"] == "SWAPPED", last
 
 
+def ends(w, began, seconds):
+    """The stream comes to its end, after what it was told before."""
+    w.c.sock.settimeout(30)
+    while w.event():
+        pass
+    took = time.monotonic() - began
+    assert took < seconds, f"{took} s"
+
+
+def test_ends_with_its_key(s):
+    """Revoked, expired, or its tenant removed: nothing more is told, to who waits and to who reads."""
+    make(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    key = s.json("POST", "/v1/tokens", {"scopes": ["read"]}, 201)
+    brief = s.json("POST", "/v1/tokens", {"scopes": ["read"], "ttl_s": 2}, 201)
+    other = s.json("POST", "/v1/tokens", {"scopes": ["read"]}, 201)
+    born = time.monotonic()
+    waits, reads, goes, stays = (Watch(s, token=t["token"]) for t in (key, key, brief, other))
+    s.json("POST", P + "/x/kill", expect=200)
+    for w in (waits, reads, goes, stays):
+        assert w.state() == ("x", "KILLED")
+    began = time.monotonic()
+    s.json("DELETE", "/v1/tokens/" + key["id"], expect=204)
+    s.json("POST", P + "/x/swap-in", expect=200)  # nothing of it is told any more
+    for w in (waits, reads):
+        assert w.event() is None
+        ends(w, began, 5)
+    ends(goes, born, 5)
+    assert time.monotonic() - born > 1.5, "before its time"
+    assert stays.states(2) == [("x", "ACTIVATING"), ("x", "ACTIVE")]
+    s.refused("GET", APP + "/watch", None, 401, "unauthorized", token=key["token"])
+    stays.close()
+
+    s.json("POST", "/v1/tenants", {"name": "t"}, 201)
+    admin = s.json("POST", "/v1/tokens", {"scopes": ["read", "deploy"], "tenant": "t"}, 201)["token"]
+    s.json("POST", "/v1/apps", {"name": "b", "code": s.code}, 201, token=admin)
+    w = Watch(s, "/v1/apps/b/watch", token=admin)
+    s.json("DELETE", "/v1/apps/b", expect=204, token=admin)
+    began = time.monotonic()
+    s.json("DELETE", "/v1/tenants/t", expect=204)
+    ends(w, began, 5)
+
+
 def test_slow_watcher_is_cut(s):
     make(s)
     s.json("POST", P, {"pid": "x"}, 201)
