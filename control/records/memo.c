@@ -10,24 +10,74 @@
 #include "control/names.h"
 #include "control/say.h"
 #include "control/tenants/keys.h"
+#include "internal/base.h"
 
 #define SWEEP_NS (60 * 1000000000ull) /* between looks for those whose day is over */
 #define DAY_NS (PRAAS_LIMIT_MEMO_S * 1000000000ull)
 
+#define RESERVED                                                                       \
+	(PRAAS_MEMO_BYTES + PRAAS_LIMIT_MEMO_BYTES) /* the most that one keeps */
+
+/* What one tenant keeps: what is stored, and room for what is under way. */
+struct use {
+	char tenant[PRAAS_NAME_MAX + 1];
+	uint64_t stored, reserved;
+};
+
 struct praas_memos {
 	struct praas_records *records;
 	uint8_t run[PRAAS_RECORD_ID_BYTES];
+	/* Held by whoever changes what is stored, until it is counted; alone by who counts anew: so a
+	 * count has all of a change or nothing of it. Before lock. */
+	pthread_rwlock_t counting;
 	pthread_mutex_t lock; /* of all below */
 	uint64_t swept_ns;
-	struct praas_memo_sum *sums; /* PRAAS_LIMIT_TENANTS */
+	struct use *uses;            /* PRAAS_LIMIT_TENANTS */
+	struct praas_memo_sum *sums; /* as many, of who counts anew */
 	uint32_t count;
 };
 
-/* What each tenant keeps, counted anew. */
+/* The tenant's place; NULL: no more can be counted. Lock held. */
+static struct use *use_of(struct praas_memos *m, const char *tenant)
+{
+	struct use *u = NULL;
+
+	for (uint32_t i = 0; i < m->count; i++) {
+		if (!strcmp(m->uses[i].tenant, tenant))
+			return &m->uses[i];
+		if (!u && m->uses[i].stored + m->uses[i].reserved == 0)
+			u = &m->uses[i]; /* of one that keeps nothing any more */
+	}
+	if (!u && m->count < PRAAS_LIMIT_TENANTS)
+		u = &m->uses[m->count++];
+	if (u) {
+		*u = (struct use){ 0 };
+		(void)snprintf(u->tenant, sizeof(u->tenant), "%s", tenant);
+	}
+	return u;
+}
+
+/* What is stored, counted anew; nobody changes it meanwhile. What this run has under way is reserved
+ * and not counted. */
 static int count_anew(struct praas_memos *m)
 {
-	return m->records->memos->sums(m->records, PRAAS_LIMIT_TENANTS, m->sums,
-				       &m->count);
+	uint32_t count = 0;
+	int rc = m->records->memos->sums(m->records, m->run, PRAAS_LIMIT_TENANTS,
+					 m->sums, &count);
+
+	if (rc)
+		return rc;
+	(void)pthread_mutex_lock(&m->lock);
+	for (uint32_t i = 0; i < m->count; i++)
+		m->uses[i].stored = 0;
+	for (uint32_t i = 0; i < count; i++) {
+		struct use *u = use_of(m, m->sums[i].tenant);
+
+		if (u)
+			u->stored = m->sums[i].bytes;
+	}
+	(void)pthread_mutex_unlock(&m->lock);
+	return 0;
 }
 
 int praas_memos_new(struct praas_records *records, struct praas_memos **ret_memos)
@@ -39,9 +89,11 @@ int praas_memos_new(struct praas_records *records, struct praas_memos **ret_memo
 		return -ENOMEM;
 	m->records = records;
 	m->sums = calloc(PRAAS_LIMIT_TENANTS, sizeof(*m->sums));
+	m->uses = calloc(PRAAS_LIMIT_TENANTS, sizeof(*m->uses));
+	(void)pthread_rwlock_init(&m->counting, NULL);
 	(void)pthread_mutex_init(&m->lock, NULL);
 	praas_random(m->run, sizeof(m->run));
-	rc = m->sums ? count_anew(m) : -ENOMEM;
+	rc = m->sums && m->uses ? count_anew(m) : -ENOMEM;
 	if (rc) {
 		praas_memos_free(m);
 		return rc;
@@ -55,6 +107,8 @@ void praas_memos_free(struct praas_memos *memos)
 	if (!memos)
 		return;
 	(void)pthread_mutex_destroy(&memos->lock);
+	(void)pthread_rwlock_destroy(&memos->counting);
+	free(memos->uses);
 	free(memos->sums);
 	free(memos);
 }
@@ -67,20 +121,6 @@ void praas_memo_id(const char *tenant, const char *key,
 	/* A name has no slash. */
 	(void)snprintf(text, sizeof(text), "%s/%s", tenant, key);
 	praas_hash(text, strlen(text), ret_id);
-}
-
-/* The tenant's count; NULL: no more can be counted. Lock held. */
-static struct praas_memo_sum *sum_of(struct praas_memos *m, const char *tenant)
-{
-	for (uint32_t i = 0; i < m->count; i++)
-		if (!strcmp(m->sums[i].tenant, tenant))
-			return &m->sums[i];
-	if (m->count == PRAAS_LIMIT_TENANTS)
-		return NULL;
-	m->sums[m->count].bytes = 0;
-	(void)snprintf(m->sums[m->count].tenant, sizeof(m->sums[0].tenant), "%s",
-		       tenant);
-	return &m->sums[m->count++];
 }
 
 /* Forgets those whose day is over, now and then. */
@@ -97,32 +137,61 @@ static int sweep(struct praas_memos *m, uint64_t now_ns)
 	(void)pthread_mutex_unlock(&m->lock);
 	if (!due || now_ns < DAY_NS)
 		return 0;
+	(void)pthread_rwlock_wrlock(&m->counting);
 	rc = m->records->memos->expire(m->records, now_ns - DAY_NS, &gone);
-	if (rc || gone == 0)
-		return rc;
+	if (rc == 0 && gone > 0)
+		rc = count_anew(m);
+	(void)pthread_rwlock_unlock(&m->counting);
+	return rc;
+}
+
+/* Room for one that is to begin. -EDQUOT. */
+static int reserve(struct praas_memos *m, const char *tenant)
+{
+	struct use *u;
+	int rc = -EDQUOT;
+
 	(void)pthread_mutex_lock(&m->lock);
-	rc = count_anew(m);
+	u = use_of(m, tenant);
+	if (u && u->stored + u->reserved + RESERVED <= PRAAS_LIMIT_MEMOS_BYTES) {
+		u->reserved += RESERVED;
+		rc = 0;
+	}
 	(void)pthread_mutex_unlock(&m->lock);
 	return rc;
 }
 
-/* What a tenant keeps grows by bytes, or shrinks. -EDQUOT. */
-static int charge(struct praas_memos *m, const char *tenant, int64_t bytes)
+/* Its room is given back; what is stored for the tenant grew by more. */
+static void settle(struct praas_memos *m, const char *tenant, uint64_t more)
 {
-	struct praas_memo_sum *sum;
-	int rc = 0;
+	struct use *u;
 
 	(void)pthread_mutex_lock(&m->lock);
-	sum = sum_of(m, tenant);
-	if (!sum ||
-	    (bytes > 0 && sum->bytes + (uint64_t)bytes > PRAAS_LIMIT_MEMOS_BYTES))
-		rc = -EDQUOT;
-	else if (bytes < 0 && sum->bytes < (uint64_t)-bytes)
-		sum->bytes = 0;
-	else
-		sum->bytes += (uint64_t)bytes;
+	u = use_of(m, tenant);
+	praas_check(u && u->reserved >= RESERVED); /* its place is kept meanwhile */
+	u->reserved -= RESERVED;
+	u->stored += more;
 	(void)pthread_mutex_unlock(&m->lock);
-	return rc;
+}
+
+/* One that a run before ours began becomes ours, and is counted as under way. Only one of those who
+ * find it so goes on. */
+static int take_over(struct praas_memos *m, const struct praas_memo *memo,
+		     const struct praas_memo *there)
+{
+	struct use *u;
+	int rc;
+
+	(void)pthread_rwlock_rdlock(&m->counting);
+	rc = m->records->memos->set(m->records, memo, there->run);
+	if (rc == 0) {
+		(void)pthread_mutex_lock(&m->lock);
+		u = use_of(m, memo->tenant); /* it has room reserved */
+		u->stored -= praas_min_u64(u->stored, PRAAS_MEMO_BYTES);
+		(void)pthread_mutex_unlock(&m->lock);
+	}
+	(void)pthread_rwlock_unlock(&m->counting);
+	return rc ? -EINPROGRESS : 0;
 }
 
 /* There is one of that key. */
@@ -137,8 +206,7 @@ static int judge(struct praas_memos *m, const struct praas_memo *memo, bool agai
 		return -EINPROGRESS;
 	if (!again)
 		return -EUNATCH;
-	/* Only one of those who find it so goes on. */
-	return m->records->memos->set(m->records, memo, there->run) ? -EINPROGRESS : 0;
+	return take_over(m, memo, there);
 }
 
 int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool again,
@@ -153,8 +221,7 @@ int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool ag
 	memo->answer_bytes = 0;
 	memcpy(memo->run, memos->run, sizeof(memo->run));
 	if (rc == 0)
-		rc = charge(memos, memo->tenant,
-			    PRAAS_MEMO_BYTES + PRAAS_LIMIT_MEMO_BYTES);
+		rc = reserve(memos, memo->tenant);
 	if (rc)
 		return rc;
 	rc = ops->put(memos->records, memo);
@@ -167,25 +234,38 @@ int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool ag
 	else if (rc == 0)
 		rc = judge(memos, memo, again, ret_there);
 	if (rc)
-		(void)charge(memos, memo->tenant,
-			     -(int64_t)(PRAAS_MEMO_BYTES + PRAAS_LIMIT_MEMO_BYTES));
+		settle(memos, memo->tenant, 0);
 	return rc;
 }
 
 void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo)
 {
 	const struct praas_memos_ops *ops = memos->records->memos;
-	int64_t unused = PRAAS_LIMIT_MEMO_BYTES - (int64_t)memo->answer_bytes;
+	uint64_t kept = 0;
 	int rc;
 
-	if (memo->status == 0) {
+	(void)pthread_rwlock_rdlock(&memos->counting);
+	if (memo->status == 0)
 		rc = ops->take_out(memos->records, memo->id);
-		unused += PRAAS_MEMO_BYTES;
-	} else {
+	else
 		rc = ops->set(memos->records, memo, memos->run);
-	}
-	(void)charge(memos, memo->tenant, -unused);
+	if (rc == 0 && memo->status)
+		kept = PRAAS_MEMO_BYTES + memo->answer_bytes;
+	settle(memos, memo->tenant, kept);
+	(void)pthread_rwlock_unlock(&memos->counting);
 	if (rc)
 		praas_say(PRAAS_SAY_ERROR, "an outcome could not be kept: %s",
 			  strerror(-rc));
+}
+
+void praas_memos_use(struct praas_memos *memos, const char *tenant,
+		     uint64_t *ret_stored, uint64_t *ret_reserved)
+{
+	const struct use *u;
+
+	(void)pthread_mutex_lock(&memos->lock);
+	u = use_of(memos, tenant);
+	*ret_stored = u ? u->stored : 0;
+	*ret_reserved = u ? u->reserved : 0;
+	(void)pthread_mutex_unlock(&memos->lock);
 }

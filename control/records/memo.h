@@ -34,4 +34,8 @@ int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool ag
  * key stays in progress until the service starts again. */
 void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo);
 
+/* What a tenant keeps, and what is reserved for requests under way, in bytes. For tests. */
+void praas_memos_use(struct praas_memos *memos, const char *tenant,
+		     uint64_t *ret_stored, uint64_t *ret_reserved);
+
 #endif

@@ -181,8 +181,8 @@ struct praas_memos_ops {
 	int (*take_out)(struct praas_records *r, const uint8_t *id); /* -ENOENT */
 	/* Those made before then. *ret_count: how many there were. */
 	int (*expire)(struct praas_records *r, uint64_t before_ns, uint32_t *ret_count);
-	/* Of at most max tenants. */
-	int (*sums)(struct praas_records *r, uint32_t max,
+	/* Of at most max tenants, without what `run` has under way. */
+	int (*sums)(struct praas_records *r, const uint8_t *run, uint32_t max,
 		    struct praas_memo_sum *ret_sums, uint32_t *ret_count);
 };
 

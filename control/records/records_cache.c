@@ -324,10 +324,10 @@ static int memo_expire(struct praas_records *r, uint64_t before_ns, uint32_t *re
 	return of(r)->inner->memos->expire(of(r)->inner, before_ns, ret_count);
 }
 
-static int memo_sums(struct praas_records *r, uint32_t max,
+static int memo_sums(struct praas_records *r, const uint8_t *run, uint32_t max,
 		     struct praas_memo_sum *ret_sums, uint32_t *ret_count)
 {
-	return of(r)->inner->memos->sums(of(r)->inner, max, ret_sums, ret_count);
+	return of(r)->inner->memos->sums(of(r)->inner, run, max, ret_sums, ret_count);
 }
 
 static int usage_put(struct praas_records *r, struct praas_process_record *process,

@@ -138,8 +138,8 @@ static int expire(struct praas_records *r, uint64_t before_ns, uint32_t *ret_cou
 	return 0;
 }
 
-static int sums(struct praas_records *r, uint32_t max, struct praas_memo_sum *ret_sums,
-		uint32_t *ret_count)
+static int sums(struct praas_records *r, const uint8_t *run, uint32_t max,
+		struct praas_memo_sum *ret_sums, uint32_t *ret_count)
 {
 	struct praas_memory_memos *m = praas_memory_memos_of(r);
 	const struct praas_memory_memo *one;
@@ -148,6 +148,9 @@ static int sums(struct praas_records *r, uint32_t max, struct praas_memo_sum *re
 	(void)pthread_mutex_lock(&m->lock);
 	LL_FOREACH(m->head, one)
 	{
+		if (one->memo.status == 0 &&
+		    !memcmp(one->memo.run, run, sizeof(one->memo.run)))
+			continue;
 		for (i = 0; i < n; i++)
 			if (!strcmp(ret_sums[i].tenant, one->memo.tenant))
 				break;

@@ -96,8 +96,8 @@ static int expire(struct praas_records *r, uint64_t before_ns, uint32_t *ret_cou
 	return rc == -ENOENT ? 0 : rc;
 }
 
-static int sums(struct praas_records *r, uint32_t max, struct praas_memo_sum *ret_sums,
-		uint32_t *ret_count)
+static int sums(struct praas_records *r, const uint8_t *run, uint32_t max,
+		struct praas_memo_sum *ret_sums, uint32_t *ret_count)
 {
 	struct praas_sqlite *s = praas_sqlite_of(r);
 	sqlite3_stmt *st = praas_sqlite_begin(s, PRAAS_SQL_MEMO_SUMS);
@@ -105,6 +105,7 @@ static int sums(struct praas_records *r, uint32_t max, struct praas_memo_sum *re
 	int step, rc = 0;
 
 	praas_sqlite_bind_number(st, 1, max);
+	(void)sqlite3_bind_blob(st, 2, run, PRAAS_RECORD_ID_BYTES, SQLITE_STATIC);
 	while (rc == 0 && n < max && (step = sqlite3_step(st)) != SQLITE_DONE)
 		rc = step == SQLITE_ROW ? praas_sqlite_read_memo_sum(st, &ret_sums[n++])
 					: praas_sqlite_failed(s->reader, "memos");

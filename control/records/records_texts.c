@@ -138,7 +138,7 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		"SELECT made_ns, status, answer, id, request, run, tenant FROM memos"
 		" WHERE id=?1",
 	[PRAAS_SQL_MEMO_SUMS] = "SELECT tenant, sum(512+length(answer)) FROM memos"
-				" GROUP BY tenant LIMIT ?1",
+				" WHERE status!=0 OR run!=?2 GROUP BY tenant LIMIT ?1",
 	[PRAAS_SQL_USAGE_OLDEST] = "SELECT min(to_ns) FROM usage WHERE folded=0",
 	[PRAAS_SQL_USAGE_NOW] = "SELECT min(number) FROM processes",
 	[PRAAS_SQL_USAGE_EACH] = USAGE_EACH,

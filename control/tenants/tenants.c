@@ -440,6 +440,9 @@ void praas_tenants_count(struct praas_tenants *tenants, const char *name,
 
 	(void)pthread_mutex_lock(&tenants->lock);
 	e = find(tenants, name);
+	/* A call may have begun with a tenant of that name that was deleted since. */
+	if (e && quota == PRAAS_QUOTA_CALLS)
+		before = praas_min_u64(before, e->tenant.used[quota]);
 	if (e) {
 		praas_check(e->tenant.used[quota] >= before);
 		e->tenant.used[quota] += after - before;

@@ -221,6 +221,130 @@ static void test_memo_limit(void **state)
 	assert_int_equal(begin(f, &memo, false, START + 2 * DAY), 0);
 }
 
+/* ---- sums --------------------------------------------------------------------------- */
+
+#define TENANTS 3u
+#define KEYS 40u
+#define UNDER_WAY 12u
+#define STEPS 4000u
+
+static const struct praas_memos_ops *sound; /* the store's own */
+static struct praas_memos_ops failing;
+static unsigned fail_in; /* so many more succeed; 0: none fails */
+static unsigned left;    /* could not be stored or removed: they stay under way */
+
+static bool fails(void)
+{
+	return fail_in > 0 && --fail_in == 0;
+}
+
+static int set_or_fail(struct praas_records *r, const struct praas_memo *memo,
+		       const uint8_t *run)
+{
+	if (!fails())
+		return sound->set(r, memo, run);
+	left += memo->status != 0;
+	return -EIO;
+}
+
+static int take_out_or_fail(struct praas_records *r, const uint8_t *id)
+{
+	if (!fails())
+		return sound->take_out(r, id);
+	left++;
+	return -EIO;
+}
+
+static int put_or_fail(struct praas_records *r, const struct praas_memo *memo)
+{
+	return fails() ? -EIO : sound->put(r, memo);
+}
+
+/* What each tenant is held to keep is what another count finds. */
+static void compare(struct fixture *f, unsigned open)
+{
+	uint64_t stored = 0, reserved = 0, counted = 0, s, r;
+	struct praas_memos *other;
+	char name[2] = "a";
+
+	assert_int_equal(praas_memos_new(f->r, &other), 0);
+	for (unsigned t = 0; t < TENANTS; t++, name[0]++) {
+		praas_memos_use(f->m, name, &s, &r);
+		stored += s;
+		reserved += r;
+		praas_memos_use(other, name, &s, &r);
+		counted += s;
+		assert_int_equal(r, 0);
+	}
+	praas_memos_free(other);
+	assert_int_equal(reserved, open * (PRAAS_MEMO_BYTES + PRAAS_LIMIT_MEMO_BYTES));
+	/* To another run what is under way is a row without an answer. */
+	assert_int_equal(stored + (open + left) * PRAAS_MEMO_BYTES, counted);
+}
+
+static void end_any(struct fixture *f, struct praas_memo *open, unsigned *count)
+{
+	static char answer[4000];
+	unsigned i = (unsigned)rand() % *count;
+
+	memset(answer, 'y', sizeof(answer));
+	answer[rand() % (int)sizeof(answer)] = 0;
+	answer[sizeof(answer) - 1] = 0;
+	fail_in = rand() % 20 == 0;
+	end(f, &open[i], rand() % 3 ? 200 : 0, answer);
+	fail_in = 0;
+	open[i] = open[--*count];
+}
+
+/* All that are under way are forgotten, as by a crash: they are the next run's to find. */
+static void crash(struct fixture *f, unsigned *count)
+{
+	praas_memos_free(f->m);
+	assert_int_equal(praas_memos_new(f->r, &f->m), 0);
+	*count = 0;
+	left = 0;
+}
+
+/* Whatever begins, ends, fails, expires, is begun again after a crash: at any time the sums are those
+ * of a recount, also while requests are under way. */
+static void test_memo_sums_are_those_of_a_recount(void **state)
+{
+	struct praas_memo open[UNDER_WAY], memo;
+	struct fixture *f = *state;
+	uint64_t now = START;
+	unsigned count = 0;
+
+	sound = f->r->memos;
+	failing = *sound;
+	failing.set = set_or_fail;
+	failing.take_out = take_out_or_fail;
+	failing.put = put_or_fail;
+	f->r->memos = &failing;
+	left = 0;
+	srand(1);
+	for (unsigned i = 0; i < STEPS; i++) {
+		char tenant[2] = { (char)('a' + rand() % (int)TENANTS), 0 }, key[8];
+
+		now += (uint64_t)(rand() % 120) * 1000000000u;
+		(void)snprintf(key, sizeof(key), "%d", rand() % (int)KEYS);
+		memo = request(tenant, key, (char)(rand() % 2));
+		fail_in = rand() % 30 == 0;
+		if (count < UNDER_WAY && begin(f, &memo, rand() % 2, now) == 0)
+			open[count++] = memo;
+		fail_in = 0;
+		if (count > 0 && rand() % 2)
+			end_any(f, open, &count);
+		if (rand() % 500 == 0)
+			crash(f, &count);
+		if (i % 16 == 0)
+			compare(f, count);
+	}
+	while (count > 0)
+		end_any(f, open, &count);
+	compare(f, 0);
+	f->r->memos = sound;
+}
+
 int main(void)
 {
 #define BOTH(test)                                                                     \
@@ -232,6 +356,7 @@ int main(void)
 		BOTH(test_memo_dropped),
 		BOTH(test_memo_expires),
 		BOTH(test_memo_restart),
+		BOTH(test_memo_sums_are_those_of_a_recount),
 		cmocka_unit_test_setup_teardown(test_memo_limit, setup_memory,
 						teardown),
 	};
