@@ -33,6 +33,9 @@
 #define MADV_POPULATE_READ 22
 #define MADV_POPULATE_WRITE 23
 #endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
 
 /* An address range of our own for bytes, a guard page before and after it. */
 static int reserve(uint64_t bytes, uint64_t align, uint8_t **ret_base)
@@ -114,10 +117,8 @@ static bool machine_has(uint64_t bytes)
 	return pages > 0 && bytes / PAGE_BYTES < (uint64_t)pages;
 }
 
-/* A memfd of bytes, allocated in full unless lazy, so that no access to it ever raises
- * SIGBUS. */
-static int make_memfd(const char *name, uint64_t bytes, bool huge, bool lazy,
-		      int *ret_fd)
+/* A memfd of bytes; holes all of it. */
+static int make_memfd(const char *name, uint64_t bytes, bool huge, int *ret_fd)
 {
 	unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING;
 	int fd, rc;
@@ -133,8 +134,6 @@ static int make_memfd(const char *name, uint64_t bytes, bool huge, bool lazy,
 		return -errno;
 	if (ftruncate(fd, (off_t)bytes) != 0)
 		goto err_close;
-	if (!lazy && fallocate(fd, 0, 0, (off_t)bytes) != 0)
-		goto err_close;
 	/* Nobody but root and we can open it anew through /proc, and nobody for
 	 * writing. */
 	if (fchmod(fd, 0400) != 0)
@@ -148,46 +147,94 @@ err_close:
 	return rc;
 }
 
+/* All pages of a mapping into its page table. */
+static void fault_in(const struct praas_segment *segment, int advice)
+{
+	/* volatile: a read whose value is not used */
+	const volatile uint8_t *page = segment->base;
+
+	praas_check(page != NULL);
+	if (madvise(segment->base, segment->bytes, advice) == 0)
+		return;
+	/* Before Linux 5.14. The pages exist (fallocate), so that a read maps them. */
+	for (uint64_t i = 0; i < segment->bytes; i += PAGE_BYTES)
+		(void)page[i];
+}
+
+/* Puts whole 2 MiB on one page each, as far as the machine has such pages: zeroed at once instead
+ * of 512 times, and mapped by everybody who attaches in microseconds instead of 0.3 ms. The kernel
+ * joins what has a page at least, which is asked for in a way that can fail. */
+static void join_pages(const struct praas_segment *s)
+{
+	uint64_t end = s->bytes & ~(PRAAS_SEGMENT_HUGE_BYTES - 1);
+
+	for (uint64_t at = 0; at < end; at += PRAAS_SEGMENT_HUGE_BYTES)
+		if (fallocate(s->fd, 0, (off_t)at, PAGE_BYTES) != 0)
+			return; /* no memory: the caller is told by what comes next */
+	if (end != 0)
+		(void)madvise(s->base, end, MADV_COLLAPSE); /* else small pages */
+}
+
+/* Allocated in full, so that no access ever raises SIGBUS. */
+static int fill(const struct praas_segment *s, bool populate)
+{
+	if (populate && !s->huge)
+		join_pages(s);
+	if (fallocate(s->fd, 0, 0, (off_t)s->bytes) != 0)
+		return -errno;
+	if (populate)
+		fault_in(s, MADV_POPULATE_WRITE);
+	return 0;
+}
+
+static int make_segment(const char *name, unsigned flags, bool huge,
+			struct praas_segment *s)
+{
+	int rc = make_memfd(name, s->bytes, huge, &s->fd);
+
+	if (rc != 0)
+		return rc;
+	s->huge = huge;
+	rc = map(s->fd, s->bytes, true, &s->base);
+	if (rc != 0)
+		goto err_close;
+	if (!(flags & PRAAS_SEGMENT_LAZY))
+		rc = fill(s, flags & PRAAS_SEGMENT_POPULATE);
+	if (rc == 0)
+		return 0;
+	unreserve(s->base, s->bytes);
+err_close:
+	(void)close(s->fd); /* nothing was written */
+	return rc;
+}
+
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
 			 struct praas_segment *ret_segment)
 {
 	struct praas_segment s = {
 		.bytes = bytes, .id = id, .fd = -1, .writable = true
 	};
-	bool lazy = (flags & PRAAS_SEGMENT_LAZY) != 0;
 	int seals = SEALS;
 	int rc = -ENOMEM;
 
 	praas_check(id != 0);
 	if (bytes == 0 || bytes % PAGE_BYTES != 0 || bytes > BYTES_MAX)
 		return -EINVAL;
-	if ((flags & PRAAS_SEGMENT_HUGE) && bytes % PRAAS_SEGMENT_HUGE_BYTES == 0) {
-		rc = make_memfd(name, bytes, true, lazy, &s.fd);
-		s.huge = rc == 0;
-	}
+	if ((flags & PRAAS_SEGMENT_HUGE) && bytes % PRAAS_SEGMENT_HUGE_BYTES == 0)
+		rc = make_segment(name, flags, true, &s);
 	if (rc != 0)
-		rc = make_memfd(name, bytes, false, lazy, &s.fd);
+		rc = make_segment(name, flags, false, &s);
 	if (rc != 0)
 		return rc;
-	rc = map(s.fd, bytes, true, &s.base);
-	if (rc != 0)
-		goto err_close;
 	if (flags & PRAAS_SEGMENT_OWN)
 		seals |= F_SEAL_FUTURE_WRITE; /* our mapping stays writable */
 	if (fcntl(s.fd, F_ADD_SEALS, seals) != 0) {
 		rc = -errno;
-		goto err_unreserve;
+		praas_segment_release(&s);
+		return rc;
 	}
-	if (flags & PRAAS_SEGMENT_POPULATE)
-		praas_segment_populate(&s);
 	*ret_segment = s;
 	return 0;
-
-err_unreserve:
-	unreserve(s.base, bytes);
-err_close:
-	(void)close(s.fd); /* nothing was written */
-	return rc;
 }
 
 int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
@@ -222,16 +269,9 @@ int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
 
 void praas_segment_populate(const struct praas_segment *segment)
 {
-	int advice = segment->writable ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
-	/* volatile: a read whose value is not used */
-	const volatile uint8_t *page = segment->base;
-
-	praas_check(page != NULL);
-	if (madvise(segment->base, segment->bytes, advice) == 0)
-		return;
-	/* Before Linux 5.14. The pages exist (fallocate), so that a read maps them. */
-	for (uint64_t i = 0; i < segment->bytes; i += PAGE_BYTES)
-		(void)page[i];
+	/* Reading, whatever it will be used for: the pages are there, and a fault for reading maps
+	 * those around it too, as writable as the mapping is. */
+	fault_in(segment, MADV_POPULATE_READ);
 }
 
 /* Where the next page that was ever written begins; bytes of the segment: nowhere. */

@@ -23,7 +23,8 @@ struct praas_segment {
 };
 
 /* Flags of praas_segment_create(). */
-#define PRAAS_SEGMENT_POPULATE 0x1u /* fault all pages in now */
+/* Fault all pages in now; whole 2 MiB on one page each where the kernel can (Linux 6.1). */
+#define PRAAS_SEGMENT_POPULATE 0x1u
 #define PRAAS_SEGMENT_HUGE 0x2u /* 2 MiB pages when there are any, else small ones */
 #define PRAAS_SEGMENT_OWN                                                              \
 	0x4u /* only we write: not even root maps it writable later                    \
@@ -39,8 +40,8 @@ struct praas_segment {
  * name shows in /proc/PID/maps only; bytes is a multiple of 4096. Without OWN the
  * descriptor itself can be mapped writable by whom it is sent to: the segment's one
  * writer. Returns 0; -EINVAL bytes; -ENOMEM, -ENOSPC, -EMFILE as the kernel says (more
- * than the machine has available: -ENOMEM before it tries). Cold:
- * about 1 ms per MiB populated.
+ * than the machine has available: -ENOMEM before it tries). Cold: populated, 0.2 ms per MiB
+ * of whole 2 MiB, else 0.6 ms.
  */
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
 			 struct praas_segment *ret_segment);
@@ -53,8 +54,8 @@ int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned
 int praas_segment_attach(int fd, uint64_t bytes, uint32_t id, bool writable,
 			 struct praas_segment *ret_segment);
 
-/* Fill in the page tables of a mapping now, so that no call pays for it: 0.3 ms per
- * MiB. */
+/* Fill in the page tables of an attached segment now, so that no call pays for it: 5 us for 2 MiB on
+ * one page, else 60 us per MiB. */
 void praas_segment_populate(const struct praas_segment *segment);
 
 /* Make a part of it zero. Pages that nobody has written yet are left untouched, so that

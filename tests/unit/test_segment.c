@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -300,6 +301,60 @@ static void test_segment_huge_or_small_works(void **state)
 	praas_segment_release(&s);
 }
 
+/* Page faults of this thread while every page of s is read, or written. */
+static long faults_of_use(const struct praas_segment *s, bool write)
+{
+	volatile uint8_t *page = s->base;
+	struct rusage before, after;
+
+	assert_int_equal(getrusage(RUSAGE_THREAD, &before), 0);
+	for (uint64_t at = 0; at < s->bytes; at += 4096) {
+		uint8_t byte = page[at];
+
+		if (write)
+			page[at] = byte;
+	}
+	assert_int_equal(getrusage(RUSAGE_THREAD, &after), 0);
+	return after.ru_minflt - before.ru_minflt;
+}
+
+/* Populated, nobody pays for a page later: not its creator, not the one who attaches and writes, not
+ * the one who reads; whether pages could be joined or not. It is zero and allocated in full as any. */
+static void test_segment_populated_never_faults(void **state)
+{
+	static const uint64_t sizes[] = { 1u << 20, (4u << 20) + 24576, 6u << 20 };
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		struct praas_segment s, writer, reader;
+		struct stat st;
+		int fd;
+
+		assert_int_equal(praas_segment_create("test", sizes[i], 1,
+						      PRAAS_SEGMENT_POPULATE, &s),
+				 0);
+		assert_true(faults_of_use(&s, true) < 4);
+		for (uint64_t at = 0; at < sizes[i]; at += 8)
+			assert_int_equal(*(uint64_t *)(void *)(s.base + at), 0);
+		assert_int_equal(fstat(s.fd, &st), 0);
+		assert_true((uint64_t)st.st_blocks * 512 >= sizes[i]);
+		assert_int_equal(ftruncate(s.fd, 4096), -1);
+		fd = dup(s.fd);
+		assert_int_equal(praas_segment_attach(fd, sizes[i], 1, true, &writer),
+				 0);
+		praas_segment_populate(&writer);
+		assert_true(faults_of_use(&writer, true) < 4);
+		assert_int_equal(praas_segment_read_only_fd(&s, &fd), 0);
+		assert_int_equal(praas_segment_attach(fd, sizes[i], 1, false, &reader),
+				 0);
+		praas_segment_populate(&reader);
+		assert_true(faults_of_use(&reader, false) < 4);
+		praas_segment_release(&reader);
+		praas_segment_release(&writer);
+		praas_segment_release(&s);
+	}
+}
+
 /* The bounds check cannot be wrapped around. */
 static void test_segment_holds_is_overflow_safe(void **state)
 {
@@ -330,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_segment_is_private_to_the_process),
 		cmocka_unit_test(test_segment_release_leaves_nothing),
 		cmocka_unit_test(test_segment_huge_or_small_works),
+		cmocka_unit_test(test_segment_populated_never_faults),
 		cmocka_unit_test(test_segment_holds_is_overflow_safe),
 	};
 
