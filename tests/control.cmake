@@ -78,6 +78,11 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
   if(NOT PRAAS_SANITIZE)
+    add_test(NAME control.cgroup2
+      COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/control/cgroup2 $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
+    set_tests_properties(control.cgroup2 PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 600
+      RESOURCE_LOCK praas_vm)
     add_test(NAME control.crash.real
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>

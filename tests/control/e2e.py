@@ -348,7 +348,7 @@ def test_prewarmed_worker(s):
 def test_vcpu_is_a_limit(s):
     """A worker of 0.2 vCPU gets about that, however much it wants; one of 1 vCPU several times as
     much."""
-    if not os.path.exists("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or os.geteuid() != 0:
+    if not os.path.exists("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or os.geteuid() != 0:  # version 2: cgroup2.py
         print("skipped: no CPU limits for us on this machine")
         return
     code = os.path.join(s.dir, "burns")
