@@ -9,6 +9,7 @@ function(praas_lint name)
 endfunction()
 
 praas_lint(self_test ${lint}/self_test)
+praas_lint(failures ${lint}/failures_test ${CMAKE_CTEST_COMMAND} ${CMAKE_CURRENT_SOURCE_DIR}/failures)
 foreach(check folders libraries orders atomics licence lengths links words)
   praas_lint(${check} ${lint}/lint ${check} ${PROJECT_SOURCE_DIR})
 endforeach()
