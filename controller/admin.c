@@ -148,7 +148,7 @@ static void take_signals(struct praas_admin *a)
 			praas_admin_end(a, PRAAS_EXIT_DONE, NULL,
 					NULL); /* nothing yet */
 		else
-			praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, 0);
+			praas_admin_stop(a, praas_now_ns());
 	}
 }
 
@@ -166,6 +166,7 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->put_due_ns, &ns);
 	earliest(a->sweep_due_ns, &ns);
 	earliest(a->late_due_ns, &ns);
+	earliest(a->stop_due_ns, &ns);
 	if (praas_link_connected(a->link))
 		earliest(a->metrics_due_ns, &ns);
 	earliest(praas_link_due_ns(a->link), &ns);
@@ -193,6 +194,8 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_late(a, now_ns);
 	if (due(a->metrics_due_ns, now_ns))
 		praas_admin_metrics(a, now_ns);
+	if (due(a->stop_due_ns, now_ns) && !a->over)
+		praas_admin_stop_again(a, now_ns);
 }
 
 static void loop(struct praas_admin *a)

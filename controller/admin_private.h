@@ -34,6 +34,7 @@ struct praas_admin {
 	uint64_t drain_due_ns, put_due_ns, metrics_due_ns,
 		sweep_due_ns; /* 0: not set */
 	uint64_t late_due_ns;
+	uint64_t stop_due_ns, stop_end_ns; /* of a signal; 0: none, or obeyed */
 	uint64_t put_backoff_ns;
 	uint64_t serving_ns;              /* since when */
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
@@ -68,6 +69,10 @@ void praas_admin_activate_event(struct praas_admin *a,
 				const struct praas_activate_event *event);
 void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind,
 			    int rc, uint64_t id);
+/* A signal asks for a swap-out. One that fails is tried again while control is not there to decide, and
+ * in the end we go without. */
+void praas_admin_stop(struct praas_admin *a, uint64_t now_ns);
+void praas_admin_stop_again(struct praas_admin *a, uint64_t now_ns);
 /* A commit whose outcome is not known is tried again. */
 void praas_admin_put_again(struct praas_admin *a);
 /* Remove what an earlier life left and the last two snapshots do not need. */

@@ -17,9 +17,11 @@
 #define PUT_BACKOFF_MIN_NS 50000000u
 #define PUT_BACKOFF_MAX_NS 2000000000u
 #define EVENTS_MAX 8u
-#define SWEEP_AFTER_NS 1000000000u /* not while the first calls wait */
-#define LATE_AFTER_NS 20000000u    /* nor what they may not need */
-#define LATE_STEP_BYTES (8u << 20) /* then the link and the others have their turn */
+#define STOP_AGAIN_NS 2000000000u
+#define STOP_PATIENCE_NS 10000000000u /* beside what running functions get */
+#define SWEEP_AFTER_NS 1000000000u    /* not while the first calls wait */
+#define LATE_AFTER_NS 20000000u       /* nor what they may not need */
+#define LATE_STEP_BYTES (8u << 20)    /* then the link and the others have their turn */
 
 const char *praas_admin_code(int rc)
 {
@@ -270,12 +272,13 @@ static int put_entry(struct praas_admin *a, bool final)
 
 	a->entry->kind = final ? PRAAS_SLOT_REL : PRAAS_SLOT_SNAP;
 	rc = praas_slot_log_put(&a->log, a->entry);
-	if (rc == 0)
+	if (rc == 0) {
 		committed(a, final);
-	else
-		(void)snprintf(a->failure, sizeof(a->failure),
-			       "cannot commit to %.200s: %s", a->config->store,
-			       strerror(-rc));
+		return 0;
+	}
+	(void)snprintf(a->failure, sizeof(a->failure), "cannot commit to %.200s: %s",
+		       a->config->store, strerror(-rc));
+	praas_journal(PRAAS_LOG_ERROR, "%s", a->failure);
 	return rc;
 }
 
@@ -397,13 +400,40 @@ void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind ki
 	swap_pump(a, &event);
 }
 
+void praas_admin_stop(struct praas_admin *a, uint64_t now_ns)
+{
+	if (a->stop_end_ns == 0)
+		a->stop_end_ns =
+			now_ns + a->config->drain_ms * 1000000u + STOP_PATIENCE_NS;
+	a->stop_due_ns = now_ns + STOP_AGAIN_NS;
+	praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, 0);
+}
+
+void praas_admin_stop_again(struct praas_admin *a, uint64_t now_ns)
+{
+	bool failed = a->swap.phase == PRAAS_SWAP_SERVING;
+	bool control = praas_link_connected(a->link);
+	char why[sizeof(a->failure) + 128];
+
+	a->stop_due_ns = now_ns + STOP_AGAIN_NS;
+	if (control && failed) { /* it can ask again, or kill us */
+		a->stop_due_ns = a->stop_end_ns = 0;
+	} else if (!control && now_ns >= a->stop_end_ns) {
+		(void)snprintf(why, sizeof(why),
+			       "ends without being swapped out, and without a control "
+			       "service; what is not in the last snapshot is lost: %s",
+			       a->failure[0] ? a->failure : "it takes too long");
+		praas_admin_end(a, PRAAS_EXIT_START, "STORE", why);
+	} else if (failed) {
+		praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, 0);
+	}
+}
+
 void praas_admin_put_again(struct praas_admin *a)
 {
 	struct praas_swap_event event = { .kind = PRAAS_SWAP_PUT_DONE };
 
 	a->put_due_ns = 0;
 	event.rc = put_entry(a, a->swap.final);
-	if (event.rc != 0)
-		praas_journal(PRAAS_LOG_ERROR, "%s; trying again", a->failure);
 	swap_pump(a, &event);
 }

@@ -401,6 +401,39 @@ static void test_controller_full_store_keeps_serving(void **state)
 	assert_true(controller_logged(&f->c, "No space left on device"));
 }
 
+/* All that it could turn to is gone, data folder and control service: a signal ends it, with the reason and
+ * not as if all were well, and not for ever later. With a control service it serves on. */
+static void test_controller_left_alone_ends_by_signal(void **state)
+{
+	struct fixture *f = *state;
+	char command[96];
+	praas_connection *conn;
+	time_t begun;
+
+	f->o.drain_ms = 100;
+	controller_start(&f->c, &f->o);
+	conn = connect_to(f, "tcp");
+	assert_int_equal(add(conn, "n", "1"), 1);
+	(void)snprintf(command, sizeof(command), "rm -r '%s/store'", f->c.dir);
+	assert_int_equal(system(command), 0);
+	assert_int_equal(kill(f->c.pid, SIGTERM), 0);
+	while (!controller_logged(&f->c, "cannot commit to"))
+		(void)usleep(10000);
+	await_open(conn);
+	assert_int_equal(add(conn, "n", "1"), 2);
+	praas_close(conn);
+	(void)close(f->c.link_fd);
+	(void)close(f->c.listen_fd);
+	f->c.link_fd = f->c.listen_fd = -1;
+	begun = time(NULL);
+	assert_int_equal(kill(f->c.pid, SIGTERM), 0);
+	assert_int_equal(controller_wait(&f->c), 5);
+	assert_in_range(time(NULL) - begun, 2, 60);
+	assert_true(controller_logged(&f->c,
+				      "what is not in the last snapshot is lost: "
+				      "cannot commit to"));
+}
+
 /* A store that cannot be written at the start: it does not start. */
 static void test_controller_unusable_store_is_refused(void **state)
 {
@@ -533,6 +566,7 @@ int main(int argc, char **argv)
 		TEST(test_controller_damaged_chunk_is_refused),
 		TEST(test_controller_damaged_entry_is_refused),
 		TEST(test_controller_full_store_keeps_serving),
+		TEST(test_controller_left_alone_ends_by_signal),
 		TEST(test_controller_unusable_store_is_refused),
 		TEST(test_controller_link_is_joined_again),
 		TEST(test_controller_kill_writes_nothing),
