@@ -23,6 +23,7 @@
 #define MS UINT64_C(1000000)
 #define FAULTY_NS (400 * MS)
 #define LIVE_NS (60000 * MS)
+#define IDLE_NS (25000 * MS)
 #define FLIGHT_MAX 8192u
 #define BODY_MAX 4096u
 #define EVENTS_MAX 400000u
@@ -355,6 +356,19 @@ static void check_progress(void)
 	}
 }
 
+/* Nothing to say for long, and both know that the other lives. */
+static void check_idle(void)
+{
+	uint64_t until_ns = now_ns + IDLE_NS;
+
+	while (step(until_ns))
+		;
+	now_ns = until_ns;
+	if (ends[0].rc != 0 || ends[1].rc != 0)
+		violation("an idle peer was given up: %d and %d", ends[0].rc,
+			  ends[1].rc);
+}
+
 static void check_ending(enum ending ending)
 {
 	uint64_t begin_ns = now_ns, until_ns = now_ns + LIVE_NS;
@@ -444,6 +458,8 @@ static bool try(uint64_t seed, unsigned allowed)
 		faults = 0;
 	faults &= allowed;
 	check_progress();
+	if (why[0] == '\0')
+		check_idle();
 	if (why[0] == '\0')
 		check_ending((enum ending)draw(ENDINGS));
 	if (events > EVENTS_MAX)
