@@ -16,6 +16,11 @@ foreach(program praas-controller praas-worker)
   endif()
 endforeach()
 
+# Loaded by need: transport/dpdk.c knows where.
+if(TARGET praas_dpdk)
+  install(TARGETS praas_dpdk LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/praas)
+endif()
+
 if(TARGET praas_client)
   set(package ${CMAKE_INSTALL_LIBDIR}/cmake/praas)
   set_target_properties(praas_client PROPERTIES EXPORT_NAME praas OUTPUT_NAME praas

@@ -26,6 +26,22 @@ foreach(provider tcp tcp-packets net net6 net-rxm shm sockets rxd)
   add_test(NAME conformance.transport.ofi.${provider} COMMAND conformance_transport ofi.${provider})
   set_tests_properties(conformance.transport.ofi.${provider} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
+# DPDK on drivers that need no hardware; loss; the real programs.
+add_executable(dpdk_goodput dpdk/goodput.c conformance/transport/rig.c)
+praas_target(dpdk_goodput)
+target_link_libraries(dpdk_goodput PRIVATE praas_transport PkgConfig::CMOCKA)
+set_target_properties(dpdk_goodput PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+foreach(device af_packet4 af_packet6 af_xdp4 memif4)
+  add_test(NAME conformance.transport.dpdk.${device}
+    COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dpdk/run ${PROJECT_BINARY_DIR} conformance ${device})
+  set_tests_properties(conformance.transport.dpdk.${device} PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
+foreach(what loss e2e)
+  add_test(NAME dpdk.${what} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dpdk/run ${PROJECT_BINARY_DIR} ${what})
+  set_tests_properties(dpdk.${what} PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 120)
+endforeach()
+praas_unit_test(dpdk_config praas_transport)
+
 # A payload of more than 4 GiB: about 10 GB of memory.
 foreach(scheme tcp4)
   add_test(NAME conformance.transport.${scheme}.giant COMMAND conformance_transport ${scheme} giant)

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "transport/dpdk.h"
 #ifdef PRAAS_HAVE_OFI
 #include "transport/ofi.h"
 #endif
@@ -16,6 +17,7 @@ static const struct praas_transport_ops *const transports[] = {
 #ifdef PRAAS_HAVE_OFI
 	&praas_ofi_transport_ops,
 #endif
+	&praas_dpdk_transport_ops,
 	&praas_tls_transport_ops,
 	&praas_tcp_transport_ops,
 };
