@@ -305,6 +305,7 @@ static void end(struct praas_admin *a)
 	praas_link_free(a->link);
 	praas_snapshot_release(&a->current);
 	praas_snapshot_release(&a->previous);
+	praas_named_set_release(&a->named);
 	praas_store_free(a->store);
 	praas_store_free(a->load_store);
 	if (a->signal_fd >= 0)

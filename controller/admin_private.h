@@ -10,6 +10,7 @@
 #include "controller/link.h"
 #include "controller/sm_activate.h"
 #include "controller/sm_swap_out.h"
+#include "controller/store/named.h"
 
 struct praas_admin {
 	struct praas_config *config; /* constant once its process is known */
@@ -24,7 +25,8 @@ struct praas_admin {
 	struct praas_activate activate;
 	struct praas_swap swap;
 	struct praas_snapshot current,
-		previous; /* last committed ones; also what was loaded */
+		previous;             /* last committed ones; also what was loaded */
+	struct praas_named_set named; /* what else the sweep keeps */
 	struct praas_data_load load;
 	struct praas_cut *cut;          /* being written */
 	struct praas_slot_entry *entry; /* of the commit under way */
@@ -75,7 +77,7 @@ void praas_admin_stop(struct praas_admin *a, uint64_t now_ns);
 void praas_admin_stop_again(struct praas_admin *a, uint64_t now_ns);
 /* A commit whose outcome is not known is tried again. */
 void praas_admin_put_again(struct praas_admin *a);
-/* Remove what an earlier life left and the last two snapshots do not need. */
+/* Remove what an earlier life left and neither the last two snapshots nor named ones need. */
 void praas_admin_sweep(struct praas_admin *a);
 /* Loads some more of the state that comes late. */
 void praas_admin_late(struct praas_admin *a, uint64_t now_ns);

@@ -241,15 +241,27 @@ static int write_cut(struct praas_admin *a)
 
 void praas_admin_sweep(struct praas_admin *a)
 {
-	const struct praas_snapshot *keep[2] = { &a->current, &a->previous };
+	const struct praas_refs *keep[PRAAS_NAMED_MAX + 2];
+	struct praas_refs current, previous;
+	unsigned count = 2;
 	int rc = 0;
 
 	a->sweep_due_ns = 0;
 	if (a->previous.records == NULL && a->log.previous_slot != PRAAS_SLOT_NONE &&
 	    praas_slot_log_read(&a->log, a->log.previous_slot, a->entry) == 0)
 		rc = praas_snapshot_open(a->store, a->entry, &a->previous);
-	if (rc == 0 || rc == -ENOENT) /* -ENOENT: it was not kept either */
-		rc = praas_snapshot_collect_garbage(a->store, keep, 2);
+	if (rc == -ENOENT) /* it was not kept either */
+		rc = 0;
+	if (rc == 0)
+		rc = praas_named_set_read(&a->named, &a->log);
+	current = praas_snapshot_refs(&a->current);
+	previous = praas_snapshot_refs(&a->previous);
+	keep[0] = &current;
+	keep[1] = &previous;
+	for (unsigned i = 0; i < a->named.count; i++)
+		keep[count++] = &a->named.all[i].refs;
+	if (rc == 0)
+		rc = praas_refs_sweep(a->store, keep, count);
 	if (rc != 0)
 		praas_journal(PRAAS_LOG_WARNING, "cannot remove old chunks: %s",
 			      strerror(-rc));

@@ -92,18 +92,17 @@ void praas_snapshot_release(struct praas_snapshot *s)
 	*s = (struct praas_snapshot){ 0 };
 }
 
-void praas_snapshot_chunk_key(const struct praas_snapshot_chunk *chunk,
-			      char ret_key[PRAAS_STORE_KEY_MAX + 1])
+struct praas_refs praas_snapshot_refs(const struct praas_snapshot *s)
 {
-	static const char digits[] = "0123456789abcdef";
-	char hash[2 * PRAAS_SNAPSHOT_HASH_BYTES + 1] = "";
+	struct praas_refs refs = { .chunks = s->chunks,
+				   .chunks_count = s->chunks_count,
+				   .functions_count = s->functions_count,
+				   .records_count = s->records_count,
+				   .value_bytes = s->value_bytes,
+				   .created_ns = s->created_ns };
 
-	for (unsigned i = 0; i < PRAAS_SNAPSHOT_HASH_BYTES; i++) {
-		hash[2 * i] = digits[chunk->hash[i] >> 4];
-		hash[2 * i + 1] = digits[chunk->hash[i] & 15];
-	}
-	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "chunk/%s-%016" PRIx64, hash,
-		       chunk->nonce); /* fits */
+	memcpy(refs.object, s->object, sizeof(refs.object));
+	return refs;
 }
 
 /* ---- what can stay where it is ---- */

@@ -15,25 +15,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "controller/store/refs.h"
 #include "controller/store/slot_log.h"
 #include "dataplane/process.h"
 
-#define PRAAS_SNAPSHOT_VERSION 1u
-#define PRAAS_SNAPSHOT_HASH_BYTES 16u
 #define PRAAS_SNAPSHOT_INLINE_MAX 256u /* values up to here in the manifest */
 #define PRAAS_SNAPSHOT_ALIGN 64u       /* of values in chunks */
 #define PRAAS_SNAPSHOT_CHUNK_BYTES (256ull << 20) /* a chunk is closed above this */
-#define PRAAS_SNAPSHOT_MANIFEST_MAX (1ull << 30)
-#define PRAAS_SNAPSHOT_CHUNKS_MAX 65536u
-#define PRAAS_SNAPSHOT_RECORDS_MAX (1u << 22)
-#define PRAAS_SNAPSHOT_VALUE_MAX (1ull << 46)
-#define PRAAS_SNAPSHOT_INLINE ((uint32_t)~0u) /* chunk number of a value inside */
-
-struct praas_snapshot_chunk {
-	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES]; /* of the hashes of what is in it */
-	uint64_t nonce; /* of the writer: the rest of its name */
-	uint64_t bytes;
-};
+#define PRAAS_SNAPSHOT_INLINE ((uint32_t)~0u)     /* chunk number of a value inside */
 
 struct praas_snapshot_record {
 	struct praas_export_record
@@ -110,28 +99,16 @@ int praas_snapshot_load(struct praas_store *store,
 			const struct praas_function *functions,
 			uint32_t functions_count, praas_export_fn fn, void *user);
 
-/* Delete every chunk and manifest in the store that none of the snapshots refers to. Only for who
- * owns the current epoch. */
-int praas_snapshot_collect_garbage(struct praas_store *store,
-				   const struct praas_snapshot *const *snapshots,
-				   unsigned snapshots_count);
+/* What it refers to; borrowed from it. */
+struct praas_refs praas_snapshot_refs(const struct praas_snapshot *snapshot);
 
 /* A zeroed one is allowed. */
 void praas_snapshot_release(struct praas_snapshot *snapshot);
 
 /* ---- shared by the parts of this module ---- */
 
-/* Name of a chunk. */
-void praas_snapshot_chunk_key(const struct praas_snapshot_chunk *chunk,
-			      char ret_key[PRAAS_STORE_KEY_MAX + 1]);
 /* malloc'd, the caller's. -EMSGSIZE; -ENOMEM. */
 int praas_snapshot_encode(const struct praas_snapshot *snapshot, uint8_t **ret_data,
 			  uint64_t *ret_bytes);
-void praas_snapshot_hash(const void *data, uint64_t bytes,
-			 uint8_t ret_hash[PRAAS_SNAPSHOT_HASH_BYTES]);
-
-/* Body of an entry whose manifest is an object of its own. */
-#define PRAAS_SNAPSHOT_REF_MAGIC 0x3146455253415250ull /* "PRASREF1" */
-#define PRAAS_SNAPSHOT_REF_BYTES 48u
 
 #endif

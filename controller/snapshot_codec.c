@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "controller/snapshot.h"
 #include "internal/base.h"
@@ -13,12 +12,10 @@
  *   to 8 · XXH3-128 of all before
  */
 
-#define MAGIC 0x314e414d53415250ull /* "PRASMAN1" */
-#define HEAD_BYTES 64u
-#define CHUNK_BYTES 32u
-#define FUNCTION_BYTES 72u
-#define RECORD_BYTES 96u
-#define FUNCTIONS_MAX 65535u
+#define HEAD_BYTES PRAAS_SNAPSHOT_HEAD_BYTES
+#define CHUNK_BYTES PRAAS_SNAPSHOT_CHUNK_ENTRY_BYTES
+#define FUNCTION_BYTES PRAAS_SNAPSHOT_FUNCTION_BYTES
+#define RECORD_BYTES PRAAS_SNAPSHOT_RECORD_BYTES
 
 _Static_assert(FUNCTION_BYTES >= PRAAS_NAME_MAX + 2, "length, name, zero");
 
@@ -40,15 +37,6 @@ static uint64_t get_le(const uint8_t *from, unsigned bytes)
 	for (unsigned i = 0; i < bytes; i++)
 		value |= (uint64_t)from[i] << (8 * i);
 	return value;
-}
-
-void praas_snapshot_hash(const void *data, uint64_t bytes,
-			 uint8_t ret_hash[PRAAS_SNAPSHOT_HASH_BYTES])
-{
-	XXH128_canonical_t sum;
-
-	XXH128_canonicalFromHash(&sum, XXH3_128bits(data, (size_t)bytes));
-	memcpy(ret_hash, sum.digest, PRAAS_SNAPSHOT_HASH_BYTES);
 }
 
 static uint64_t record_bytes(const struct praas_snapshot_record *r)
@@ -84,7 +72,7 @@ static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to
 
 static void encode_head(const struct praas_snapshot *s, uint64_t bytes, uint8_t *to)
 {
-	put_le(to, MAGIC, 8);
+	put_le(to, PRAAS_SNAPSHOT_MAGIC, 8);
 	put_le(to + 8, PRAAS_SNAPSHOT_VERSION, 4);
 	put_le(to + 16, bytes, 8);
 	put_le(to + 24, s->chunks_count, 4);
@@ -138,22 +126,6 @@ static const uint8_t *take(struct cursor *c, uint64_t bytes)
 	c->at += bytes;
 	c->left -= bytes;
 	return at;
-}
-
-static int decode_chunks(struct cursor *c, struct praas_snapshot *s)
-{
-	for (uint32_t i = 0; i < s->chunks_count; i++) {
-		const uint8_t *at = take(c, CHUNK_BYTES);
-
-		if (!at)
-			return -EPROTO;
-		memcpy(s->chunks[i].hash, at, PRAAS_SNAPSHOT_HASH_BYTES);
-		s->chunks[i].nonce = get_le(at + 16, 8);
-		s->chunks[i].bytes = get_le(at + 24, 8);
-		if (s->chunks[i].bytes > PRAAS_SNAPSHOT_VALUE_MAX)
-			return -EPROTO;
-	}
-	return 0;
 }
 
 static int decode_functions(struct cursor *c, struct praas_snapshot *s)
@@ -246,58 +218,34 @@ static int decode_records(struct cursor *c, struct praas_snapshot *s)
 									     : -EPROTO;
 }
 
-/* Head and checksum. Nothing is allocated on the word of a manifest before these are right, and
- * then no more than its own size justifies. */
-static int decode_head(const uint8_t *data, uint64_t bytes, struct praas_snapshot *s)
-{
-	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES];
-	uint64_t wanted = HEAD_BYTES + PRAAS_SNAPSHOT_HASH_BYTES;
-
-	if (bytes < wanted || bytes > PRAAS_SNAPSHOT_MANIFEST_MAX ||
-	    get_le(data, 8) != MAGIC || get_le(data + 8, 4) != PRAAS_SNAPSHOT_VERSION ||
-	    get_le(data + 12, 4) != 0 || get_le(data + 16, 8) != bytes ||
-	    get_le(data + 56, 8) != 0)
-		return -EPROTO;
-	praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES, hash);
-	if (memcmp(hash, data + bytes - PRAAS_SNAPSHOT_HASH_BYTES, sizeof(hash)) != 0)
-		return -EPROTO;
-	s->chunks_count = (uint32_t)get_le(data + 24, 4);
-	s->functions_count = (uint32_t)get_le(data + 28, 4);
-	s->records_count = get_le(data + 32, 8);
-	s->value_bytes = get_le(data + 40, 8);
-	s->created_ns = get_le(data + 48, 8);
-	if (s->chunks_count > PRAAS_SNAPSHOT_CHUNKS_MAX ||
-	    s->functions_count > FUNCTIONS_MAX ||
-	    s->records_count > PRAAS_SNAPSHOT_RECORDS_MAX)
-		return -EPROTO;
-	wanted += (uint64_t)s->chunks_count * CHUNK_BYTES +
-		  (uint64_t)s->functions_count * FUNCTION_BYTES +
-		  s->records_count * RECORD_BYTES;
-	return wanted <= bytes ? 0 : -EPROTO;
-}
-
 int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
 			  struct praas_snapshot *ret_snapshot)
 {
 	struct praas_snapshot s = { 0 };
+	struct praas_refs refs;
+	uint64_t before;
 	struct cursor c;
-	int rc = decode_head(data, bytes, &s);
+	int rc = praas_refs_decode(data, bytes, &refs);
 
 	if (rc != 0)
 		return rc;
+	s.chunks = refs.chunks;
+	s.chunks_count = refs.chunks_count;
+	s.functions_count = refs.functions_count;
+	s.records_count = refs.records_count;
+	s.value_bytes = refs.value_bytes;
+	s.created_ns = refs.created_ns;
 	s.text = malloc((size_t)bytes);
-	s.chunks = calloc((size_t)s.chunks_count + 1, sizeof(*s.chunks));
 	s.functions = calloc((size_t)s.functions_count + 1, sizeof(*s.functions));
 	s.records = calloc((size_t)s.records_count + 1, sizeof(*s.records));
-	if (!s.text || !s.chunks || !s.functions || !s.records) {
+	if (!s.text || !s.functions || !s.records) {
 		rc = -ENOMEM;
 		goto err_release;
 	}
 	memcpy(s.text, data, (size_t)bytes);
-	c = (struct cursor){ .at = s.text + HEAD_BYTES, .left = bytes - HEAD_BYTES };
-	rc = decode_chunks(&c, &s);
-	if (rc == 0)
-		rc = decode_functions(&c, &s);
+	before = HEAD_BYTES + (uint64_t)s.chunks_count * CHUNK_BYTES;
+	c = (struct cursor){ .at = s.text + before, .left = bytes - before };
+	rc = decode_functions(&c, &s);
 	if (rc == 0)
 		rc = decode_records(&c, &s);
 	if (rc != 0)

@@ -64,26 +64,11 @@ static int load(struct praas_late *late)
 	return read_item(item, item->set->store);
 }
 
-/* Damage that shows without reading is the whole snapshot's, and shows now. */
-static int check_chunks(struct praas_store *store, const struct praas_snapshot *s)
-{
-	char key[PRAAS_STORE_KEY_MAX + 1];
-	uint64_t bytes = 0;
-	int rc = 0;
-
-	for (uint32_t i = 0; rc == 0 && i < s->chunks_count; i++) {
-		praas_snapshot_chunk_key(&s->chunks[i], key);
-		rc = store->ops->stat(store, key, &bytes);
-		if (rc == 0 && bytes < s->chunks[i].bytes)
-			rc = -EPROTO;
-	}
-	return rc;
-}
-
 int praas_snapshot_late_new(struct praas_store *store, const struct praas_snapshot *s,
 			    struct praas_snapshot_late **ret_late)
 {
 	struct praas_snapshot_late *late;
+	const struct praas_refs refs = praas_snapshot_refs(s);
 	uint64_t count = 0, bytes = 0, at = 0;
 	int rc;
 
@@ -96,7 +81,8 @@ int praas_snapshot_late_new(struct praas_store *store, const struct praas_snapsh
 	}
 	if (bytes < PRAAS_SNAPSHOT_LATE_BYTES)
 		return 0;
-	rc = check_chunks(store, s);
+	/* Damage that shows without reading is the whole snapshot's, and shows now. */
+	rc = praas_refs_check(store, &refs);
 	if (rc != 0)
 		return rc;
 	late = calloc(1, sizeof(*late) + (size_t)count * sizeof(late->items[0]));

@@ -10,59 +10,27 @@
 #include "internal/base.h"
 
 /*
- * Reading snapshots back, and removing what no snapshot needs any more.
+ * Reading snapshots back.
  */
 
 #define WINDOW_MIN (256u * 1024u)
 #define WINDOW_MAX (8u * 1024u * 1024u)
 
-static uint64_t get_u64(const uint8_t *from)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		value |= (uint64_t)from[i] << (8 * i);
-	return value;
-}
-
-/* The manifest that a body refers to. */
-static int open_object(struct praas_store *store, const uint8_t *body,
-		       struct praas_snapshot *ret_snapshot)
-{
-	char key[PRAAS_STORE_KEY_MAX + 1];
-	uint8_t *data = NULL;
-	size_t bytes = 0;
-	int rc;
-
-	if (get_u64(body + 24) != 0)
-		return -EPROTO;
-	(void)snprintf(key, sizeof(key), "manifest/%016" PRIx64,
-		       get_u64(body + 8)); /* fits */
-	rc = praas_store_get_all(store, key, PRAAS_SNAPSHOT_MANIFEST_MAX, &data,
-				 &bytes);
-	if (rc != 0)
-		return rc == -EMSGSIZE ? -EPROTO : rc;
-	if (bytes != get_u64(body + 16) || bytes < PRAAS_SNAPSHOT_HASH_BYTES ||
-	    memcmp(data + bytes - PRAAS_SNAPSHOT_HASH_BYTES, body + 32,
-		   PRAAS_SNAPSHOT_HASH_BYTES) != 0)
-		rc = -EPROTO;
-	if (rc == 0)
-		rc = praas_snapshot_decode(data, bytes, ret_snapshot);
-	if (rc == 0)
-		memcpy(ret_snapshot->object, key, strlen(key) + 1);
-	free(data);
-	return rc;
-}
-
 int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry *entry,
 			struct praas_snapshot *ret_snapshot)
 {
-	if (entry->kind != PRAAS_SLOT_SNAP && entry->kind != PRAAS_SLOT_REL)
-		return -EPROTO;
-	if (entry->body_bytes == PRAAS_SNAPSHOT_REF_BYTES &&
-	    get_u64(entry->body) == PRAAS_SNAPSHOT_REF_MAGIC)
-		return open_object(store, entry->body, ret_snapshot);
-	return praas_snapshot_decode(entry->body, entry->body_bytes, ret_snapshot);
+	char object[PRAAS_STORE_KEY_MAX + 1];
+	uint8_t *data;
+	uint64_t bytes;
+	int rc = praas_refs_read(store, entry, &data, &bytes, object);
+
+	if (rc != 0)
+		return rc;
+	rc = praas_snapshot_decode(data, bytes, ret_snapshot);
+	if (rc == 0)
+		memcpy(ret_snapshot->object, object, sizeof(object));
+	free(data);
+	return rc;
 }
 
 /* What has been read of a chunk: the values of consecutive records mostly lie side by side. */
@@ -183,68 +151,5 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 			rc = fn(user, &record);
 	}
 	free(w.data);
-	return rc;
-}
-
-/* ---- garbage ---- */
-
-struct sweep {
-	struct praas_store *store;
-	const struct praas_snapshot *const *snapshots;
-	unsigned count;
-	char (*dead)[PRAAS_STORE_KEY_MAX + 1];
-	size_t dead_count, dead_room;
-};
-
-static bool needed(const struct sweep *w, const char *key)
-{
-	char chunk[PRAAS_STORE_KEY_MAX + 1];
-
-	for (unsigned i = 0; i < w->count; i++) {
-		if (strcmp(w->snapshots[i]->object, key) == 0)
-			return true;
-		for (uint32_t k = 0; k < w->snapshots[i]->chunks_count; k++) {
-			praas_snapshot_chunk_key(&w->snapshots[i]->chunks[k], chunk);
-			if (strcmp(chunk, key) == 0)
-				return true;
-		}
-	}
-	return false;
-}
-
-static int look_at(void *user, const char *key)
-{
-	struct sweep *w = user;
-
-	if (needed(w, key))
-		return 0;
-	if (w->dead_count == w->dead_room) {
-		size_t room = w->dead_room ? w->dead_room * 2 : 16;
-		void *more = realloc(w->dead, room * sizeof(*w->dead));
-
-		if (!more)
-			return -ENOMEM;
-		w->dead = more;
-		w->dead_room = room;
-	}
-	(void)snprintf(w->dead[w->dead_count++], sizeof(*w->dead), "%s",
-		       key); /* checked */
-	return 0;
-}
-
-int praas_snapshot_collect_garbage(struct praas_store *store,
-				   const struct praas_snapshot *const *snapshots,
-				   unsigned snapshots_count)
-{
-	struct sweep w = { .store = store,
-			   .snapshots = snapshots,
-			   .count = snapshots_count };
-	int rc = store->ops->list(store, "chunk/", NULL, look_at, &w);
-
-	if (rc == 0)
-		rc = store->ops->list(store, "manifest/", NULL, look_at, &w);
-	for (size_t i = 0; rc == 0 && i < w.dead_count; i++)
-		rc = store->ops->delete (store, w.dead[i]);
-	free(w.dead);
 	return rc;
 }

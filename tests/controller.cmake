@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(slot_log praas_store)
+praas_unit_test(named praas_store)
 praas_unit_test(journal praas_controller)
 praas_unit_test(manifest praas_controller)
 praas_unit_test(regions praas_controller)

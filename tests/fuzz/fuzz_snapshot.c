@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "controller/snapshot.h"
+#include "controller/store/named.h"
 
 /*
  * A store may hold anything. The first byte chooses: the rest is a slot-log entry or a manifest, as
@@ -26,8 +27,9 @@ static int use(void *user, const struct praas_export_record *r)
 
 static void manifest(const uint8_t *data, size_t bytes, struct praas_store *store)
 {
-	const struct praas_snapshot *all[1];
+	const struct praas_refs *all[1];
 	struct praas_snapshot s = { 0 };
+	struct praas_refs refs;
 	uint8_t *again;
 	uint64_t again_bytes, sum = 0;
 
@@ -39,8 +41,10 @@ static void manifest(const uint8_t *data, size_t bytes, struct praas_store *stor
 		__builtin_trap();
 	free(again);
 	(void)praas_snapshot_load(store, &s, functions, 2, use, &sum);
-	all[0] = &s;
-	(void)praas_snapshot_collect_garbage(store, all, 1);
+	refs = praas_snapshot_refs(&s);
+	all[0] = &refs;
+	(void)praas_refs_check(store, &refs);
+	(void)praas_refs_sweep(store, all, 1);
 	praas_snapshot_release(&s);
 }
 
@@ -53,6 +57,23 @@ static void entry(const uint8_t *data, size_t bytes, struct praas_store *store)
 		return;
 	if (praas_snapshot_open(store, &e, &s) == 0)
 		praas_snapshot_release(&s);
+}
+
+/* The object of a name, as it is and with a right checksum: what was accepted is written back the same. */
+static void named(const uint8_t *data, size_t bytes)
+{
+	uint8_t copy[PRAAS_NAMED_BYTES] = { 0 }, again[PRAAS_NAMED_BYTES];
+	struct praas_named n;
+
+	(void)praas_named_decode(&id, "a", data, bytes, &n);
+	memcpy(copy, data, bytes < sizeof(copy) ? bytes : sizeof(copy));
+	memcpy(copy, "PRASNAM1\1\0\0\0", 12);
+	praas_snapshot_hash(copy, 176, copy + 176);
+	if (praas_named_decode(&id, "a", copy, sizeof(copy), &n) != 0)
+		return;
+	praas_named_encode(&id, &n, again);
+	if (memcmp(copy, again, sizeof(again)) != 0)
+		__builtin_trap();
 }
 
 /* Make what a checksum guards consistent. */
@@ -98,6 +119,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	if (bytes > 0)
 		memcpy(copy, data, bytes);
 	store = small_store(copy, bytes);
+	named(copy, bytes);
 	if (choice & 1)
 		repair(copy, bytes);
 	if (choice & 2)

@@ -202,7 +202,8 @@ static void test_snapshot_damage_is_found(void **state)
 static void test_snapshot_unchanged_values_stay(void **state)
 {
 	struct fixture *f = *state;
-	const struct praas_snapshot *kept[] = { &f->next };
+	const struct praas_refs *kept[1];
+	struct praas_refs refs;
 	struct praas_export_record r;
 	uint64_t first;
 	char key[32];
@@ -223,9 +224,11 @@ static void test_snapshot_unchanged_values_stay(void **state)
 	assert_true(f->result.bytes_written < first);
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
 	assert_int_equal(load(f), 0);
-	assert_int_equal(praas_snapshot_collect_garbage(f->store, kept, 1), 0);
+	refs = praas_snapshot_refs(&f->next);
+	kept[0] = &refs;
+	assert_int_equal(praas_refs_sweep(f->store, kept, 1), 0);
 	assert_int_equal(load(f), 0);
-	assert_int_equal(praas_snapshot_collect_garbage(f->store, NULL, 0), 0);
+	assert_int_equal(praas_refs_sweep(f->store, NULL, 0), 0);
 	assert_int_equal(load(f), -ENOENT);
 }
 
