@@ -77,6 +77,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/e2e.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  add_test(NAME control.snapshots
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/snapshots.py
+      $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
+  set_tests_properties(control.snapshots PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
   if(NOT PRAAS_SANITIZE)
     add_test(NAME control.cgroup2
       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/control/cgroup2 $<TARGET_FILE:praas-control>

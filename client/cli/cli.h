@@ -211,6 +211,7 @@ extern const struct praas_cli_verb praas_cli_app_verbs[];
 extern const struct praas_cli_verb praas_cli_process_verbs[];
 extern const struct praas_cli_verb praas_cli_invoke_verbs[];
 extern const struct praas_cli_verb praas_cli_state_verbs[];
+extern const struct praas_cli_verb praas_cli_snapshot_verbs[];
 extern const struct praas_cli_verb praas_cli_msg_verbs[];
 extern const struct praas_cli_verb praas_cli_dev_verbs[];
 extern const struct praas_cli_verb praas_cli_bench_verbs[];

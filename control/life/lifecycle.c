@@ -45,9 +45,8 @@ static int deleting(struct praas_life_process *p)
 	return -EBUSY;
 }
 
-/* The entry of a process, with the lock held on success. -ENOENT; -ESHUTDOWN; -EIO; -ENOMEM; -EBUSY. */
-static int acquire(struct praas_life *life, const struct praas_app_record *app,
-		   const char *name, struct praas_life_process **ret_p)
+int praas_life_acquire(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_process **ret_p)
 {
 	struct praas_records *records = life->config.records;
 	struct praas_process_record record;
@@ -78,21 +77,27 @@ static int acquire(struct praas_life *life, const struct praas_app_record *app,
 	return -EBUSY;
 }
 
-static void tell_acquire(struct praas_life_wait *wait, int rc)
+struct praas_outcome praas_life_acquire_failed(int rc)
 {
 	switch (rc) {
 	case -ENOENT:
-		tell_now(wait, rc, "not_found", "no such process");
-		break;
+		return praas_outcome_of(rc, "not_found", "no such process");
 	case -ESHUTDOWN:
-		tell_now(wait, rc, "shutting_down", "the control service is stopping");
-		break;
+		return praas_outcome_of(rc, "shutting_down",
+					"the control service is stopping");
 	case -EBUSY:
-		tell_now(wait, rc, "busy", "the process is being created or deleted");
-		break;
+		return praas_outcome_of(rc, "busy",
+					"the process is being created or deleted");
 	default:
-		tell_now(wait, rc, "store_failed", "the records cannot be read");
+		return praas_outcome_of(rc, "store_failed",
+					"the records cannot be read");
 	}
+}
+
+static void tell_acquire(struct praas_life_wait *wait, int rc)
+{
+	wait->outcome = praas_life_acquire_failed(rc);
+	wait->done(wait);
 }
 
 /* Lock held; wait is told when p serves. */
@@ -117,7 +122,7 @@ void praas_life_activate(struct praas_life *life, const struct praas_app_record 
 {
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p;
-	int rc = acquire(life, app, name, &p);
+	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
 		tell_acquire(wait, rc);
@@ -248,7 +253,7 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 	struct praas_life_waits done = { NULL };
 	struct praas_outcome ok = { 0 };
 	struct praas_life_process *p;
-	int rc = acquire(life, app, name, &p);
+	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
 		tell_acquire(wait, rc);
@@ -267,6 +272,16 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 	praas_life_tell(&done);
 }
 
+/* Lock held; one at a time, all that ask meanwhile share it. */
+static void begin_checkpoint(struct praas_life_process *p, struct praas_life_wait *wait)
+{
+	praas_life_add_wait(p, &p->checkpointed, wait);
+	if (p->check_id != 0)
+		return;
+	p->check_id = ++p->life->request_last;
+	praas_life_request(p, "checkpoint", p->check_id);
+}
+
 void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
 			   const char *name, struct praas_life_wait *wait)
 {
@@ -276,18 +291,41 @@ void praas_life_checkpoint(struct praas_life *life, const struct praas_app_recor
 				 "to save");
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p;
-	int rc = acquire(life, app, name, &p);
+	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
 		tell_acquire(wait, rc);
 		return;
 	}
-	praas_life_add_wait(p, &p->checkpointed, wait);
 	if (p->record.state != PRAAS_LIFE_ACTIVE || !p->joined) {
+		praas_life_add_wait(p, &p->checkpointed, wait);
 		praas_life_finish(p, &p->checkpointed, &idle, &done);
-	} else if (p->check_id == 0) {
-		p->check_id = ++life->request_last;
-		praas_life_request(p, "checkpoint", p->check_id);
+	} else {
+		begin_checkpoint(p, wait);
+	}
+	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
+}
+
+void praas_life_saved(struct praas_life *life, const struct praas_app_record *app,
+		      const char *name, struct praas_life_wait *wait)
+{
+	struct praas_life_waits done = { NULL }, now = { NULL };
+	struct praas_outcome ok = { 0 };
+	struct praas_life_process *p;
+	int rc = praas_life_acquire(life, app, name, &p);
+
+	if (rc) {
+		tell_acquire(wait, rc);
+		return;
+	}
+	if (p->record.state == PRAAS_LIFE_DRAINING) {
+		praas_life_add_wait(p, &p->swapped, wait);
+	} else if (!praas_life_resting(p->record.state)) {
+		begin_checkpoint(p, wait); /* perhaps as soon as it has joined */
+	} else { /* it has done nothing since its last snapshot, or what it did is lost */
+		praas_life_add_wait(p, &now, wait);
+		praas_life_finish(p, &now, &ok, &done);
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
@@ -299,7 +337,7 @@ void praas_life_kill(struct praas_life *life, const struct praas_app_record *app
 	struct praas_life_waits done = { NULL };
 	struct praas_outcome ok = { 0 };
 	struct praas_life_process *p;
-	int rc = acquire(life, app, name, &p);
+	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
 		tell_acquire(wait, rc);
@@ -321,7 +359,7 @@ void praas_life_delete(struct praas_life *life, const struct praas_app_record *a
 		       const char *name, struct praas_life_wait *wait)
 {
 	struct praas_life_process *p;
-	int rc = acquire(life, app, name, &p);
+	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
 		tell_acquire(wait, rc);

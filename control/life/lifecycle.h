@@ -25,6 +25,7 @@
 #include "control/records/records.h"
 #include "control/tenants/keys.h"
 #include "control/tenants/tenants.h"
+#include "controller/store/named.h"
 
 struct praas_life;
 
@@ -105,10 +106,35 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 			 const char *name, struct praas_life_wait *wait);
 void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
 			   const char *name, struct praas_life_wait *wait);
+/* Until all that it did before is in its last snapshot, or is known to be lost. */
+void praas_life_saved(struct praas_life *life, const struct praas_app_record *app,
+		      const char *name, struct praas_life_wait *wait);
 void praas_life_kill(struct praas_life *life, const struct praas_app_record *app,
 		     const char *name, struct praas_life_wait *wait);
 void praas_life_delete(struct praas_life *life, const struct praas_app_record *app,
 		       const char *name, struct praas_life_wait *wait);
+
+/* ---- named snapshots (controller/store/named.h). All: 0, or a negative errno and why. ---- */
+
+/* Name its last snapshot. */
+int praas_life_snapshot_give(struct praas_life *life,
+			     const struct praas_app_record *app, const char *name,
+			     const char *snapshot, struct praas_named *ret_named,
+			     struct praas_outcome *ret_why);
+int praas_life_snapshot_take(struct praas_life *life,
+			     const struct praas_app_record *app, const char *name,
+			     const char *snapshot, struct praas_outcome *ret_why);
+/* Those after the name `after` ("": all), at most max; or the one of that name. A damaged one has the slot
+ * PRAAS_SLOT_NONE. */
+int praas_life_snapshot_list(struct praas_life *life,
+			     const struct praas_app_record *app, const char *name,
+			     const char *after, unsigned max,
+			     struct praas_named *ret_named, unsigned *ret_count,
+			     struct praas_outcome *ret_why);
+int praas_life_snapshot_get(struct praas_life *life, const struct praas_app_record *app,
+			    const char *name, const char *snapshot,
+			    struct praas_named *ret_named,
+			    struct praas_outcome *ret_why);
 
 /* A process for an invocation that names none (control/life/place.h), activated; a new one if needed. */
 void praas_life_place(struct praas_life *life, const struct praas_app_record *app,
@@ -127,7 +153,7 @@ void praas_life_view(struct praas_life *life, struct praas_life_view *view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
-		refused_joins;
+		refused_joins, snapshots;
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
 	/* From the beginning of an activation to its join, by what the start found ready. */
 	struct {

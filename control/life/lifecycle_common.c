@@ -346,6 +346,9 @@ void praas_life_send_pending(struct praas_life_process *p)
 {
 	if (p->record.state == PRAAS_LIFE_DRAINING && p->swap_id)
 		send_swap(p);
+	if (p->checkpointed.head &&
+	    !p->check_id) /* by who did not live to hear of it */
+		p->check_id = ++p->life->request_last;
 	if (p->check_id)
 		praas_life_request(p, "checkpoint", p->check_id);
 }

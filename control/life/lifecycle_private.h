@@ -2,7 +2,7 @@
  *
  * What the parts of the life cycle share: operations (lifecycle.c), activation
  * (lifecycle_start.c), what controllers say and their ends (lifecycle_link.c), restart, deletion and
- * shutdown (lifecycle_end.c). One lock for all; held for memory work only, never for a commit, a
+ * shutdown (lifecycle_end.c), what is in the store (lifecycle_store.c, lifecycle_snapshots.c). One lock for all; held for memory work only, never for a commit, a
  * spawn or an upcall.
  */
 #ifndef PRAAS_CONTROL_LIFECYCLE_PRIVATE_H
@@ -16,6 +16,7 @@
 #include "control/life/ownership.h"
 #include "control/node/link.h"
 #include "control/table.h"
+#include "controller/store/slot_log.h"
 
 #define PRAAS_LIFE_PATH_BYTES 4200
 #define PRAAS_LIFE_RETRIES 3u /* activations that meet a higher epoch in the slot log */
@@ -75,7 +76,9 @@ struct praas_life_process {
 	struct praas_life_view metrics;
 	uint32_t calls;
 	struct praas_job start_job, save_job, erase_job;
-	bool erase_failed;                      /* whoever comes tries it again */
+	bool erase_failed; /* whoever comes tries it again */
+	uint32_t holds;    /* jobs that work on its snapshots, or wait to */
+	bool held;         /* one of them does */
 	struct praas_life_process *prev, *next; /* in life->timed */
 };
 
@@ -106,6 +109,13 @@ struct praas_life {
 	bool stopping;
 	struct praas_life_stats stats;
 };
+
+/* ---- lifecycle.c; no lock ---- */
+
+/* The entry of a process, with the lock held on success. -ENOENT; -ESHUTDOWN; -EIO; -ENOMEM; -EBUSY. */
+int praas_life_acquire(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_life_process **ret_p);
+struct praas_outcome praas_life_acquire_failed(int rc);
 
 /* ---- lifecycle_common.c; all with the lock held ---- */
 
@@ -177,6 +187,8 @@ bool praas_life_charge(struct praas_life_process *p, struct praas_outcome *ret_w
 void praas_life_charge_running(struct praas_life_process *p);
 void praas_life_discharge(struct praas_life_process *p);
 void praas_life_count_state(struct praas_life_process *p, uint64_t bytes);
+/* What its named snapshots have. */
+void praas_life_count_named(struct praas_life_process *p, uint64_t bytes);
 /* Nothing of it is left. */
 void praas_life_give_erased(struct praas_life_process *p);
 
@@ -219,7 +231,7 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 			      struct praas_life_waits *done);
 extern const struct praas_link_events praas_life_link_events;
 
-/* ---- lifecycle_end.c ---- */
+/* ---- lifecycle_store.c; no lock ---- */
 
 /* Where the slot log and snapshots of a process are. */
 void praas_life_store_url(const struct praas_life *life,
@@ -235,6 +247,16 @@ bool praas_life_store_gone(const struct praas_life_process *p);
 /* 0; -ENOENT it was never written; or what the store says. */
 int praas_life_read_log(const struct praas_life_process *p,
 			struct praas_owner_log *ret_log);
+/* Opens both, to be used by one thread. 0; -ENOENT nothing was ever written; or what the store says. */
+int praas_life_open_log(const struct praas_life *life,
+			const struct praas_process_record *record, const char *tenant,
+			struct praas_store **ret_store, struct praas_slot_log *ret_log);
+/* Puts the tombstone, removes all. */
+int praas_life_erase_store(const struct praas_life_process *p,
+			   const struct praas_process_record *record);
+
+/* ---- lifecycle_end.c ---- */
+
 /* DELETING: when no controller is left a job erases it. Lock held. */
 void praas_life_begin_erase(struct praas_life_process *p);
 int praas_life_recover(struct praas_life *life);

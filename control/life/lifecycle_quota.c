@@ -85,10 +85,19 @@ void praas_life_count_state(struct praas_life_process *p, uint64_t bytes)
 	p->record.state_bytes = bytes;
 }
 
+void praas_life_count_named(struct praas_life_process *p, uint64_t bytes)
+{
+	bytes = bytes <= INT64_MAX / 2 ? bytes : INT64_MAX / 2;
+	praas_tenants_count(p->life->config.tenants, p->app.tenant, PRAAS_QUOTA_STATE,
+			    p->record.named_bytes, bytes);
+	p->record.named_bytes = bytes;
+}
+
 void praas_life_give_erased(struct praas_life_process *p)
 {
 	praas_life_discharge(p);
 	praas_life_count_state(p, 0);
+	praas_life_count_named(p, 0);
 	praas_tenants_give(p->life->config.tenants, p->app.tenant,
 			   PRAAS_QUOTA_PROCESSES, 1);
 }

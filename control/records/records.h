@@ -57,6 +57,7 @@ struct praas_process_record {
 	uint64_t created_ns, changed_ns;
 	uint64_t os_start; /* start time of os_pid, in ticks: tells a reused id apart */
 	uint64_t state_bytes; /* in the store, as far as its controllers told */
+	uint64_t named_bytes; /* the same of its named snapshots */
 	int64_t slot;         /* of the last commit that we were told of; -1 none */
 	int32_t os_pid;       /* of the controller; 0 none */
 	uint32_t generation;

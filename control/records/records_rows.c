@@ -73,6 +73,7 @@ void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_reco
 	praas_sqlite_bind_number(st, 22, p->counted.bytes_in);
 	praas_sqlite_bind_number(st, 23, p->counted.bytes_out);
 	(void)sqlite3_bind_double(st, 24, p->counted.resident);
+	praas_sqlite_bind_number(st, 25, p->named_bytes);
 }
 
 void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
@@ -251,6 +252,7 @@ int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret
 	ret_p->counted.bytes_in = number_at(&row, 21, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.bytes_out = number_at(&row, 22, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.resident = held_at(&row, 23);
+	ret_p->named_bytes = number_at(&row, 24, 0, INT64_MAX);
 	return verdict(&row, "process", ret_p->name);
 }
 

@@ -72,6 +72,8 @@ static const char *const migrations[] = {
 	" resident REAL NOT NULL, stored REAL NOT NULL);"
 	"CREATE INDEX usage_ends ON usage (to_ns);"
 	"CREATE INDEX usage_fine ON usage (to_ns) WHERE folded = 0;",
+	/* 5: how large named snapshots are */
+	"ALTER TABLE processes ADD COLUMN named_bytes INTEGER NOT NULL DEFAULT 0;",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

@@ -11,7 +11,8 @@
 	"version, number, created_ns, changed_ns, os_start, slot, os_pid, "            \
 	"generation, epoch, lost_epoch, state, app, controller, join_hash, name, "     \
 	"endpoints, state_bytes, used_ns, counted_cpu, counted_wall, "                 \
-	"counted_calls, counted_in, counted_out, counted_resident"
+	"counted_calls, counted_in, counted_out, counted_resident, "                   \
+	"named_bytes"
 
 /* Of the first ?3 processes that have any, the rows that end in ?1 … ?2, without the end. */
 #define USAGE_FOLDING                                                                  \
@@ -85,7 +86,7 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_PROCESS_INSERT] =
 		"INSERT INTO processes (" PROCESS_COLUMNS
 		") VALUES (?1,NULLIF(?2,0),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
-		"?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24)",
+		"?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25)",
 	[PRAAS_SQL_PROCESS_UPDATE] =
 		"UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
 		" os_start=?5, slot=?6, os_pid=?7, generation=?8, epoch=?9,"
@@ -93,7 +94,7 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		" join_hash=?14, name=?15, endpoints=?16, state_bytes=?17,"
 		" used_ns=?18, counted_cpu=?19, counted_wall=?20,"
 		" counted_calls=?21, counted_in=?22, counted_out=?23,"
-		" counted_resident=?24"
+		" counted_resident=?24, named_bytes=?25"
 		" WHERE number=?2 AND version=?1-1",
 	[PRAAS_SQL_PROCESS_DELETE] = "DELETE FROM processes WHERE number=?1",
 	[PRAAS_SQL_ITEM_INSERT] =

@@ -139,6 +139,7 @@ static void put_life(FILE *to, struct praas_service *s)
 	    life.lost);
 	put(to, "kills_total", "counter", "On request", life.kills);
 	put(to, "checkpoints_total", "counter", "Committed", life.checkpoints);
+	put(to, "snapshots_total", "counter", "Given a name", life.snapshots);
 	put(to, "joins_refused_total", "counter",
 	    "Connections that were not what they said", life.refused_joins);
 	put_starts(to, s, &life);

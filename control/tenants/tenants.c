@@ -197,7 +197,8 @@ static int count_app(struct praas_tenants *tenants, const struct praas_app_recor
 						&n);
 		for (uint32_t i = 0; rc == 0 && i < n; i++) {
 			e->tenant.used[PRAAS_QUOTA_PROCESSES]++;
-			e->tenant.used[PRAAS_QUOTA_STATE] += page[i].state_bytes;
+			e->tenant.used[PRAAS_QUOTA_STATE] +=
+				page[i].state_bytes + page[i].named_bytes;
 		}
 		if (rc == 0 && n > 0)
 			memcpy(after, page[n - 1].name, sizeof(after));

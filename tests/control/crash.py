@@ -98,6 +98,31 @@ def after_swap(s, status):
         assert add(s, "x", 1) == 7
 
 
+def named(s):
+    return [x["name"] for x in s.json("GET", P + "/x/snapshots", expect=200)["snapshots"]]
+
+
+def after_name(s, status):
+    assert status != 201 or named(s) == ["s"], "it was acknowledged"
+    if not named(s):
+        s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
+    s.json("DELETE", P + "/x/snapshots/s", expect=204)
+    after_swap(s, status)
+
+
+def after_unname(s, status):
+    assert status != 204 or named(s) == [], "it was acknowledged"
+    if named(s):
+        s.json("DELETE", P + "/x/snapshots/s", expect=204)
+    assert s.json("GET", "/v1/limits", expect=200)["used"]["state_bytes"] <= 64
+    after_swap(s, status)
+
+
+def name_first(s):
+    s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
+    s.json("POST", P + "/x/swap-out", expect=200)
+
+
 def swap_out_first(s):
     s.json("POST", P + "/x/swap-out", expect=200)
 
@@ -107,6 +132,8 @@ OPERATIONS = {
     "swap-out": (None, "POST", P + "/x/swap-out", None, after_swap),
     "checkpoint": (None, "POST", P + "/x/checkpoint", None, after_swap),
     "swap-in": (swap_out_first, "POST", P + "/x/swap-in", None, after_swap),
+    "name": (None, "POST", P + "/x/snapshots", '{"name":"s"}', after_name),
+    "unname": (name_first, "DELETE", P + "/x/snapshots/s", None, after_unname),
     "delete": (None, "DELETE", P + "/x", None, after_delete),
     "delete a swapped one": (swap_out_first, "DELETE", P + "/x", None, after_delete),
 }

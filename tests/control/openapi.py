@@ -176,6 +176,11 @@ def use_all(d):
     watch(d, app)
     for path in ("/v1/apps", app + "/members", p, p + "/p/state"):
         d.ask("GET", path + "?limit=1")
+    d.ask("POST", p + "/p/snapshots", {"name": "s"})
+    d.ask("POST", p + "/p/snapshots", {"name": "t"})
+    d.ask("GET", p + "/p/snapshots?limit=1")
+    d.ask("GET", p + "/p/snapshots/s")
+    d.ask("DELETE", p + "/p/snapshots/s")
     for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
         d.ask("POST", f"{p}/p/{action}", {})
     d.ask("DELETE", p + "/p/state/k")
@@ -236,7 +241,8 @@ def test_bodies_that_are_not_as_described(s):
     """Of every JSON body: each member with a value that its schema does not allow, an unknown member,
     a required one left out. All are refused, and nothing is made."""
     d = Description(s)
-    good = {"AppNew": {"name": "b", "code": s.code}, "TokenNew": {"scopes": ["read"]}, "TenantNew": {"name": "u"}}
+    good = {"AppNew": {"name": "b", "code": s.code}, "TokenNew": {"scopes": ["read"]}, "TenantNew": {"name": "u"},
+            "SnapshotNew": {"name": "s"}}
     s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
     s.json("POST", "/v1/apps/a/processes", {"pid": "p"}, 201)
     s.json("POST", "/v1/tenants", {"name": "t"}, 201)

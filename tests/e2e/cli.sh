@@ -138,6 +138,15 @@ expect 0 '' praas state rm counter c1 note
 expect 4 '' praas state get counter c1 note
 expect 4 '' praas state get counter nobody note
 
+# What it was, under names
+expect 0 'saved as first' praas state snapshot counter c1 first
+expect 1 '' praas state snapshot counter c1 first
+[ "$(praas state snapshot counter c1 second --json | jq -r .name)" = second ] || fail "praas state snapshot --json does not tell the name"
+[ "$(praas state snapshots counter c1 --json | jq -r '.[].name' | tr '\n' ' ')" = 'first second ' ] || fail "praas state snapshots does not list both"
+expect 0 '*' praas state snapshots counter c1
+expect 0 '' praas state forget counter c1 second
+expect 4 '' praas state forget counter c1 second
+
 # State as an archive, and back into another process; odd names; a file that is none
 expect 0 '' praas state put counter c1 'dir/ending in a slash/' -d slash
 expect 0 '' praas state put counter c1 '100% ümlaut' -d percent

@@ -11,6 +11,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -87,6 +88,21 @@ int rename(const char *from, const char *to)
 int link(const char *from, const char *to)
 {
 	REAL(link, from, to);
+}
+
+int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags)
+{
+	REAL(linkat, from_dir, from, to_dir, to, flags);
+}
+
+int mkdirat(int dir, const char *path, mode_t mode)
+{
+	REAL(mkdirat, dir, path, mode);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+	REAL(unlinkat, dir, path, flags);
 }
 
 int unlink(const char *path)

@@ -10,7 +10,7 @@
  *   linger…   ends 1 s after its swap-out
  *   silent…   commits its release in the slot log and is killed before it can tell
  *   slow…     swaps out for ever, until that is called off
- *   others    serve until told otherwise
+ *   others    serve until told otherwise; their snapshots are of nothing
  *
  * A pid file next to its log is not needed: every start adds a line to CODE/starts.
  */
@@ -27,7 +27,7 @@
 
 #include <jansson.h>
 
-#include "controller/store/slot_log.h"
+#include "controller/store/refs.h"
 
 static json_t *config;
 static volatile sig_atomic_t terminated;
@@ -94,11 +94,62 @@ static void say(int fd, json_t *message)
 	json_decref(message);
 }
 
+static struct praas_store *open_log(struct praas_slot_log *ret_log)
+{
+	struct praas_slot_id id = { .pid = (uint64_t)number("pid"),
+				    .generation = (uint64_t)number("generation") };
+	struct praas_store *store;
+
+	for (unsigned i = 0; i < sizeof(id.tenant); i++) {
+		char byte[3] = { text("tenant")[2 * i], text("tenant")[2 * i + 1] };
+
+		id.tenant[i] = (uint8_t)strtoul(byte, NULL, 16);
+	}
+	if (praas_store_open(text("store"), &store) != 0 ||
+	    praas_slot_log_open(store, &id, ret_log) != 0)
+		abort();
+	return store;
+}
+
+/* A manifest of nothing. */
+static void make_body(struct praas_slot_entry *entry)
+{
+	uint8_t *body = entry->body;
+
+	memcpy(body, "PRASMAN1\1", 9);
+	body[16] = PRAAS_SNAPSHOT_HEAD_BYTES + PRAAS_SNAPSHOT_HASH_BYTES;
+	praas_snapshot_hash(body, PRAAS_SNAPSHOT_HEAD_BYTES,
+			    body + PRAAS_SNAPSHOT_HEAD_BYTES);
+	entry->body_bytes = PRAAS_SNAPSHOT_HEAD_BYTES + PRAAS_SNAPSHOT_HASH_BYTES;
+}
+
+/* Whoever says that something is committed has it in the store. Returns its slot. */
+static json_int_t commit(enum praas_slot_kind kind)
+{
+	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
+	struct praas_slot_log log;
+	struct praas_store *store = open_log(&log);
+	json_int_t slot;
+
+	if (!entry)
+		abort();
+	entry->epoch = (uint32_t)number("epoch");
+	entry->kind = (uint8_t)kind;
+	if (kind != PRAAS_SLOT_ACT)
+		make_body(entry);
+	(void)praas_slot_log_put(&log, entry); /* it may be late */
+	slot = (json_int_t)entry->slot;
+	praas_store_free(store);
+	free(entry);
+	return slot;
+}
+
 static void join(int fd)
 {
 	const char *wrong = "00000000000000000000000000000000"
 			    "00000000000000000000000000000000";
 
+	(void)commit(PRAAS_SLOT_ACT); /* nothing happens when it joins again */
 	say(fd,
 	    json_pack("{s:s,s:s,s:I,s:I,s:s,s:[s,s],s:i,s:s,s:[s],s:s}", "t", "join",
 		      "token", acts("token") ? wrong : text("join_token"), "pid",
@@ -112,66 +163,26 @@ static void join(int fd)
 			  "idle_ns", 5, "cpu_ns", 7));
 }
 
-/* Whoever says that something is committed has something in the store. */
-static void make_store(void)
-{
-	struct praas_store *store;
-
-	if (praas_store_open(text("store"), &store) != 0)
-		abort();
-	praas_store_free(store);
-}
-
 static void swapped(int fd)
 {
-	make_store();
-	say(fd, json_pack("{s:s,s:I,s:i,s:i}", "t", "swapped", "epoch", number("epoch"),
-			  "slot", 1, "bytes", 0));
+	say(fd, json_pack("{s:s,s:I,s:I,s:i}", "t", "swapped", "epoch", number("epoch"),
+			  "slot", commit(PRAAS_SLOT_REL), "bytes", 0));
 	if (acts("linger"))
 		(void)sleep(1);
 	exit(0);
 }
 
-static void put(struct praas_slot_log *log, enum praas_slot_kind kind)
-{
-	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
-
-	if (!entry)
-		abort();
-	entry->epoch = (uint32_t)number("epoch");
-	entry->kind = (uint8_t)kind;
-	if (praas_slot_log_put(log, entry) != 0)
-		abort();
-	free(entry);
-}
-
 static void released(void)
 {
-	struct praas_slot_id id = { .pid = (uint64_t)number("pid"),
-				    .generation = (uint64_t)number("generation") };
-	struct praas_slot_log log;
-	struct praas_store *store;
-
-	for (unsigned i = 0; i < sizeof(id.tenant); i++) {
-		char byte[3] = { text("tenant")[2 * i], text("tenant")[2 * i + 1] };
-
-		id.tenant[i] = (uint8_t)strtoul(byte, NULL, 16);
-	}
-	if (praas_store_open(text("store"), &store) != 0 ||
-	    praas_slot_log_open(store, &id, &log) != 0)
-		abort();
-	put(&log, PRAAS_SLOT_ACT);
-	put(&log, PRAAS_SLOT_REL);
-	praas_store_free(store);
+	(void)commit(PRAAS_SLOT_REL);
 	(void)raise(SIGKILL);
 }
 
 static void answer(int fd, json_int_t id, int ok)
 {
-	make_store();
 	if (ok)
-		say(fd, json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1,
-				  "slot", 1));
+		say(fd, json_pack("{s:s,s:I,s:b,s:I}", "t", "done", "id", id, "ok", 1,
+				  "slot", commit(PRAAS_SLOT_SNAP)));
 	else
 		say(fd, json_pack("{s:s,s:I,s:b,s:s,s:s}", "t", "done", "id", id, "ok",
 				  0, "code", "ENOSPC", "message", "the store is full"));

@@ -101,6 +101,7 @@ static struct praas_process_record process_named(const struct praas_app_record *
 					  .epoch = UINT32_MAX,
 					  .os_start = UINT64_MAX / 2,
 					  .state_bytes = 1ull << 41,
+					  .named_bytes = 1ull << 42,
 					  .used_ns = 1ull << 60,
 					  .counted = { 1, 2, 3, 4, 5, 6.5, 0 } };
 

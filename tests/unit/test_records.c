@@ -294,6 +294,7 @@ static void test_records_sqlite_migrates(void **state)
 		assert_int_equal(x.epoch, 2);
 		assert_int_equal(x.state, PRAAS_LIFE_SWAPPED);
 		assert_int_equal(x.state_bytes, 0);
+		assert_int_equal(x.named_bytes, 0);
 		assert_int_equal(x.used_ns, x.changed_ns);
 		assert_int_equal(f->r->ops->app_delete(f->r, app.id), -ENOTEMPTY);
 		f->r->ops->close(f->r);
@@ -345,6 +346,7 @@ static void test_records_sqlite_damaged_rows(void **state)
 		"version=0",
 		"version=1.5",
 		"state_bytes=-1",
+		"named_bytes=-1",
 		"used_ns=-1",
 		"counted_cpu=4611686018427387905",
 		"counted_in='x'",

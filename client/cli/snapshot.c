@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * praas state snapshot …: what a process was, under names.
+ */
+#include "client/cli/cli.h"
+
+#include <stdio.h>
+
+#define PATH_BYTES (3 * PRAAS_NAME_MAX + 64)
+
+static const struct praas_cli_column columns[] = {
+	{ "NAME", "name", PRAAS_COLUMN_PLAIN },
+	{ "BYTES", "bytes", PRAAS_COLUMN_BYTES },
+	{ "RECORDS", "records", PRAAS_COLUMN_PLAIN },
+	{ "EPOCH", "epoch", PRAAS_COLUMN_PLAIN },
+	{ "SLOT", "slot", PRAAS_COLUMN_PLAIN },
+};
+
+/* The words that all verbs here have; what: "take snapshot". */
+struct words {
+	const char *app, *pid, *name;
+	char path[PATH_BYTES], what[PATH_BYTES];
+};
+
+static void parse(struct praas_cli *cli, struct words *w, const char *doc,
+		  const char *what, int argc, char **argv)
+{
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &w->app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &w->pid, .arg = "PID" },
+		{ .kind = PRAAS_CLI_NAME, .value = &w->name, .arg = "NAME" },
+		{ 0 },
+	};
+
+	w->app = w->pid = w->name = "";
+	praas_cli_parse(cli, doc, options, argc, argv);
+	(void)snprintf(w->what, sizeof(w->what), "%s %s of process %s of %s", what,
+		       w->name, w->pid, w->app); /* fits */
+	(void)snprintf(w->path, sizeof(w->path), "/v1/apps/%s/processes/%s", w->app,
+		       w->pid); /* fits */
+}
+
+/* One line for people, all for programs. */
+static void tell(const struct praas_cli *cli, const struct words *w, json_t *answer,
+		 const char *done)
+{
+	if (cli->json)
+		praas_cli_print(cli, answer);
+	else
+		(void)printf("%s %s\n", done, w->name);
+	json_decref(answer);
+}
+
+static int snapshot(struct praas_cli *cli, int argc, char **argv)
+{
+	json_t *answer = NULL;
+	char path[PATH_BYTES + 16];
+	struct words w;
+	int rc;
+
+	parse(cli, &w,
+	      "Save a process under a name; what has one is kept until praas state "
+	      "forget.",
+	      "take snapshot", argc, argv);
+	(void)snprintf(path, sizeof(path), "%s/snapshots", w.path); /* fits */
+	rc = praas_cli_request(cli, "POST", path, json_pack("{s:s}", "name", w.name),
+			       w.what, &answer);
+	if (rc == 0)
+		tell(cli, &w, answer, "saved as");
+	return rc;
+}
+
+static int forget(struct praas_cli *cli, int argc, char **argv)
+{
+	char path[PATH_BYTES + PRAAS_NAME_MAX + 16];
+	struct words w;
+
+	parse(cli, &w, "Delete a named snapshot; the process goes on as it is.",
+	      "delete snapshot", argc, argv);
+	(void)snprintf(path, sizeof(path), "%s/snapshots/%s", w.path,
+		       w.name); /* fits */
+	return praas_cli_request(cli, "DELETE", path, NULL, w.what, NULL);
+}
+
+static int snapshots(struct praas_cli *cli, int argc, char **argv)
+{
+	const char *app = "";
+	const char *pid = "";
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ 0 },
+	};
+	char path[PATH_BYTES];
+	json_t *rows = NULL;
+	int rc;
+
+	praas_cli_parse(cli, "List the named snapshots of a process.", options, argc,
+			argv);
+	(void)snprintf(path, sizeof(path), "/v1/apps/%s/processes/%s/snapshots", app,
+		       pid); /* fits */
+	rc = praas_cli_list(cli, path, "snapshots", "list the snapshots", &rows);
+	if (rc == 0)
+		praas_cli_table(cli, rows, columns,
+				sizeof(columns) / sizeof(columns[0]));
+	json_decref(rows);
+	return rc;
+}
+
+const struct praas_cli_verb praas_cli_snapshot_verbs[] = {
+	{ "state", "snapshot", snapshot, "APP PID NAME",
+	  "save all of it under a name" },
+	{ "state", "snapshots", snapshots, "APP PID", "list what was saved so" },
+	{ "state", "forget", forget, "APP PID NAME", "delete a named snapshot" },
+	{ 0 },
+};

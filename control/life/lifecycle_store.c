@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What of a process is in the store: where it is, what its slot log says, its end there.
+ */
+#include "control/life/lifecycle_private.h"
+
+#include <errno.h>
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "control/names.h"
+#include "controller/store/slot_log.h"
+#include "controller/store/store.h"
+
+#define TREE_DESCRIPTORS 16
+#define TOMB_TRIES 4
+
+void praas_life_store_url(const struct praas_life *life,
+			  const struct praas_process_record *record,
+			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES])
+{
+	char app[2 * PRAAS_RECORD_ID_BYTES + 1];
+
+	praas_hex_encode(record->app, sizeof(record->app), app);
+	(void)snprintf(ret_url, 2 * PRAAS_LIFE_PATH_BYTES, "%s/%s/%llu-%u",
+		       life->store_url, app, (unsigned long long)record->number,
+		       record->generation);
+}
+
+/* The folder of a file store; NULL: it is none, or is not there. */
+static const char *folder_of(const char *url)
+{
+	static const char scheme[] = "file://";
+
+	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
+		return NULL;
+	url += sizeof(scheme) - 1;
+	return access(url, F_OK) == 0 ? url : NULL;
+}
+
+int praas_life_new_generation(struct praas_life *life,
+			      struct praas_process_record *record)
+{
+	struct praas_records *records = life->config.records;
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	for (;;) {
+		int rc;
+
+		praas_life_store_url(life, record, url);
+		if (!folder_of(url))
+			return 0;
+		record->generation++; /* there are at most as many folders as were made */
+		rc = records->ops->process_put(records, record);
+		if (rc)
+			return rc;
+	}
+}
+
+bool praas_life_store_gone(const struct praas_life_process *p)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+
+	if (p->record.slot < 0)
+		return false;
+	praas_life_store_url(p->life, &p->record, url);
+	return !folder_of(url);
+}
+
+/* What it is made of never changes: no lock is needed. */
+static struct praas_slot_id log_id(const struct praas_life *life,
+				   const struct praas_process_record *record,
+				   const char *tenant)
+{
+	struct praas_slot_id id = { .pid = record->number,
+				    .generation = record->generation };
+
+	praas_keys_tenant(life->config.keys, tenant, id.tenant);
+	return id;
+}
+
+int praas_life_open_log(const struct praas_life *life,
+			const struct praas_process_record *record, const char *tenant,
+			struct praas_store **ret_store, struct praas_slot_log *ret_log)
+{
+	struct praas_slot_id id = log_id(life, record, tenant);
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	int rc;
+
+	praas_life_store_url(life, record, url);
+	if (!folder_of(url))
+		return -ENOENT;
+	rc = praas_store_open(url, ret_store);
+	if (rc)
+		return rc;
+	rc = praas_slot_log_open(*ret_store, &id, ret_log);
+	if (rc)
+		praas_store_free(*ret_store);
+	return rc;
+}
+
+static struct praas_owner_log facts(const struct praas_slot_log *log)
+{
+	return (struct praas_owner_log){ .epoch = log->epoch_max,
+					 .released = log->last_kind == PRAAS_SLOT_REL,
+					 .tomb = log->tomb };
+}
+
+int praas_life_read_log(const struct praas_life_process *p,
+			struct praas_owner_log *ret_log)
+{
+	struct praas_store *store;
+	struct praas_slot_log log;
+	int rc = praas_life_open_log(p->life, &p->record, p->app.tenant, &store, &log);
+
+	if (rc)
+		return rc;
+	*ret_log = facts(&log);
+	praas_store_free(store);
+	return 0;
+}
+
+/* Fences every epoch that there was: whoever still writes finds the tombstone and stops. */
+static int put_tomb(const struct praas_life_process *p,
+		    const struct praas_process_record *record, const char *url)
+{
+	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
+	struct praas_owner owner = { .epoch = record->epoch };
+	struct praas_slot_id id = log_id(p->life, record, p->app.tenant);
+	struct praas_owner_log seen;
+	struct praas_slot_log log;
+	struct praas_store *store;
+	int rc;
+
+	if (!entry)
+		return -ENOMEM;
+	rc = praas_store_open(url, &store);
+	if (rc) {
+		free(entry);
+		return rc;
+	}
+	for (int i = 0; i < TOMB_TRIES; i++) {
+		rc = praas_slot_log_open(store, &id, &log);
+		if (rc || log.tomb)
+			break;
+		seen = facts(&log);
+		*entry = (struct praas_slot_entry){ .kind = PRAAS_SLOT_TOMB };
+		entry->epoch = praas_owner_next_epoch(&owner, &seen);
+		rc = praas_slot_log_put(&log, entry);
+		if (rc != -ESTALE)
+			break; /* else somebody got in between */
+	}
+	praas_store_free(store);
+	free(entry);
+	return rc;
+}
+
+static int remove_one(const char *path, const struct stat *st, int kind,
+		      struct FTW *ftw)
+{
+	(void)st;
+	(void)kind;
+	(void)ftw;
+	return remove(path) && errno != ENOENT ? -errno : 0;
+}
+
+int praas_life_erase_store(const struct praas_life_process *p,
+			   const struct praas_process_record *record)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	const char *folder;
+	int rc;
+
+	praas_life_store_url(p->life, record, url);
+	folder = folder_of(url);
+	if (!folder)
+		return 0; /* it never wrote anything */
+	rc = put_tomb(p, record, url);
+	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
+		return rc;
+	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO
+										: 0;
+}
