@@ -2,93 +2,9 @@
 #include "control/json.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "control/limits.h"
-
-/* jansson takes a string that it has no memory for as bad JSON, and drops a byte that its buffer cannot
- * grow for without a word: what was read while memory failed is not what was sent. */
-static _Thread_local bool memory_failed;
-
-/* What is read in between must not make a thread forget what failed while it made a value. */
-static bool begin_reading(void)
-{
-	bool before = memory_failed;
-
-	memory_failed = false;
-	return before;
-}
-
-static void *allocate(size_t bytes)
-{
-	void *p = malloc(bytes);
-
-	memory_failed = memory_failed || !p;
-	return p;
-}
-
-void praas_json_prepare(void)
-{
-	json_set_alloc_funcs(allocate, free);
-}
-
-char *praas_json_dump_as(const json_t *value, size_t flags)
-{
-	char *text = json_dumps(value, JSON_COMPACT | flags);
-
-	if (memory_failed) {
-		free(text);
-		text = NULL;
-	}
-	memory_failed = false;
-	return text;
-}
-
-char *praas_json_dump(const json_t *value)
-{
-	return praas_json_dump_as(value, 0);
-}
-
-/* value, unless memory failed while it was read. */
-static json_t *whole(json_t *value)
-{
-	if (!value || !memory_failed)
-		return value;
-	json_decref(value);
-	return NULL;
-}
-
-void praas_json_begin(void)
-{
-	memory_failed = false;
-}
-
-static void explain(const json_error_t *error, struct praas_json_error *ret_error)
-{
-	ret_error->no_memory = memory_failed;
-	if (memory_failed)
-		(void)snprintf(ret_error->text, sizeof(ret_error->text),
-			       "out of memory");
-	else
-		(void)snprintf(ret_error->text, sizeof(ret_error->text),
-			       "line %d, column %d: %.120s", error->line, error->column,
-			       error->text);
-}
-
-json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error)
-{
-	bool before = begin_reading();
-	json_error_t error;
-	json_t *value;
-
-	*ret_error = (struct praas_json_error){ .no_memory = false };
-	value = whole(json_loadfd(fd, JSON_REJECT_DUPLICATES, &error));
-	if (!value)
-		explain(&error, ret_error);
-	memory_failed = before;
-	return value;
-}
 
 /* Nesting is checked before parsing: jansson's own bound (2048) is for its stack's sake. */
 static bool depth_fits(const char *text, size_t bytes)
@@ -115,9 +31,7 @@ static bool depth_fits(const char *text, size_t bytes)
 json_t *praas_json_parse(const char *text, size_t bytes,
 			 struct praas_json_error *ret_error)
 {
-	json_error_t error;
 	json_t *object;
-	bool before;
 
 	*ret_error = (struct praas_json_error){ .no_memory = false };
 	if (!depth_fits(text, bytes)) {
@@ -125,11 +39,7 @@ json_t *praas_json_parse(const char *text, size_t bytes,
 			       "nested deeper than %u", PRAAS_LIMIT_JSON_DEPTH);
 		return NULL;
 	}
-	before = begin_reading();
-	object = whole(json_loadb(text, bytes, JSON_REJECT_DUPLICATES, &error));
-	if (!object)
-		explain(&error, ret_error);
-	memory_failed = before;
+	object = praas_json_load(text, bytes, ret_error);
 	if (!object)
 		return NULL;
 	if (!json_is_object(object)) {

@@ -26,7 +26,9 @@ char *praas_json_dump(const json_t *value);
 char *praas_json_dump_as(const json_t *value, size_t flags);
 /* A thread begins with something new: what failed before does not count. */
 void praas_json_begin(void);
-/* json_loadfd() of a file; NULL: ret_error. */
+/* Whatever value the bytes, or the file, are; NULL: ret_error. */
+json_t *praas_json_load(const char *text, size_t bytes,
+			struct praas_json_error *ret_error);
 json_t *praas_json_load_fd(int fd, struct praas_json_error *ret_error);
 
 /* One object of bytes; NULL and words when it is not. */
