@@ -18,6 +18,8 @@
 #define CONNECT_TIMEOUT_MS 5000L
 #define TIMEOUT_MS 60000L
 #define UNIX_PREFIX "unix://"
+#define TICKET_FRESH_NS                                                                \
+	10000000000u /* older ones leave a connection less than its time */
 
 struct praas_control {
 	CURL *curl;   /* keeps the connection between requests */
@@ -25,6 +27,10 @@ struct praas_control {
 	char *path;   /* of the UNIX socket, or NULL */
 	char *bearer; /* header line, or NULL */
 	char *ca; /* file of certificates to trust instead of the system's, or NULL */
+	/* That came with a process which was just created, for its first connection. */
+	char *ticket;          /* JSON text, or NULL */
+	char ticket_path[256]; /* where another would be asked for */
+	uint64_t ticket_ns;    /* when it came */
 };
 
 static void init_curl(void)
@@ -90,10 +96,18 @@ int praas_control_open(const char *url, const char *token,
 	return 0;
 }
 
+static void wipe_ticket(char *ticket)
+{
+	if (ticket)
+		explicit_bzero(ticket, strlen(ticket)); /* it has a session key */
+	free(ticket);
+}
+
 void praas_control_close(struct praas_control *control)
 {
 	if (!control)
 		return;
+	wipe_ticket(control->ticket);
 	curl_easy_cleanup(control->curl);
 	free(control->base);
 	free(control->path);
@@ -391,6 +405,22 @@ int praas_app_delete(struct praas_control *control, const char *app)
 	return rc ? rc : call(control, "DELETE", path, NULL, NULL);
 }
 
+/* The ticket of an answer to POST …/processes; without memory another is asked for. */
+static void keep_ticket(struct praas_control *control, const char *app, const char *pid,
+			const json_t *answer)
+{
+	const json_t *ticket = json_object_get(answer, "ticket");
+
+	wipe_ticket(control->ticket);
+	control->ticket = NULL;
+	if (!json_is_object(ticket) ||
+	    app_path(app, pid, "/tickets", control->ticket_path,
+		     sizeof(control->ticket_path)) != 0)
+		return;
+	control->ticket = json_dumps(ticket, JSON_COMPACT);
+	control->ticket_ns = praas_now_ns();
+}
+
 int praas_process_create(struct praas_control *control, const char *app,
 			 const char *name, char *ret_name)
 {
@@ -415,6 +445,8 @@ int praas_process_create(struct praas_control *control, const char *app,
 		rc = praas_fail_with(-EPROTO, "the control service named no process");
 	else if (ret_name)
 		memcpy(ret_name, pid, strlen(pid) + 1);
+	if (rc == 0)
+		keep_ticket(control, app, pid, root);
 	json_decref(root);
 	explicit_bzero(answer, strlen(answer)); /* it may hold a session key */
 	free(answer);
@@ -449,6 +481,23 @@ int praas_process_delete(struct praas_control *control, const char *app,
 	return process_call(control, "DELETE", app, name, "");
 }
 
+/* With the ticket that came with the process, once. -ENOENT: there is none. */
+static int connect_created(struct praas_control *control, const char *path,
+			   const struct praas_connect_config *config,
+			   praas_connection **ret_conn)
+{
+	char *ticket = control->ticket;
+	int rc = -ENOENT;
+
+	if (!ticket || strcmp(control->ticket_path, path) != 0)
+		return rc;
+	control->ticket = NULL;
+	if (praas_now_ns() - control->ticket_ns < TICKET_FRESH_NS)
+		rc = praas_connect_ticket(ticket, config, ret_conn);
+	wipe_ticket(ticket);
+	return rc;
+}
+
 int praas_connect(struct praas_control *control, const char *app, const char *process,
 		  const struct praas_connect_config *config,
 		  praas_connection **ret_conn)
@@ -458,13 +507,15 @@ int praas_connect(struct praas_control *control, const char *app, const char *pr
 	int rc = process ? app_path(app, process, "/tickets", path, sizeof(path))
 			 : check_name(process);
 
-	if (rc == 0)
-		rc = call(control, "POST", path, NULL, &ticket);
+	if (rc != 0)
+		return rc;
+	/* It may have been swapped or deleted since: then a new ticket tells. */
+	if (connect_created(control, path, config, ret_conn) == 0)
+		return 0;
+	rc = call(control, "POST", path, NULL, &ticket);
 	if (rc != 0)
 		return rc;
 	rc = praas_connect_ticket(ticket, config, ret_conn);
-	/* NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): what succeeds answers */
-	explicit_bzero(ticket, strlen(ticket));
-	free(ticket);
+	wipe_ticket(ticket);
 	return rc;
 }

@@ -10,6 +10,7 @@
 #include "dataplane/executor.h"
 #include "dataplane/worker_executor.h"
 #include "internal/base.h"
+#include "transport/mac.h"
 
 /*
  * What the data thread owns is made and ended on the data thread itself: an io_uring belongs to
@@ -152,6 +153,16 @@ static int build_sessions(struct praas_data *d)
 	return rc == 0 ? 0 : failed(d, rc, "cannot make the sessions");
 }
 
+/* The first use of OpenSSL takes a millisecond: it looks its algorithms up and makes its tables. */
+static void warm_crypto(void)
+{
+	static const uint8_t none[PRAAS_MAC_BYTES];
+	const struct praas_mac_part part = { .data = none, .bytes = sizeof(none) };
+	uint8_t mac[PRAAS_MAC_BYTES];
+
+	(void)praas_mac_once(none, &part, 1, mac); /* else who needs it is told */
+}
+
 int praas_data_build(struct praas_data *d)
 {
 	int rc = build_memory(d);
@@ -160,8 +171,10 @@ int praas_data_build(struct praas_data *d)
 		rc = build_executor(d);
 	if (rc == 0)
 		rc = build_process(d);
-	if (rc == 0 && d->config.config->prepare && !d->spare)
+	if (rc == 0 && d->config.config->prepare && !d->spare) {
 		praas_data_direct_prepare(d);
+		warm_crypto();
+	}
 	return rc;
 }
 

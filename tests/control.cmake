@@ -87,6 +87,12 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
     set_tests_properties(control.cgroup2 PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 600
       RESOURCE_LOCK praas_vm)
+    # The library is loaded by a program without a sanitizer.
+    add_test(NAME control.connect
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/connect.py
+        $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
+        ${PROJECT_BINARY_DIR}/lib/libpraas.so)
+    set_tests_properties(control.connect PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
     add_test(NAME control.crash.real
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>

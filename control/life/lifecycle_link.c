@@ -112,7 +112,8 @@ static int adopt_peer(struct praas_life_process *p, pid_t peer)
 	return 0;
 }
 
-static void on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *message,
+/* True: the process serves, and is to be saved. */
+static bool on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *message,
 		    struct praas_life_waits *done)
 {
 	struct praas_life_process *p =
@@ -128,18 +129,30 @@ static void on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *
 		p->pending_conn = conn;
 		p->pending_peer = peer;
 		memcpy(p->pending_endpoints, endpoints, sizeof(endpoints));
-		return;
+		return false;
 	}
 	if (!fault && !p->has_instance && adopt_peer(p, peer))
 		fault = "its OS process cannot be watched";
 	if (fault) {
 		refuse(life, conn, fault);
-		return;
+		return false;
 	}
 	if (!strcmp(praas_json_text_or(message, "state", ""), "DRAINING") &&
 	    p->record.state == PRAAS_LIFE_ACTIVE)
 		praas_life_set_state(p, PRAAS_LIFE_DRAINING);
 	praas_life_serving(p, conn, endpoints, done);
+	return true;
+}
+
+static void save_joined(struct praas_life *life, uint64_t conn)
+{
+	struct praas_life_process *p;
+
+	(void)pthread_mutex_lock(&life->lock);
+	p = praas_life_find_conn(life, conn);
+	if (p)
+		praas_life_save(p);
+	(void)pthread_mutex_unlock(&life->lock);
 }
 
 /* `failed` names no process but has its token. */
@@ -362,11 +375,12 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	struct praas_life_waits done = { NULL };
 	struct praas_life *life = user;
 	struct praas_life_process *p;
+	bool joined = false;
 
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find_conn(life, conn);
 	if (!strcmp(type, "join"))
-		on_join(life, conn, peer, message, &done);
+		joined = on_join(life, conn, peer, message, &done);
 	else if (!strcmp(type, "failed"))
 		on_failed(life, message);
 	else if (!p && !join_pending(life, conn))
@@ -382,6 +396,8 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	/* else: from a newer controller */
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
+	if (joined)
+		save_joined(life, conn);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */

@@ -211,7 +211,8 @@ void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
 			  uint8_t ret_token[PRAAS_KEY_BYTES]);
 /* From a job, no lock: the record is committed; spawn. */
 void praas_life_spawn(struct praas_life_process *p);
-/* A join was checked: p serves. Lock held. */
+/* A join was checked: p serves. Lock held. Its record is the caller's to save, when those in done have
+ * been told: a commit takes the time that they wait. */
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 			const char *endpoints, struct praas_life_waits *done);
 /* The activation under way has failed; no instance is left. Lock held. */

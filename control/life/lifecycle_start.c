@@ -208,13 +208,15 @@ static void started(struct praas_life_process *p, struct spawned *spawn, int rec
 	p->instance = spawn->instance;
 	p->has_instance = true;
 	life->instances++;
-	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING)
+	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING) {
 		backend->ops->kill(backend, &p->instance);
-	else if (p->pending_conn && p->pending_peer == p->instance.os_pid)
+	} else if (p->pending_conn && p->pending_peer == p->instance.os_pid) {
 		praas_life_serving(p, p->pending_conn, p->pending_endpoints, done);
-	else if (p->pending_conn)
+		p->dirty = true;
+	} else if (p->pending_conn) {
 		praas_link_close(life->link,
 				 p->pending_conn); /* somebody with its token */
+	}
 	p->pending_conn = 0;
 	if (p->dirty)
 		praas_life_save(p);
@@ -352,7 +354,6 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	}
 	if (p->record.state == PRAAS_LIFE_ACTIVE)
 		praas_life_finish(p, &p->serving, &ok, done);
-	praas_life_save(p);
 	praas_life_prepare_soon(p->life);
 	if (p->record.state == PRAAS_LIFE_ACTIVE && (p->want_swap || p->life->stopping))
 		praas_life_begin_swap(p, false);
