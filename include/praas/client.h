@@ -98,7 +98,8 @@ struct praas_connect_config {
 };
 
 /** Ask the control service for endpoints and a credential of a process (which wakes a swapped
- * one) and connect. config may be NULL. */
+ * one) and connect; right after praas_process_create() what came with its answer does. config may
+ * be NULL. */
 PRAAS_API int praas_connect(struct praas_control *control, const char *app,
 			    const char *process,
 			    const struct praas_connect_config *config,
