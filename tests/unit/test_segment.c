@@ -301,8 +301,10 @@ static void test_segment_huge_or_small_works(void **state)
 	praas_segment_release(&s);
 }
 
-/* Page faults of this thread while every page of s is read, or written. */
-static long faults_of_use(const struct praas_segment *s, bool write)
+/* Page faults of this thread while every page of s is read, or written; of our memory alone, not of a
+ * sanitizer's. */
+__attribute__((no_sanitize("address", "thread", "undefined"))) static long
+faults_of_use(const struct praas_segment *s, bool write)
 {
 	volatile uint8_t *page = s->base;
 	struct rusage before, after;
