@@ -131,6 +131,12 @@ static bool hostile_step(struct praas_arq *a, const uint8_t *data, size_t bytes)
 	while (praas_arq_emit(a, now_ns, out, sizeof(out), &number) > 0)
 		require(praas_arq_window_bytes(a) <= PRAAS_ARQ_WINDOW * SEGMENT);
 	require(praas_arq_due_ns(a) > 0 || a->resetting);
+	if (data[15] & 2)
+		praas_arq_ping(a);
+	if (data[15] & 4)
+		(void)praas_arq_hurry(a);
+	if ((data[15] & 0x78) == 0x78)
+		praas_arq_reset(a);
 	if (data[15] & 1)
 		release(praas_arq_take, a);
 	release(praas_arq_done, a);
@@ -154,7 +160,14 @@ static void try_hostile(const uint8_t *data, size_t bytes)
 		data += 16;
 		bytes -= 16;
 	}
-	release(praas_arq_drop, a);
+	require(praas_arq_stats(a)->losses <= praas_arq_stats(a)->packets_out);
+	require(praas_arq_unanswered(a) == 0 || praas_arq_stats(a)->probes > 0);
+	require((praas_arq_waiting(a) == NULL) == (praas_arq_queued(a) == 0));
+	(void)praas_arq_rtt_ns(a);
+	(void)praas_arq_finished(a);
+	(void)praas_arq_reset_done(a);
+	if (bytes % 2)
+		release(praas_arq_drop, a);
 	praas_arq_free(a);
 	check();
 }
@@ -220,7 +233,10 @@ static void try_pair(const uint8_t *data, size_t bytes)
 				require(buf->data[i] == (uint8_t)want);
 			praas_buf_release(buf);
 		}
-		now_ns += 100000;
+		/* To the next thing that has a date. */
+		now_ns = praas_max_u64(
+			now_ns + 1000,
+			praas_min_u64(praas_arq_due_ns(a), praas_arq_due_ns(b)));
 		rc = praas_arq_tick(a, now_ns);
 		if (rc == 0)
 			rc = praas_arq_tick(b, now_ns);

@@ -76,6 +76,48 @@ static void try_payload(const struct praas_inet_self *self, const uint8_t *data,
 	free(frame);
 }
 
+/* Good frames of each kind in which the input changes bytes: three each, where and by what. */
+static void try_spoiled(struct praas_inet_self *self, const uint8_t *data, size_t bytes)
+{
+	struct praas_inet_self peer = *self;
+	struct praas_inet_packet p = { .from_ip = self->ip };
+	uint8_t frame[PRAAS_INET_ETHER_BYTES + 48 + PRAAS_DGRAM_OPEN_BYTES] = { 0 };
+	uint32_t heads = praas_inet_udp_bytes(self->ip.v6), n;
+	struct praas_dgram_open open = { .client = 1,
+					 .session_key = { 1 },
+					 .segment_bytes = 1344 };
+	struct praas_inet_to to = { .ip = self->ip, .sum = true };
+
+	if (bytes < 1)
+		return;
+	peer.ip.byte[3] ^= 3;
+	memcpy(to.mac, self->mac, sizeof(to.mac));
+	memcpy(p.from_mac, self->mac, sizeof(p.from_mac));
+	switch (data[0] % 4) {
+	case 0:
+		n = praas_inet_ask_build(&peer, &self->ip, frame);
+		break;
+	case 1:
+		n = praas_inet_answer_build(&peer, &p, frame);
+		break;
+	case 2:
+		n = PRAAS_DGRAM_OPEN_BYTES;
+		require(praas_dgram_open_encode(&open, frame + heads) == 0);
+		praas_inet_udp_build(&peer, &to, frame, n);
+		n += heads;
+		break;
+	default:
+		n = PRAAS_DGRAM_REFUSE_BYTES;
+		praas_dgram_refuse_encode(&open, PRAAS_DGRAM_LIMIT, frame + heads);
+		praas_inet_udp_build(&peer, &to, frame, n);
+		n += heads;
+		break;
+	}
+	for (size_t i = 1; i + 2 < bytes; i += 3)
+		frame[(data[i] | data[i + 1] << 8) % n] ^= data[i + 2];
+	try_frame(self, frame, n - data[0] / 4 % 8);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
 	static const char *const addresses[2] = { "10.0.0.1/24", "fd00::1/64" };
@@ -91,9 +133,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 		require(praas_inet_ip_parse(addresses[i], &self.ip, &self.prefix) == 0);
 		try_frame(&self, data, (uint32_t)bytes);
 		try_payload(&self, data, (uint32_t)bytes);
+		try_spoiled(&self, data, bytes);
 		(void)praas_inet_ask_build(&self, &self.ip,
 					   (uint8_t[PRAAS_INET_ASK_BYTES]){ 0 });
-		(void)praas_inet_next_hop(&self, &self.ip);
+		self.prefix = bytes > 0 ? data[0] % 129 : 0;
+		if (!self.ip.v6)
+			self.prefix %= 33;
+		(void)praas_inet_ip_parse("10.0.3.9", &ip, &prefix);
+		(void)praas_inet_next_hop(&self, &ip);
 	}
 	memcpy(text, data, bytes < sizeof(text) ? bytes : sizeof(text) - 1);
 	if (praas_inet_ip_parse(text, &ip, &prefix) == 0)
