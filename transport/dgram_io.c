@@ -401,6 +401,8 @@ unsigned praas_dgram_receive(struct praas_dgram_port *port)
 	struct praas_netdev_frame frames[PRAAS_NETDEV_BURST] PRAAS_UNINITIALIZED;
 	unsigned count = port->dev->ops->receive(port->dev, frames);
 
+	if (count > 0)
+		port->now_ns = praas_now_ns();
 	for (unsigned i = 0; i < count; i++) {
 		struct praas_inet_packet p;
 

@@ -61,7 +61,8 @@ struct praas_dgram_port {
 	uint16_t number;        /* UDP port */
 	uint32_t segment_bytes; /* that the device carries */
 	int wait_fd, timer_fd;
-	uint64_t now_ns, due_ns; /* of this poll; the first of all connections */
+	uint64_t now_ns, due_ns; /* when last looked at; the first of all connections */
+	uint32_t idle_turns;
 	struct praas_dgram_conn *conn;
 	uint32_t slots, used, unauthenticated;
 	struct praas_dgram_conn *free_slots;
