@@ -215,25 +215,31 @@ void praas_arq_give_up(struct praas_arq *a, uint64_t number)
 	a->spurious_low = praas_max_u64(a->spurious_low, number + 1);
 }
 
-void praas_arq_find_losses(struct praas_arq *a, uint64_t now_ns)
+/* Packet n, sent before one that was acknowledged: true while it may still come. */
+static bool may_come(struct praas_arq *a, uint64_t n, uint64_t now_ns)
 {
 	uint64_t wait = praas_max_u64(a->rtt_ns, OVERTAKEN_NS);
-	bool settled = true;
+	uint64_t until_ns;
 
 	wait += wait / 8 * (a->reorder - REORDER_FIRST + 1);
+	until_ns = praas_arq_sent(a, n)->sent_ns + wait;
+	if (a->acked_packet - n >= a->reorder || now_ns >= until_ns)
+		return false;
+	a->loss_ns = praas_min_u64(a->loss_ns, until_ns);
+	return true;
+}
+
+void praas_arq_find_losses(struct praas_arq *a, uint64_t now_ns)
+{
+	bool settled = true;
+
 	a->loss_ns = UINT64_MAX;
 	for (uint64_t n = a->packet_low; n < a->acked_packet; n++) {
-		const struct praas_arq_sent *s = praas_arq_sent(a, n);
-
-		if (s->state == PRAAS_ARQ_SENT_FLIGHT) {
-			if (a->acked_packet - n < a->reorder &&
-			    now_ns < s->sent_ns + wait) {
-				a->loss_ns =
-					praas_min_u64(a->loss_ns, s->sent_ns + wait);
+		if (praas_arq_sent(a, n)->state == PRAAS_ARQ_SENT_FLIGHT) {
+			if (may_come(a, n, now_ns))
 				settled = false;
-			} else if (give_up(a, n)) {
+			else if (give_up(a, n))
 				on_congestion(a, n);
-			}
 		}
 		if (settled)
 			a->packet_low = n + 1;

@@ -34,23 +34,23 @@ struct praas_dgram_config {
 /* As open() of a transport. */
 int praas_dgram_open(const struct praas_dgram_config *config,
 		     struct praas_port **ret_port);
-void praas_dgram_port_stats(const struct praas_port *port,
+void praas_dgram_port_stats(const struct praas_port *base,
 			    struct praas_dgram_stats *ret_stats);
 /* Of one connection; NULL: it is not open. */
-const struct praas_arq_stats *praas_dgram_conn_stats(const struct praas_conn *conn);
+const struct praas_arq_stats *praas_dgram_conn_stats(const struct praas_conn *base);
 
 /* The members of a table of operations; open() apart. */
-int praas_dgram_address(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX]);
-int praas_dgram_connect(struct praas_port *port, const char *addr,
+int praas_dgram_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_MAX]);
+int praas_dgram_connect(struct praas_port *base, const char *addr,
 			const struct praas_conn_events *events, void *user,
 			struct praas_conn **ret_conn);
 int praas_dgram_alloc(struct praas_conn *conn, uint64_t bytes,
 		      struct praas_buf **ret_buf);
-int praas_dgram_send(struct praas_conn *conn, struct praas_buf *buf);
-unsigned praas_dgram_poll(struct praas_port *port, unsigned budget);
-int praas_dgram_arm(struct praas_port *port, int *ret_fd);
-void praas_dgram_close(struct praas_conn *conn, bool after_flush);
-void praas_dgram_free(struct praas_port *port);
+int praas_dgram_send(struct praas_conn *base, struct praas_buf *buf);
+unsigned praas_dgram_poll(struct praas_port *base, unsigned budget);
+int praas_dgram_arm(struct praas_port *base, int *ret_fd);
+void praas_dgram_close(struct praas_conn *base, bool after_flush);
+void praas_dgram_free(struct praas_port *base);
 
 /* "scheme://1.2.3.4:5", "scheme://[fd00::1]:5". 0; -EINVAL. */
 int praas_dgram_addr_parse(const char *scheme, const char *text,

@@ -309,15 +309,16 @@ static void on_data(struct praas_dgram_conn *conn, const struct praas_inet_packe
 		.number = number,
 		.head = data,
 		.head_bytes = PRAAS_DGRAM_HEAD_BYTES,
-		.data = data + PRAAS_DGRAM_HEAD_BYTES,
 		.bytes = p->bytes - PRAAS_DGRAM_HEAD_BYTES - PRAAS_SEAL_TAG_BYTES,
-		.tag = data + p->bytes - PRAAS_SEAL_TAG_BYTES,
 	};
-	struct praas_arq_packet in = { number, packet.data, packet.bytes };
+	struct praas_arq_packet in = { .number = number, .bytes = packet.bytes };
 	int rc;
 
 	if (conn->arq == NULL)
 		return;
+	packet.data = data + PRAAS_DGRAM_HEAD_BYTES;
+	packet.tag = packet.data + packet.bytes;
+	in.data = packet.data;
 	if (!praas_arq_is_fresh(conn->arq, number)) {
 		port->stats.replayed++;
 		return;
