@@ -342,7 +342,7 @@ int main(int argc, char **argv)
 	praas_options.cpu_server = 1;
 	for (int i = 1; i + 1 < argc; i += 2) {
 		if (strcmp(argv[i], "--rounds") == 0)
-			praas_options.rounds = (unsigned)atoi(argv[i + 1]);
+			praas_options.rounds = (unsigned)strtoul(argv[i + 1], NULL, 10);
 		else if (strcmp(argv[i], "--size") == 0)
 			size = strtoull(argv[i + 1], NULL, 10);
 	}

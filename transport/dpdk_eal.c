@@ -68,6 +68,8 @@ __attribute__((format(printf, 3, 4))) static void say(char *error, size_t bytes,
 	va_list args;
 
 	va_start(args, format);
+	/* It was begun in the line above. */
+	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized) */
 	(void)vsnprintf(error, bytes, format, args); /* cut if long */
 	va_end(args);
 }
@@ -105,7 +107,7 @@ static void core_arg(const cpu_set_t *cpus, char *ret_arg, size_t bytes)
 static int init_eal(char *error, size_t bytes)
 {
 	char core[32];
-	char *argv[PRAAS_DPDK_ARGS_MAX + EAL_ARGS + 4];
+	static char *argv[PRAAS_DPDK_ARGS_MAX + EAL_ARGS + 4]; /* EAL keeps them */
 	const char *base[EAL_ARGS] = { "praas", core, "--no-shconf", "--no-telemetry",
 				       "--log-level=*:error" };
 	unsigned n = 5;
@@ -126,7 +128,7 @@ static int init_eal(char *error, size_t bytes)
 	if (pthread_getaffinity_np(pthread_self(), sizeof(cpus), &cpus) != 0)
 		CPU_ZERO(&cpus);
 	core_arg(&cpus, core, sizeof(core));
-	/* EAL wants them writable, and keeps them. */
+	/* EAL wants them writable. */
 	for (unsigned i = 0; i < n + config.args; i++) {
 		argv[argc] = strdup(i < n ? base[i] : config.arg[i - n]);
 		if (argv[argc++] == NULL)
@@ -311,17 +313,18 @@ static int find_socket(bool before[], unsigned count, bool remember)
 	int found = -1;
 
 	while (dir && (entry = readdir(dir)) != NULL) {
-		int domain = 0, fd = atoi(entry->d_name);
+		long fd = strtol(entry->d_name, NULL, 10); /* ".": 0 */
+		int domain = 0;
 		socklen_t bytes = sizeof(domain);
 
-		if (fd <= 0 || (unsigned)fd >= count ||
-		    getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 ||
+		if (fd <= 0 || fd >= (long)count ||
+		    getsockopt((int)fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes) != 0 ||
 		    (domain != AF_PACKET && domain != AF_XDP))
 			continue;
 		if (remember)
 			before[fd] = true;
 		else if (!before[fd])
-			found = fd > found ? fd : found;
+			found = (int)fd > found ? (int)fd : found;
 	}
 	if (dir)
 		(void)closedir(dir); /* was read */
