@@ -7,3 +7,12 @@ function(praas_vm_test name)
     RESOURCE_LOCK praas_vm)
 endfunction()
 praas_vm_test(rdma.vm self_test)
+
+# The suite of every transport, over both kinds of devices; between two hosts, packets are lost too.
+if(VERBS_FOUND)
+  praas_vm_test(conformance.transport.verbs-rxe vm -- $<TARGET_FILE:conformance_transport> verbs)
+  praas_vm_test(conformance.transport.verbs-siw vm --link siw -- $<TARGET_FILE:conformance_transport> verbs)
+  # Emulated, large payloads over such a link would take minutes.
+  praas_vm_test(conformance.transport.verbs-lossy vm --timeout 240 --pair --netem "loss 0.2% delay 100us"
+    -- $<TARGET_FILE:conformance_transport> verbs-pair -*huge)
+endif()

@@ -83,6 +83,8 @@ set(praas_fuzz_files_arq transport/arq.c transport/arq_loss.c transport/arq_recv
 set(praas_fuzz_files_inet transport/inet.c)
 praas_fuzz_target(arq praas_transport)
 praas_fuzz_target(inet praas_transport)
+set(praas_fuzz_files_verbs_wire transport/verbs_wire.c)
+praas_fuzz_target(verbs_wire praas_transport)
 praas_fuzz_target(frame praas_transport)
 praas_fuzz_target(handshake praas_transport)
 praas_fuzz_target(ticket praas_ticket)

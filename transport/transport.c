@@ -9,11 +9,17 @@
 #endif
 #include "transport/shm.h"
 #include "transport/tcp.h"
+#ifdef PRAAS_HAVE_VERBS
+#include "transport/verbs.h"
+#endif
 
 /* The transports of this build. A client that may choose tries them in this order: what costs a
  * call less comes first. */
 static const struct praas_transport_ops *const transports[] = {
 	&praas_shm_transport_ops,
+#ifdef PRAAS_HAVE_VERBS
+	&praas_verbs_transport_ops,
+#endif
 #ifdef PRAAS_HAVE_OFI
 	&praas_ofi_transport_ops,
 #endif

@@ -344,8 +344,11 @@ void rig_until(struct rig *rig, const unsigned *counter, unsigned value)
 		rig_turn(rig);
 		if (++turns % 64 == 0) {
 			if (praas_now_ns() > end_ns)
-				fail_msg("%s: waited in vain for %u, is %u",
-					 rig->scheme->name, value, *counter);
+				fail_msg("%s: waited in vain for %u, is %u; closed "
+					 "client %u (%d), server %u (%d)",
+					 rig->scheme->name, value, *counter,
+					 rig->client.closed, rig->client.closed_rc,
+					 rig->server.closed, rig->server.closed_rc);
 			sched_yield();
 		}
 	}

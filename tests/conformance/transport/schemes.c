@@ -30,6 +30,12 @@ static const struct scheme schemes[] = {
 	  .nowhere = "tls://127.0.0.1:1" },
 	{ .name = "tls6", .listen = "tls://[::1]:0", .nowhere = "tls://[::1]:1" },
 	{ .name = "shm", .listen = "shm://%/s.sock", .nowhere = "shm://%/nobody.sock" },
+	{ .name = "verbs",
+	  .listen = "verbs://10.99.0.1:0",
+	  .nowhere = "verbs://10.99.0.1:1" },
+	{ .name = "verbs-pair",
+	  .listen = "verbs://10.99.0.2:0",
+	  .nowhere = "verbs://10.99.0.2:1" },
 	/* The datagram transport on a wire in memory; and on a bad one. */
 	{ .name = "wire4",
 	  .listen = "wire://10.0.0.1:0",
@@ -108,11 +114,17 @@ const char *scheme_missing(const struct scheme *scheme)
 
 	if (ops == NULL)
 		return "not in this build";
-	if (strncmp(scheme->listen, "ofi:", 4) != 0)
+	if (strncmp(scheme->listen, "ofi:", 4) != 0 &&
+	    strncmp(scheme->listen, "verbs:", 6) != 0)
 		return NULL;
 	assert_int_equal(praas_heap_new(NULL, &heap), 0);
 	config.memory = praas_heap_memory(heap);
-	assert_int_equal(ops->open(&config, &port), 0);
+	rc = ops->open(&config, &port);
+	if (rc != 0) {
+		praas_heap_free(heap);
+		assert_int_equal(rc, -ENODEV);
+		return "no RDMA device";
+	}
 	rc = ops->connect(port, scheme->nowhere, &rig_side_events, NULL, &conn);
 	if (rc == 0)
 		ops->close(conn, false);

@@ -575,7 +575,8 @@ int main(int argc, char **argv)
 	const char *missing;
 
 	if (argc < 2) {
-		(void)fprintf(stderr, "usage: %s SCHEME [giant]\n", argv[0]);
+		(void)fprintf(stderr, "usage: %s SCHEME [giant | [-]PATTERN]\n",
+			      argv[0]);
 		return 2;
 	}
 	scheme = scheme_find(argv[1]);
@@ -586,7 +587,11 @@ int main(int argc, char **argv)
 		(void)printf("SKIPPED: %s: %s\n", scheme->name, missing);
 		return 77;
 	}
-	if (argc > 2)
+	if (argc > 2 && strcmp(argv[2], "giant") == 0)
 		return cmocka_run_group_tests_name(scheme->name, giant, NULL, NULL);
+	if (argc > 2 && argv[2][0] == '-')
+		cmocka_set_skip_filter(argv[2] + 1);
+	else if (argc > 2)
+		cmocka_set_test_filter(argv[2]);
 	return cmocka_run_group_tests_name(scheme->name, tests, NULL, NULL);
 }
