@@ -15,4 +15,15 @@ if(VERBS_FOUND)
   # Emulated, large payloads over such a link would take minutes.
   praas_vm_test(conformance.transport.verbs-lossy vm --timeout 240 --pair --netem "loss 0.2% delay 100us"
     -- $<TARGET_FILE:conformance_transport> verbs-pair -*huge)
+
+  add_executable(conformance_verbs conformance/transport/verbs.c conformance/transport/rig.c
+    conformance/transport/schemes.c)
+  praas_target(conformance_verbs)
+  target_link_libraries(conformance_verbs PRIVATE praas_wire PkgConfig::CMOCKA PkgConfig::VERBS)
+  set_target_properties(conformance_verbs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  praas_vm_test(conformance.verbs-rxe vm -- $<TARGET_FILE:conformance_verbs>)
+  praas_vm_test(conformance.verbs-siw vm --link siw -- $<TARGET_FILE:conformance_verbs>)
+
+  # The whole system, from the command line.
+  praas_vm_test(e2e.verbs vm --timeout 240 -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/e2e ${PROJECT_BINARY_DIR} 10.99.0.1)
 endif()

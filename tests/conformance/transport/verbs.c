@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What only verbs can be asked, on a machine with an RDMA device (tests/rdma/vm): what a call costs,
+ * queue pairs in error, peers that die in the middle of a transfer, strangers that send without
+ * being allowed to, memory that may not be registered. A stranger or a peer that dies is a process of
+ * its own: a device that was opened before a fork is not the child's. */
+#include "rig.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "transport/tcp_addr.h"
+#include "transport/verbs_port.h"
+
+#define LARGE (24u << 20)
+#define CANARIES 64u
+#define CANARY_BYTES 65536u
+
+static const struct scheme verbs = { .name = "verbs",
+				     .listen = "verbs://10.99.0.1:0",
+				     .nowhere = "verbs://10.99.0.1:1" };
+static struct rig rig;
+
+/* ---- another process ---- */
+
+/* This program again: role and number say what it does at the address of the rig. */
+static pid_t start_other(const char *role, unsigned number)
+{
+	pid_t pid = fork();
+	char text[16];
+
+	assert_true(pid >= 0);
+	if (pid > 0)
+		return pid;
+	(void)alarm(60); /* never left behind */
+	(void)snprintf(text, sizeof(text), "%u", number);
+	(void)execl("/proc/self/exe", "conformance_verbs", role, rig.addr, text,
+		    (char *)NULL);
+	_exit(127);
+}
+
+static void kill_other(pid_t pid)
+{
+	(void)kill(pid, SIGKILL); /* or it has ended */
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* ---- what calls cost ---- */
+
+static struct praas_verbs_stats stats_of(const struct praas_port *port)
+{
+	struct praas_verbs_stats s;
+
+	praas_verbs_port_stats(port, &s);
+	return s;
+}
+
+/* One request and one answer: one work request and one arrival on each side, and nothing beside; no
+ * payload is copied that does not go into a work request, and no memory registered. */
+static void test_verbs_one_post_a_message(void **state)
+{
+	enum { CALLS = 320 };
+	struct praas_verbs_stats a, b;
+	uint64_t copies;
+
+	(void)state;
+	rig_start(&rig, &verbs, NULL);
+	rig.server.echo = true;
+	rig_connect(&rig, &rig.client);
+	for (unsigned i = 1; i <= 640; i++) {
+		assert_int_equal(rig_invoke(rig.client.conn, i, 64), 0);
+		rig_until(&rig, &rig.client.frames, i);
+	}
+	a = stats_of(rig.client_port);
+	copies = rig.client_port->copies + rig.server_port->copies;
+	for (unsigned i = 641; i <= 640 + CALLS; i++) {
+		assert_int_equal(rig_invoke(rig.client.conn, i, 64), 0);
+		rig_until(&rig, &rig.client.frames, i);
+	}
+	b = stats_of(rig.client_port);
+	assert_int_equal(b.sends - a.sends, CALLS);
+	assert_int_equal(b.receives - a.receives, CALLS);
+	/* One of sixteen sends says that it is done. */
+	assert_int_equal(b.completions - a.completions, CALLS + CALLS / 16);
+	assert_int_equal(b.tells, a.tells);
+	assert_int_equal(b.bulk, a.bulk);
+	assert_int_equal(b.registrations, a.registrations);
+	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
+	rig_stop(&rig);
+}
+
+/* A large payload is sent from where it lies into the buffer that is handed up. */
+static void test_verbs_large_is_not_copied(void **state)
+{
+	uint64_t copies;
+
+	(void)state;
+	rig_start(&rig, &verbs, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	copies = rig.client_port->copies + rig.server_port->copies;
+	rig_invoke_wait(&rig, rig.client.conn, 1, LARGE);
+	rig_until(&rig, &rig.server.frames, 1);
+	assert_true(rig_pattern_is(rig.server.kept));
+	assert_true(rig.server.kept->capacity >= LARGE);
+	rig_until(&rig, &rig.client.sent, 1);
+	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
+	assert_int_equal(stats_of(rig.client_port).bulk, 1);
+	rig_stop(&rig);
+}
+
+/* ---- canaries: memory that was given back must not change any more ---- */
+
+static struct praas_buf *canary[CANARIES];
+
+static void canaries_set(struct praas_heap *heap)
+{
+	const struct praas_memory *m = praas_heap_memory(heap);
+
+	for (unsigned i = 0; i < CANARIES; i++) {
+		uint64_t bytes = i % 2 ? CANARY_BYTES : LARGE / 16;
+
+		assert_int_equal(m->alloc(m->user, bytes, &canary[i]), 0);
+		memset(canary[i]->data, 0x5a, bytes);
+		canary[i]->head.bytes = bytes;
+	}
+}
+
+static void canaries_check(void)
+{
+	for (unsigned i = 0; i < CANARIES; i++) {
+		for (uint64_t k = 0; k < canary[i]->head.bytes; k++)
+			if (canary[i]->data[k] != 0x5a)
+				fail_msg("byte %llu of %u was written to",
+					 (unsigned long long)k, i);
+		praas_buf_release(canary[i]);
+	}
+}
+
+/* A new client is served as if nothing had been. */
+static void goes_on(void)
+{
+	struct side side = { .rig = &rig };
+
+	rig.server.next_id = 0;
+	rig.server.keep = false;
+	rig_connect(&rig, &side);
+	rig.server.echo = true;
+	rig_invoke_wait(&rig, side.conn, 1, 100000);
+	rig_until(&rig, &side.frames, 1);
+	rig_invoke_wait(&rig, side.conn, 2, 64);
+	rig_until(&rig, &side.frames, 2);
+	side.conn->ops->close(side.conn, false);
+	rig_run_ms(&rig, 20);
+}
+
+/* ---- queue pairs in error ---- */
+
+static void break_qp(bool bulk)
+{
+	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
+	struct praas_verbs_conn *conn = praas_verbs_conn_of(rig.client.conn);
+	struct rdma_cm_id *id = bulk ? conn->bulk_id : conn->id;
+
+	assert_non_null(id);
+	assert_int_equal(ibv_modify_qp(id->qp, &attr, IBV_QP_STATE), 0);
+}
+
+static void breaks(bool bulk, uint64_t bytes)
+{
+	unsigned accepted = 0;
+
+	rig_start(&rig, &verbs, NULL);
+	rig_connect(&rig, &rig.client);
+	rig_invoke_wait(&rig, rig.client.conn, ++accepted, 100000);
+	rig_until(&rig, &rig.server.frames, 1);
+	while (accepted < 20 && rig_invoke(rig.client.conn, accepted + 1, bytes) == 0)
+		accepted++;
+	rig_turn(&rig);
+	break_qp(bulk);
+	rig_until(&rig, &rig.client.closed, 1);
+	assert_true(rig.client.closed_rc < 0);
+	assert_int_equal(rig.client.sent + rig.client.sent_bad, accepted);
+	rig_until(&rig, &rig.server.closed, 1);
+	assert_true(rig.server.closed_rc < 0);
+	goes_on();
+	rig_stop(&rig);
+}
+
+static void test_verbs_queue_pair_in_error(void **state)
+{
+	(void)state;
+	breaks(false, 64);
+	breaks(false, 1u << 20);
+	breaks(true, 1u << 20);
+}
+
+/* ---- a peer that dies ---- */
+
+static void send_for_ever(const char *addr)
+{
+	rig_start(&rig, &verbs, NULL);
+	(void)snprintf(rig.addr, sizeof(rig.addr), "%s", addr);
+	rig_connect_begin(&rig, &rig.client, NULL);
+	while (rig.client.closed == 0) {
+		if (rig.client.opened > 0)
+			(void)rig_invoke(rig.client.conn, rig.client.next_id, LARGE);
+		(void)rig.ops->poll(rig.client_port, 64);
+		sched_yield();
+	}
+}
+
+/* Killed while its payloads are under way: the connection ends, what was to be filled is given back
+ * and not written to later, others are served. */
+static void test_verbs_peer_killed_in_transfer(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		pid_t other;
+
+		rig_start(&rig, &verbs, NULL);
+		rig.server.keep = true;
+		other = start_other("sends", 0);
+		rig_until(&rig, &rig.server.frames, 1 + round);
+		for (unsigned i = 0; i < 50 * round; i++)
+			rig_turn(&rig);
+		kill_other(other);
+		rig_until(&rig, &rig.server.closed, 1);
+		assert_true(rig.server.closed_rc < 0);
+		canaries_set(rig.server_heap);
+		rig_run_ms(&rig, 200);
+		canaries_check();
+		goes_on();
+		rig_stop(&rig);
+	}
+}
+
+/* ---- strangers ---- */
+
+enum flaw { FLAW_GREETING, FLAW_TOKEN, FLAW_CREDITS, FLAW_KIND, FLAW_FLOOD };
+
+static enum flaw flaw;
+
+static void greet(struct rdma_conn_param *param, uint8_t *wire)
+{
+	struct praas_verbs_greeting g = { .bulk = flaw == FLAW_TOKEN,
+					  .slots = 32,
+					  .slot_bytes = 8144,
+					  .piece_bytes = 1u << 20 };
+
+	praas_verbs_greeting_encode(&g, wire);
+	wire[0] ^= flaw == FLAW_GREETING;
+	*param = (struct rdma_conn_param){ .private_data = wire,
+					   .private_data_len =
+						   PRAAS_VERBS_GREETING_BYTES,
+					   .retry_count = 1,
+					   .rnr_retry_count = 7 };
+}
+
+/* A bare queue pair that says what it likes. */
+static void stranger(const char *addr)
+{
+	struct ibv_qp_init_attr attr = { .qp_type = IBV_QPT_RC };
+	uint8_t wire[PRAAS_VERBS_GREETING_BYTES];
+	struct praas_verbs_words w = { .kind = PRAAS_VERBS_TELL, .slots = 32 };
+	static uint8_t memory[4096] __attribute__((aligned(4096)));
+	struct rdma_conn_param param;
+	union praas_tcp_addr to;
+	struct rdma_cm_id *id;
+	struct ibv_sge sge;
+	struct ibv_send_wr wr = { .sg_list = &sge,
+				  .num_sge = 1,
+				  .opcode = IBV_WR_SEND,
+				  .send_flags = IBV_SEND_SIGNALED },
+			   *bad;
+	struct ibv_mr *mr;
+	socklen_t bytes;
+
+	attr.cap.max_send_wr = 256;
+	attr.cap.max_recv_wr = 4;
+	attr.cap.max_send_sge = 1;
+	attr.cap.max_recv_sge = 1;
+	if (praas_tcp_addr_parse("verbs", addr, &to, &bytes) != 0 ||
+	    rdma_create_id(NULL, &id, NULL, RDMA_PS_TCP) != 0 ||
+	    rdma_resolve_addr(id, NULL, &to.any, 2000) != 0 ||
+	    rdma_resolve_route(id, 2000) != 0 || rdma_create_qp(id, NULL, &attr) != 0)
+		_exit(3);
+	mr = ibv_reg_mr(id->pd, memory, sizeof(memory), 0);
+	greet(&param, wire);
+	if (!mr || rdma_connect(id, &param) != 0)
+		_exit(4);
+	if (flaw == FLAW_CREDITS)
+		w.slots = 1000000;
+	praas_verbs_words_encode(&w, memory);
+	if (flaw == FLAW_KIND)
+		memory[0] = 99;
+	sge = (struct ibv_sge){ .addr = (uintptr_t)memory,
+				.length = PRAAS_VERBS_WORDS_BYTES,
+				.lkey = mr->lkey };
+	if (flaw == FLAW_FLOOD)
+		(void)usleep(200000); /* the other side has stopped taking */
+	for (unsigned i = 0; i < (flaw == FLAW_FLOOD ? 200u : 1u); i++)
+		if (ibv_post_send(id->qp, &wr, &bad) != 0)
+			break;
+	(void)pause(); /* until it is killed */
+}
+
+static void strange(enum flaw which, bool accepted)
+{
+	pid_t other;
+
+	rig_start(&rig, &verbs, NULL);
+	other = start_other("stranger", which);
+	if (accepted) {
+		uint64_t end_ns = praas_now_ns() + UINT64_C(20000000000);
+
+		while (rig.server_port->protocol_errors == 0 && praas_now_ns() < end_ns)
+			rig_turn(&rig);
+		assert_true(rig.server_port->protocol_errors > 0);
+	} else {
+		rig_run_ms(&rig, 1500);
+	}
+	assert_int_equal(rig.server.opened, 0);
+	goes_on();
+	kill_other(other);
+	rig_stop(&rig);
+}
+
+static void test_verbs_strangers(void **state)
+{
+	(void)state;
+	strange(FLAW_GREETING, true);
+	strange(FLAW_TOKEN, false);
+	strange(FLAW_CREDITS, true);
+	strange(FLAW_KIND, true);
+}
+
+/* More messages than there are slots, credits or not: the device holds them off or ends the
+ * connection; the others do not notice. */
+static void test_verbs_receive_queue_exhausted(void **state)
+{
+	pid_t other;
+
+	(void)state;
+	rig_start(&rig, &verbs, NULL);
+	other = start_other("stranger", FLAW_FLOOD);
+	while (((struct praas_verbs_port *)(void *)rig.server_port)->pending == 0)
+		rig_turn(&rig);
+	/* It has been answered; nothing that it sends is taken for a while. */
+	rig.server_paused = true;
+	rig_run_ms(&rig, 1000);
+	rig.server_paused = false;
+	goes_on();
+	kill_other(other);
+	rig_run_ms(&rig, 50);
+	rig_stop(&rig);
+}
+
+/* ---- memory that may not be registered ---- */
+
+/* Only where the device counts for root as well: soft-iWARP does. */
+static void test_verbs_registration_limit(void **state)
+{
+	struct rlimit old, tight = { .rlim_cur = 1u << 20, .rlim_max = RLIM_INFINITY };
+
+	(void)state;
+	rig_start(&rig, &verbs, NULL);
+	rig.server.keep = true;
+	rig_connect(&rig, &rig.client);
+	if (strncmp(ibv_get_device_name(praas_verbs_conn_of(rig.client.conn)
+						->device->context->device),
+		    "siw", 3) != 0) {
+		rig_stop(&rig);
+		skip();
+	}
+	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &old), 0);
+	tight.rlim_max = old.rlim_max;
+	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &tight), 0);
+	assert_int_equal(rig_invoke(rig.client.conn, 1, LARGE), 0);
+	rig_until(&rig, &rig.client.closed, 1);
+	assert_int_equal(rig.client.closed_rc, -ENOMEM);
+	assert_int_equal(rig.client.sent_bad, 1);
+	rig_until(&rig, &rig.server.closed, 1);
+	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &old), 0);
+	goes_on();
+	rig_stop(&rig);
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_verbs_peer_killed_in_transfer),
+		cmocka_unit_test(test_verbs_strangers),
+		cmocka_unit_test(test_verbs_receive_queue_exhausted),
+		cmocka_unit_test(test_verbs_one_post_a_message),
+		cmocka_unit_test(test_verbs_large_is_not_copied),
+		cmocka_unit_test(test_verbs_queue_pair_in_error),
+		cmocka_unit_test(test_verbs_registration_limit),
+	};
+	const char *missing;
+
+	if (argc > 3) {
+		flaw = (enum flaw)atoi(argv[3]);
+		(strcmp(argv[1], "sends") == 0 ? send_for_ever : stranger)(argv[2]);
+		return 0;
+	}
+	missing = scheme_missing(&verbs);
+	if (missing != NULL) {
+		(void)printf("SKIPPED: %s\n", missing);
+		return 77;
+	}
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
