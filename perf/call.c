@@ -25,10 +25,14 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 {
 	struct praas_target *t;
 	praas_connection *conn;
-	int rc = praas_target_start(strcmp(call->transport, "tls") == 0
-					    ? PRAAS_TARGET_TLS
-					    : PRAAS_TARGET_PLAIN,
-				    &t);
+	enum praas_target_kind kind = PRAAS_TARGET_PLAIN;
+	int rc;
+
+	if (strcmp(call->transport, "tls") == 0)
+		kind = PRAAS_TARGET_TLS;
+	if (strcmp(call->process, "verbs") == 0)
+		kind = PRAAS_TARGET_VERBS;
+	rc = praas_target_start(kind, &t);
 
 	if (rc == 0)
 		rc = praas_target_process(t, call->app, call->process);

@@ -14,6 +14,7 @@
 #include "perf/bench.h"
 #include "perf/clock.h"
 #include "perf/plot.h"
+#include "perf/verbs.h"
 
 static const struct {
 	const char *name;
@@ -32,6 +33,7 @@ static const struct {
 	{ "rest", praas_bench_rest },
 	{ "idle", praas_bench_idle },
 	{ "growth", praas_bench_growth },
+	{ "verbs", praas_bench_verbs },
 };
 
 enum {

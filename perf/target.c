@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "internal/base.h"
+#include "perf/verbs.h"
 
 extern char **environ;
 
@@ -79,7 +80,7 @@ static int read_ready(int fd, char *url, size_t url_bytes)
 static int spawn_control(struct praas_target *t, const char *token_file,
 			 enum praas_target_kind kind)
 {
-	char data_tls[] = "off";
+	char data_tls[] = "off", more[] = "--data-listen", listen[120];
 	char exe[600], ctl[600], wrk[600], dir[160];
 	char *argv[] = { exe,
 			 (char[]){ "--data" },
@@ -96,6 +97,8 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 			 (char[]){ "0" },
 			 (char[]){ "--data-tls" },
 			 data_tls,
+			 NULL,
+			 listen,
 			 NULL };
 	posix_spawn_file_actions_t fa;
 	char tokens[200];
@@ -114,6 +117,10 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 		argv[12][0] = '8';
 	if (kind == PRAAS_TARGET_TLS)
 		(void)strcpy(data_tls, "on");
+	(void)snprintf(listen, sizeof listen, "verbs://%.90s:0",
+		       praas_perf_verbs_host() ? praas_perf_verbs_host() : "");
+	if (kind == PRAAS_TARGET_VERBS)
+		argv[15] = more;
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
 	rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);
@@ -127,7 +134,8 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 	return rc;
 }
 
-static int create_app(struct praas_target *t, const char *name, const char *isolation)
+static int create_app(struct praas_target *t, const char *name, const char *isolation,
+		      unsigned long long memory_bytes)
 {
 	char body[1024], *answer = NULL;
 	int status = 0, rc;
@@ -135,8 +143,8 @@ static int create_app(struct praas_target *t, const char *name, const char *isol
 	(void)snprintf(
 		body, sizeof body,
 		"{\"name\":\"%s\",\"code\":\"%s\",\"isolation\":\"%s\",\"resources\":"
-		"{\"memory_bytes\":4294967296,\"concurrency\":1}}",
-		name, praas_options.functions, isolation);
+		"{\"memory_bytes\":%llu,\"concurrency\":1}}",
+		name, praas_options.functions, isolation, memory_bytes);
 	rc = praas_control_request(t->control, "POST", "/v1/apps", "application/json",
 				   body, strlen(body), &status, &answer, NULL);
 	if (rc == 0 && status / 100 != 2) {
@@ -170,6 +178,9 @@ static int prepare_dir(struct praas_target *t, char token_file[200])
 
 int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target)
 {
+	/* A device is told of all of it, and so has it all. */
+	unsigned long long memory_bytes =
+		kind == PRAAS_TARGET_VERBS ? 64ull << 20 : 4ull << 30;
 	struct praas_target *t = &targets[kind];
 	static bool stops;
 	char token_file[200];
@@ -190,9 +201,9 @@ int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_ta
 	if (rc == 0)
 		rc = praas_control_open(t->url, t->token, &t->control);
 	if (rc == 0)
-		rc = create_app(t, "inline", "inline");
+		rc = create_app(t, "inline", "inline", memory_bytes);
 	if (rc == 0)
-		rc = create_app(t, "worker", "worker");
+		rc = create_app(t, "worker", "worker", memory_bytes);
 	if (rc != 0) {
 		(void)fprintf(stderr, "praas-perf: the service does not start: %s\n",
 			      strerror(-rc));

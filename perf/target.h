@@ -23,6 +23,7 @@ enum praas_target_kind {
 	PRAAS_TARGET_PLAIN,
 	PRAAS_TARGET_PREWARMED, /* keeps controllers ready */
 	PRAAS_TARGET_TLS,       /* its data planes speak TLS */
+	PRAAS_TARGET_VERBS,     /* … listen at an RDMA device too; little memory */
 	PRAAS_TARGETS
 };
 
