@@ -27,6 +27,7 @@
 
 #define TEXT_BYTES 256
 #define NOFILE_WANTED 4096u
+#define LOCKED_WANTED (256ull << 20) /* a process's memory_bytes when none is said */
 #define DISK_WANTED (1ull << 30)
 
 enum verdict {
@@ -204,8 +205,32 @@ static void look_hugepages(struct finding *f)
 	}
 }
 
+/* What a device of RDMA needs beside itself. */
+static void judge_rdma(struct finding *f, bool active)
+{
+	struct rlimit locked = { .rlim_cur = RLIM_INFINITY };
+
+	(void)getrlimit(RLIMIT_MEMLOCK, &locked); /* cannot fail */
+	f->verdict = NOTE;
+	if (access("/dev/infiniband/rdma_cm", R_OK | W_OK) != 0)
+		f->advice =
+			"verbs:// needs /dev/infiniband/rdma_cm: modprobe rdma_ucm, "
+			"and rights to it";
+	else if (!active)
+		f->advice =
+			"no port is ACTIVE: look at rdma link and the cable, or use "
+			"another transport";
+	else if (locked.rlim_cur < LOCKED_WANTED)
+		f->advice = "a process registers its memory_bytes with the device: "
+			    "raise the limit of locked memory (ulimit -l, "
+			    "LimitMEMLOCK=)";
+	else
+		f->verdict = GOOD;
+}
+
 static void look_rdma(struct finding *f)
 {
+	bool active = false;
 	char path[PATH_MAX];
 	char state[TEXT_BYTES];
 	size_t at = 0;
@@ -220,6 +245,7 @@ static void look_rdma(struct finding *f)
 			       entry->d_name); /* fits */
 		if (!first_line(path, state))
 			(void)snprintf(state, sizeof(state), "no port"); /* fits */
+		active |= strstr(state, "ACTIVE") != NULL;
 		at += (size_t)snprintf(f->found + at, TEXT_BYTES - at,
 				       "%s%.32s (%.20s)", at ? ", " : "", entry->d_name,
 				       state);
@@ -228,6 +254,8 @@ static void look_rdma(struct finding *f)
 		(void)closedir(folder); /* read only */
 	if (at == 0)
 		found(f, "no device; TCP and shared memory do not need one");
+	else
+		judge_rdma(f, active);
 }
 
 static void look_limits(struct finding *f)
