@@ -207,16 +207,17 @@ int praas_verbs_lkey(struct praas_verbs_device *device, const struct praas_buf *
 
 	if (!m->region || !m->region(m->user, buf, &region))
 		return -ENOENT;
-	if (praas_unlikely(device->last.base != region.base)) {
+	if (praas_unlikely(device->last_base != region.base)) {
 		at = find(device, region.base);
 		if (at->base != region.base || !at->mr) {
 			rc = add_region(device, &region, at);
 			if (rc != 0)
 				return rc;
 		}
-		device->last = *at;
+		device->last_base = region.base;
+		device->last_lkey = at->mr->lkey;
 	}
-	*ret_lkey = device->last.mr->lkey;
+	*ret_lkey = device->last_lkey;
 	return 0;
 }
 
@@ -249,8 +250,8 @@ static void on_going(void *user, const struct praas_region *region)
 			continue;
 		(void)ibv_dereg_mr(at->mr); /* nothing uses it */
 		at->mr = NULL;
-		if (d->last.base == region->base)
-			d->last.base = NULL;
+		if (d->last_base == region->base)
+			d->last_base = NULL;
 	}
 }
 

@@ -86,8 +86,9 @@ struct praas_verbs_device {
 	int cqe;             /* of each */
 	uint32_t inline_max; /* asked for; learned */
 	struct praas_verbs_region *region;
-	uint32_t regions; /* in use, those deregistered included */
-	struct praas_verbs_region last;
+	uint32_t regions;         /* in use, those deregistered included */
+	const uint8_t *last_base; /* of the region that was asked for last; NULL */
+	uint32_t last_lkey;
 	struct praas_verbs_device *next;
 };
 
@@ -226,7 +227,7 @@ void praas_verbs_devices_awake(struct praas_verbs_port *port);
 unsigned praas_verbs_devices_take(struct praas_verbs_port *port);
 
 /* ---- verbs_cm.c ---- */
-int praas_verbs_listen(struct praas_verbs_port *port, const char *addr);
+int praas_verbs_listen(struct praas_verbs_port *port, const char *text);
 int praas_verbs_connect(struct praas_port *base, const char *addr,
 			const struct praas_conn_events *events, void *user,
 			struct praas_conn **ret_conn);
