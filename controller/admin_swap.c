@@ -100,6 +100,8 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	a->late = NULL;
 	if (rc == 0)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
+	if (rc == 0 && a->entry->kind == PRAAS_SLOT_BACK)
+		praas_snapshot_keep_own(&a->current);
 	if (rc != 0) {
 		(void)snprintf(a->failure, sizeof(a->failure),
 			       "snapshot in slot %" PRIu64 ": %s", slot,

@@ -88,6 +88,10 @@ int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
 int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry *entry,
 			struct praas_snapshot *ret_snapshot);
 
+/* Of the snapshot of a BACK entry: only what the process itself was. What it had answered, and had agreed
+ * upon with others, is of another time. */
+void praas_snapshot_keep_own(struct praas_snapshot *snapshot);
+
 /**
  * Read all values, check them, and hand the records over in their order. functions: of the
  * process; numbers are translated by name. With snapshot->late large state is handed over

@@ -33,6 +33,23 @@ int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry
 	return rc;
 }
 
+void praas_snapshot_keep_own(struct praas_snapshot *s)
+{
+	uint64_t kept = 0;
+
+	for (uint64_t i = 0; i < s->records_count; i++) {
+		const struct praas_snapshot_record *r = &s->records[i];
+
+		if (r->record.kind == PRAAS_EXPORT_STATE ||
+		    r->record.kind == PRAAS_EXPORT_MESSAGE ||
+		    r->record.kind == PRAAS_EXPORT_TRIGGER)
+			s->records[kept++] = *r;
+		else
+			s->value_bytes -= r->record.bytes;
+	}
+	s->records_count = kept;
+}
+
 /* What has been read of a chunk: the values of consecutive records mostly lie side by side. */
 struct window {
 	struct praas_store *store;

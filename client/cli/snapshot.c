@@ -70,6 +70,25 @@ static int snapshot(struct praas_cli *cli, int argc, char **argv)
 	return rc;
 }
 
+static int rollback(struct praas_cli *cli, int argc, char **argv)
+{
+	json_t *answer = NULL;
+	char path[PATH_BYTES + 16];
+	struct words w;
+	int rc;
+
+	parse(cli, &w,
+	      "Make a process what it was in a named snapshot; it is swapped out, and "
+	      "what it did since is gone.",
+	      "roll back to", argc, argv);
+	(void)snprintf(path, sizeof(path), "%s/rollback", w.path); /* fits */
+	rc = praas_cli_request(cli, "POST", path,
+			       json_pack("{s:s}", "snapshot", w.name), w.what, &answer);
+	if (rc == 0)
+		tell(cli, &w, answer, "rolled back to");
+	return rc;
+}
+
 static int forget(struct praas_cli *cli, int argc, char **argv)
 {
 	char path[PATH_BYTES + PRAAS_NAME_MAX + 16];
@@ -111,6 +130,8 @@ const struct praas_cli_verb praas_cli_snapshot_verbs[] = {
 	{ "state", "snapshot", snapshot, "APP PID NAME",
 	  "save all of it under a name" },
 	{ "state", "snapshots", snapshots, "APP PID", "list what was saved so" },
+	{ "state", "rollback", rollback, "APP PID NAME",
+	  "make the process what it was then" },
 	{ "state", "forget", forget, "APP PID NAME", "delete a named snapshot" },
 	{ 0 },
 };

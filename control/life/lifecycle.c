@@ -109,10 +109,10 @@ void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wai
 	praas_life_add_wait(p, &p->serving, wait);
 	if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
 		praas_life_finish(p, &p->serving, &ok, done);
-	else if (praas_life_resting(p->record.state))
-		praas_life_begin_activation(p);
-	else
+	else if (!praas_life_resting(p->record.state))
 		praas_life_needed(p);
+	else if (!p->backing)
+		praas_life_begin_activation(p);
 	p->active_ns = praas_now_ns();
 	/* else: it is on its way there, or will be started again when it is down */
 }

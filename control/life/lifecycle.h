@@ -63,6 +63,7 @@ struct praas_life_wait {
 	struct praas_outcome outcome;
 	struct praas_process_record record; /* as it was then */
 	struct praas_life_wait *next;       /* private */
+	const char *snapshot;               /* private */
 };
 
 #define PRAAS_LIFE_EXIT_BYTES 200u
@@ -136,6 +137,12 @@ int praas_life_snapshot_get(struct praas_life *life, const struct praas_app_reco
 			    struct praas_named *ret_named,
 			    struct praas_outcome *ret_why);
 
+/* Swaps it out if need be, then puts a named snapshot in place of its last one; told when it rests again.
+ * snapshot stays until then. */
+void praas_life_rollback(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, const char *snapshot,
+			 struct praas_life_wait *wait);
+
 /* A process for an invocation that names none (control/life/place.h), activated; a new one if needed. */
 void praas_life_place(struct praas_life *life, const struct praas_app_record *app,
 		      struct praas_life_wait *wait);
@@ -153,7 +160,7 @@ void praas_life_view(struct praas_life *life, struct praas_life_view *view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
-		refused_joins, snapshots;
+		refused_joins, snapshots, rollbacks;
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
 	/* From the beginning of an activation to its join, by what the start found ready. */
 	struct {

@@ -48,10 +48,10 @@ static void activation_undone(struct praas_life_process *p,
 	praas_life_finish(p, &p->ended, &ok, &p->settled);
 	p->want_swap = false;
 	p->want_kill = false;
-	if (p->serving.head && !p->life->stopping)
-		praas_life_begin_activation(p);
-	else
+	if (praas_life_begin_back(p) || !p->serving.head || p->life->stopping)
 		praas_life_save(p);
+	else
+		praas_life_begin_activation(p);
 }
 
 /* What was under way takes too long. */
@@ -108,6 +108,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 			expire(p, &p->swapped, now_ns, &done);
 			expire(p, &p->checkpointed, now_ns, &done);
 			expire(p, &p->ended, now_ns, &done);
+			expire(p, &p->back, now_ns, &done);
 			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
 				phase_over(p, &done);
 			if (p->leaving_due_ns && p->leaving_due_ns <= now_ns)

@@ -99,6 +99,7 @@ void praas_life_arm(struct praas_life_process *p)
 	due = earliest_wait(&p->swapped, due);
 	due = earliest_wait(&p->checkpointed, due);
 	due = earliest_wait(&p->ended, due);
+	due = earliest_wait(&p->back, due);
 	if (due == 0)
 		return; /* the next look takes it off the list */
 	if (!p->timed) {

@@ -51,6 +51,7 @@ static void run_erase(struct praas_job *job)
 	praas_life_finish(p, &p->serving, &gone, &done);
 	praas_life_finish(p, &p->swapped, &gone, &done);
 	praas_life_finish(p, &p->checkpointed, &gone, &done);
+	praas_life_finish(p, &p->back, &gone, &done);
 	if (rc == 0 || rc == -ENOENT) {
 		praas_life_finish(p, &p->ended, &ok, &done);
 		praas_life_give_erased(p);
@@ -329,6 +330,7 @@ static void tell_all(struct praas_life *life, struct praas_life_waits *done)
 		praas_life_finish(p, &p->serving, &why, done);
 		praas_life_finish(p, &p->swapped, &why, done);
 		praas_life_finish(p, &p->checkpointed, &why, done);
+		praas_life_finish(p, &p->back, &why, done);
 		praas_life_finish(p, &p->ended, &why, done);
 	}
 }

@@ -54,7 +54,8 @@ uint64_t praas_life_idle_look(struct praas_life *life, uint64_t now_ns)
 
 void praas_life_needed(struct praas_life_process *p)
 {
-	if (p->record.state != PRAAS_LIFE_DRAINING || !p->idle_swap || p->swapped.head)
+	if (p->record.state != PRAAS_LIFE_DRAINING || !p->idle_swap ||
+	    p->swapped.head || p->back.head)
 		return; /* somebody wants it swapped out: first that, then a new epoch */
 	p->idle_swap = false;
 	praas_life_request(p, "cancel-swap-out", p->swap_id);

@@ -255,6 +255,10 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 	praas_life_finish(p, &p->swapped, &why, done);
 	praas_life_finish(p, &p->checkpointed, &why, done);
 	praas_life_finish(p, &p->ended, &ok, &p->settled);
+	if (praas_life_begin_back(p)) {
+		praas_life_save(p);
+		return;
+	}
 	if (p->serving.head && !life->stopping) {
 		praas_life_begin_activation(p); /* somebody asked while it went down */
 		return;
@@ -312,11 +316,12 @@ static void on_swap_answer(struct praas_life_process *p, const json_t *message, 
 		praas_json_text_or(message, "message", "no reason was told"));
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 	p->active_ns = praas_now_ns();
-	if (p->idle_swap && p->swapped.head) {
+	if (p->idle_swap && (p->swapped.head || p->back.head)) {
 		praas_life_begin_swap(p, false); /* it is wanted in any case */
 		return;
 	}
 	praas_life_finish(p, &p->swapped, &why, done);
+	praas_life_finish(p, &p->back, &why, done);
 	praas_life_finish(p, &p->serving, &fine, done);
 }
 

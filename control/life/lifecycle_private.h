@@ -48,6 +48,7 @@ struct praas_life_process {
 	uint8_t token
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
+	struct praas_life_waits back;    /* until it is rolled back */
 	struct praas_life_waits settled; /* finished; told when the record is stored */
 	uint64_t begun_ns;               /* of the activation under way */
 	uint64_t phase_deadline_ns;      /* of what is under way; 0 none */
@@ -79,6 +80,8 @@ struct praas_life_process {
 	bool erase_failed; /* whoever comes tries it again */
 	uint32_t holds;    /* jobs that work on its snapshots, or wait to */
 	bool held;         /* one of them does */
+	bool backing;      /* it rests, and is not woken: a job rolls it back */
+	struct praas_job back_job;
 	struct praas_life_process *prev, *next; /* in life->timed */
 };
 
@@ -219,6 +222,14 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 void praas_life_start_failed(struct praas_life_process *p,
 			     const struct praas_outcome *why,
 			     struct praas_life_waits *done);
+
+/* ---- lifecycle_back.c; lock held ---- */
+
+/* p has come to rest: those who want it rolled back get that first. false: there are none. */
+bool praas_life_begin_back(struct praas_life_process *p);
+
+/* ---- lifecycle_snapshots.c ---- */
+struct praas_outcome praas_life_snapshot_why(int rc);
 
 /* ---- lifecycle_clock.c ---- */
 uint64_t praas_life_tick(void *user, uint64_t now_ns);

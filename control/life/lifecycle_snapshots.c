@@ -12,7 +12,7 @@
 
 #include "controller/store/store.h"
 
-static struct praas_outcome why_of(int rc)
+struct praas_outcome praas_life_snapshot_why(int rc)
 {
 	static const struct {
 		int rc;
@@ -28,6 +28,8 @@ static struct praas_outcome why_of(int rc)
 		{ -ENOSPC, "store_failed", "the store is full" },
 	};
 
+	if (rc == 0)
+		return (struct praas_outcome){ 0 };
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].rc == rc)
 			return praas_outcome_of(rc, rows[i].code, rows[i].text);
@@ -133,7 +135,7 @@ int praas_life_snapshot_give(struct praas_life *life,
 		rc = -ENODATA;
 	}
 	release(p);
-	*ret_why = why_of(rc);
+	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }
 
@@ -159,7 +161,7 @@ int praas_life_snapshot_take(struct praas_life *life,
 		praas_store_free(store);
 	}
 	release(p);
-	*ret_why = why_of(rc);
+	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }
 
@@ -179,7 +181,7 @@ static int look(struct praas_life *life, const struct praas_app_record *app,
 	}
 	rc = praas_life_open_log(life, &record, app->tenant, ret_store, ret_log);
 	if (rc)
-		*ret_why = why_of(rc);
+		*ret_why = praas_life_snapshot_why(rc);
 	return rc == -ENOENT ? -ENODATA : rc;
 }
 
@@ -198,7 +200,7 @@ int praas_life_snapshot_list(struct praas_life *life,
 		return rc == -ENODATA ? 0 : rc;
 	rc = praas_named_list(&log, after, max, ret_named, ret_count);
 	praas_store_free(store);
-	*ret_why = why_of(rc);
+	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }
 
@@ -215,6 +217,6 @@ int praas_life_snapshot_get(struct praas_life *life, const struct praas_app_reco
 		return rc;
 	rc = praas_named_get(&log, snapshot, ret_named);
 	praas_store_free(store);
-	*ret_why = why_of(rc);
+	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }

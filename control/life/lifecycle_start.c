@@ -387,5 +387,6 @@ void praas_life_start_failed(struct praas_life_process *p,
 	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED
 				       : (enum praas_life_state)p->rest_state);
 	praas_life_finish(p, &p->ended, &ok, &p->settled);
+	(void)praas_life_begin_back(p);
 	praas_life_save(p);
 }

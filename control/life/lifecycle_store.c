@@ -105,7 +105,8 @@ int praas_life_open_log(const struct praas_life *life,
 static struct praas_owner_log facts(const struct praas_slot_log *log)
 {
 	return (struct praas_owner_log){ .epoch = log->epoch_max,
-					 .released = log->last_kind == PRAAS_SLOT_REL,
+					 .released =
+						 praas_slot_releases(log->last_kind),
 					 .tomb = log->tomb };
 }
 

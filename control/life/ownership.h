@@ -35,7 +35,7 @@ struct praas_owner {
 /* What the slot log says. */
 struct praas_owner_log {
 	uint32_t epoch; /* highest; 0: empty */
-	bool released;  /* its last entry is a REL */
+	bool released;  /* its last entry is a REL or a BACK */
 	bool tomb;
 };
 

@@ -140,6 +140,7 @@ static void put_life(FILE *to, struct praas_service *s)
 	put(to, "kills_total", "counter", "On request", life.kills);
 	put(to, "checkpoints_total", "counter", "Committed", life.checkpoints);
 	put(to, "snapshots_total", "counter", "Given a name", life.snapshots);
+	put(to, "rollbacks_total", "counter", "To a named snapshot", life.rollbacks);
 	put(to, "joins_refused_total", "counter",
 	    "Connections that were not what they said", life.refused_joins);
 	put_starts(to, s, &life);

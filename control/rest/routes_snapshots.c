@@ -155,3 +155,28 @@ void praas_route_snapshots_delete(struct praas_request *rq)
 	else
 		praas_reply_empty(rq, 204);
 }
+
+static void tell_process(struct praas_request *rq)
+{
+	if (rq->wait.outcome.rc)
+		praas_reply_outcome(rq, &rq->wait.outcome);
+	else
+		praas_reply_json(rq, 200,
+				 praas_process_json(rq->service, rq->app.name,
+						    &rq->wait.record));
+}
+
+void praas_route_rollback(struct praas_request *rq)
+{
+	const char *name;
+
+	if (!praas_request_app(rq))
+		return;
+	name = name_in(rq, "snapshot");
+	if (!name)
+		return;
+	(void)snprintf(rq->made, sizeof(rq->made), "%s", name);
+	praas_life_rollback(
+		rq->service->life, &rq->app, rq->match.pid, name,
+		praas_request_await(rq, tell_process, praas_now_ns() + SAVE_NS));
+}

@@ -40,11 +40,6 @@ void praas_snapshot_chunk_key(const struct praas_snapshot_chunk *chunk,
 		       chunk->nonce); /* fits */
 }
 
-bool praas_slot_has_snapshot(uint8_t kind)
-{
-	return kind == PRAAS_SLOT_SNAP || kind == PRAAS_SLOT_REL;
-}
-
 /* ---- reading ---- */
 
 /* The manifest that a body refers to. */

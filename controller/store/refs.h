@@ -51,8 +51,6 @@ void praas_snapshot_chunk_key(const struct praas_snapshot_chunk *chunk,
 			      char ret_key[PRAAS_STORE_KEY_MAX + 1]);
 void praas_snapshot_hash(const void *data, uint64_t bytes,
 			 uint8_t ret_hash[PRAAS_SNAPSHOT_HASH_BYTES]);
-/* Whether an entry of this kind has a snapshot. */
-bool praas_slot_has_snapshot(uint8_t kind);
 
 /* The manifest that an entry stands for, whole, malloc'd; and the name of its object. 0; -EPROTO; -ENOENT
  * it is gone; or what the store says. */

@@ -20,7 +20,7 @@ enum praas_slot_verdict praas_slot_judge(uint32_t epoch,
 void praas_slot_account(struct praas_slot_log *log,
 			const struct praas_slot_entry *entry)
 {
-	if (entry->kind == PRAAS_SLOT_SNAP || entry->kind == PRAAS_SLOT_REL) {
+	if (praas_slot_has_snapshot(entry->kind)) {
 		log->previous_slot = log->snapshot_slot;
 		log->snapshot_slot = entry->slot;
 	}

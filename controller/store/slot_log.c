@@ -23,6 +23,16 @@
 #define VERSION 1u
 #define FORWARD_MAX 1000000u /* slots that one refresh reads */
 
+bool praas_slot_has_snapshot(uint8_t kind)
+{
+	return kind == PRAAS_SLOT_SNAP || praas_slot_releases(kind);
+}
+
+bool praas_slot_releases(uint8_t kind)
+{
+	return kind == PRAAS_SLOT_REL || kind == PRAAS_SLOT_BACK;
+}
+
 static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
 {
 	for (unsigned i = 0; i < bytes; i++)
@@ -83,7 +93,7 @@ int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
 		return -EPROTO;
 	kind = get_le(data + 12, 4);
 	body_bytes = get_le(data + 44, 4);
-	if (kind < PRAAS_SLOT_ACT || kind > PRAAS_SLOT_KEEP ||
+	if (kind < PRAAS_SLOT_ACT || kind > PRAAS_SLOT_BACK ||
 	    body_bytes > PRAAS_SLOT_BODY_MAX ||
 	    body_bytes != bytes - PRAAS_SLOT_HEADER_BYTES)
 		return -EPROTO;
@@ -174,7 +184,7 @@ static int find_snapshots(struct praas_slot_log *log, uint64_t last,
 			log->last_kind = entry->kind;
 			log->tomb = entry->kind == PRAAS_SLOT_TOMB;
 		}
-		if (entry->kind == PRAAS_SLOT_SNAP || entry->kind == PRAAS_SLOT_REL) {
+		if (praas_slot_has_snapshot(entry->kind)) {
 			if (log->snapshot_slot == PRAAS_SLOT_NONE)
 				log->snapshot_slot = slot;
 			else

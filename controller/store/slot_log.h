@@ -27,7 +27,8 @@ enum praas_slot_kind {
 	PRAAS_SLOT_SNAP,    /* a snapshot of a process that goes on */
 	PRAAS_SLOT_REL,     /* a snapshot, and the epoch is over */
 	PRAAS_SLOT_TOMB,    /* the generation is deleted: nothing may follow */
-	PRAAS_SLOT_KEEP /* a migration was called off: the epoch goes on (reserved) */
+	PRAAS_SLOT_KEEP, /* a migration was called off: the epoch goes on (reserved) */
+	PRAAS_SLOT_BACK /* an epoch that only puts an older snapshot in place of the last */
 };
 
 /* Whose log it is; written into every entry and checked. */
@@ -66,6 +67,11 @@ struct praas_slot_log {
 	bool tomb;
 	bool fenced; /* for a writer: it lost; every further put is refused */
 };
+
+/* Whether an entry of this kind has a snapshot. */
+bool praas_slot_has_snapshot(uint8_t kind);
+/* Whether it ends its epoch, with a snapshot. */
+bool praas_slot_releases(uint8_t kind);
 
 /* Read the log to its end. 0; -EPROTO an entry is damaged (*ret_log->cursor says which); or what
  * the store says. */

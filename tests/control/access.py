@@ -32,7 +32,7 @@ def fill(route, app="a", pid="x", id_="nothing"):
 def body_of(route, s):
     members = {"createApp": {"name": "new", "code": s.code}, "createToken": {"scopes": ["admin"]},
                "createTenant": {"name": "three"}, "setTenant": {"limits": {"apps": 7}},
-               "createSnapshot": {"name": "s"}}
+               "createSnapshot": {"name": "s"}, "rollback": {"snapshot": "s"}}
     if route["body"] == "json":
         return json.dumps(members.get(route["id"], {}))
     return b"1" if route["body"] == "raw" else None

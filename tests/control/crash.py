@@ -118,6 +118,26 @@ def after_unname(s, status):
     after_swap(s, status)
 
 
+def after_back(s, status):
+    """Either what it was then, or what it is: nothing between."""
+    if EXAMPLES:
+        value = add(s, "x", 1)
+        assert value == 6 or (value == 16 and status != 200), (value, status)
+    s.json("POST", P + "/x/rollback", {"snapshot": "s"}, 200)
+    whole(s, "x", 5)
+
+
+def more_first(s):
+    s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
+    if EXAMPLES:
+        assert add(s, "x", 10) == 15
+
+
+def more_first_and_out(s):
+    more_first(s)
+    s.json("POST", P + "/x/swap-out", expect=200)
+
+
 def name_first(s):
     s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
     s.json("POST", P + "/x/swap-out", expect=200)
@@ -134,6 +154,8 @@ OPERATIONS = {
     "swap-in": (swap_out_first, "POST", P + "/x/swap-in", None, after_swap),
     "name": (None, "POST", P + "/x/snapshots", '{"name":"s"}', after_name),
     "unname": (name_first, "DELETE", P + "/x/snapshots/s", None, after_unname),
+    "rollback": (more_first, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
+    "rollback of a swapped one": (more_first_and_out, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
     "delete": (None, "DELETE", P + "/x", None, after_delete),
     "delete a swapped one": (swap_out_first, "DELETE", P + "/x", None, after_delete),
 }

@@ -180,6 +180,7 @@ def use_all(d):
     d.ask("POST", p + "/p/snapshots", {"name": "t"})
     d.ask("GET", p + "/p/snapshots?limit=1")
     d.ask("GET", p + "/p/snapshots/s")
+    d.ask("POST", p + "/p/rollback", {"snapshot": "s"})
     d.ask("DELETE", p + "/p/snapshots/s")
     for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
         d.ask("POST", f"{p}/p/{action}", {})
@@ -242,7 +243,7 @@ def test_bodies_that_are_not_as_described(s):
     a required one left out. All are refused, and nothing is made."""
     d = Description(s)
     good = {"AppNew": {"name": "b", "code": s.code}, "TokenNew": {"scopes": ["read"]}, "TenantNew": {"name": "u"},
-            "SnapshotNew": {"name": "s"}}
+            "SnapshotNew": {"name": "s"}, "Rollback": {"snapshot": "s"}}
     s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
     s.json("POST", "/v1/apps/a/processes", {"pid": "p"}, 201)
     s.json("POST", "/v1/tenants", {"name": "t"}, 201)

@@ -105,6 +105,91 @@ def test_kept_and_gone(s):
     assert get(s, "v") == blob(5)
 
 
+def back(s, snapshot, pid="x"):
+    return s.json("POST", f"{P}/{pid}/rollback", {"snapshot": snapshot}, 200)
+
+
+def test_rollback(s):
+    """State and mailbox are what they were; epochs go on; clients are told; forward is as well possible."""
+    make(s)
+    put(s, "v", blob(1))
+    put(s, "old", b"o")
+    assert s.ask("POST", P + "/x/messages/box", b"waits")[0] == 204
+    name(s, "one")
+    assert s.ask("GET", P + "/x/messages/box")[2] == b"waits"
+    put(s, "v", blob(2))
+    assert s.ask("POST", P + "/x/messages/box", b"later")[0] == 204
+    assert s.ask("DELETE", P + "/x/state/old")[0] == 204
+    name(s, "two")
+    before = s.json("GET", P + "/x")
+    told = back(s, "one")  # it serves: it is swapped out first
+    assert told["state"] == "SWAPPED" and told["epoch"] == before["epoch"] + 1, told
+    assert told["lost_epoch"] == before["epoch"], told
+    assert get(s, "v") == blob(1) and get(s, "old") == b"o"
+    assert s.ask("GET", P + "/x/messages/box")[2] == b"waits"
+    assert s.ask("GET", P + "/x/messages/box?wait_ms=50")[0] == 404
+    put(s, "v", blob(3))
+    s.json("POST", P + "/x/swap-out", expect=200)
+    assert back(s, "two")["state"] == "SWAPPED"  # it rests
+    name(s, "again")
+    assert get(s, "v") == blob(2) and get(s, "old") is None
+    assert s.ask("GET", P + "/x/messages/box")[2] == b"later"
+    back(s, "one")
+    back(s, "again")
+    assert get(s, "v") == blob(2)
+    s.json("POST", P + "/x/kill", expect=200)
+    assert get(s, "v") == blob(2)  # without having been saved since
+    s.refused("POST", P + "/x/rollback", '{"snapshot":"none"}', 404, "not_found")
+    s.refused("POST", P + "/y/rollback", '{"snapshot":"one"}', 404, "not_found")
+    s.json("POST", P + "/x/kill", expect=200)
+    back(s, "one")
+    assert get(s, "v") == blob(1)
+
+
+def test_rollback_of_what_cannot_be_loaded(s):
+    """The last snapshot is damaged: the process does not wake, and comes back as it was before."""
+    make(s)
+    put(s, "v", blob(1))
+    name(s, "good")
+    first = chunks(s)
+    swap_round(s, blob(2))
+    (damaged,) = chunks(s) - first
+    for folder, _, files in os.walk(os.path.join(s.data, "store")):
+        if damaged in files:
+            os.truncate(os.path.join(folder, damaged), 100)
+    s.refused("POST", P + "/x/swap-in", None, 502, "start_failed")
+    s.refused("POST", P + "/x/snapshots", '{"name":"bad"}', 500, "snapshot_damaged")
+    back(s, "good")
+    assert get(s, "v") == blob(1)
+
+
+def test_rollback_under_calls(s):
+    """Whoever calls meanwhile is served before or after, never in between."""
+    make(s)
+    put(s, "v", blob(1))
+    name(s, "one")
+    over = threading.Event()
+    wrong = []
+
+    def call():
+        while not over.is_set():
+            status, _, data = s.ask("GET", P + "/x/state/v")
+            if status == 200 and data not in (blob(1), blob(2)):
+                wrong.append(data[:10])
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for c in callers:
+        c.start()
+    for _ in range(6):
+        put(s, "v", blob(2))
+        epoch = back(s, "one")["epoch"]
+        assert get(s, "v") == blob(1)
+    over.set()
+    for c in callers:
+        c.join()
+    assert not wrong and epoch >= 6
+
+
 def test_limit(s):
     make(s)
     s.json("POST", P + "/x/swap-out", expect=200)

@@ -144,7 +144,11 @@ expect 1 '' praas state snapshot counter c1 first
 [ "$(praas state snapshot counter c1 second --json | jq -r .name)" = second ] || fail "praas state snapshot --json does not tell the name"
 [ "$(praas state snapshots counter c1 --json | jq -r '.[].name' | tr '\n' ' ')" = 'first second ' ] || fail "praas state snapshots does not list both"
 expect 0 '*' praas state snapshots counter c1
+expect 0 '' praas state put counter c1 since -d x
+expect 0 'rolled back to second' praas state rollback counter c1 second
+expect 4 '' praas state get counter c1 since
 expect 0 '' praas state forget counter c1 second
+expect 4 '' praas state rollback counter c1 second
 expect 4 '' praas state forget counter c1 second
 
 # State as an archive, and back into another process; odd names; a file that is none

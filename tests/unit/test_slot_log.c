@@ -233,6 +233,34 @@ static void test_slot_log_unknown_outcome_can_be_retried(void **state)
 }
 
 /* Nothing follows a tombstone, of whatever epoch. */
+/* An older snapshot in place of the last one: found by who opens the log and by who goes on reading it, and
+ * fences whoever is of an epoch before. */
+static void test_slot_log_back(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_slot_log zombie, log, seen;
+
+	log = open_log(f);
+	assert_int_equal(put(&log, 1, PRAAS_SLOT_ACT), 0);
+	zombie = log;
+	assert_int_equal(put(&log, 1, PRAAS_SLOT_REL), 0);
+	seen = log;
+	log = open_log(f);
+	assert_int_equal(put(&log, 2, PRAAS_SLOT_BACK), 0);
+	log = open_log(f);
+	assert_int_equal(praas_slot_log_refresh(&seen), 0);
+	assert_int_equal(log.snapshot_slot, 2);
+	assert_int_equal(log.previous_slot, 1);
+	assert_int_equal(log.epoch_max, 2);
+	assert_int_equal(log.last_kind, PRAAS_SLOT_BACK);
+	assert_int_equal(seen.snapshot_slot, 2);
+	assert_int_equal(seen.previous_slot, 1);
+	assert_int_equal(put(&zombie, 1, PRAAS_SLOT_SNAP), -ESTALE);
+	assert_true(zombie.fenced);
+	assert_int_equal(put(&log, 2, PRAAS_SLOT_ACT), -ESTALE);
+	assert_int_equal(put(&log, 3, PRAAS_SLOT_ACT), 0);
+}
+
 static void test_slot_log_tombstone_ends_it(void **state)
 {
 	struct fixture *f = *state;
@@ -292,6 +320,7 @@ int main(void)
 		TEST(test_slot_log_late_snapshot_is_seen),
 		TEST(test_slot_log_lost_response_is_success),
 		TEST(test_slot_log_unknown_outcome_can_be_retried),
+		TEST(test_slot_log_back),
 		TEST(test_slot_log_tombstone_ends_it),
 		TEST(test_slot_log_damaged_entry_is_an_error),
 		TEST(test_slot_log_body_is_bounded),
