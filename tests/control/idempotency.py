@@ -52,9 +52,9 @@ def test_every_mutating_route(s):
     asked = {
         "createApp": ("/v1/apps", {"name": "b", "code": s.code}), "deleteApp": ("/v1/apps/gone", None),
         "invoke": (APP + "/invoke/echo", b"x"), "createProcess": (P, {}), "deleteProcess": (P + "/q", None),
-        "createSnapshot": (P + "/p/snapshots", {"name": "s"}), "rollback": (P + "/p/rollback", {"snapshot": "s"}),
-        "deleteSnapshot": (P + "/p/snapshots/s", None),
+        "createSnapshot": (P + "/p/snapshots", {"name": "s"}),
         "checkpoint": (P + "/p/checkpoint", {}), "swapOut": (P + "/p/swap-out", {}),
+        "rollback": (P + "/p/rollback", {"snapshot": "s"}), "deleteSnapshot": (P + "/p/snapshots/s", None),
         "swapIn": (P + "/p/swap-in", {}), "kill": (P + "/p/kill", {}),
         "putState": (P + "/p/state/n", b"new"), "deleteState": (P + "/p/state/k", None),
         "sendMessage": (P + "/p/messages/n", b"m"), "receiveMessage": (P + "/p/messages/k", None),

@@ -181,6 +181,7 @@ def use_all(d):
     d.ask("GET", p + "/p/snapshots?limit=1")
     d.ask("GET", p + "/p/snapshots/s")
     d.ask("POST", p + "/p/rollback", {"snapshot": "s"})
+    d.ask("POST", p + "/p/swap-in", {})
     d.ask("DELETE", p + "/p/snapshots/s")
     for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
         d.ask("POST", f"{p}/p/{action}", {})
