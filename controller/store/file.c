@@ -289,6 +289,30 @@ static int file_get(struct praas_store *s, const char *key, uint64_t offset, voi
 	return 0;
 }
 
+/* A link: the file system counts them, so each store removes its own. */
+static int file_share(struct praas_store *s, struct praas_store *from, const char *key)
+{
+	struct file_store *f = file_store_of(s), *other = file_store_of(from);
+	char dir[PRAAS_STORE_KEY_MAX + 2];
+	const char *name;
+	int dir_fd, rc = praas_store_key_check(key);
+
+	if (rc != 0)
+		return rc;
+	split(key, dir, &name);
+	rc = open_folder(f, dir, true, &dir_fd);
+	if (rc != 0)
+		return rc;
+	if (linkat(other->root_fd, key, dir_fd, name, 0) != 0 && errno != EEXIST)
+		rc = errno == EMLINK || errno == EPERM || errno == EXDEV
+			     ? -EXDEV
+			     : praas_file_error(errno);
+	if (rc == 0)
+		rc = sync_fd(dir_fd);
+	(void)close(dir_fd); /* read-only folder */
+	return rc;
+}
+
 static int file_stat(struct praas_store *s, const char *key, uint64_t *ret_bytes)
 {
 	struct stat st;
@@ -413,6 +437,7 @@ static const struct praas_store_ops file_ops = {
 	.put_if_absent = file_put_if_absent,
 	.put = file_put,
 	.get = file_get,
+	.share = file_share,
 	.stat = file_stat,
 	.list = file_list,
 	.delete = file_delete,

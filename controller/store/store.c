@@ -115,3 +115,48 @@ int praas_store_put_bytes(struct praas_store *store, const char *key, const void
 
 	return store->ops->put(store, &source);
 }
+
+/* A source that reads another store. */
+struct copy_source {
+	struct praas_store *from;
+	const char *key;
+	uint64_t at;
+};
+
+static int copy_fill(void *user, uint8_t *data, size_t bytes)
+{
+	struct copy_source *c = user;
+	size_t got = 0;
+	int rc = c->from->ops->get(c->from, c->key, c->at, data, bytes, &got);
+
+	c->at += got;
+	return rc == 0 && got != bytes ? -EIO : rc;
+}
+
+static int copy_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
+{
+	const struct copy_source *c = user;
+
+	memcpy(ret_key, c->key, strlen(c->key) + 1);
+	return 0;
+}
+
+int praas_store_share(struct praas_store *store, struct praas_store *from,
+		      const char *key)
+{
+	struct copy_source c = { .from = from, .key = key };
+	struct praas_store_source source = { .fill = copy_fill,
+					     .name = copy_name,
+					     .user = &c };
+	int rc = praas_store_key_check(key);
+
+	if (rc == 0 && store->ops == from->ops && store->ops->share) {
+		rc = store->ops->share(store, from, key);
+		if (rc != -EXDEV)
+			return rc;
+		rc = 0;
+	}
+	if (rc == 0)
+		rc = from->ops->stat(from, key, &source.bytes);
+	return rc == 0 ? store->ops->put(store, &source) : rc;
+}

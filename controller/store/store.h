@@ -52,6 +52,9 @@ struct praas_store_ops {
 	 * -ENOENT. */
 	int (*get)(struct praas_store *s, const char *key, uint64_t offset, void *data,
 		   size_t bytes, size_t *ret_bytes);
+	/* Make the object of that name in another store of this kind ours, too, without copying it.
+	 * Durable on return. 0 also when there is one; -ENOENT; -EXDEV it has to be copied. NULL: always. */
+	int (*share)(struct praas_store *s, struct praas_store *from, const char *key);
 	/* -ENOENT. */
 	int (*stat)(struct praas_store *s, const char *key, uint64_t *ret_bytes);
 	/* Names that begin with prefix, have no further '/', and come after `after` (NULL or "":
@@ -86,6 +89,11 @@ int praas_store_get_all(struct praas_store *store, const char *key, size_t bytes
 /* put() of what lies in memory. */
 int praas_store_put_bytes(struct praas_store *store, const char *key, const void *data,
 			  size_t bytes);
+
+/* An object of another store becomes ours, too, by share() or by copying. 0 also when there is one of that
+ * name; -ENOENT. */
+int praas_store_share(struct praas_store *store, struct praas_store *from,
+		      const char *key);
 
 /* The stores; path is an absolute folder. */
 int praas_store_file_open(const char *path, struct praas_store **ret_store);
