@@ -101,6 +101,54 @@ static int forget(struct praas_cli *cli, int argc, char **argv)
 	return praas_cli_request(cli, "DELETE", path, NULL, w.what, NULL);
 }
 
+static int process_fork(struct praas_cli *cli, int argc, char **argv)
+{
+	const char *app = "";
+	const char *pid = "";
+	const char *name = NULL;
+	const char *from = NULL;
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ .name = "pid",
+		  .key = 'p',
+		  .kind = PRAAS_CLI_NAME,
+		  .value = &name,
+		  .arg = "NEW",
+		  .help = "Name of the new process; one is made up when missing" },
+		{ .name = "snapshot",
+		  .key = 's',
+		  .kind = PRAAS_CLI_NAME,
+		  .value = &from,
+		  .arg = "NAME",
+		  .help = "A named snapshot; as it is now when missing" },
+		{ 0 },
+	};
+	char path[PATH_BYTES];
+	json_t *answer = NULL;
+	const char *made;
+	int rc;
+
+	praas_cli_parse(cli,
+			"Make a process that begins as another one is, or was. It is "
+			"swapped; an invocation wakes it.",
+			options, argc, argv);
+	(void)snprintf(path, sizeof(path), "/v1/apps/%s/processes/%s/fork", app,
+		       pid); /* fits */
+	rc = praas_cli_request(cli, "POST", path,
+			       json_pack("{s:s*,s:s*}", "pid", name, "snapshot", from),
+			       "fork the process", &answer);
+	if (rc != 0)
+		return rc;
+	made = json_string_value(json_object_get(answer, "pid"));
+	if (cli->json)
+		praas_cli_print(cli, answer);
+	else
+		(void)printf("process %s is SWAPPED\n", made ? made : "?");
+	json_decref(answer);
+	return PRAAS_EXIT_DONE;
+}
+
 static int snapshots(struct praas_cli *cli, int argc, char **argv)
 {
 	const char *app = "";
@@ -127,6 +175,8 @@ static int snapshots(struct praas_cli *cli, int argc, char **argv)
 }
 
 const struct praas_cli_verb praas_cli_snapshot_verbs[] = {
+	{ "process", "fork", process_fork, "APP PID [-p NEW] [-s NAME]",
+	  "make one that begins as it is, or was" },
 	{ "state", "snapshot", snapshot, "APP PID NAME",
 	  "save all of it under a name" },
 	{ "state", "snapshots", snapshots, "APP PID", "list what was saved so" },

@@ -133,7 +133,7 @@ void praas_life_activate(struct praas_life *life, const struct praas_app_record 
 	praas_life_tell(&done);
 }
 
-static void made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
+void praas_life_made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
 {
 	uint8_t random[NAME_BYTES];
 
@@ -219,7 +219,7 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 		tell_acquire(wait, -ESHUTDOWN);
 		return;
 	}
-	made_up_name(made_up);
+	praas_life_made_up_name(made_up);
 	*ret_created = true; /* before wait may be told */
 	rc = create_new(life, app, name ? name : made_up, wait, &why);
 	switch (rc) {

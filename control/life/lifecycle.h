@@ -143,6 +143,13 @@ void praas_life_rollback(struct praas_life *life, const struct praas_app_record 
 			 const char *name, const char *snapshot,
 			 struct praas_life_wait *wait);
 
+/* A new process (new_name NULL: one is made up), which rests with what a named snapshot of this one has, or
+ * its last (snapshot NULL). From a job. */
+int praas_life_fork(struct praas_life *life, const struct praas_app_record *app,
+		    const char *name, const char *snapshot, const char *new_name,
+		    struct praas_process_record *ret_record,
+		    struct praas_outcome *ret_why);
+
 /* A process for an invocation that names none (control/life/place.h), activated; a new one if needed. */
 void praas_life_place(struct praas_life *life, const struct praas_app_record *app,
 		      struct praas_life_wait *wait);
@@ -160,7 +167,7 @@ void praas_life_view(struct praas_life *life, struct praas_life_view *view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
-		refused_joins, snapshots, rollbacks;
+		refused_joins, snapshots, rollbacks, forks;
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
 	/* From the beginning of an activation to its join, by what the start found ready. */
 	struct {

@@ -119,6 +119,7 @@ struct praas_life {
 int praas_life_acquire(struct praas_life *life, const struct praas_app_record *app,
 		       const char *name, struct praas_life_process **ret_p);
 struct praas_outcome praas_life_acquire_failed(int rc);
+void praas_life_made_up_name(char ret_name[PRAAS_NAME_MAX + 1]);
 
 /* ---- lifecycle_common.c; all with the lock held ---- */
 
@@ -182,6 +183,9 @@ bool praas_life_runs(const struct praas_life_process *p);
 /* A new process of app: it, and its memory, count for the tenant. 0; -EDQUOT and why. No lock. */
 int praas_life_take_new(struct praas_life *life, const struct praas_app_record *app,
 			struct praas_outcome *ret_why);
+/* One that rests from the beginning: only itself counts. As praas_life_take_new(). */
+int praas_life_take_process(struct praas_life *life, const struct praas_app_record *app,
+			    struct praas_outcome *ret_why);
 /* It did not come to be. */
 void praas_life_give_new(struct praas_life *life, const struct praas_app_record *app);
 /* Its memory counts from now on, unless it does already. false: there is not as much left. */
@@ -230,6 +234,11 @@ bool praas_life_begin_back(struct praas_life_process *p);
 
 /* ---- lifecycle_snapshots.c ---- */
 struct praas_outcome praas_life_snapshot_why(int rc);
+/* From a job, no lock: p stays until it is released, and nobody else works on its snapshots. */
+int praas_life_hold(struct praas_life *life, const struct praas_app_record *app,
+		    const char *name, struct praas_life_process **ret_p,
+		    struct praas_process_record *ret_record);
+void praas_life_release(struct praas_life_process *p);
 
 /* ---- lifecycle_clock.c ---- */
 uint64_t praas_life_tick(void *user, uint64_t now_ns);

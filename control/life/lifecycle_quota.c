@@ -22,15 +22,23 @@ static struct praas_outcome over(const struct praas_life *life, const char *tena
 	return praas_outcome_of(-EDQUOT, row->code, text);
 }
 
+int praas_life_take_process(struct praas_life *life, const struct praas_app_record *app,
+			    struct praas_outcome *ret_why)
+{
+	if (praas_tenants_take(life->config.tenants, app->tenant, PRAAS_QUOTA_PROCESSES,
+			       1) == 0)
+		return 0;
+	*ret_why = over(life, app->tenant, PRAAS_QUOTA_PROCESSES);
+	return -EDQUOT;
+}
+
 int praas_life_take_new(struct praas_life *life, const struct praas_app_record *app,
 			struct praas_outcome *ret_why)
 {
 	struct praas_tenants *tenants = life->config.tenants;
 
-	if (praas_tenants_take(tenants, app->tenant, PRAAS_QUOTA_PROCESSES, 1)) {
-		*ret_why = over(life, app->tenant, PRAAS_QUOTA_PROCESSES);
+	if (praas_life_take_process(life, app, ret_why))
 		return -EDQUOT;
-	}
 	if (praas_tenants_take(tenants, app->tenant, PRAAS_QUOTA_MEMORY,
 			       app->memory_bytes)) {
 		praas_tenants_give(tenants, app->tenant, PRAAS_QUOTA_PROCESSES, 1);

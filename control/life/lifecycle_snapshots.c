@@ -38,10 +38,9 @@ struct praas_outcome praas_life_snapshot_why(int rc)
 
 /* ---- one at a time ------------------------------------------------------------------ */
 
-/* p stays until it is released, and nobody else works on its snapshots. Without the lock on return. */
-static int hold(struct praas_life *life, const struct praas_app_record *app,
-		const char *name, struct praas_life_process **ret_p,
-		struct praas_process_record *ret_record)
+int praas_life_hold(struct praas_life *life, const struct praas_app_record *app,
+		    const char *name, struct praas_life_process **ret_p,
+		    struct praas_process_record *ret_record)
 {
 	struct praas_life_process *p;
 	int rc = praas_life_acquire(life, app, name, &p);
@@ -64,7 +63,7 @@ static int hold(struct praas_life *life, const struct praas_app_record *app,
 	return 0;
 }
 
-static void release(struct praas_life_process *p)
+void praas_life_release(struct praas_life_process *p)
 {
 	struct praas_life *life = p->life;
 
@@ -116,7 +115,7 @@ int praas_life_snapshot_give(struct praas_life *life,
 	struct praas_life_process *p;
 	struct praas_store *store;
 	struct praas_slot_log log;
-	int rc = hold(life, app, name, &p, &record);
+	int rc = praas_life_hold(life, app, name, &p, &record);
 
 	if (rc) {
 		*ret_why = praas_life_acquire_failed(rc);
@@ -134,7 +133,7 @@ int praas_life_snapshot_give(struct praas_life *life,
 	} else if (rc == -ENOENT) {
 		rc = -ENODATA;
 	}
-	release(p);
+	praas_life_release(p);
 	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }
@@ -147,7 +146,7 @@ int praas_life_snapshot_take(struct praas_life *life,
 	struct praas_life_process *p;
 	struct praas_store *store;
 	struct praas_slot_log log;
-	int rc = hold(life, app, name, &p, &record);
+	int rc = praas_life_hold(life, app, name, &p, &record);
 
 	if (rc) {
 		*ret_why = praas_life_acquire_failed(rc);
@@ -160,7 +159,7 @@ int praas_life_snapshot_take(struct praas_life *life,
 			count(p, &log, false);
 		praas_store_free(store);
 	}
-	release(p);
+	praas_life_release(p);
 	*ret_why = praas_life_snapshot_why(rc);
 	return rc;
 }

@@ -202,6 +202,7 @@ void praas_route_snapshots_create(struct praas_request *rq);
 void praas_route_snapshots_list(struct praas_request *rq);
 void praas_route_snapshots_show(struct praas_request *rq);
 void praas_route_snapshots_delete(struct praas_request *rq);
+void praas_route_fork(struct praas_request *rq);
 void praas_route_rollback(struct praas_request *rq);
 void praas_route_tickets(struct praas_request *rq);
 void praas_route_invoke(struct praas_request *rq);

@@ -141,6 +141,7 @@ static void put_life(FILE *to, struct praas_service *s)
 	put(to, "checkpoints_total", "counter", "Committed", life.checkpoints);
 	put(to, "snapshots_total", "counter", "Given a name", life.snapshots);
 	put(to, "rollbacks_total", "counter", "To a named snapshot", life.rollbacks);
+	put(to, "forks_total", "counter", "Processes made of others", life.forks);
 	put(to, "joins_refused_total", "counter",
 	    "Connections that were not what they said", life.refused_joins);
 	put_starts(to, s, &life);

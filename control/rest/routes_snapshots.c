@@ -180,3 +180,72 @@ void praas_route_rollback(struct praas_request *rq)
 		rq->service->life, &rq->app, rq->match.pid, name,
 		praas_request_await(rq, tell_process, praas_now_ns() + SAVE_NS));
 }
+
+/* ---- fork --------------------------------------------------------------------------- */
+
+/* A name that may be left out. false: answered with what is wrong. */
+static bool take_name(struct praas_request *rq, const char *member,
+		      const char **ret_name)
+{
+	struct praas_json_error error;
+
+	if (!praas_json_text(rq->json, member, 4096, ret_name, &error))
+		praas_reply_error(rq, 400, "invalid", "see docs/rest.md", "%s",
+				  error.text);
+	else if (*ret_name && !praas_name_valid(*ret_name))
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
+				  "\"%s\" is not a name", member);
+	else
+		return true;
+	return false;
+}
+
+static void fork_now(struct praas_request *rq)
+{
+	const char *pid = json_string_value(json_object_get(rq->json, "pid"));
+	const char *snapshot = json_string_value(json_object_get(rq->json, "snapshot"));
+	struct praas_process_record record;
+	struct praas_outcome why;
+
+	if (rq->wait.outcome.rc) {
+		praas_reply_outcome(rq, &rq->wait.outcome);
+		return;
+	}
+	if (praas_life_fork(rq->service->life, &rq->app, rq->match.pid, snapshot, pid,
+			    &record, &why)) {
+		praas_reply_outcome(rq, &why);
+		return;
+	}
+	(void)snprintf(rq->made, sizeof(rq->made), "%s", record.name);
+	praas_reply_json(rq, 201,
+			 praas_process_json(rq->service, rq->app.name, &record));
+}
+
+void praas_route_fork(struct praas_request *rq)
+{
+	static const char *const known[] = { "pid", "snapshot", NULL };
+	const char *pid = NULL, *snapshot = NULL;
+	struct praas_json_error error;
+	struct praas_life_wait *wait;
+
+	if (!praas_request_app(rq))
+		return;
+	if (!praas_json_known(rq->json, known, &error)) {
+		praas_reply_error(rq, 400, "invalid", "see docs/rest.md", "%s",
+				  error.text);
+		return;
+	}
+	if (!take_name(rq, "pid", &pid) || !take_name(rq, "snapshot", &snapshot))
+		return;
+	if (praas_tenants_check(rq->service->tenants, rq->caller.tenant,
+				PRAAS_QUOTA_STATE)) {
+		praas_reply_quota(rq, PRAAS_QUOTA_STATE);
+		return;
+	}
+	wait = praas_request_await(rq, fork_now, praas_now_ns() + SAVE_NS);
+	if (snapshot)
+		fork_now(rq);
+	else
+		praas_life_saved(rq->service->life, &rq->app, rq->match.pid, wait);
+}

@@ -127,6 +127,19 @@ def after_back(s, status):
     whole(s, "x", 5)
 
 
+def after_fork(s, status):
+    """It is there whole, or nothing of it is."""
+    whole(s, "x", 5)
+    exists = await_gone_or_whole(s, "y")
+    assert exists or status != 201, "it was acknowledged"
+    if exists:
+        whole(s, "y", 5)
+    assert len(store_folders(s)) == 1 + exists, store_folders(s)
+    if not exists:
+        s.json("POST", P + "/x/fork", {"pid": "y", "snapshot": "s"}, 201)
+        whole(s, "y", 5)
+
+
 def more_first(s):
     s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
     if EXAMPLES:
@@ -156,6 +169,7 @@ OPERATIONS = {
     "unname": (name_first, "DELETE", P + "/x/snapshots/s", None, after_unname),
     "rollback": (more_first, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
     "rollback of a swapped one": (more_first_and_out, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
+    "fork": (name_first, "POST", P + "/x/fork", '{"pid":"y","snapshot":"s"}', after_fork),
     "delete": (None, "DELETE", P + "/x", None, after_delete),
     "delete a swapped one": (swap_out_first, "DELETE", P + "/x", None, after_delete),
 }

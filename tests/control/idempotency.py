@@ -54,7 +54,7 @@ def test_every_mutating_route(s):
         "invoke": (APP + "/invoke/echo", b"x"), "createProcess": (P, {}), "deleteProcess": (P + "/q", None),
         "createSnapshot": (P + "/p/snapshots", {"name": "s"}),
         "checkpoint": (P + "/p/checkpoint", {}), "swapOut": (P + "/p/swap-out", {}),
-        "rollback": (P + "/p/rollback", {"snapshot": "s"}), "deleteSnapshot": (P + "/p/snapshots/s", None),
+        "fork": (P + "/p/fork", {"pid": "f"}), "rollback": (P + "/p/rollback", {"snapshot": "s"}), "deleteSnapshot": (P + "/p/snapshots/s", None),
         "swapIn": (P + "/p/swap-in", {}), "kill": (P + "/p/kill", {}),
         "putState": (P + "/p/state/n", b"new"), "deleteState": (P + "/p/state/k", None),
         "sendMessage": (P + "/p/messages/n", b"m"), "receiveMessage": (P + "/p/messages/k", None),
@@ -82,7 +82,7 @@ def test_every_mutating_route(s):
             refused(s, ask(s, r["method"], path, other, r["id"]), 422, "key_reused")
         refused(s, ask(s, "PUT", P + "/p/state/elsewhere", b"", r["id"]), 422, "key_reused")
     assert [a["name"] for a in s.json("GET", "/v1/apps")["apps"]] == ["a", "b"]
-    assert len(s.json("GET", P)["processes"]) == 2  # p, and the one without a name
+    assert len(s.json("GET", P)["processes"]) == 3  # p, its fork, and the one without a name
     assert s.ask("GET", P + "/p/messages/k")[2] == b"m2"  # the second was not taken
     assert s.ask("GET", P + "/p/messages/n")[2] == b"m"
     s.refused("GET", P + "/p/messages/n", None, 404, "no_message")

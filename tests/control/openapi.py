@@ -180,6 +180,7 @@ def use_all(d):
     d.ask("POST", p + "/p/snapshots", {"name": "t"})
     d.ask("GET", p + "/p/snapshots?limit=1")
     d.ask("GET", p + "/p/snapshots/s")
+    d.ask("POST", p + "/p/fork", {"pid": "f", "snapshot": "s"})
     d.ask("POST", p + "/p/rollback", {"snapshot": "s"})
     d.ask("POST", p + "/p/swap-in", {})
     d.ask("DELETE", p + "/p/snapshots/s")

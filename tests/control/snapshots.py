@@ -6,7 +6,7 @@ import random
 import sys
 import threading
 
-from service import await_gone, run
+from service import run
 
 APP = "/v1/apps/a"
 P = APP + "/processes"
@@ -39,11 +39,6 @@ def name(s, snapshot, pid="x"):
 
 def names(s, pid="x"):
     return [x["name"] for x in s.json("GET", f"{P}/{pid}/snapshots", expect=200)["snapshots"]]
-
-
-def store_bytes(s):
-    return sum(os.path.getsize(os.path.join(folder, f)) for folder, _, files in
-               os.walk(os.path.join(s.data, "store")) for f in files)
 
 
 def chunks(s):
@@ -188,6 +183,98 @@ def test_rollback_under_calls(s):
     for c in callers:
         c.join()
     assert not wrong and epoch >= 6
+
+
+def test_fork(s):
+    """It begins with what the other had, and each goes its own way; neither needs the other's store."""
+    make(s)
+    put(s, "v", blob(1))
+    assert s.ask("POST", P + "/x/messages/box", b"waits")[0] == 204
+    name(s, "one")
+    put(s, "v", blob(2))
+    now = s.json("POST", P + "/x/fork", {"pid": "now"}, 201)
+    then = s.json("POST", P + "/x/fork", {"pid": "then", "snapshot": "one"}, 201)
+    other = s.json("POST", P + "/x/fork", {}, 201)
+    assert {p["state"] for p in (now, then, other)} == {"SWAPPED"} and now["epoch"] == 1
+    assert len({p["number"] for p in (now, then, other)}) == 3 and s.state("a", "x") == "ACTIVE"
+    inodes = {os.stat(os.path.join(folder, f)).st_ino for folder, _, files in
+              os.walk(os.path.join(s.data, "store")) if folder.endswith("/chunk") for f in files}
+    assert len(inodes) == len(chunks(s))  # chunks are not copied
+    assert get(s, "v", "now") == blob(2) and get(s, "v", "then") == blob(1)
+    for pid in ("x", "then"):
+        assert s.ask("GET", f"{P}/{pid}/messages/box")[2] == b"waits"
+    assert names(s, "then") == []
+    put(s, "v", blob(3), "then")
+    s.json("POST", P + "/then/swap-out", expect=200)
+    assert get(s, "v") == blob(2) and get(s, "v", "now") == blob(2)
+    s.json("DELETE", P + "/x", expect=204)
+    assert get(s, "v", "then") == blob(3) and get(s, "v", "now") == blob(2)
+    s.json("POST", P + "/now/kill", expect=200)
+    assert get(s, "v", "now") == blob(2)  # of its own store
+    s.refused("POST", P + "/now/fork", '{"pid":"then"}', 409, "exists")
+    s.refused("POST", P + "/now/fork", '{"snapshot":"none"}', 404, "not_found")
+    s.refused("POST", P + "/y/fork", "{}", 404, "not_found")
+    s.refused("POST", P + "/now/fork", '{"pid":"."}', 400, "invalid_name")
+    for p in s.json("GET", P, expect=200)["processes"]:
+        s.json("DELETE", P + "/" + p["pid"], expect=204)
+    assert not chunks(s)
+
+
+def test_fork_of_nothing(s):
+    make(s)
+    s.json("POST", P + "/x/kill", expect=200)
+    s.refused("POST", P + "/x/fork", '{"pid":"f"}', 409, "no_snapshot")
+    assert [p["pid"] for p in s.json("GET", P, expect=200)["processes"]] == ["x"]
+
+
+def test_fork_counts(s):
+    """A fork is a process of its tenant, and has its own state."""
+    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"processes": 2}}, 201)
+    token = s.json("POST", "/v1/tokens", {"scopes": ["deploy", "invoke", "read"], "tenant": "t"}, 201)["token"]
+    make(s, token=token)
+    assert s.ask("PUT", P + "/x/state/v", blob(1), token=token)[0] == 204
+    s.json("POST", P + "/x/fork", {"pid": "f"}, 201, token=token)
+    s.refused("POST", P + "/x/fork", '{"pid":"g"}', 403, "quota_processes", token=token)
+    used = s.json("GET", "/v1/limits", token=token)["used"]
+    assert used["processes"] == 2 and used["state_bytes"] >= LARGE, used
+    s.json("DELETE", P + "/f", expect=204, token=token)
+    assert s.json("GET", "/v1/limits", token=token)["used"]["processes"] == 1
+
+
+def test_many_forks_at_once(s):
+    """Of a process that is saved and swept all the time: each is whole."""
+    make(s)
+    put(s, "v", blob(0))
+    over = threading.Event()
+    made = []
+
+    def churn():
+        i = 0
+        while not over.is_set():
+            i += 1
+            s.ask("PUT", P + "/x/state/v", blob(i))
+            s.ask("POST", f"{P}/x/{'checkpoint' if i % 3 else 'swap-out'}", "{}")
+
+    def give():
+        for _ in range(4):
+            status, _, data = s.ask("POST", P + "/x/fork", "{}")
+            assert status in (201, 409), (status, data)
+            if status == 201:
+                made.append(json.loads(data)["pid"])
+
+    busy = threading.Thread(target=churn)
+    busy.start()
+    givers = [threading.Thread(target=give) for _ in range(3)]
+    for g in givers:
+        g.start()
+    for g in givers:
+        g.join()
+    over.set()
+    busy.join()
+    assert len(made) >= 8, made
+    for pid in made:
+        assert len(get(s, "v", pid)) == LARGE
+        s.json("POST", f"{P}/{pid}/swap-out", expect=200)
 
 
 def test_limit(s):

@@ -147,6 +147,9 @@ expect 0 '*' praas state snapshots counter c1
 expect 0 '' praas state put counter c1 since -d x
 expect 0 'rolled back to second' praas state rollback counter c1 second
 expect 4 '' praas state get counter c1 since
+expect 0 'process forked is SWAPPED' praas process fork counter c1 -p forked -s second
+[ "$(praas state ls counter forked --json | jq length)" = "$(praas state ls counter c1 --json | jq length)" ] || fail "a fork has other state"
+expect 0 '*' praas process rm counter forked
 expect 0 '' praas state forget counter c1 second
 expect 4 '' praas state rollback counter c1 second
 expect 4 '' praas state forget counter c1 second
