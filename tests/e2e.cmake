@@ -28,6 +28,19 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
     $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns worker huge)
   set_tests_properties(e2e.sizes_huge.worker PROPERTIES LABELS "slow;release" TIMEOUT 600
     RESOURCE_LOCK memory)
+  if(FABRIC_FOUND)
+    foreach(isolation inline worker)
+      foreach(provider net tcp)
+        add_test(NAME e2e.sizes_ofi.${provider}.${isolation} COMMAND e2e_sizes $<TARGET_FILE:praas-controller>
+          $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns ${isolation} ofi ofi://${provider}@127.0.0.1:0)
+      endforeach()
+      add_test(NAME e2e.sizes_ofi.shm.${isolation} COMMAND e2e_sizes $<TARGET_FILE:praas-controller>
+        $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns ${isolation} ofi ofi://shm@0)
+      foreach(provider net tcp shm)
+        set_tests_properties(e2e.sizes_ofi.${provider}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
+      endforeach()
+    endforeach()
+  endif()
   praas_e2e_test(worker_faults worker)
   # Many minutes under ThreadSanitizer on two cores; what they run concurrently is in unit.worker.
   if(PRAAS_SANITIZE STREQUAL "thread")

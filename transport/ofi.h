@@ -2,7 +2,8 @@
  *
  * Any fabric that libfabric has a provider for: "ofi://PROVIDER@HOST:PORT", for example
  * "ofi://net@127.0.0.1:7000", "ofi://tcp+ofi_rxm@[::1]:0" (a plus for libfabric's semicolon),
- * "ofi://shm@NAME" where a provider's addresses are names, "ofi://efa@0x…" where they are bytes.
+ * "ofi://shm@NAME" where a provider's addresses are names, "ofi://efa@0x…" where they are bytes
+ * ("ofi://efa@0" to listen at one that the provider chooses).
  * Without "PROVIDER@" the first that fits, of those that FI_PROVIDER allows. A port's address()
  * always names the provider, since both ends must use the same.
  *

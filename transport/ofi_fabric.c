@@ -108,9 +108,9 @@ static int ask(const struct praas_ofi_addr *addr, uint64_t flags, uint64_t caps,
 	rc = fill_hints(hints, addr->provider, caps);
 	if (strcmp(addr->provider, "shm") == 0)
 		service = SHM_SERVICE;
-	if (addr->name_bytes > 0)
-		node = service =
-			NULL; /* the provider's own; the name is used as it is */
+	/* With a name of its own, or one that the provider is to choose. */
+	if (addr->name_bytes > 0 || (node != NULL && strcmp(node, "0") == 0))
+		node = service = NULL;
 	if (node == NULL)
 		flags = 0;
 	if (rc == 0)

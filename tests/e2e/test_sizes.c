@@ -5,12 +5,15 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <glob.h>
 #include <sys/sysinfo.h>
 
+#include "internal/base.h"
 #include "tests/e2e/faults.h"
 
 /* Payloads of every size, over every path, there and back, byte by byte; and beyond the limit. With
- * the argument huge: only 4 GiB + 1, where there is memory for it. */
+ * the argument huge: only 4 GiB + 1, where there is memory for it. With ofi and an address: only
+ * there, where there is libfabric. */
 
 #define KIB ((size_t)1024)
 #define MIB (KIB * 1024)
@@ -290,8 +293,60 @@ static void test_sizes_beyond_32_bits_over_tcp(void **state)
 	huge(*state, "tcp");
 }
 
+static void test_sizes_over_ofi(void **state)
+{
+	struct praas_connect_config config = { .transport = "ofi" };
+
+	through(*state, &config, false);
+}
+
+static void test_sizes_over_the_limit_are_refused_by_ofi(void **state)
+{
+	too_large_to_send(*state, "ofi");
+}
+
+static void test_sizes_of_what_is_kept_over_ofi(void **state)
+{
+	kept(*state, "ofi");
+}
+
+/* The controller is killed under a client: that is told, and soon. */
+static void test_killed_controller_over_ofi(void **state)
+{
+	struct fixture *f = *state;
+	praas_connection *conn;
+	uint64_t began_ns;
+	int rc;
+
+	controller_start(&f->c, &f->o);
+	conn = fault_connect(f, "ofi");
+	(void)fault_count(conn);
+	assert_int_equal(kill(f->c.pid, SIGKILL), 0);
+	began_ns = praas_now_ns();
+	rc = fault_call(conn, "count", NULL, 0, UINT64_C(60000000000), NULL, 0);
+	assert_int_equal(rc, PRAAS_UNKNOWN);
+	(void)printf("told after %.1f s\n", (double)(praas_now_ns() - began_ns) / 1e9);
+	assert_true(praas_now_ns() - began_ns < UINT64_C(30000000000));
+	praas_close(conn);
+}
+
+static bool libfabric_is_here(void)
+{
+	glob_t found = { 0 };
+	bool here = glob("/usr/lib/*/libfabric.so.1", 0, NULL, &found) == 0;
+
+	globfree(&found);
+	return here;
+}
+
 int main(int argc, char **argv)
 {
+	const struct CMUnitTest ofi_tests[] = {
+		FAULT_TEST(test_sizes_over_ofi),
+		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_ofi),
+		FAULT_TEST(test_sizes_of_what_is_kept_over_ofi),
+		FAULT_TEST(test_killed_controller_over_ofi),
+	};
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_sizes_over_tcp),
 		FAULT_TEST(test_sizes_over_tls),
@@ -311,6 +366,12 @@ int main(int argc, char **argv)
 
 	if (fault_arguments(argc, argv) != 0)
 		return 2;
+	if (argc > 6 && strcmp(argv[5], "ofi") == 0) {
+		if (!libfabric_is_here())
+			return skip_all("libfabric is not installed");
+		fault_base.listen = argv[6];
+		return cmocka_run_group_tests_name(argv[6], ofi_tests, NULL, NULL);
+	}
 	if (argc > 5 && strcmp(argv[5], "huge") == 0)
 		return cmocka_run_group_tests_name(argv[5], huge_tests, NULL, NULL);
 	return cmocka_run_group_tests_name(argv[4], tests, NULL, NULL);

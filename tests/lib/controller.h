@@ -34,6 +34,7 @@ struct controller_options {
 	uint64_t memory_bytes; /* 0: 64 MiB */
 	uint32_t concurrency;  /* 0: 1 */
 	uint64_t bytes_max;    /* 0: its default */
+	const char *listen;    /* one more address; NULL: none */
 	const char *wait;      /* NULL: its default */
 	uint64_t drain_ms;     /* 0: its default */
 	bool prepared;         /* made ready before it is told which process it is */
@@ -103,6 +104,11 @@ static inline json_t *controller_config(const struct controller *c,
 		"concurrency", (int)(o->concurrency ? o->concurrency : 1),
 		"allow_weak_sandbox", 1, "fresh", 0);
 	assert_non_null(config);
+	if (o->listen)
+		assert_int_equal(
+			json_array_append_new(json_object_get(config, "listen"),
+					      json_string(o->listen)),
+			0);
 	if (o->worker)
 		assert_int_equal(
 			json_object_set_new(config, "worker", json_string(o->worker)),
