@@ -30,6 +30,8 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 
 	if (strcmp(call->transport, "tls") == 0)
 		kind = PRAAS_TARGET_TLS;
+	if (strcmp(call->transport, "ofi") == 0)
+		kind = PRAAS_TARGET_OFI;
 	if (strcmp(call->process, "verbs") == 0)
 		kind = PRAAS_TARGET_VERBS;
 	rc = praas_target_start(kind, &t);

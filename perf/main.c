@@ -13,6 +13,7 @@
 
 #include "perf/bench.h"
 #include "perf/clock.h"
+#include "perf/fabric.h"
 #include "perf/plot.h"
 #include "perf/verbs.h"
 
@@ -22,6 +23,9 @@ static const struct {
 } benches[] = {
 	{ "floor", praas_bench_floor },
 	{ "invoke", praas_bench_invoke },
+#ifdef PRAAS_HAVE_OFI
+	{ "fabric", praas_bench_invoke_fabric },
+#endif
 	{ "throughput", praas_bench_throughput },
 	{ "chain", praas_bench_chain },
 	{ "message", praas_bench_message },

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "internal/base.h"
+#include "perf/fabric.h"
 #include "perf/verbs.h"
 
 extern char **environ;
@@ -119,7 +120,10 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 		(void)strcpy(data_tls, "on");
 	(void)snprintf(listen, sizeof listen, "verbs://%.90s:0",
 		       praas_perf_verbs_host() ? praas_perf_verbs_host() : "");
-	if (kind == PRAAS_TARGET_VERBS)
+	if (kind == PRAAS_TARGET_OFI)
+		(void)snprintf(listen, sizeof listen, "ofi://%.60s@127.0.0.1:0",
+			       praas_perf_fabric());
+	if (kind == PRAAS_TARGET_VERBS || kind == PRAAS_TARGET_OFI)
 		argv[15] = more;
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);

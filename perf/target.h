@@ -24,6 +24,7 @@ enum praas_target_kind {
 	PRAAS_TARGET_PREWARMED, /* keeps controllers ready */
 	PRAAS_TARGET_TLS,       /* its data planes speak TLS */
 	PRAAS_TARGET_VERBS,     /* … listen at an RDMA device too; little memory */
+	PRAAS_TARGET_OFI,       /* … on a fabric too */
 	PRAAS_TARGETS
 };
 
