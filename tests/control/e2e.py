@@ -347,7 +347,7 @@ def test_prewarmed_worker(s):
 
 def test_vcpu_is_a_limit(s):
     """A worker of 0.2 vCPU gets about that, however much it wants; one of 1 vCPU several times as
-    much."""
+    much, unless others want the processors: then it is tried again, and 0.2 is the limit all the same."""
     if not os.path.exists("/sys/fs/cgroup/cpu/cpu.cfs_quota_us") or os.geteuid() != 0:  # version 2: cgroup2.py
         print("skipped: no CPU limits for us on this machine")
         return
@@ -361,11 +361,15 @@ def test_vcpu_is_a_limit(s):
         s.json("POST", "/v1/apps", {"name": name, "code": code, "isolation": "worker",
                                     "allow_weak_sandbox": True, "resources": {"vcpu_milli": vcpu}}, 201)
         s.json("POST", f"/v1/apps/{name}/processes", {"pid": "x"}, 201)
-        status, _, data = s.ask("POST", f"/v1/apps/{name}/invoke/burn", b"", {"Praas-Pid": "x"})
-        assert status == 200, data
-        shares[name] = int.from_bytes(data, "little") / 2e9
-    assert 0.05 < shares["fifth"] < 0.3, shares
-    assert shares["whole"] > 1.5 * shares["fifth"], shares
+    for _ in range(8):
+        for name in ("fifth", "whole"):
+            status, _, data = s.ask("POST", f"/v1/apps/{name}/invoke/burn", b"", {"Praas-Pid": "x"})
+            assert status == 200, data
+            shares[name] = int.from_bytes(data, "little") / 2e9
+        assert shares["fifth"] < 0.3, shares
+        if shares["fifth"] > 0.05 and shares["whole"] > 1.5 * shares["fifth"]:
+            return
+    raise AssertionError(shares)
 
 
 def silent(s, path):

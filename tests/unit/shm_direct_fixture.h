@@ -174,7 +174,8 @@ static inline void worker_stop(struct fixture *f)
 static inline int setup(void **state)
 {
 	struct fixture *f = calloc(1, sizeof(*f));
-	struct praas_connect_config config = { .transport = "shm" };
+	struct praas_connect_config config = { .transport = "shm",
+					       .timeout_ns = 60000000000u };
 
 	server_start(&f->server, 64u << 20);
 	f->server.ran = ran_by_controller;
