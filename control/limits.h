@@ -38,6 +38,10 @@
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */
+#define PRAAS_LIMIT_CODE_FILES 1024u     /* files and folders in a revision of it */
+#define PRAAS_LIMIT_CODE_DEPTH 8         /* of folders in it */
+#define PRAAS_LIMIT_CODE_ALL_BYTES (1u << 30)     /* of all its files */
+#define PRAAS_LIMIT_DEPLOYS 16u                   /* under way at once */
 #define PRAAS_LIMIT_MANIFEST_BYTES (1024u * 1024) /* its praas.json */
 #define PRAAS_LIMIT_ENDPOINTS 8u                  /* of one process */
 #define PRAAS_LIMIT_ENDPOINT_BYTES 256u           /* one of them */

@@ -77,6 +77,8 @@ static int open_folders(struct parts *s, const struct praas_options *o)
 	rc = sub_folder(s->data, "store", path);
 	if (rc == 0)
 		rc = sub_folder(s->data, "log", path);
+	if (rc == 0)
+		rc = sub_folder(s->data, "code", path);
 	if (rc == 0 && o->run) {
 		rc = make_folder(o->run);
 		if (rc == 0 && !realpath(o->run, s->run))
@@ -252,7 +254,7 @@ static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
 
 static int open_life(struct parts *s, const struct praas_options *o)
 {
-	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32];
+	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32], code[PATH_BYTES + 16];
 	struct praas_life_config config = {
 		.records = s->service.records,
 		.keys = &s->service.keys,
@@ -262,6 +264,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		.jobs = s->service.jobs,
 		.link_path = link_path,
 		.run_dir = s->run,
+		.code_dir = code,
 		.store_url = store,
 		.data_host = o->data_host,
 		.data_listen = o->data_listen,
@@ -277,6 +280,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		return rc;
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(store, sizeof(store), "file://%s/store", s->data);
+	(void)snprintf(code, sizeof(code), "%s/code", s->data);
 	rc = praas_life_new(&config, &s->service.life);
 	if (rc)
 		return complain("link", link_path, rc);

@@ -28,7 +28,7 @@ praas_target(praas-control-fake)
 target_link_libraries(praas-control-fake PRIVATE praas_control_rest)
 set_target_properties(fake-controller praas-control-fake PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
-foreach(part rest wire watch faults sums)
+foreach(part rest wire watch faults sums deploy)
   add_test(NAME control.${part}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
@@ -81,6 +81,12 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/snapshots.py
       $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.snapshots PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  if(TARGET praas)
+    add_test(NAME control.deploy.real
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/deploy_real.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
+    set_tests_properties(control.deploy.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  endif()
   if(NOT PRAAS_SANITIZE)
     add_test(NAME control.cgroup2
       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/control/cgroup2 $<TARGET_FILE:praas-control>

@@ -30,7 +30,7 @@ static int check_code(const char *code, char ret_path[PATH_MAX])
 	return PRAAS_EXIT_DONE;
 }
 
-/* What `app create` was told; the program runs one verb. */
+/* What `app create` or `app deploy` was told; the program runs one verb. */
 static struct {
 	const char *name;
 	const char *code;
@@ -38,39 +38,48 @@ static struct {
 	uint64_t memory;
 	uint64_t vcpu;
 	uint64_t concurrency;
-	bool weak;
+	bool weak, no_roll;
 } wanted;
 
-static const struct praas_cli_option create_options[] = {
-	{ .kind = PRAAS_CLI_NAME, .value = &wanted.name, .arg = "NAME" },
-	{ .name = "code",
-	  .kind = PRAAS_CLI_TEXT,
-	  .value = &wanted.code,
-	  .arg = "FOLDER",
-	  .help = "Folder with praas.json and its libraries" },
-	{ .name = "memory",
-	  .kind = PRAAS_CLI_SIZE,
-	  .value = &wanted.memory,
-	  .arg = "SIZE",
-	  .help = "Memory of each process, like 256M" },
-	{ .name = "vcpu",
-	  .kind = PRAAS_CLI_MILLI,
-	  .value = &wanted.vcpu,
-	  .arg = "N",
-	  .help = "Processors of each process, like 1 or 0.5" },
-	{ .name = "concurrency",
-	  .kind = PRAAS_CLI_COUNT,
-	  .value = &wanted.concurrency,
-	  .arg = "N",
-	  .help = "Functions of a process that run at once" },
-	{ .name = "isolation",
-	  .kind = PRAAS_CLI_CHOICE,
-	  .value = &wanted.isolation,
-	  .arg = "worker|inline",
-	  .help = "worker: sandboxed (default); inline: trusted code, fastest" },
-	{ .name = "allow-weak-sandbox",
-	  .value = &wanted.weak,
-	  .help = "Run even where a layer of the sandbox is missing" },
+#define APP_OPTIONS                                                                    \
+	{ .kind = PRAAS_CLI_NAME, .value = &wanted.name, .arg = "NAME" },              \
+		{ .name = "code",                                                      \
+		  .kind = PRAAS_CLI_TEXT,                                              \
+		  .value = &wanted.code,                                               \
+		  .arg = "FOLDER",                                                     \
+		  .help = "Folder with praas.json and its libraries" },                \
+		{ .name = "memory",                                                    \
+		  .kind = PRAAS_CLI_SIZE,                                              \
+		  .value = &wanted.memory,                                             \
+		  .arg = "SIZE",                                                       \
+		  .help = "Memory of each process, like 256M" },                       \
+		{ .name = "vcpu",                                                      \
+		  .kind = PRAAS_CLI_MILLI,                                             \
+		  .value = &wanted.vcpu,                                               \
+		  .arg = "N",                                                          \
+		  .help = "Processors of each process, like 1 or 0.5" },               \
+		{ .name = "concurrency",                                               \
+		  .kind = PRAAS_CLI_COUNT,                                             \
+		  .value = &wanted.concurrency,                                        \
+		  .arg = "N",                                                          \
+		  .help = "Functions of a process that run at once" },                 \
+		{ .name = "isolation",                                                 \
+		  .kind = PRAAS_CLI_CHOICE,                                            \
+		  .value = &wanted.isolation,                                          \
+		  .arg = "worker|inline",                                              \
+		  .help = "worker: sandboxed (default); inline: trusted code, "        \
+			  "fastest" },                                                 \
+	{                                                                              \
+		.name = "allow-weak-sandbox", .value = &wanted.weak,                   \
+		.help = "Run even where a layer of the sandbox is missing"             \
+	}
+
+static const struct praas_cli_option create_options[] = { APP_OPTIONS, { 0 } };
+static const struct praas_cli_option deploy_options[] = {
+	APP_OPTIONS,
+	{ .name = "no-roll",
+	  .value = &wanted.no_roll,
+	  .help = "Leave running processes alone: they follow at their next start" },
 	{ 0 },
 };
 
@@ -81,10 +90,11 @@ static void set_number(json_t *object, const char *member, uint64_t value)
 					  json_integer((json_int_t)value));
 }
 
-static json_t *create_body(const char *code)
+/* code may be NULL: that which it has. */
+static json_t *app_body(const char *code)
 {
 	json_t *resources = json_object();
-	json_t *body = json_pack("{s:s,s:s}", "name", wanted.name, "code", code);
+	json_t *body = json_pack("{s:s,s:s*}", "name", wanted.name, "code", code);
 
 	set_number(resources, "memory_bytes", wanted.memory);
 	set_number(resources, "vcpu_milli", wanted.vcpu);
@@ -114,13 +124,52 @@ static int app_create(struct praas_cli *cli, int argc, char **argv)
 			wanted.name);
 	rc = check_code(wanted.code, path);
 	if (rc == 0)
-		rc = praas_cli_request(cli, "POST", "/v1/apps", create_body(path),
+		rc = praas_cli_request(cli, "POST", "/v1/apps", app_body(path),
 				       "create the application", &answer);
 	if (rc == 0 && cli->json)
 		praas_cli_print(cli, answer);
 	else if (rc == 0)
 		(void)printf("application %s created; next: praas process create %s\n",
 			     wanted.name, wanted.name);
+	json_decref(answer);
+	return rc;
+}
+
+static int app_deploy(struct praas_cli *cli, int argc, char **argv)
+{
+	char path[PRAAS_NAME_MAX + 16], code[PATH_MAX];
+	json_t *answer = NULL, *body;
+	int rc = 0;
+
+	praas_cli_parse(cli,
+			"Deploy another revision of an application: its code is copied "
+			"(from the folder that it came from, unless --code names "
+			"another), and running processes are swapped out and in, one "
+			"after the other, with their state. What is not said stays. If "
+			"one does not start, the revision before is back.",
+			deploy_options, argc, argv);
+	if (wanted.code)
+		rc = check_code(wanted.code, code);
+	if (rc != 0)
+		return rc;
+	(void)snprintf(path, sizeof(path), "/v1/apps/%s", wanted.name); /* fits */
+	body = app_body(wanted.code ? code : NULL);
+	if (wanted.no_roll)
+		(void)json_object_set_new(body, "roll", json_false());
+	rc = praas_cli_request(cli, "PUT", path, body, "deploy the application",
+			       &answer);
+	if (rc == 0 && cli->json)
+		praas_cli_print(cli, answer);
+	else if (rc == 0)
+		(void)printf("application %s %s revision %lld; %lld processes rolled\n",
+			     wanted.name,
+			     json_is_true(json_object_get(answer, "changed"))
+				     ? "has now"
+				     : "has already",
+			     (long long)json_integer_value(json_object_get(
+				     json_object_get(answer, "app"), "revision")),
+			     (long long)json_integer_value(
+				     json_object_get(answer, "rolled")));
 	json_decref(answer);
 	return rc;
 }
@@ -132,6 +181,7 @@ static int app_ls(struct praas_cli *cli, int argc, char **argv)
 		{ "ISOLATION", "isolation", PRAAS_COLUMN_PLAIN },
 		{ "MEMORY", "resources.memory_bytes", PRAAS_COLUMN_BYTES },
 		{ "WORKERS", "resources.concurrency", PRAAS_COLUMN_PLAIN },
+		{ "REVISION", "revision", PRAAS_COLUMN_PLAIN },
 		{ "CODE", "code", PRAAS_COLUMN_PLAIN },
 	};
 	const struct praas_cli_option options[] = { { 0 } };
@@ -184,6 +234,8 @@ static int app_rm(struct praas_cli *cli, int argc, char **argv)
 
 const struct praas_cli_verb praas_cli_app_verbs[] = {
 	{ "app", "create", app_create, "NAME --code FOLDER", "create an application" },
+	{ "app", "deploy", app_deploy, "NAME [--code FOLDER] [--no-roll]",
+	  "deploy another revision of one" },
 	{ "app", "ls", app_ls, "", "list the applications" },
 	{ "app", "show", app_show, "NAME", "show one" },
 	{ "app", "rm", app_rm, "NAME", "delete one" },

@@ -33,8 +33,8 @@ static int is_known(struct praas_cli *cli, const char *name, const char *folder,
 			(void)praas_cli_fail(
 				PRAAS_EXIT_FAILED,
 				"application %s exists with the code of %s, which "
-				"stays; to change it: praas app rm %s",
-				name, code, name);
+				"stays; to change it: praas app deploy %s --code %s",
+				name, code, name, folder);
 		*ret_known = true;
 	}
 	json_decref(apps);

@@ -60,7 +60,8 @@ int praas_life_acquire(struct praas_life *life, const struct praas_app_record *a
 		*ret_p = praas_life_find(life, record.number);
 		if (!*ret_p && praas_life_resting(record.state))
 			*ret_p = praas_life_entry(life, &record, app);
-		if (!*ret_p && praas_life_resting(record.state))
+		if (*ret_p ? praas_life_renew(*ret_p, app) != 0
+			   : praas_life_resting(record.state))
 			rc = -ENOMEM;
 		else if (*ret_p && (*ret_p)->record.state == PRAAS_LIFE_DELETING)
 			rc = deleting(*ret_p);
@@ -158,6 +159,7 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 
 	memcpy(record.app, app->id, sizeof(app->id));
 	(void)snprintf(record.name, sizeof(record.name), "%s", name);
+	record.revision = app->revision;
 	record.created_ns = praas_life_realtime_ns();
 	record.changed_ns = record.created_ns;
 	praas_life_new_epoch(&record, 1, token);

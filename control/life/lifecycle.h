@@ -38,6 +38,7 @@ struct praas_life_config {
 	struct praas_jobs *jobs;
 	const char *link_path;   /* where controllers connect; copied, as all below */
 	const char *run_dir;     /* for their sockets */
+	const char *code_dir;    /* for revisions of code */
 	const char *store_url;   /* "file:///DIR"; a folder per process below it */
 	const char *data_host;   /* on which data planes listen: "127.0.0.1" */
 	bool data_tls;           /* in TLS */
@@ -153,6 +154,34 @@ int praas_life_fork(struct praas_life *life, const struct praas_app_record *app,
 /* A process for an invocation that names none (control/life/place.h), activated; a new one if needed. */
 void praas_life_place(struct praas_life *life, const struct praas_app_record *app,
 		      struct praas_life_wait *wait);
+
+/* Where the code of an application is, as its record says. */
+#define PRAAS_LIFE_CODE_BYTES 4300
+void praas_life_code(const struct praas_life *life, const struct praas_app_record *app,
+		     char ret_folder[PRAAS_LIFE_CODE_BYTES]);
+/* One deployment of an application at a time. 0; -EBUSY; -EAGAIN too many others. */
+int praas_life_deploy_begin(struct praas_life *life,
+			    const struct praas_app_record *app);
+void praas_life_deploy_end(struct praas_life *life, const struct praas_app_record *app);
+/* A revision that nothing was started with yet. */
+uint32_t praas_life_revision(struct praas_life *life,
+			     const struct praas_app_record *app);
+/* A process (0: all of app's that are known) is to be started as app says from its next start on, even
+ * if it is an older one. 0; -ENOMEM: some are not. */
+int praas_life_use(struct praas_life *life, uint64_t number,
+		   const struct praas_app_record *app);
+/* Those that serve, or will soon, with another revision. *ret_names is malloc'd. 0; -ENOMEM. */
+struct praas_life_name {
+	char name[PRAAS_NAME_MAX + 1];
+	uint64_t number;
+};
+int praas_life_outdated(struct praas_life *life, const struct praas_app_record *app,
+			struct praas_life_name **ret_names, uint32_t *ret_count);
+/* Removes revisions of app's code that are not its own, not the one before, and not in use. */
+void praas_life_code_tidy(struct praas_life *life, const struct praas_app_record *app);
+/* Removes all of it: the application is deleted. */
+void praas_life_code_remove(const struct praas_life *life,
+			    const struct praas_app_record *app);
 
 /* One more, one less call of REST in a process. -EAGAIN too many are. */
 int praas_life_call_begin(struct praas_life *life, uint64_t number);

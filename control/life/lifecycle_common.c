@@ -421,5 +421,6 @@ void praas_life_forget(struct praas_life_process *p)
 	if (p->timed)
 		DL_DELETE(life->timed, p);
 	HASH_DEL(life->processes, p);
+	free(p->app_next);
 	free(p);
 }

@@ -244,6 +244,9 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 	if (rc == 0)
 		rc = copy_text(life->run_dir, sizeof(life->run_dir), config->run_dir);
 	if (rc == 0)
+		rc = copy_text(life->code_dir, sizeof(life->code_dir),
+			       config->code_dir);
+	if (rc == 0)
 		rc = copy_text(life->store_url, sizeof(life->store_url),
 			       config->store_url);
 	if (rc == 0)
@@ -380,6 +383,7 @@ void praas_life_free(struct praas_life *life)
 		p->conn = 0;
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(life->processes, p);
+		free(p->app_next);
 		free(p);
 	}
 	praas_link_free(life->link);

@@ -36,7 +36,9 @@ struct praas_life_process {
 	UT_hash_handle hh_conn; /* in life->by_conn, while conn is set */
 	struct praas_life *life;
 	struct praas_process_record record; /* what is to be stored next */
-	struct praas_app_record app;
+	struct praas_app_record app; /* what it runs with, or will be started with */
+	struct praas_app_record
+		*app_next; /* a newer one, from the next start on; NULL none */
 	struct praas_instance instance;
 	/* The controller of the epoch before: its release is committed, it only has to end. */
 	struct praas_instance leaving;
@@ -90,6 +92,7 @@ struct praas_life {
 	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
 	bool data_tls;
 	char data_listen[1024]; /* "": none */
+	char code_dir[PRAAS_LIFE_PATH_BYTES];
 	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
 		worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;
@@ -109,6 +112,9 @@ struct praas_life {
 	uint64_t request_last;
 	uint32_t instances;  /* controllers that run */
 	uint32_t background; /* jobs of ours that are queued or run */
+	/* Applications that are being deployed. */
+	uint8_t deploys[PRAAS_LIMIT_DEPLOYS][PRAAS_RECORD_ID_BYTES];
+	uint32_t deploys_count;
 	bool stopping;
 	struct praas_life_stats stats;
 };
@@ -198,6 +204,13 @@ void praas_life_count_state(struct praas_life_process *p, uint64_t bytes);
 void praas_life_count_named(struct praas_life_process *p, uint64_t bytes);
 /* Nothing of it is left. */
 void praas_life_give_erased(struct praas_life_process *p);
+
+/* ---- lifecycle_code.c; lock held ---- */
+
+/* p is to be started with app from now on, if that is newer than what it would be. 0; -ENOMEM. */
+int praas_life_renew(struct praas_life_process *p, const struct praas_app_record *app);
+/* p is about to be started: with the newest. */
+void praas_life_take_next(struct praas_life_process *p);
 
 /* ---- lifecycle_idle.c ---- */
 

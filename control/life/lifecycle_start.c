@@ -90,7 +90,7 @@ static json_t *config_of(struct praas_life *life,
 			 const struct praas_process_record *record,
 			 const struct praas_app_record *app, const uint8_t *token)
 {
-	char store[2 * PRAAS_LIFE_PATH_BYTES];
+	char store[2 * PRAAS_LIFE_PATH_BYTES], code[PRAAS_LIFE_CODE_BYTES];
 	uint8_t key[PRAAS_KEY_BYTES], tenant[PRAAS_ID_BYTES];
 	json_t *config;
 
@@ -98,6 +98,7 @@ static json_t *config_of(struct praas_life *life,
 					key))
 		return NULL;
 	praas_life_store_url(life, record, store);
+	praas_life_code(life, app, code);
 	praas_keys_tenant(life->config.keys, app->tenant, tenant);
 	config = json_pack("{s:o,s:o,s:o,s:s,s:s,s:I,s:I,s:I,s:o,s:o,s:s,s:s,s:s,s:o}",
 			   "tenant", hex_of(tenant, PRAAS_ID_BYTES), "app_id",
@@ -108,7 +109,7 @@ static json_t *config_of(struct praas_life *life,
 			   (json_int_t)record->epoch, "controller_key",
 			   hex_of(key, sizeof(key)), "join_token",
 			   hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store,
-			   "code", app->code, "listen", listen_of(life, record));
+			   "code", code, "listen", listen_of(life, record));
 	explicit_bzero(key, sizeof(key));
 	if (!config)
 		return NULL;
@@ -290,6 +291,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	struct praas_owner owner = praas_life_owner(p);
 	struct praas_outcome why;
 
+	praas_life_take_next(p);
 	if (!praas_life_charge(p, &why)) {
 		praas_life_finish(p, &p->serving, &why, &p->settled);
 		praas_life_save(p);
@@ -299,6 +301,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 		p->rest_state = p->record.state;
 	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
 			     p->token);
+	p->record.revision = p->app.revision;
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
 	p->recovered = false;

@@ -32,6 +32,10 @@ struct praas_app_record {
 	bool isolation_inline; /* else worker */
 	bool allow_weak_sandbox;
 	uint8_t wait; /* 0 adaptive, 1 spin, 2 block */
+	uint32_t
+		revision; /* of its code, counted from 1; 0: as the folder is (control/life/code.h) */
+	uint64_t deployed_ns;                    /* CLOCK_REALTIME */
+	uint8_t digest[PRAAS_RECORD_HASH_BYTES]; /* of that code */
 	uint8_t id[PRAAS_RECORD_ID_BYTES];
 	char tenant[PRAAS_NAME_MAX + 1]; /* whose it is; never changes */
 	char name[PRAAS_NAME_MAX + 1];   /* among those of its tenant */
@@ -63,6 +67,7 @@ struct praas_process_record {
 	uint32_t generation;
 	uint32_t epoch;      /* the highest given out; 0 none yet */
 	uint32_t lost_epoch; /* the last that ended without a snapshot; 0 none */
+	uint32_t revision;   /* of the code that its last epoch began with */
 	uint8_t state;       /* enum praas_life_state */
 	uint8_t app[PRAAS_RECORD_ID_BYTES];
 	uint8_t controller[PRAAS_RECORD_ID_BYTES];

@@ -45,6 +45,9 @@ void praas_sqlite_bind_app(sqlite3_stmt *st, const struct praas_app_record *app)
 	praas_sqlite_bind_text(st, 11, app->name);
 	praas_sqlite_bind_text(st, 12, app->code);
 	praas_sqlite_bind_text(st, 13, app->tenant);
+	praas_sqlite_bind_number(st, 14, app->revision);
+	praas_sqlite_bind_number(st, 15, app->deployed_ns);
+	bind_blob(st, 16, app->digest, sizeof(app->digest));
 }
 
 void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_record *p)
@@ -74,6 +77,7 @@ void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_reco
 	praas_sqlite_bind_number(st, 23, p->counted.bytes_out);
 	(void)sqlite3_bind_double(st, 24, p->counted.resident);
 	praas_sqlite_bind_number(st, 25, p->named_bytes);
+	praas_sqlite_bind_number(st, 26, p->revision);
 }
 
 void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
@@ -219,6 +223,9 @@ int praas_sqlite_read_app(sqlite3_stmt *st, struct praas_app_record *ret_app)
 	name_at(&row, 10, ret_app->name);
 	text_at(&row, 11, ret_app->code, sizeof(ret_app->code));
 	name_at(&row, 12, ret_app->tenant);
+	ret_app->revision = (uint32_t)number_at(&row, 13, 0, UINT32_MAX);
+	ret_app->deployed_ns = number_at(&row, 14, 0, INT64_MAX);
+	blob_at(&row, 15, ret_app->digest, sizeof(ret_app->digest));
 	return verdict(&row, "application", ret_app->name);
 }
 
@@ -253,6 +260,7 @@ int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret
 	ret_p->counted.bytes_out = number_at(&row, 22, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.resident = held_at(&row, 23);
 	ret_p->named_bytes = number_at(&row, 24, 0, INT64_MAX);
+	ret_p->revision = (uint32_t)number_at(&row, 25, 0, UINT32_MAX);
 	return verdict(&row, "process", ret_p->name);
 }
 

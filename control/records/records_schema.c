@@ -74,6 +74,12 @@ static const char *const migrations[] = {
 	"CREATE INDEX usage_fine ON usage (to_ns) WHERE folded = 0;",
 	/* 5: how large named snapshots are */
 	"ALTER TABLE processes ADD COLUMN named_bytes INTEGER NOT NULL DEFAULT 0;",
+	/* 6: code has revisions */
+	"ALTER TABLE apps ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE apps ADD COLUMN deployed_ns INTEGER NOT NULL DEFAULT 0;"
+	"ALTER TABLE apps ADD COLUMN digest BLOB NOT NULL DEFAULT"
+	" x'0000000000000000000000000000000000000000000000000000000000000000';"
+	"ALTER TABLE processes ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

@@ -19,6 +19,7 @@
 
 struct MHD_Connection;
 struct praas_head;
+struct praas_deploy;
 struct praas_peer;
 struct praas_stream;
 
@@ -70,6 +71,7 @@ struct praas_request {
 	struct praas_life_wait wait;
 	void (*step)(struct praas_request *rq); /* after the wait */
 	struct praas_app_record app;
+	struct praas_deploy *deploy; /* routes_deploy.c */
 	uint64_t deadline_ns;
 	uint32_t tries;
 	bool created;
@@ -188,6 +190,7 @@ void praas_route_apps_create(struct praas_request *rq);
 void praas_route_apps_list(struct praas_request *rq);
 void praas_route_apps_show(struct praas_request *rq);
 void praas_route_apps_delete(struct praas_request *rq);
+void praas_route_apps_deploy(struct praas_request *rq);
 void praas_route_watch(struct praas_request *rq);
 void praas_route_members(struct praas_request *rq);
 void praas_route_processes_create(struct praas_request *rq);

@@ -66,12 +66,13 @@ static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *s
 	n = snprintf(text, PROCESS_TEXT_BYTES,
 		     "{\"app\":\"%s\",\"pid\":\"%s\",\"number\":%llu,\"epoch\":%u,"
 		     "\"state\":\"%s\",\"endpoints\":%s,\"connected\":%s,"
-		     "\"lost_epoch\":%u,\"created_s\":%llu,\"changed_s\":%llu",
+		     "\"revision\":%u,\"lost_epoch\":%u,\"created_s\":%llu,\"changed_"
+		     "s\":%llu",
 		     app, r->name, (unsigned long long)r->number, r->epoch,
 		     view.idle ? "IDLE"
 			       : praas_life_state_text((enum praas_life_state)r->state),
 		     r->endpoints[0] == '[' ? r->endpoints : "[]",
-		     view.connected ? "true" : "false", r->lost_epoch,
+		     view.connected ? "true" : "false", r->revision, r->lost_epoch,
 		     (unsigned long long)(r->created_ns / 1000000000u),
 		     (unsigned long long)(r->changed_ns / 1000000000u));
 	if (r->os_pid)

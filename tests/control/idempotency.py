@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Idempotency-Key: what is asked twice is done once and answered twice alike."""
 import json
+import os
 import re
 import subprocess
 import sys
 import threading
 import time
 
-from service import run
+from service import run, write_library
 
 ROUTES = json.loads(subprocess.run([sys.argv[3]], check=True, capture_output=True).stdout)
 APP, P = "/v1/apps/a", "/v1/apps/a/processes"
@@ -49,8 +50,10 @@ def test_every_mutating_route(s):
     s.json("POST", P, {"pid": "q"}, 201)
     token = s.json("POST", "/v1/tokens", {"scopes": ["read"]}, 201)["id"]
     s.json("POST", "/v1/tenants", {"name": "gone"}, 201)
+    write_library(os.path.join(s.code, "libecho.so"))
     asked = {
         "createApp": ("/v1/apps", {"name": "b", "code": s.code}), "deleteApp": ("/v1/apps/gone", None),
+        "deployApp": ("/v1/apps/b", {"roll": False}),
         "invoke": (APP + "/invoke/echo", b"x"), "createProcess": (P, {}), "deleteProcess": (P + "/q", None),
         "createSnapshot": (P + "/p/snapshots", {"name": "s"}),
         "checkpoint": (P + "/p/checkpoint", {}), "swapOut": (P + "/p/swap-out", {}),

@@ -2,6 +2,7 @@
 """/v1/openapi.json against the service: it describes all there is and nothing else, and what the
 service takes and answers is as described."""
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,7 +13,7 @@ except ImportError:
     print("SKIPPED: python3-jsonschema is missing")
     sys.exit(77)
 
-from service import run
+from service import run, write_library
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
 NAMES = {"app": "a", "pid": "p", "fn": "echo", "key": "k", "id": "t"}
@@ -161,6 +162,8 @@ def use_all(d):
     for path in ("/healthz", "/readyz", "/metrics", "/v1/openapi.json", "/v1/limits"):
         d.ask("GET", path)
     d.ask("POST", "/v1/apps", {"name": "a", "code": s.code})
+    write_library(os.path.join(s.code, "libecho.so"))
+    d.ask("PUT", app, {"roll": False})
     d.ask("POST", p, {"pid": "p"})
     d.ask("POST", p, {"pid": "p"})
     d.ask("POST", p, {"pid": "q", "wait": False})

@@ -121,6 +121,15 @@ class Service:
         return left
 
 
+def write_library(path, text=b""):
+    """A library of this machine that can be told apart by what follows it."""
+    with open("/proc/self/maps") as f:
+        libc = next(line.split()[-1] for line in f if "/libc.so" in line or "/libc-" in line)
+    shutil.copy(libc, path)
+    with open(path, "ab") as f:
+        f.write(text)
+
+
 def alive(pid):
     try:
         with open(f"/proc/{pid}/stat") as f:

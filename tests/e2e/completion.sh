@@ -49,7 +49,7 @@ in_fish() {
 	failures=$((failures + 1))
 }
 offers 'ps process' p
-offers 'create ls show rm limits' app ''
+offers 'create deploy ls show rm limits' app ''
 offers 'show swap' process s
 offers '--allow-weak-sandbox' app create NAME --a
 offers '--count --concurrency' invoke APP FUNCTION --c
@@ -68,12 +68,12 @@ praas process create counter --pid mine >/dev/null || failures=$((failures + 1))
 offers 'mine' process show counter ''
 offers 'mine' invoke counter add -p m
 if command -v fish >/dev/null; then
-	in_fish 'create limits ls rm show ' 'praas app '
+	in_fish 'create deploy limits ls rm show ' 'praas app '
 	in_fish 'hello ' 'praas invoke h'
 fi
 if command -v zsh >/dev/null; then
 	in_zsh 'hello' invoke h
-	in_zsh 'create ls show rm limits' app ''
+	in_zsh 'create deploy ls show rm limits' app ''
 	in_zsh '(files)' invoke APP FUNCTION -d @
 fi
 [ $failures -eq 0 ] && echo "all as expected"

@@ -373,6 +373,30 @@ class Token(Scenario):
         expect(self.act(), "again", getattr(self, "error", ""))
 
 
+class Deploy(Invoke):
+    """Another revision is deployed and rolled."""
+    slow = True
+    app, pid = W, "x"
+    turn = 0
+
+    def act(self):
+        Deploy.turn += 1
+        self.memory = (128 + self.turn % 64) << 20
+        return self.ask("PUT", self.app, json.dumps({"resources": {"memory_bytes": self.memory}})) is not None
+
+    def after(self, done):
+        path = f"{self.app}/processes/{self.pid}"
+        app = json.loads(self.must("GET", self.app))
+        expect(not done or app["resources"]["memory_bytes"] == self.memory, "not deployed", app)
+        self.wake(path)
+        expect(self.count(self.app, self.pid) == self.n, "count", self.n)
+        expect(self.act(), "deploy again", getattr(self, "error", ""))
+        self.wake(path)
+        app, process = json.loads(self.must("GET", self.app)), json.loads(self.must("GET", path))
+        expect(process["revision"] == app["revision"], "not rolled", app["revision"], process)
+        expect(self.count(self.app, self.pid) == self.n, "count after", self.n)
+
+
 class Restart(Scenario):
     """The service is killed and started again: it takes over what runs, or says why it does not begin."""
     slow = True
@@ -399,4 +423,4 @@ class Restart(Scenario):
 
 ALL = (App, AppDelete, Create, CreateInline, Invoke, InvokeWorker, InvokeFirst, InvokeFirstWorker, Direct,
        DirectTcp, State, Message, SwapOut,
-       SwapOutWorker, SwapIn, Checkpoint, Kill, Delete, List, Token, Restart)
+       SwapOutWorker, SwapIn, Checkpoint, Kill, Delete, List, Token, Deploy, Restart)
