@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -92,9 +91,11 @@ static int open_folders(struct parts *s, const struct praas_options *o)
 	return rc;
 }
 
-/* One control service per data folder. */
+/* One control service per data folder. A lock of the process: a controller that is about to begin has
+ * our descriptors until it execs, and must not keep the folder from who comes after us. */
 static int take_lock(struct parts *s, const struct praas_options *o)
 {
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char path[PATH_BYTES + 8];
 
 	(void)o;
@@ -102,7 +103,7 @@ static int take_lock(struct parts *s, const struct praas_options *o)
 	s->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (s->lock_fd < 0)
 		return complain("cannot open", path, -errno);
-	if (flock(s->lock_fd, LOCK_EX | LOCK_NB))
+	if (fcntl(s->lock_fd, F_SETLK, &lock))
 		return complain("another control service uses", s->data, -errno);
 	/* Until announce() it says nothing. */
 	return ftruncate(s->lock_fd, 0) ? complain("cannot write", path, -errno) : 0;

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -168,6 +167,7 @@ static int read_ready(struct praas_cli_service *s, const char *text)
 
 int praas_cli_service_find(struct praas_cli_service *s)
 {
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
 	char path[PATH_MAX + 16];
 	char text[READY_BYTES];
 	ssize_t n = 0;
@@ -178,12 +178,12 @@ int praas_cli_service_find(struct praas_cli_service *s)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return -ENOENT;
-	if (flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+	if (fcntl(fd, F_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
 		n = pread(fd, text, sizeof(text) - 1, 0);
 		text[n > 0 ? n : 0] = '\0';
 		rc = read_ready(s, text) == 0 ? 0 : -ENOENT; /* it is starting */
 	}
-	(void)close(fd); /* and with it the lock, if it was free */
+	(void)close(fd);
 	return rc;
 }
 

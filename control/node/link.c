@@ -19,6 +19,7 @@
 
 #include "control/json.h"
 #include "control/limits.h"
+#include "control/patience.h"
 #include "control/say.h"
 #include "control/table.h"
 #include "internal/base.h"
@@ -36,9 +37,8 @@ struct conn {
 	UT_hash_handle hh;
 	int fd;
 	pid_t peer;
-	_Atomic bool
-		closing; /* by us: nothing more is taken from it; closed() follows */
-	char *in;        /* PRAAS_LIMIT_LINE_BYTES, of the link thread */
+	_Atomic bool closing; /* by us: nothing more is taken; closed() follows */
+	char *in;             /* PRAAS_LIMIT_LINE_BYTES, of the link thread */
 	size_t in_bytes;
 	char *out; /* unsent; under the lock */
 	size_t out_bytes;
@@ -360,7 +360,7 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-static int listen_at(const char *path)
+static int try_to_listen(const char *path)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -371,7 +371,7 @@ static int listen_at(const char *path)
 	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 		rc = -EADDRINUSE;
-	if (rc == 0)
+	else
 		(void)unlink(path); /* a crash left it */
 	if (rc == 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
 		rc = -errno;
@@ -381,6 +381,16 @@ static int listen_at(const char *path)
 		(void)close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+static int listen_at(const char *path)
+{
+	struct praas_patience patience = { 0 };
+	int fd = try_to_listen(path);
+
+	while (fd == -EADDRINUSE && praas_patience_left(&patience))
+		fd = try_to_listen(path);
 	return fd;
 }
 

@@ -47,7 +47,8 @@ int praas_pidfd_of(int32_t os_pid)
 }
 
 /* Descriptors of the child: nothing, the log twice, the configuration, and what it is to be
- * prepared for (-1: nothing). All else is close-on-exec. */
+ * prepared for (-1: nothing). All else is close-on-exec, and closed before: an exec may take its time, and
+ * who comes after us if we are killed meanwhile finds our listening sockets held. */
 static int child_files(posix_spawn_file_actions_t *fa, const char *log, int config_fd,
 		       int prepare_fd)
 {
@@ -62,6 +63,9 @@ static int child_files(posix_spawn_file_actions_t *fa, const char *log, int conf
 		rc = posix_spawn_file_actions_adddup2(fa, config_fd, CONFIG_FD);
 	if (rc == 0 && prepare_fd >= 0)
 		rc = posix_spawn_file_actions_adddup2(fa, prepare_fd, PREPARE_FD);
+	if (rc == 0)
+		rc = posix_spawn_file_actions_addclosefrom_np(
+			fa, (prepare_fd >= 0 ? PREPARE_FD : CONFIG_FD) + 1);
 	return -rc;
 }
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "control/patience.h"
 
 int praas_listen_parse(const char *text, struct sockaddr_storage *ret_addr,
 		       socklen_t *ret_bytes)
@@ -58,7 +59,7 @@ bool praas_listen_loopback(const struct sockaddr_storage *addr)
 	return false;
 }
 
-int praas_listen_open(const struct sockaddr_storage *addr, socklen_t bytes)
+static int try_to_listen(const struct sockaddr_storage *addr, socklen_t bytes)
 {
 	int fd = socket(addr->ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	int on = 1, rc = 0;
@@ -73,6 +74,17 @@ int praas_listen_open(const struct sockaddr_storage *addr, socklen_t bytes)
 		(void)close(fd);
 		return rc;
 	}
+	return fd;
+}
+
+int praas_listen_open(const struct sockaddr_storage *addr, socklen_t bytes)
+{
+	struct praas_patience patience = { 0 };
+	int fd;
+
+	do
+		fd = try_to_listen(addr, bytes);
+	while (fd == -EADDRINUSE && praas_patience_left(&patience));
 	return fd;
 }
 

@@ -39,6 +39,7 @@ class Campaign:
         self.counts = {}
         self.problems = []
         self.over = False
+        self.load = None
 
     def begin(self):
         self.s.start()
@@ -207,11 +208,11 @@ def main():
         code = c.s.stop()
         if code != 0:
             c.problems.append(f"the control service ended with {code}")
-    except Exception as e:
+    except BaseException as e:  # a thread that goes on would keep us
         c.problems.append(f"{type(e).__name__}: {e}")
         result = "not judged"
         c.over = True
-        if c.load.poll() is None:
+        if c.load and c.load.poll() is None:
             c.load.kill()
     print(f"seed {o.seed}: {rounds} rounds in {time.monotonic() - began:.0f} s, {result}; " +
           ", ".join(f"{n} {what}" for what, n in sorted(c.counts.items())), flush=True)

@@ -337,6 +337,41 @@ def prewarmed(s, isolation):
     s.start()
 
 
+def test_killed_while_a_controller_begins(s):
+    """What the control service was about to start has its descriptors: they do not keep its data folder."""
+    if not shutil.which("strace") or os.geteuid() != 0:
+        print("skipped: needs root and strace")
+        return
+    s.stop()
+    plain = s.program
+    s.program = os.path.join(s.dir, "slow-exec")
+    with open(s.program, "w") as f:
+        f.write(f'#!/bin/sh\nexec strace -f -qq -o /dev/null -e trace=execve -e inject=execve:delay_enter=2000000 '
+                f'{plain} "$@"\n')
+    os.chmod(s.program, 0o755)
+    s.start()
+    s.program = plain
+    s.json("POST", "/v1/apps", {"name": "b", "code": os.path.join(EXAMPLES, "counter"),
+                                "allow_weak_sandbox": True}, 201)
+    service, tracer = list(children(s.process.pid))[0], s.process
+
+    def create():
+        try:
+            s.ask("POST", "/v1/apps/b/processes", '{"pid": "x"}')
+        except (OSError, http.client.HTTPException):
+            pass  # it is killed meanwhile
+
+    threading.Thread(target=create).start()
+    while not children(service):
+        time.sleep(0.01)
+    begun = children(service)
+    os.kill(service, signal.SIGKILL)
+    await_gone(service)
+    assert all(alive(pid) for pid in begun), "too late"
+    s.start()
+    tracer.wait(timeout=30)
+
+
 def test_prewarmed_inline(s):
     prewarmed(s, "inline")
 

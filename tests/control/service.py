@@ -33,7 +33,10 @@ class Service:
             stdout=subprocess.PIPE, env={**os.environ, **env})
         line = self.process.stdout.readline()
         if not line:
-            raise SystemExit("the service did not start")
+            code = self.process.wait()
+            self.process.stdout.close()
+            self.process = None
+            raise RuntimeError(f"the service did not start: exit code {code}")
         self.url = json.loads(line)["url"]
         self.host = self.url.split("//")[1]
         with open(os.path.join(self.data, "admin.token")) as f:
