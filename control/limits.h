@@ -31,10 +31,13 @@
 #define PRAAS_LIMIT_MEMOS_BYTES (256ull << 20) /* kept for one tenant */
 #define PRAAS_LIMIT_MEMO_KEY_BYTES 255u        /* Idempotency-Key */
 #define PRAAS_LIMIT_MEMO_S 86400u              /* how long it is kept */
-#define PRAAS_LIMIT_EVENTS 4096u               /* kept for who resumes to watch */
-#define PRAAS_LIMIT_WATCHERS 256u              /* at once */
-#define PRAAS_LIMIT_LINKS 16384u               /* controllers connected */
-#define PRAAS_LIMIT_LINE_BYTES (64u * 1024)    /* a line on the link */
+#define PRAAS_LIMIT_USAGE_FINE_DAYS 2u /* rows of usage; older ones: one a day */
+#define PRAAS_LIMIT_USAGE_DAYS 3650u   /* as long as usage may be kept */
+#define PRAAS_LIMIT_USAGE_S 3600u      /* between two rows of a process with calls */
+#define PRAAS_LIMIT_EVENTS 4096u       /* kept for who resumes to watch */
+#define PRAAS_LIMIT_WATCHERS 256u      /* at once */
+#define PRAAS_LIMIT_LINKS 16384u       /* controllers connected */
+#define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */

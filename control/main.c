@@ -28,6 +28,8 @@
 	28u /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
 #define ACTIVATE_NS (30 * 1000000000ull)
 #define REJOIN_S_DEFAULT 10u
+#define USAGE_S_DEFAULT 300
+#define USAGE_DAYS_DEFAULT 400
 #define STOP_S_DEFAULT 60u
 #define IDLE_S_DEFAULT 60
 #define ERROR_TEXT 256
@@ -273,7 +275,9 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		.activate_ns = ACTIVATE_NS,
 		.idle = { .after_ns = o->idle_s * 1000000000u,
 			  .swap_ns = o->idle_swap_s * 1000000000u },
-		.rejoin_ns = o->rejoin_s * 1000000000u
+		.rejoin_ns = o->rejoin_s * 1000000000u,
+		.usage_ns = o->usage_s * 1000000000u,
+		.usage_days = o->usage_days
 	};
 	int rc = wants_data_tls(o, &config.data_tls);
 
@@ -436,6 +440,8 @@ int main(int argc, char **argv)
 				   .data_tls = "auto",
 				   .idle_s = IDLE_S_DEFAULT,
 				   .stop_s = STOP_S_DEFAULT,
+				   .usage_s = USAGE_S_DEFAULT,
+				   .usage_days = USAGE_DAYS_DEFAULT,
 				   .rejoin_s = REJOIN_S_DEFAULT };
 	struct parts s = { .lock_fd = -1 };
 	sigset_t signals;

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/limits.h"
 #include "control/names.h"
 
 static const char usage[] =
@@ -32,6 +33,9 @@ static const char usage[] =
 	"  --idle-seconds N     without work: a process is shown as IDLE (60; 0 "
 	"never)\n"
 	"  --idle-swap-seconds N  without work: it is swapped out (0: never)\n"
+	"  --usage-seconds N    between two rows of usage of a process with calls "
+	"(300)\n"
+	"  --usage-days N       that usage is kept (400)\n"
 	"  --head-seconds N     that a client has to send a request's head (5)\n"
 	"  --rejoin-seconds N   after a restart, for controllers that survived (10)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
@@ -73,6 +77,10 @@ static const struct row {
 	{ "idle-seconds", NUMBER, offsetof(struct praas_options, idle_s), 86400 },
 	{ "idle-swap-seconds", NUMBER, offsetof(struct praas_options, idle_swap_s),
 	  31536000 },
+	{ "usage-seconds", NUMBER, offsetof(struct praas_options, usage_s),
+	  PRAAS_LIMIT_USAGE_S },
+	{ "usage-days", NUMBER, offsetof(struct praas_options, usage_days),
+	  PRAAS_LIMIT_USAGE_DAYS },
 	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },
 	{ "insecure-listen", FLAG, offsetof(struct praas_options, insecure), 0 },
 	{ "no-cgroup", FLAG, offsetof(struct praas_options, no_cgroup), 0 },

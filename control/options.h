@@ -16,6 +16,7 @@ struct praas_options {
 		*data_host, *data_tls, *data_listen;
 	const char *run, *tls_cert, *tls_key, *backup, *log;
 	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s;
+	uint64_t usage_s, usage_days;
 	bool insecure, no_cgroup, foreground, help;
 };
 

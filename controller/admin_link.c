@@ -62,6 +62,8 @@ void praas_admin_join(struct praas_admin *a)
 			  words(praas_data_layers(a->data)), "state",
 			  a->swap.final ? "DRAINING"
 					: "ACTIVE")); /* lost: sent again */
+	if (a->metrics_seq > 0) /* who asks has perhaps forgotten what was told */
+		praas_admin_metrics_now(a);
 }
 
 void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
@@ -70,14 +72,16 @@ void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
 
 	if (id == 0)
 		return;
-	if (rc == 0)
+	if (rc == 0) {
+		praas_admin_metrics_now(a);
 		message = json_pack("{ss sI sb sI}", "t", "done", "id", (json_int_t)id,
 				    "ok", 1, "slot", (json_int_t)a->log.snapshot_slot);
-	else
+	} else {
 		message =
 			json_pack("{ss sI sb ss ss}", "t", "done", "id", (json_int_t)id,
 				  "ok", 0, "code", praas_admin_code(rc), "message",
 				  a->failure[0] ? a->failure : strerror(-rc));
+	}
 	(void)praas_link_send(a->link, message); /* lost: control asks anew */
 }
 
@@ -101,6 +105,40 @@ static uint64_t quiet_ns(const struct praas_admin *a,
 	return now_ns > last ? now_ns - last : 0;
 }
 
+/* The state had the size that it was seen with last, until now. */
+static void count_held(struct praas_admin *a, const struct praas_process_stats *s,
+		       uint64_t now_ns)
+{
+	uint64_t since = praas_max_u64(a->held_ns, a->serving_ns);
+
+	if (now_ns > since)
+		a->held += (double)a->held_bytes * ((double)(now_ns - since) / 1e9);
+	a->held_ns = now_ns;
+	a->held_bytes = s->state_bytes;
+}
+
+static void send_metrics(struct praas_admin *a, const struct praas_process_stats *s,
+			 uint64_t now_ns)
+{
+	a->metrics_last = *s;
+	a->metrics_ns = now_ns;
+	(void)praas_link_send(
+		a->link,
+		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t", "metrics",
+			  "seq", (json_int_t)++a->metrics_seq, "invocations",
+			  (json_int_t)s->invocations, "running", (json_int_t)s->running,
+			  "queued", (json_int_t)s->queued, "mailbox_depth",
+			  (json_int_t)s->mailbox_depth, "state_keys",
+			  (json_int_t)s->state_keys, "state_bytes",
+			  (json_int_t)s->state_bytes, "idle_ns",
+			  (json_int_t)quiet_ns(a, s, now_ns), "cpu_ns",
+			  (json_int_t)cpu_ns(a), "wall_ns",
+			  (json_int_t)(now_ns - a->serving_ns), "bytes_in",
+			  (json_int_t)s->bytes_in, "bytes_out",
+			  (json_int_t)s->bytes_out, "resident_byte_s",
+			  a->held)); /* the next one says more */
+}
+
 void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 {
 	struct praas_process_stats s;
@@ -108,9 +146,12 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 
 	a->metrics_due_ns = now_ns + METRICS_BUSY_NS;
 	a->metrics_rest = false;
-	if (!a->serving || !praas_link_connected(a->link))
+	if (!a->serving)
 		return;
 	praas_exchange_stats(a->exchange, &s);
+	count_held(a, &s, now_ns);
+	if (!praas_link_connected(a->link))
+		return;
 	same = memcmp(&s, &a->metrics_last, sizeof(s)) == 0;
 	if (same && now_ns - a->metrics_ns < METRICS_IDLE_NS) {
 		praas_exchange_stats_wake(a->exchange);
@@ -120,19 +161,19 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 			a->metrics_due_ns = a->metrics_ns + METRICS_IDLE_NS;
 		return;
 	}
-	a->metrics_last = s;
-	a->metrics_ns = now_ns;
-	(void)praas_link_send(
-		a->link,
-		json_pack("{ss sI sI sI sI sI sI sI sI sI}", "t", "metrics", "seq",
-			  (json_int_t)++a->metrics_seq, "invocations",
-			  (json_int_t)s.invocations, "running", (json_int_t)s.running,
-			  "queued", (json_int_t)s.queued, "mailbox_depth",
-			  (json_int_t)s.mailbox_depth, "state_keys",
-			  (json_int_t)s.state_keys, "state_bytes",
-			  (json_int_t)s.state_bytes, "idle_ns",
-			  (json_int_t)quiet_ns(a, &s, now_ns), "cpu_ns",
-			  (json_int_t)cpu_ns(a))); /* the next one says more */
+	send_metrics(a, &s, now_ns);
+}
+
+void praas_admin_metrics_now(struct praas_admin *a)
+{
+	uint64_t now_ns = praas_now_ns();
+	struct praas_process_stats s;
+
+	if (!a->serving || !praas_link_connected(a->link))
+		return;
+	praas_exchange_stats(a->exchange, &s);
+	count_held(a, &s, now_ns);
+	send_metrics(a, &s, now_ns);
 }
 
 void praas_admin_metrics_wake(struct praas_admin *a)

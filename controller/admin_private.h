@@ -41,6 +41,8 @@ struct praas_admin {
 	uint64_t serving_ns;              /* since when */
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
+	uint64_t held_ns, held_bytes; /* when, and how large, the state was seen last */
+	double held;         /* state × time since it serves, in byte seconds */
 	int identity_fd;     /* of the rest of the configuration; -1: it is known */
 	char *identity_text; /* read so far */
 	size_t identity_bytes;
@@ -90,6 +92,8 @@ extern const struct praas_link_events praas_admin_link_events;
 void praas_admin_join(struct praas_admin *a);
 void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc);
 void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns);
+/* Now, because something ends: what comes later may not be heard. */
+void praas_admin_metrics_now(struct praas_admin *a);
 /* The data thread has something to tell: perhaps other numbers. */
 void praas_admin_metrics_wake(struct praas_admin *a);
 

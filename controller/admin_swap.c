@@ -311,6 +311,7 @@ static void swap_exit(struct praas_admin *a, int rc)
 	if (rc == 0) {
 		praas_journal(PRAAS_LOG_INFO, "swapped out: slot %" PRIu64,
 			      a->log.snapshot_slot);
+		praas_admin_metrics_now(a);
 		(void)praas_link_send(
 			a->link,
 			json_pack("{ss sI sI sI}", "t", "swapped", "epoch",

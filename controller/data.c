@@ -167,6 +167,7 @@ static void try_cut(struct praas_data *d)
 
 	if (rc == -EBUSY && praas_now_ns() < d->cut_until_ns)
 		return;
+	publish(d); /* what is told when it is written, is of now */
 	d->cut_until_ns = 0;
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }

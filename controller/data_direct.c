@@ -124,6 +124,8 @@ void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *s
 	stats->invocations += s.direct_calls;
 	stats->failures += s.direct_failures;
 	stats->running += s.direct_busy;
+	stats->bytes_in += s.direct_in;
+	stats->bytes_out += s.direct_out;
 	stats->last_activity_ns =
 		praas_max_u64(stats->last_activity_ns, d->direct_last_ns);
 }

@@ -227,6 +227,7 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
 		return;
 	}
+	p->stats.bytes_in += buf->head.bytes;
 	switch (kind) {
 	case PRAAS_FRAME_INVOKE:
 		praas_invoke_frame(p, conn, buf);

@@ -105,6 +105,7 @@ struct praas_process_stats {
 	uint64_t state_keys, state_bytes, state_version;
 	uint64_t running, queued;
 	uint64_t last_activity_ns;
+	uint64_t bytes_in, bytes_out; /* payloads from and to clients */
 };
 void praas_process_stats(const struct praas_process *p,
 			 struct praas_process_stats *ret_stats);

@@ -91,10 +91,12 @@ static PRAAS_COLD void send_too_large(struct praas_process *p, struct praas_conn
 void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
 		      const struct praas_frame *head, struct praas_buf *buf)
 {
-	if (praas_unlikely(buf && buf->head.bytes > conn->bytes_max))
+	if (praas_unlikely(buf && buf->head.bytes > conn->bytes_max)) {
 		send_too_large(p, conn, head, buf);
-	else
-		send_or_keep(p, conn, head, buf);
+		return;
+	}
+	p->stats.bytes_out += buf ? buf->head.bytes : 0;
+	send_or_keep(p, conn, head, buf);
 }
 
 int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,

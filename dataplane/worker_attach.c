@@ -147,6 +147,8 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 		s.calls += w->calls_before;
 		s.direct_calls += w->direct_before;
 		s.direct_failures += w->failures_before;
+		s.direct_in += w->in_before;
+		s.direct_out += w->out_before;
 		s.nested_calls += w->nested_before;
 		s.busy_ns += w->busy_before;
 		if (!w->line)
@@ -157,6 +159,10 @@ void praas_worker_executor_stats(const struct praas_executor *base,
 						       memory_order_relaxed);
 		s.direct_failures += atomic_load_explicit(&w->line->direct_failures,
 							  memory_order_relaxed);
+		s.direct_in +=
+			atomic_load_explicit(&w->line->direct_in, memory_order_relaxed);
+		s.direct_out += atomic_load_explicit(&w->line->direct_out,
+						     memory_order_relaxed);
 		s.direct_busy += atomic_load_explicit(&w->line->direct_call,
 						      memory_order_relaxed) != 0;
 		s.nested_calls += atomic_load_explicit(&w->line->nested_calls,

@@ -124,7 +124,8 @@ struct praas_worker_executor_stats {
 	uint64_t started, deaths, crashes, ooms, hangs, violations; /* workers */
 	/* As the workers tell. */
 	uint64_t calls, direct_calls, direct_failures, nested_calls, busy_ns;
-	uint64_t copies; /* payloads that we copied for a worker */
+	uint64_t direct_in, direct_out; /* bytes of payloads */
+	uint64_t copies;                /* payloads that we copied for a worker */
 	/* Calls that were sent to a worker that was busy; and taken back from one. */
 	uint64_t sent_ahead, taken_back;
 	uint32_t workers, ready, busy, direct_busy, retired_arenas;

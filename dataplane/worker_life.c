@@ -462,6 +462,9 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 		atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);
 	w->failures_before +=
 		atomic_load_explicit(&w->line->direct_failures, memory_order_relaxed);
+	w->in_before += atomic_load_explicit(&w->line->direct_in, memory_order_relaxed);
+	w->out_before +=
+		atomic_load_explicit(&w->line->direct_out, memory_order_relaxed);
 	w->nested_before +=
 		atomic_load_explicit(&w->line->nested_calls, memory_order_relaxed);
 	w->busy_before += atomic_load_explicit(&w->line->busy_ns, memory_order_relaxed);

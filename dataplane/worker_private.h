@@ -135,7 +135,7 @@ struct wx_worker {
 	uint8_t wait_kind;
 	/* Of former lives. */
 	uint64_t calls_before, direct_before, failures_before, nested_before,
-		busy_before;
+		busy_before, in_before, out_before;
 };
 
 /* A cancel of a direct call that was faster than the call. */

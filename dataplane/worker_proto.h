@@ -167,7 +167,8 @@ struct praas_worker_line {
 	_Atomic uint64_t direct_failures; /* direct calls whose status was not 0 */
 	_Atomic uint64_t
 		taken; /* dispatch that was begun last, or skipped; see SKIPPED */
-	uint64_t pad[3];
+	_Atomic uint64_t direct_in, direct_out; /* bytes of payloads of direct calls */
+	uint64_t pad[1];
 	/* By each lease: updates that were committed without a message, << 1, | 1 while one is
 	 * under way. */
 	alignas(64) _Atomic uint64_t lease[PRAAS_WORKER_LEASES];

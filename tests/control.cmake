@@ -3,6 +3,7 @@ praas_unit_test(records praas_control)
 target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
 praas_unit_test(records_usage praas_control)
+praas_unit_test(account praas_control)
 praas_unit_test(control_parse praas_control)
 praas_unit_test(memo praas_control)
 praas_unit_test(place praas_control)
@@ -87,6 +88,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
     set_tests_properties(control.deploy.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
   endif()
+  add_test(NAME control.usage
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/usage.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
+  set_tests_properties(control.usage PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
   if(NOT PRAAS_SANITIZE)
     add_test(NAME control.cgroup2
       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/control/cgroup2 $<TARGET_FILE:praas-control>

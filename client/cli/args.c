@@ -35,8 +35,13 @@ static const struct unit size_units[] = {
 };
 
 static const struct unit time_units[] = {
-	{ "ns", 1 },         { "us", 1000 },       { "ms", 1000000 },
-	{ "s", 1000000000 }, { "m", 60000000000 }, { "h", 3600000000000 },
+	{ "ns", 1 },
+	{ "us", 1000 },
+	{ "ms", 1000000 },
+	{ "s", 1000000000 },
+	{ "m", 60000000000 },
+	{ "h", 3600000000000 },
+	{ "d", 86400000000000 },
 	{ NULL, 0 },
 };
 
@@ -141,7 +146,7 @@ static int parse_quantity(enum praas_cli_kind kind, const char *text, uint64_t *
 		*ret_why = "must be a number of bytes like 4096, 64K, 256M or 2G";
 		rc = parse_number(text, size_units, ret);
 	} else if (kind == PRAAS_CLI_DURATION) {
-		*ret_why = "must be a time like 500us, 50ms, 2s or 5m";
+		*ret_why = "must be a time like 500us, 50ms, 2s, 5m or 1d";
 		rc = parse_number(text, time_units, ret);
 	} else if (kind == PRAAS_CLI_MILLI) {
 		*ret_why = "must be a number above 0 like 1 or 0.5";

@@ -221,5 +221,6 @@ extern const struct praas_cli_verb praas_cli_up_verbs[];
 extern const struct praas_cli_verb praas_cli_logs_verbs[];
 extern const struct praas_cli_verb praas_cli_top_verbs[];
 extern const struct praas_cli_verb praas_cli_token_verbs[];
+extern const struct praas_cli_verb praas_cli_usage_verbs[];
 
 #endif

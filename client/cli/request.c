@@ -9,7 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PATH_BYTES (3 * PRAAS_NAME_MAX + 64)
+#define NEXT_BYTES (2 * PRAAS_NAME_MAX + 24) /* where the next page of a list begins */
+#define PATH_BYTES (6 * PRAAS_NAME_MAX + 192)
 #define PAGES_MAX 100000u /* more is a service that repeats itself */
 
 /* Opens the control service on the first request. Returns an exit code. */
@@ -130,7 +131,7 @@ int praas_cli_text(struct praas_cli *cli, const char *path, const char *header,
 
 /* One page of a list: appends to rows; *ret_next is where the next page begins, "" none. */
 static int list_page(struct praas_cli *cli, const char *path, const char *member,
-		     const char *what, json_t *rows, char ret_next[PRAAS_NAME_MAX + 1])
+		     const char *what, json_t *rows, char ret_next[NEXT_BYTES])
 {
 	char page_path[PATH_BYTES];
 	json_t *answer = NULL;
@@ -138,15 +139,17 @@ static int list_page(struct praas_cli *cli, const char *path, const char *member
 	const char *next;
 	int rc;
 
-	(void)snprintf(page_path, sizeof(page_path), "%s%s%s", path,
-		       *ret_next ? "?after=" : "", ret_next); /* fits */
+	(void)snprintf(page_path, sizeof(page_path), "%s%s%s%s", path,
+		       !*ret_next          ? ""
+		       : strchr(path, '?') ? "&"
+					   : "?",
+		       *ret_next ? "after=" : "", ret_next); /* fits */
 	rc = praas_cli_request(cli, "GET", page_path, NULL, what, &answer);
 	if (rc != 0)
 		return rc;
 	page = json_is_array(answer) ? answer : json_object_get(answer, member);
 	next = json_string_value(json_object_get(answer, "next"));
-	(void)snprintf(ret_next, PRAAS_NAME_MAX + 1, "%s",
-		       next ? next : ""); /* a name */
+	(void)snprintf(ret_next, NEXT_BYTES, "%s", next ? next : ""); /* names */
 	if (!json_is_array(page))
 		rc = praas_cli_fail(PRAAS_EXIT_FAILED,
 				    "cannot %s: the control service sent no list",
@@ -160,7 +163,7 @@ static int list_page(struct praas_cli *cli, const char *path, const char *member
 int praas_cli_list(struct praas_cli *cli, const char *path, const char *member,
 		   const char *what, json_t **ret_rows)
 {
-	char next[PRAAS_NAME_MAX + 1] = "";
+	char next[NEXT_BYTES] = "";
 	json_t *rows = json_array();
 
 	for (unsigned pages = 0; pages < PAGES_MAX; pages++) {

@@ -46,7 +46,9 @@ struct praas_life_config {
 	const char *worker;      /* program; may be NULL */
 	uint64_t activate_ns;    /* longest wait for a join */
 	struct praas_idle_policy idle;
-	uint64_t rejoin_ns; /* the same after a restart of ours */
+	uint64_t rejoin_ns;  /* the same after a restart of ours */
+	uint64_t usage_ns;   /* between rows of usage of a process with calls */
+	uint64_t usage_days; /* that they are kept */
 };
 
 /* How an operation ended. */
@@ -191,12 +193,42 @@ int praas_life_call_quick(struct praas_life *life,
 			  struct praas_process_record *process);
 void praas_life_call_end(struct praas_life *life, uint64_t number);
 
+enum praas_usage_by { PRAAS_BY_PROCESS, PRAAS_BY_APP, PRAAS_BY_TENANT };
+
+struct praas_usage_query {
+	uint64_t since_ns, until_ns; /* CLOCK_REALTIME; until at most now */
+	enum praas_usage_by by;
+	const char *tenant, *app, *process; /* NULL: all */
+	/* "TENANT", "TENANT/APP" or "TENANT/APP/NUMBER", as a line before says; NULL: from the
+	 * beginning. */
+	const char *after;
+	uint32_t max;
+};
+
+struct praas_usage_line {
+	char tenant[PRAAS_NAME_MAX + 1];
+	char app[PRAAS_NAME_MAX + 1],
+		process[PRAAS_NAME_MAX + 1]; /* as far as by says */
+	uint64_t number;
+	struct praas_usage used;
+};
+#define PRAAS_USAGE_AFTER_BYTES (2u * PRAAS_NAME_MAX + 24u)
+
+/* What was used, rows and what is in none yet; in the order of names and numbers. From a job. 0;
+ * -EINVAL after; -EIO; -ENOMEM. */
+int praas_life_usage(struct praas_life *life, const struct praas_usage_query *query,
+		     struct praas_usage_line *ret_lines, uint32_t *ret_count);
+/* What to go on after. */
+void praas_usage_after(enum praas_usage_by by, const struct praas_usage_line *line,
+		       char ret_after[PRAAS_USAGE_AFTER_BYTES]);
+
 /* Any thread. Fills in what is known of view->record.number; leaves it as it is when nothing is. */
 void praas_life_view(struct praas_life *life, struct praas_life_view *view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
 		refused_joins, snapshots, rollbacks, forks;
+	struct praas_usage used; /* as controllers told since the start */
 	uint32_t states[PRAAS_LIFE_DELETING + 1];
 	/* From the beginning of an activation to its join, by what the start found ready. */
 	struct {

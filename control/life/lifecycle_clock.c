@@ -94,7 +94,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p, *next, *last;
 	struct praas_life *life = user;
-	uint64_t due, look;
+	uint64_t due, look, tidy;
 
 	(void)pthread_mutex_lock(&life->lock);
 	if (life->due_ns != 0 && life->due_ns <= now_ns) {
@@ -122,6 +122,9 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	look = praas_life_idle_look(life, now_ns);
 	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
 		life->due_ns = look;
+	tidy = praas_life_tidy_due(life, now_ns);
+	if (tidy != 0 && (life->due_ns == 0 || tidy < life->due_ns))
+		life->due_ns = tidy;
 	due = life->due_ns;
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);

@@ -114,6 +114,7 @@ void praas_life_arm(struct praas_life_process *p)
 
 void praas_life_set_state(struct praas_life_process *p, enum praas_life_state state)
 {
+	praas_account_rest(&p->account, &p->record, praas_life_realtime_ns());
 	p->record.state = (uint8_t)state;
 	if (praas_life_resting(p->record.state))
 		praas_life_discharge(p);
@@ -136,14 +137,13 @@ void praas_life_background(struct praas_life *life, struct praas_job *job)
 }
 
 /* What fails for a moment (memory, descriptors, the disk) need not be lost. */
-static int put_record(struct praas_records *records,
-		      struct praas_process_record *record)
+static int put_record(struct praas_life_process *p, struct praas_process_record *record)
 {
 	struct timespec pause = { .tv_nsec = 1000000 };
 	int rc;
 
 	for (int i = 0; i < SAVE_TRIES; i++) {
-		rc = records->ops->process_put(records, record);
+		rc = praas_life_put(p, record);
 		if (rc != -EIO && rc != -ENOMEM && rc != -ENOSPC)
 			break;
 		(void)nanosleep(&pause, NULL);
@@ -160,7 +160,6 @@ static void run_save(struct praas_job *job)
 							      struct praas_life_process,
 							      save_job));
 	struct praas_life *life = p->life;
-	struct praas_records *records = life->config.records;
 	struct praas_life_waits done;
 
 	(void)pthread_mutex_lock(&life->lock);
@@ -170,7 +169,7 @@ static void run_save(struct praas_job *job)
 
 		p->dirty = false;
 		(void)pthread_mutex_unlock(&life->lock);
-		rc = put_record(records, &record);
+		rc = put_record(p, &record);
 		(void)pthread_mutex_lock(&life->lock);
 		if (rc == 0)
 			p->record.version = record.version;
@@ -401,6 +400,8 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 	p->app = *app;
 	p->instance.pidfd = -1;
 	p->leaving.pidfd = -1;
+	p->row_ns = praas_now_ns();
+	praas_account_open(&p->account, record);
 	HASH_ADD(hh, life->processes, number, sizeof(p->number), p);
 	if (!PRAAS_TABLE_HAS(hh, p)) {
 		free(p);

@@ -31,6 +31,7 @@ static void run_erase(struct praas_job *job)
 		praas_outcome_of(-ENOENT, "not_found", "it was deleted");
 	struct praas_life_waits done = { NULL };
 	struct praas_process_record record;
+	bool stored;
 	int rc;
 
 	(void)pthread_mutex_lock(&life->lock);
@@ -40,9 +41,10 @@ static void run_erase(struct praas_job *job)
 	if (p->fresh && p->failure.rc)
 		gone = p->failure; /* why it never served */
 	record = p->record;
+	stored = p->doomed && praas_usage_none(&p->account.pending);
 	(void)pthread_mutex_unlock(&life->lock);
 	/* First that it is to go, so that a restart of ours goes on with it. */
-	rc = p->doomed ? 0 : records->ops->process_put(records, &record);
+	rc = stored ? 0 : praas_life_put(p, &record);
 	if (rc == 0)
 		rc = praas_life_erase_store(p, &record);
 	if (rc == 0)
@@ -235,6 +237,7 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 		return -ENOMEM;
 	life->config = *config;
 	(void)pthread_mutex_init(&life->place_lock, NULL);
+	(void)pthread_mutex_init(&life->usage_lock, NULL);
 	(void)pthread_mutex_init(&life->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -274,7 +277,11 @@ int praas_life_start(struct praas_life *life)
 {
 	int rc = praas_life_recover(life);
 
-	return rc ? rc : praas_link_start(life->link);
+	if (rc == 0)
+		rc = praas_link_start(life->link);
+	if (rc == 0)
+		praas_link_wake(life->link); /* for what is due without an event */
+	return rc;
 }
 
 /* Until no controller and no job of ours is left; false: not in time. */
@@ -389,6 +396,7 @@ void praas_life_free(struct praas_life *life)
 	praas_link_free(life->link);
 	(void)pthread_cond_destroy(&life->changed);
 	(void)pthread_mutex_destroy(&life->lock);
+	(void)pthread_mutex_destroy(&life->usage_lock);
 	(void)pthread_mutex_destroy(&life->place_lock);
 	free(life);
 }

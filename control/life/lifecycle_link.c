@@ -196,6 +196,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	m->cpu_ns = praas_json_number_or(message, "cpu_ns", m->cpu_ns);
 	p->metrics_ns = praas_now_ns();
 	p->metrics_told = true;
+	praas_life_used(p, message);
 }
 
 static int64_t slot_of(const json_t *message)

@@ -158,6 +158,7 @@ void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stat
 
 	(void)pthread_mutex_lock(&life->lock);
 	*ret_stats = life->stats;
+	ret_stats->used = life->used;
 	HASH_ITER(hh, life->processes, p, next)
 	{
 		if (p->record.state <= PRAAS_LIFE_DELETING)

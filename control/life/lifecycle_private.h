@@ -12,6 +12,7 @@
 
 #include <utlist.h>
 
+#include "control/life/account.h"
 #include "control/life/lifecycle.h"
 #include "control/life/ownership.h"
 #include "control/node/link.h"
@@ -77,6 +78,8 @@ struct praas_life_process {
 	bool timed;         /* in life->timed */
 	bool metrics_told;
 	struct praas_life_view metrics;
+	struct praas_account account;
+	uint64_t row_ns; /* when the last row of usage was stored; CLOCK_MONOTONIC */
 	uint32_t calls;
 	struct praas_job start_job, save_job, erase_job;
 	bool erase_failed; /* whoever comes tries it again */
@@ -97,7 +100,10 @@ struct praas_life {
 		worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;
 	pthread_mutex_t
-		place_lock;     /* choosing a process and creating one are one step */
+		place_lock; /* choosing a process and creating one are one step */
+	/* While a record and a row of usage become one commit, and their account says so. Before
+	 * lock. */
+	pthread_mutex_t usage_lock;
 	pthread_mutex_t lock;   /* of all below */
 	pthread_cond_t changed; /* entries, saving, instances */
 	struct praas_life_process *processes;
@@ -106,9 +112,12 @@ struct praas_life {
 	struct praas_life_process *timed; /* those with a deadline */
 	uint64_t idle_due_ns;             /* when idle processes are looked for */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
-	bool preparing;
+	bool preparing, tidying;
 	struct praas_job prepare_job;
-	uint64_t due_ns; /* when the link thread will look; 0 never */
+	uint64_t tidy_due_ns; /* when old rows of usage are folded */
+	struct praas_job tidy_job;
+	struct praas_usage used; /* of all, since the start */
+	uint64_t due_ns;         /* when the link thread will look; 0 never */
 	uint64_t request_last;
 	uint32_t instances;  /* controllers that run */
 	uint32_t background; /* jobs of ours that are queued or run */
@@ -211,6 +220,15 @@ void praas_life_give_erased(struct praas_life_process *p);
 int praas_life_renew(struct praas_life_process *p, const struct praas_app_record *app);
 /* p is about to be started: with the newest. */
 void praas_life_take_next(struct praas_life_process *p);
+
+/* ---- lifecycle_usage.c ---- */
+
+/* Stores record, of p, and what p used since the last time. No lock. As process_put(). */
+int praas_life_put(struct praas_life_process *p, struct praas_process_record *record);
+/* Its controller told what it used in its epoch. Lock held. */
+void praas_life_used(struct praas_life_process *p, const json_t *message);
+/* From the tick: now, if it is due. When to look again; 0 when it is over. */
+uint64_t praas_life_tidy_due(struct praas_life *life, uint64_t now_ns);
 
 /* ---- lifecycle_idle.c ---- */
 

@@ -19,6 +19,7 @@ void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
 	record->os_pid = 0;
 	record->os_start = 0;
 	record->endpoints[0] = 0;
+	record->counted = (struct praas_usage){ 0 };
 	praas_random(record->controller, sizeof(record->controller));
 	praas_random(ret_token, PRAAS_KEY_BYTES);
 	praas_hash(ret_token, PRAAS_KEY_BYTES, record->join_hash);
@@ -249,7 +250,6 @@ static void run_start(struct praas_job *job)
 							      struct praas_life_process,
 							      start_job));
 	struct praas_life *life = p->life;
-	struct praas_records *records = life->config.records;
 	struct praas_life_waits done = { NULL }, settled;
 	struct praas_process_record record;
 	struct spawned spawn = { 0 };
@@ -269,7 +269,7 @@ static void run_start(struct praas_job *job)
 		spawn.rc = -EIDRM;
 	else
 		spawn = spawn_now(p, &record);
-	rc = records->ops->process_put(records, &record);
+	rc = praas_life_put(p, &record);
 	(void)pthread_mutex_lock(&life->lock);
 	if (rc == 0)
 		p->record.version = record.version;
@@ -302,6 +302,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
 			     p->token);
 	p->record.revision = p->app.revision;
+	praas_account_epoch(&p->account);
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
 	p->recovered = false;

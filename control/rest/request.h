@@ -224,6 +224,7 @@ void praas_route_tenants_show(struct praas_request *rq);
 void praas_route_tenants_set(struct praas_request *rq);
 void praas_route_tenants_delete(struct praas_request *rq);
 void praas_route_logs(struct praas_request *rq);
+void praas_route_usage(struct praas_request *rq);
 void praas_route_limits(struct praas_request *rq);
 void praas_route_healthz(struct praas_request *rq);
 void praas_route_readyz(struct praas_request *rq);

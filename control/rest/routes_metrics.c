@@ -125,6 +125,30 @@ static void put_starts(FILE *to, struct praas_service *s,
 	}
 }
 
+static void put_real(FILE *to, const char *name, const char *help, double value)
+{
+	head(to, name, "counter", help);
+	(void)fprintf(to, "praas_%s %.9g\n", name, value);
+}
+
+/* What GET /v1/usage grew by since the start, of all that controllers told. */
+static void put_used(FILE *to, const struct praas_usage *used)
+{
+	put_real(to, "process_cpu_seconds_total",
+		 "Processor time of controllers and workers",
+		 (double)used->cpu_ns / 1e9);
+	put_real(to, "process_wall_seconds_total", "That controllers served",
+		 (double)used->wall_ns / 1e9);
+	put(to, "process_calls_total", "counter", "Invocations in processes",
+	    used->calls);
+	put(to, "process_in_bytes_total", "counter", "Payloads to processes",
+	    used->bytes_in);
+	put(to, "process_out_bytes_total", "counter", "Payloads from processes",
+	    used->bytes_out);
+	put_real(to, "process_resident_byte_seconds_total",
+		 "State in the memory of controllers, times seconds", used->resident);
+}
+
 static void put_life(FILE *to, struct praas_service *s)
 {
 	struct praas_life_stats life;
@@ -144,6 +168,7 @@ static void put_life(FILE *to, struct praas_service *s)
 	put(to, "forks_total", "counter", "Processes made of others", life.forks);
 	put(to, "joins_refused_total", "counter",
 	    "Connections that were not what they said", life.refused_joins);
+	put_used(to, &life.used);
 	put_starts(to, s, &life);
 	put_states(to, &life);
 }

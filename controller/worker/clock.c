@@ -29,6 +29,8 @@ void worker_tell_counters(struct worker *w)
 			      memory_order_relaxed);
 	atomic_store_explicit(&line->direct_failures, w->direct_failures,
 			      memory_order_relaxed);
+	atomic_store_explicit(&line->direct_in, w->direct_in, memory_order_relaxed);
+	atomic_store_explicit(&line->direct_out, w->direct_out, memory_order_relaxed);
 	atomic_store_explicit(&line->nested_calls, w->nested_runs,
 			      memory_order_relaxed);
 	atomic_store_explicit(&line->busy_ns, w->busy_ns, memory_order_relaxed);

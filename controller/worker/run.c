@@ -409,6 +409,7 @@ static INLINED void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_n
 	}
 	r.status = status;
 	w->direct_failures += status != 0;
+	w->direct_out += r.bytes;
 	if ((timing ? praas_direct_reply_timed(ctx->direct, &r, timing)
 		    : praas_direct_reply(ctx->direct, &r)) != 0)
 		(void)praas_worker_end_detach_now(&w->end, ctx->direct->attach.client);
@@ -460,6 +461,7 @@ static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
 	ctx.head.info.deadline_ns = call->head.deadline_ns;
 	ctx.head.info.key = call->key;
 	ctx.direct_number = ++w->direct_taken;
+	w->direct_in += call->head.bytes;
 	tell_direct(w, &ctx);
 	if (special && (call->head.flags & PRAAS_FRAME_TRACE))
 		set_trace(&ctx.head.info, call->trace);

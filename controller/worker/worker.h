@@ -128,6 +128,7 @@ struct worker {
 	uint64_t dispatches;      /* INVOKE frames taken so far */
 	uint64_t commits;         /* sent one way so far */
 	uint64_t direct_taken, direct_failures;
+	uint64_t direct_in, direct_out; /* bytes of payloads */
 	uint64_t tokens;
 	struct lease leases[PRAAS_WORKER_LEASES];
 	uint32_t leases_next; /* to be given up when all are held */

@@ -189,6 +189,9 @@ def use_all(d):
     d.ask("DELETE", p + "/p/snapshots/s")
     for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
         d.ask("POST", f"{p}/p/{action}", {})
+    for query in ("", "?by=process&application=a&process=p&limit=1", "?by=tenant&tenant=default",
+                  "?by=process&limit=1&after=default/a/1&since_s=1&until_s=9000000000"):
+        d.ask("GET", "/v1/usage" + query)
     d.ask("DELETE", p + "/p/state/k")
     d.ask("POST", "/v1/tenants", {"name": "t", "limits": {"apps": 3}})
     d.ask("PUT", "/v1/tenants/t", {"limits": {"apps": 4}})

@@ -336,6 +336,39 @@ def raw(s, data, answer=True):
         return c.recv(65536) if answer else b""
 
 
+def test_usage_query(s):
+    """What is asked is checked; each tenant is told of its own, an operator of whom he names."""
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
+    s.json("POST", "/v1/apps/a/processes", {"pid": "p"}, 201)
+    end = time.monotonic() + 10
+    while (lines := s.json("GET", "/v1/usage", expect=200))["usage"][0]["calls"] != 3:
+        assert time.monotonic() < end, lines
+        time.sleep(0.02)
+    assert lines["by"] == "app" and lines["since_s"] == 0, lines
+    assert set(lines["usage"][0]) == {
+        "tenant", "app", "cpu_ns", "wall_ns", "calls", "bytes_in", "bytes_out", "resident_byte_s",
+        "swapped_byte_s"}
+    for bad in ("by=pid", "by=", "since_s=-1", "since_s=x", "since_s=9000000001", "until_s=1.5",
+                "since_s=5&until_s=4", "since_s=9000000000", "limit=0", "limit=1001", "x=1",
+                "by=app&by=app", "application=a/b", "application=", "process=p", "tenant=..",
+                "after=default", "after=default/a/1", "after=%2f", "after=a/b/c",
+                "by=process&after=default/a", "by=process&after=default/a/-1",
+                "by=process&after=default/a/1/2", "by=tenant&after=default/a",
+                "after=" + "a" * 65 + "/b", "after=" + "a" * 300):
+        s.refused("GET", "/v1/usage?" + bad, None, 400, "invalid_query")
+    s.refused("POST", "/v1/usage", None, 405, "method_not_allowed")
+    s.json("POST", "/v1/tenants", {"name": "t"}, 201)
+    t = s.json("POST", "/v1/tokens", {"scopes": ["read"], "tenant": "t"}, 201)["token"]
+    other = s.json("POST", "/v1/tokens", {"scopes": ["invoke"], "tenant": "t"}, 201)["token"]
+    for by in ("app", "process", "tenant"):
+        assert s.json("GET", "/v1/usage?by=" + by, expect=200, token=t)["usage"] == []
+        s.refused("GET", f"/v1/usage?by={by}&tenant=default", None, 404, "not_found", token=t)
+        assert len(s.json("GET", f"/v1/usage?by={by}&tenant=default", expect=200)["usage"]) == 1
+        assert s.json("GET", f"/v1/usage?by={by}&tenant=t", expect=200)["usage"] == []
+        s.refused("GET", "/v1/usage?by=" + by, None, 403, "denied", token=other)
+        s.refused("GET", "/v1/usage?by=" + by, None, 401, "unauthorized", token="")
+
+
 def test_hostile_http(s):
     head = f"POST /v1/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {s.token}\r\n".encode()
     twice = raw(s, head + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x")

@@ -123,6 +123,16 @@ praas invoke hello echo -p p1 -d "@$dir/blob" >"$dir/blob.back" && cmp -s "$dir/
 praas invoke hello echo -p p1 -d - --transport tcp <"$dir/blob" >"$dir/blob.back" && cmp -s "$dir/blob" "$dir/blob.back" ||
 	fail "3 MB do not come back over tcp"
 
+# What it used: of all, of one, by what is asked
+usage() { praas usage --json "$@" | jq -r '.[] | "\(.app) \(.pid) \(.calls > 0)"'; }
+for _ in $(seq 50); do [ "$(usage hello p1)" = 'hello p1 true' ] && break; sleep 0.1; done
+[ "$(usage hello p1)" = 'hello p1 true' ] || fail "praas usage hello p1 prints: $(usage hello p1)"
+[ "$(usage --app hello --by app)" = 'hello null true' ] || fail "praas usage --by app prints: $(usage --app hello --by app)"
+praas usage --by tenant | grep -q '^default  *-  *-  *[0-9]' || fail "praas usage --by tenant prints: $(praas usage --by tenant)"
+[ -z "$(usage --since 2h --until 1h)" ] || fail "praas usage of an hour ago prints: $(usage --since 2h --until 1h)"
+expect 2 '' praas usage --since 1h --until 2h
+expect 2 '' praas usage --by pid
+
 # State, swap, wake
 expect 0 '3' praas invoke counter add -p c1 -k apples -d 3
 expect 0 '5' praas invoke counter add -p c1 -k apples -d 2

@@ -48,6 +48,7 @@ static void test_cli_value_numbers(void **state)
 	assert_true(number(PRAAS_CLI_SIZE, "2G") == 2147483648u);
 	assert_true(number(PRAAS_CLI_DURATION, "1500us") == 1500000);
 	assert_true(number(PRAAS_CLI_DURATION, "2s") == 2000000000u);
+	assert_true(number(PRAAS_CLI_DURATION, "2d") == 172800000000000u);
 	assert_true(number(PRAAS_CLI_COUNT, "1") == 1);
 	assert_true(number(PRAAS_CLI_MILLI, "1") == 1000);
 	assert_true(number(PRAAS_CLI_MILLI, "0.5") == 500);
@@ -58,7 +59,7 @@ static void test_cli_value_numbers(void **state)
 					    "16777216T", NULL };
 	     *t; t++)
 		refused(PRAAS_CLI_SIZE, NULL, *t);
-	for (const char *const *t = (const char *const[]){ "", "5", "-2s", "2 s", "1d",
+	for (const char *const *t = (const char *const[]){ "", "5", "-2s", "2 s", "1w",
 							   "6000000h", NULL };
 	     *t; t++)
 		refused(PRAAS_CLI_DURATION, NULL, *t);
