@@ -15,8 +15,7 @@ static const struct praas_cli_verb *const tables[] = {
 	praas_cli_app_verbs,     praas_cli_process_verbs,  praas_cli_top_verbs,
 	praas_cli_logs_verbs,    praas_cli_invoke_verbs,   praas_cli_state_verbs,
 	praas_cli_archive_verbs, praas_cli_msg_verbs,      praas_cli_bench_verbs,
-	praas_cli_token_verbs,   praas_cli_snapshot_verbs,
-	praas_cli_usage_verbs,
+	praas_cli_token_verbs,   praas_cli_snapshot_verbs, praas_cli_usage_verbs,
 };
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))

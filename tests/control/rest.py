@@ -369,6 +369,34 @@ def test_usage_query(s):
         s.refused("GET", "/v1/usage?by=" + by, None, 401, "unauthorized", token="")
 
 
+def test_usage_while_it_changes(s):
+    """Whoever asks while processes come and go never hears less than before, nor more than there was."""
+    s.json("POST", "/v1/apps", {"name": "a", "code": s.code}, 201)
+    over, told = threading.Event(), []
+
+    def swaps(pid):
+        s.json("POST", "/v1/apps/a/processes", {"pid": pid}, 201)
+        for action in 10 * ["swap-out", "swap-in"] + ["swap-out"]:
+            s.json("POST", f"/v1/apps/a/processes/{pid}/{action}", expect=200)
+
+    def asks():
+        while not over.is_set():
+            told.append(s.json("GET", "/v1/usage", expect=200)["usage"])
+
+    workers = [threading.Thread(target=swaps, args=(pid,)) for pid in "xyz"]
+    reader = threading.Thread(target=asks)
+    for t in workers + [reader]:
+        t.start()
+    for t in workers:
+        t.join()
+    over.set()
+    reader.join()
+    calls = [lines[0]["calls"] for lines in told if lines]
+    assert calls == sorted(calls), calls
+    got = s.json("GET", "/v1/usage", expect=200)["usage"][0]["calls"]
+    assert got == 99 and calls[-1] <= 99, (got, calls[-1])  # three of each of 33 controllers
+
+
 def test_hostile_http(s):
     head = f"POST /v1/apps HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {s.token}\r\n".encode()
     twice = raw(s, head + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}x")

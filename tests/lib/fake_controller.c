@@ -144,6 +144,14 @@ static json_int_t commit(enum praas_slot_kind kind)
 	return slot;
 }
 
+static void metrics(int fd)
+{
+	say(fd, json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "t", "metrics",
+			  "seq", 1, "invocations", 3, "running", 0, "queued", 0,
+			  "mailbox_depth", 0, "state_keys", 2, "state_bytes", 10,
+			  "idle_ns", 5, "cpu_ns", 7));
+}
+
 static void join(int fd)
 {
 	const char *wrong = "00000000000000000000000000000000"
@@ -157,14 +165,12 @@ static void join(int fd)
 		      text("controller_id"), "endpoints", "shm:///nowhere/fake.sock",
 		      "tcp://127.0.0.1:9", "os_pid", (int)getpid(), "executor",
 		      "worker", "sandbox", "none", "state", "ACTIVE"));
-	say(fd, json_pack("{s:s,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:i}", "t", "metrics",
-			  "seq", 1, "invocations", 3, "running", 0, "queued", 0,
-			  "mailbox_depth", 0, "state_keys", 2, "state_bytes", 10,
-			  "idle_ns", 5, "cpu_ns", 7));
+	metrics(fd);
 }
 
 static void swapped(int fd)
 {
+	metrics(fd);
 	say(fd, json_pack("{s:s,s:I,s:I,s:i}", "t", "swapped", "epoch", number("epoch"),
 			  "slot", commit(PRAAS_SLOT_REL), "bytes", 0));
 	if (acts("linger"))
