@@ -289,8 +289,8 @@ def test_limit(s):
 
 
 def test_counts_as_state(s):
-    """Named bytes count for the tenant, also after a restart; over the limit nothing is named."""
-    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"state_bytes": 2 * LARGE}}, 201)
+    """Named bytes count for the tenant beside the state, also after a restart; over the limit nothing is named."""
+    s.json("POST", "/v1/tenants", {"name": "t", "limits": {"state_bytes": 3 * LARGE}}, 201)
     token = s.json("POST", "/v1/tokens", {"scopes": ["deploy", "invoke", "read"], "tenant": "t"}, 201)["token"]
     make(s, token=token)
     assert s.ask("PUT", P + "/x/state/v", blob(1), token=token)[0] == 204
