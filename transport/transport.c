@@ -23,7 +23,7 @@ static const struct praas_transport_ops *const transports[] = {
 #ifdef PRAAS_HAVE_OFI
 	&praas_ofi_transport_ops,
 #endif
-	&praas_dpdk_transport_ops, &praas_tls_transport_ops, &praas_tcp_transport_ops,
+	&praas_dpdk_transport_ops,  &praas_tls_transport_ops, &praas_tcp_transport_ops,
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(transports[0]))
 
