@@ -161,8 +161,7 @@ static int create_new(struct praas_life *life, const struct praas_app_record *ap
 	(void)snprintf(record.name, sizeof(record.name), "%s", name);
 	record.revision = app->revision;
 	record.created_ns = praas_life_realtime_ns();
-	record.changed_ns = record.created_ns;
-	record.used_ns = record.created_ns;
+	record.changed_ns = record.used_ns = record.created_ns;
 	praas_life_new_epoch(&record, 1, token);
 	rc = praas_life_take_new(life, app, ret_why);
 	if (rc) /* one that exists needs none */
