@@ -166,19 +166,27 @@ static bool offer_verb(struct praas_cli *cli, const struct praas_cli_verb *v, in
 	return true;
 }
 
+/* Is v the first of all verbs that have its noun? Those of one noun may stand in several tables. */
+static bool first_of_noun(const struct praas_cli_verb *const *tables,
+			  const struct praas_cli_verb *v)
+{
+	for (size_t t = 0;; t++)
+		for (const struct praas_cli_verb *w = tables[t]; w->noun; w++)
+			if (strcmp(w->noun, v->noun) == 0)
+				return w == v;
+}
+
 int praas_cli_complete(struct praas_cli *cli,
 		       const struct praas_cli_verb *const *tables, size_t count,
 		       int argc, char **argv)
 {
 	bool nouns = argc == 1 || (argc == 2 && strcmp(argv[0], "help") == 0);
-	const char *last = "";
 
 	cli->completing = argv[argc - 1];
 	for (size_t t = 0; t < count; t++) {
 		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++) {
-			if (nouns && strcmp(v->noun, last) != 0)
+			if (nouns && first_of_noun(tables, v))
 				offer(cli, v->noun);
-			last = v->noun;
 			if (!nouns && offer_verb(cli, v, argc, argv))
 				return PRAAS_EXIT_DONE;
 		}

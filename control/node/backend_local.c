@@ -23,6 +23,7 @@
 #include "control/node/local_spawn.h"
 #include "control/node/ready.h"
 
+#define GROUPS_LEFT_MAX 64u
 #define PATH_BYTES 4096
 #define CONFIG_BYTES_MAX (48u * 1024) /* below a pipe's capacity: writing never waits */
 #define TASKS_MAX 1024u
@@ -37,6 +38,10 @@ struct local {
 	pthread_mutex_t lock; /* of what follows */
 	struct praas_ready ready;
 	struct praas_backend_stats stats;
+	/* Controllers that are gone, whose workers were still dying when their group was to be
+	 * removed; tried again with the next ones. */
+	int32_t left[GROUPS_LEFT_MAX];
+	uint32_t left_count;
 };
 
 const char *praas_backend_start_text(enum praas_backend_start start)
@@ -57,7 +62,22 @@ static void group_of(const struct local *l, int32_t os_pid, char ret_group[GROUP
 	(void)snprintf(ret_group, GROUP_BYTES, "%s/%d", l->group, os_pid);
 }
 
-static void remove_group(const struct local *l, int32_t os_pid)
+/* Under the lock, so that none of the groups is that of a controller which begins. */
+static void remove_left_locked(struct local *l)
+{
+	char group[GROUP_BYTES];
+	uint32_t kept = 0;
+
+	for (uint32_t i = 0; i < l->left_count; i++) {
+		group_of(l, l->left[i], group);
+		if (praas_os_start(l->left[i]) == 0 &&
+		    !praas_cgroup_remove(l->cgroup, group))
+			l->left[kept++] = l->left[i];
+	}
+	l->left_count = kept;
+}
+
+static void remove_group(struct local *l, int32_t os_pid)
 {
 	char group[GROUP_BYTES];
 
@@ -65,10 +85,15 @@ static void remove_group(const struct local *l, int32_t os_pid)
 		return;
 	group_of(l, os_pid, group);
 	praas_cgroup_kill(l->cgroup, group);
-	praas_cgroup_remove(l->cgroup, group);
+	(void)pthread_mutex_lock(&l->lock);
+	remove_left_locked(l);
+	/* Without room it stays until the service ends. */
+	if (!praas_cgroup_remove(l->cgroup, group) && l->left_count < GROUPS_LEFT_MAX)
+		l->left[l->left_count++] = os_pid;
+	(void)pthread_mutex_unlock(&l->lock);
 }
 
-static void discard(const struct local *l, struct praas_ready_one *o)
+static void discard(struct local *l, struct praas_ready_one *o)
 {
 	(void)kill(o->os_pid, SIGKILL);
 	(void)close(
@@ -328,6 +353,7 @@ static int start(struct praas_backend *b, json_t *config, uint64_t number,
 		return -ENOMEM;
 	log_path(l, number, log);
 	(void)pthread_mutex_lock(&l->lock);
+	remove_left_locked(l);
 	rc = praas_ready_note(&l->ready, shape);
 	(void)pthread_mutex_unlock(&l->lock);
 	if (rc == 0)
@@ -464,7 +490,7 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	if (config->group) {
 		(void)snprintf(l->group, sizeof(l->group), "%s", config->group);
 		l->cgroup = praas_cgroup_open(l->group);
-		praas_cgroup_remove(l->cgroup, l->group); /* what a crash left */
+		(void)praas_cgroup_remove(l->cgroup, l->group); /* what a crash left */
 		l->cgroup = praas_cgroup_open(l->group);
 	}
 	prepare(&l->base);

@@ -96,7 +96,7 @@ enum praas_cgroup_version praas_cgroup_open(const char *parent)
 
 void praas_cgroup_close(enum praas_cgroup_version version, const char *parent)
 {
-	praas_cgroup_remove(version, parent); /* what holds a process stays */
+	(void)praas_cgroup_remove(version, parent); /* what holds a process stays */
 }
 
 static void limit_v1(const char *path, size_t i,
@@ -247,12 +247,16 @@ static void remove_folder(const char *path)
 	(void)rmdir(path); /* EBUSY: something lives; its end is not ours to wait for */
 }
 
-void praas_cgroup_remove(enum praas_cgroup_version version, const char *group)
+bool praas_cgroup_remove(enum praas_cgroup_version version, const char *group)
 {
 	char path[PATH_BYTES];
+	bool gone = true;
 
-	for (size_t i = 0; folder_of(version, i, group, path); i++)
+	for (size_t i = 0; folder_of(version, i, group, path); i++) {
 		walk(path, remove_folder);
+		gone = gone && access(path, F_OK) != 0;
+	}
+	return gone;
 }
 
 json_t *praas_cgroup_describe(enum praas_cgroup_version version, const char *group)

@@ -6,6 +6,7 @@
 #ifndef PRAAS_CONTROL_CGROUP_H
 #define PRAAS_CONTROL_CGROUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -35,8 +36,8 @@ int praas_cgroup_enter(enum praas_cgroup_version version, const char *group,
 		       pid_t os_pid);
 /* Kills all in it, sub-groups too. */
 void praas_cgroup_kill(enum praas_cgroup_version version, const char *group);
-/* Removes it with its sub-groups; those that still hold a process stay. */
-void praas_cgroup_remove(enum praas_cgroup_version version, const char *group);
+/* Removes it with its sub-groups; those that still hold a process stay. False: something stays. */
+bool praas_cgroup_remove(enum praas_cgroup_version version, const char *group);
 
 /* The member `cgroup` of a start configuration. NULL: no memory. */
 json_t *praas_cgroup_describe(enum praas_cgroup_version version, const char *group);

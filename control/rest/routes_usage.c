@@ -70,7 +70,8 @@ static bool take_time(struct praas_request *rq, struct asked *a)
 	if (a->since_s > a->until_s)
 		return wrong(rq, "since_s must not be after until_s, nor after now");
 	a->query.since_ns = a->since_s * SECOND_NS;
-	a->query.until_ns = a->until_s * SECOND_NS;
+	/* Until now is until whenever the accounts are read: no row may be cut by a second's end. */
+	a->query.until_ns = a->until_s == now_s ? INT64_MAX : a->until_s * SECOND_NS;
 	return true;
 }
 

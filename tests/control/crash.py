@@ -114,7 +114,7 @@ def after_unname(s, status):
     assert status != 204 or named(s) == [], "it was acknowledged"
     if named(s):
         s.json("DELETE", P + "/x/snapshots/s", expect=204)
-    assert s.json("GET", "/v1/limits", expect=200)["used"]["state_bytes"] <= 64
+    assert s.json("GET", "/v1/limits", expect=200)["used"]["state_bytes"] <= 256 + 64
     after_swap(s, status)
 
 

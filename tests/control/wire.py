@@ -347,7 +347,7 @@ def test_head_is_get_without_a_body(s):
 
 def test_allow_tells_what_there_is(s):
     for path, allow in (("/v1/apps", "GET, POST, HEAD, OPTIONS"), ("/healthz", "GET, HEAD, OPTIONS"),
-                        ("/v1/apps/a", "GET, DELETE, HEAD, OPTIONS"),
+                        ("/v1/apps/a", "GET, PUT, DELETE, HEAD, OPTIONS"),
                         ("/v1/apps/a/invoke/f", "POST, OPTIONS")):
         for method in ("OPTIONS", "PATCH"):
             assert s.ask(method, path)[1]["Allow"] == allow, (method, path)
