@@ -155,7 +155,8 @@ int praas_life_snapshot_take(struct praas_life *life,
 	rc = praas_life_open_log(life, &record, app->tenant, &store, &log);
 	if (rc == 0) {
 		rc = praas_named_take(&log, snapshot);
-		if (rc == 0)
+		if (rc == 0 ||
+		    rc == -ENOENT) /* who asks again: it may have been a crash */
 			count(p, &log, false);
 		praas_store_free(store);
 	}
