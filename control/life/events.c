@@ -232,6 +232,7 @@ static void wake_refused(struct praas_events *e)
 	{
 		if (w->allowed(w))
 			continue;
+		/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): w is in the list */
 		DL_DELETE2(e->waiting, w, prev, list_next);
 		w->waiting = false;
 		w->wake(w);

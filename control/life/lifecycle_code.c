@@ -127,7 +127,7 @@ void praas_life_deploy_end(struct praas_life *life, const struct praas_app_recor
 /* Every process of app that is known; lock held. */
 #define EACH_OF(life, app, p, next)                                                    \
 	HASH_ITER(hh, (life)->processes, p, next)                                      \
-	if (!memcmp(p->record.app, (app)->id, sizeof((app)->id)))
+	if (!memcmp((p)->record.app, (app)->id, sizeof((app)->id)))
 
 uint32_t praas_life_revision(struct praas_life *life,
 			     const struct praas_app_record *app)

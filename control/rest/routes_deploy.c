@@ -82,6 +82,7 @@ static void tell_failed(struct praas_request *rq)
 }
 
 /* The one before is the application's again, also for those that have started with this one. */
+/* NOLINTNEXTLINE(misc-no-recursion): it goes back once, and cannot fail then */
 static void fail(struct praas_request *rq, const struct praas_outcome *why)
 {
 	struct praas_records *records = rq->service->records;
@@ -107,6 +108,7 @@ static void fail(struct praas_request *rq, const struct praas_outcome *why)
 /* ---- one process after the other ---------------------------------------------------- */
 
 /* It is known to start: from now on it is the application's. */
+/* NOLINTNEXTLINE(misc-no-recursion): it goes back once, and cannot fail then */
 static bool store(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
@@ -162,6 +164,7 @@ static void swapped(struct praas_request *rq)
 			    praas_request_await(rq, woken, praas_now_ns() + WAIT_NS));
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): it goes back once, and cannot fail then */
 static void next(struct praas_request *rq)
 {
 	struct praas_life *life = rq->service->life;

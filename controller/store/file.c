@@ -295,7 +295,7 @@ static int file_share(struct praas_store *s, struct praas_store *from, const cha
 	struct file_store *f = file_store_of(s), *other = file_store_of(from);
 	char dir[PRAAS_STORE_KEY_MAX + 2];
 	const char *name;
-	int dir_fd, rc = praas_store_key_check(key);
+	int dir_fd = -1, rc = praas_store_key_check(key);
 
 	if (rc != 0)
 		return rc;

@@ -85,9 +85,9 @@ static inline void server_answer(struct praas_conn *conn, const struct praas_fra
 					  .bytes = bytes,
 					  .aux = 1000 };
 	if (to->flags & PRAAS_FRAME_TIMING) { /* one that fails lies */
-		const struct praas_frame_timing honest = { .queue_ns = 200,
-							   .run_ns = 1000,
-							   .state_ns = 300 };
+		const struct praas_frame_timing honest = { .queue_ns = 20,
+							   .run_ns = 100,
+							   .state_ns = 30 };
 		const struct praas_frame_timing lie = { UINT64_MAX, UINT64_MAX,
 							UINT64_MAX };
 
