@@ -107,7 +107,9 @@ static void core_arg(const cpu_set_t *cpus, char *ret_arg, size_t bytes)
 static int init_eal(char *error, size_t bytes)
 {
 	char core[32];
-	static char *argv[PRAAS_DPDK_ARGS_MAX + EAL_ARGS + 4]; /* EAL keeps them */
+	/* EAL keeps the texts, and moves the pointers. */
+	static char *kept[PRAAS_DPDK_ARGS_MAX + EAL_ARGS + 4];
+	char *argv[PRAAS_DPDK_ARGS_MAX + EAL_ARGS + 4];
 	const char *base[EAL_ARGS] = { "praas", core, "--no-shconf", "--no-telemetry",
 				       "--log-level=*:error" };
 	unsigned n = 5;
@@ -130,7 +132,8 @@ static int init_eal(char *error, size_t bytes)
 	core_arg(&cpus, core, sizeof(core));
 	/* EAL wants them writable. */
 	for (unsigned i = 0; i < n + config.args; i++) {
-		argv[argc] = strdup(i < n ? base[i] : config.arg[i - n]);
+		kept[argc] = strdup(i < n ? base[i] : config.arg[i - n]);
+		argv[argc] = kept[argc];
 		if (argv[argc++] == NULL)
 			return -ENOMEM;
 	}
