@@ -24,7 +24,7 @@ endforeach()
 # libfabric's providers for everyone's machine; one that is not there is skipped.
 foreach(provider tcp tcp-packets net net6 net-rxm shm sockets rxd)
   add_test(NAME conformance.transport.ofi.${provider} COMMAND conformance_transport ofi.${provider})
-  set_tests_properties(conformance.transport.ofi.${provider} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(conformance.transport.ofi.${provider} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 # DPDK on drivers that need no hardware; loss; the real programs.
 add_executable(dpdk_goodput dpdk/goodput.c conformance/transport/rig.c)
@@ -34,11 +34,11 @@ set_target_properties(dpdk_goodput PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT
 foreach(device af_packet4 af_packet6 af_xdp4 memif4)
   add_test(NAME conformance.transport.dpdk.${device}
     COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dpdk/run ${PROJECT_BINARY_DIR} conformance ${device})
-  set_tests_properties(conformance.transport.dpdk.${device} PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(conformance.transport.dpdk.${device} PROPERTIES LABELS "slow;full" SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 foreach(what loss e2e)
   add_test(NAME dpdk.${what} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dpdk/run ${PROJECT_BINARY_DIR} ${what})
-  set_tests_properties(dpdk.${what} PROPERTIES LABELS full SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(dpdk.${what} PROPERTIES LABELS "slow;full" SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 praas_unit_test(dpdk_config praas_transport)
 
@@ -98,7 +98,7 @@ if(FABRIC_FOUND)
   set_target_properties(conformance_ofi PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   foreach(provider tcp net)
     add_test(NAME conformance.ofi.${provider} COMMAND conformance_ofi ${provider})
-    set_tests_properties(conformance.ofi.${provider} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
+    set_tests_properties(conformance.ofi.${provider} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 180)
   endforeach()
   # The net provider (1.17) never frees what it knows of a connection.
   set_tests_properties(conformance.ofi.net conformance.transport.ofi.net conformance.transport.ofi.net6
