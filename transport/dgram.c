@@ -16,12 +16,7 @@
  * that thereby got something to do. What they submit leaves the device together.
  */
 
-#define CONNS_DEFAULT 1024u
 #define CONNS_MAX 65535u /* the slot is 16 bits of a connection's number */
-#define UNAUTHENTICATED_DEFAULT 64u
-#define HANDSHAKE_BYTES_DEFAULT 4096u
-#define SEND_QUEUE_DEFAULT (UINT64_C(1) << 20)
-#define STALL_DEFAULT_NS UINT64_C(10000000000)
 #define CLOCK_TURNS 16u
 #define NUMBER_FIRST 49152u       /* of ports taken by chance */
 #define BLIND_NS UINT64_C(500000) /* sleep before a device that cannot wake us */
@@ -78,27 +73,6 @@ int praas_dgram_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_
 	(void)snprintf(ret_addr, PRAAS_ADDR_MAX, ip->v6 ? "%s://[%s]:%u" : "%s://%s:%u",
 		       base->ops->scheme, host, port->number);
 	return 0;
-}
-
-static void set_config(struct praas_dgram_port *port,
-		       const struct praas_port_config *config)
-{
-	struct praas_port_config *c = &port->config;
-
-	*c = *config;
-	if (c->conns_max == 0)
-		c->conns_max = CONNS_DEFAULT;
-	if (c->conns_max > CONNS_MAX)
-		c->conns_max = CONNS_MAX;
-	if (c->unauthenticated_max == 0)
-		c->unauthenticated_max = UNAUTHENTICATED_DEFAULT;
-	if (c->handshake_bytes_max == 0)
-		c->handshake_bytes_max = HANDSHAKE_BYTES_DEFAULT;
-	if (c->send_queue_max == 0)
-		c->send_queue_max = SEND_QUEUE_DEFAULT;
-	if (c->stall_timeout_ns == 0)
-		c->stall_timeout_ns = STALL_DEFAULT_NS;
-	c->listen = NULL; /* the string is the caller's */
 }
 
 /* Its own address and number, and what fits into its packets. */
@@ -191,7 +165,7 @@ int praas_dgram_open(const struct praas_dgram_config *config,
 	if (c->memory == NULL ||
 	    (c->listen && (c->accept_events == NULL || c->accept_key == NULL)))
 		rc = -EINVAL;
-	set_config(port, c);
+	praas_port_config_set(&port->config, c, CONNS_MAX);
 	if (rc == 0)
 		rc = set_address(port, c->listen);
 	if (rc == 0)

@@ -238,12 +238,7 @@ static void complete(struct praas_dgram_conn *conn, struct praas_buf *buf)
 	struct praas_port *port = conn->base.port;
 
 	buf->head.source = conn->base.peer_source;
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t at = praas_now_ns() + buf->head.deadline_ns;
-
-		buf->head.deadline_ns =
-			buf->head.deadline_ns >= (UINT64_C(1) << 62) ? 0 : at;
-	}
+	praas_frame_arrives(&buf->head);
 	port->frames_in++;
 	port->bytes_in += buf->head.bytes;
 	port->copies++;

@@ -448,20 +448,10 @@ int praas_dgram_send(struct praas_conn *base, struct praas_buf *buf)
 			   (uint64_t)UINT32_MAX * PRAAS_ARQ_SEGMENT_MIN))
 		return -EMSGSIZE;
 	queued = praas_arq_queued(conn->arq);
-	if (praas_unlikely(queued > 0 &&
-			   (buf->head.bytes > port->config.send_queue_max ||
-			    queued > port->config.send_queue_max - buf->head.bytes)))
+	if (praas_unlikely(praas_send_full(queued > 0, queued, buf->head.bytes,
+					   port->config.send_queue_max)))
 		return -EAGAIN;
-	buf->head.source = 0;
-	buf->head.sequence = ++base->sends;
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t now_ns = praas_now_ns();
-
-		/* Passed already: the least that is not "none". */
-		buf->head.deadline_ns = buf->head.deadline_ns > now_ns
-						? buf->head.deadline_ns - now_ns
-						: 1;
-	}
+	praas_frame_leaves(&buf->head, ++base->sends);
 	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted &&
 	    !conn->authenticated) {
 		conn->authenticated = true;

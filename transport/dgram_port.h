@@ -17,6 +17,7 @@
 #include "internal/base.h"
 #include "transport/dgram.h"
 #include "transport/dgram_open.h"
+#include "transport/port.h"
 
 enum praas_dgram_state {
 	PRAAS_DGRAM_FREE = 0,

@@ -14,12 +14,7 @@
  * once, else by the first connect().
  */
 
-#define CONNS_DEFAULT 1024u
 #define CONNS_MAX 32768u
-#define UNAUTHENTICATED_DEFAULT 64u
-#define HANDSHAKE_BYTES_DEFAULT 4096u
-#define SEND_QUEUE_DEFAULT (UINT64_C(1) << 20)
-#define STALL_DEFAULT_NS UINT64_C(10000000000)
 #define REFUSALS 8u /* connections beyond the limit that can be told so at a time */
 #define RECEIVES_SMALL 64u
 #define RECEIVES_LARGE 256u
@@ -33,27 +28,6 @@
 static struct praas_ofi_port *port_of(struct praas_port *base)
 {
 	return (struct praas_ofi_port *)(void *)base;
-}
-
-static void set_config(struct praas_ofi_port *port,
-		       const struct praas_port_config *config)
-{
-	struct praas_port_config *c = &port->config;
-
-	*c = *config;
-	if (c->conns_max == 0)
-		c->conns_max = CONNS_DEFAULT;
-	if (c->conns_max > CONNS_MAX)
-		c->conns_max = CONNS_MAX;
-	if (c->unauthenticated_max == 0)
-		c->unauthenticated_max = UNAUTHENTICATED_DEFAULT;
-	if (c->handshake_bytes_max == 0)
-		c->handshake_bytes_max = HANDSHAKE_BYTES_DEFAULT;
-	if (c->send_queue_max == 0)
-		c->send_queue_max = SEND_QUEUE_DEFAULT;
-	if (c->stall_timeout_ns == 0)
-		c->stall_timeout_ns = STALL_DEFAULT_NS;
-	c->listen = NULL; /* the string is the caller's */
 }
 
 static int make_slots(struct praas_ofi_port *port)
@@ -167,7 +141,7 @@ static int port_open(const struct praas_port_config *config,
 	port = calloc(1, sizeof(*port));
 	if (port == NULL)
 		return -ENOMEM;
-	set_config(port, config);
+	praas_port_config_set(&port->config, config, CONNS_MAX);
 	port->base.ops = &praas_ofi_transport_ops;
 	port->listening = config->listen != NULL;
 	port->epoll_fd = -1;
@@ -281,7 +255,7 @@ static void run_ending(struct praas_ofi_conn *conn)
 /* FLUSHING and LINGERING. */
 static void run_leaving(struct praas_ofi_conn *conn)
 {
-	if (conn->state == PRAAS_OFI_FLUSHING && conn->tx_first == NULL &&
+	if (conn->state == PRAAS_OFI_FLUSHING && conn->unsent.first == NULL &&
 	    conn->tx_number - conn->tx_acked < PRAAS_OFI_WINDOW)
 		conn->wants |= PRAAS_OFI_WANT_FIN;
 	praas_ofi_send_run(conn);
@@ -303,7 +277,7 @@ static unsigned run(struct praas_ofi_conn *conn, unsigned budget)
 		conn->base.events->opened(conn->base.user, &conn->base);
 		done++;
 	}
-	if (conn->state == PRAAS_OFI_OPEN && conn->sent_first)
+	if (conn->state == PRAAS_OFI_OPEN && conn->left.first)
 		praas_ofi_tell_sent(conn);
 	if (conn->state >= PRAAS_OFI_OPEN && conn->state <= PRAAS_OFI_LINGERING &&
 	    conn->window_used > 0)

@@ -30,6 +30,7 @@
 #include "transport/ofi.h"
 #include "transport/ofi_fabric.h"
 #include "transport/ofi_packet.h"
+#include "transport/port.h"
 
 struct praas_ofi_conn;
 struct praas_ofi_port;
@@ -170,11 +171,11 @@ struct praas_ofi_conn {
 	int end_rc;         /* why it is to be ended, or PRAAS_OFI_GOING */
 
 	/* sending */
-	struct praas_buf *tx_first, *tx_last; /* to send */
-	uint64_t tx_bytes;            /* of these and the unacknowledged offers */
-	uint32_t tx_number, tx_acked; /* counted packets */
-	struct praas_buf *sent_first, *sent_last;      /* sent, sent() not told yet */
-	struct praas_ofi_frame *frames_free, *current; /* current: of tx_first */
+	struct praas_send_queue
+		unsent; /* to send; bytes: of these and the unacknowledged offers */
+	uint32_t tx_number, tx_acked;                  /* counted packets */
+	struct praas_send_queue left;                  /* sent, sent() not told yet */
+	struct praas_ofi_frame *frames_free, *current; /* current: of unsent.first */
 	struct praas_ofi_frame *offers, *offers_last;  /* until acknowledged */
 	struct praas_ofi_send *sends_free;
 	uint32_t ops; /* sends and reads that the provider has */

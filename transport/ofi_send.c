@@ -22,23 +22,15 @@ static void sent(struct praas_ofi_conn *conn, struct praas_buf *buf)
 
 	port->frames_out++;
 	port->bytes_out += buf->head.bytes;
-	conn->tx_bytes -= praas_min_u64(conn->tx_bytes, buf->head.bytes + 1);
-	buf->next = NULL;
-	if (conn->sent_last)
-		conn->sent_last->next = buf;
-	else
-		conn->sent_first = buf;
-	conn->sent_last = buf;
+	conn->unsent.bytes -= praas_min_u64(conn->unsent.bytes, buf->head.bytes + 1);
+	praas_send_push(&conn->left, buf, 0);
 	praas_ofi_activate(conn);
 }
 
 static struct praas_buf *dequeue(struct praas_ofi_conn *conn)
 {
-	struct praas_buf *buf = conn->tx_first;
+	struct praas_buf *buf = praas_send_pop(&conn->unsent);
 
-	conn->tx_first = buf->next;
-	if (conn->tx_first == NULL)
-		conn->tx_last = NULL;
 	buf->next = NULL;
 	return buf;
 }
@@ -128,7 +120,7 @@ static int send_small(struct praas_ofi_conn *conn, struct praas_ofi_send *send)
 {
 	struct praas_ofi_fabric *f = &praas_ofi_port_of(conn)->fabric;
 	struct praas_ofi_packet packet = next_packet(conn, PRAAS_OFI_FRAME);
-	const struct praas_buf *buf = conn->tx_first;
+	const struct praas_buf *buf = conn->unsent.first;
 	uint64_t bytes = praas_ofi_frame_encode(buf, &packet, send->scratch);
 	int rc;
 
@@ -158,7 +150,7 @@ static int frame_begin(struct praas_ofi_conn *conn)
 {
 	struct praas_ofi_port *port = praas_ofi_port_of(conn);
 	struct praas_ofi_frame *frame = conn->frames_free;
-	struct praas_buf *buf = conn->tx_first;
+	struct praas_buf *buf = conn->unsent.first;
 	bool offer =
 		buf->head.bytes > OFFER_MIN && port->fabric.rma && !port->packets_only;
 	int rc = 0;
@@ -259,7 +251,8 @@ static int send_next(struct praas_ofi_conn *conn)
 
 	if (send == NULL)
 		return -EAGAIN;
-	if (conn->current == NULL && conn->tx_first->head.bytes <= PRAAS_OFI_COPY_MAX)
+	if (conn->current == NULL &&
+	    conn->unsent.first->head.bytes <= PRAAS_OFI_COPY_MAX)
 		return send_small(conn, send);
 	if (conn->current == NULL)
 		rc = frame_begin(conn);
@@ -334,7 +327,7 @@ void praas_ofi_send_run(struct praas_ofi_conn *conn)
 {
 	int rc = conn->wants ? send_wanted(conn) : 0;
 
-	while (rc == 0 && conn->tx_first != NULL && window_open(conn) &&
+	while (rc == 0 && conn->unsent.first != NULL && window_open(conn) &&
 	       (conn->state == PRAAS_OFI_OPEN || conn->state == PRAAS_OFI_FLUSHING))
 		rc = send_next(conn);
 	conn->blocked = rc == -EAGAIN;
@@ -363,33 +356,18 @@ int praas_ofi_send(struct praas_conn *base, struct praas_buf *buf)
 	if (praas_unlikely(conn->state != PRAAS_OFI_OPEN ||
 			   conn->end_rc != PRAAS_OFI_GOING))
 		return -ENOTCONN;
-	if (praas_unlikely(conn->tx_first != NULL &&
-			   (bytes > port->config.send_queue_max ||
-			    conn->tx_bytes > port->config.send_queue_max - bytes)))
+	if (praas_unlikely(praas_send_full(conn->unsent.first != NULL,
+					   conn->unsent.bytes, bytes,
+					   port->config.send_queue_max)))
 		return -EAGAIN;
-	buf->head.source = 0;
-	buf->head.sequence = ++base->sends;
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t now_ns = praas_now_ns();
-
-		/* Passed already: the least that is not "none". */
-		buf->head.deadline_ns = buf->head.deadline_ns > now_ns
-						? buf->head.deadline_ns - now_ns
-						: 1;
-	}
+	praas_frame_leaves(&buf->head, ++base->sends);
 	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted &&
 	    !conn->authenticated) {
 		conn->authenticated = true;
 		port->unauthenticated--;
 	}
-	buf->next = NULL;
-	if (conn->tx_last)
-		conn->tx_last->next = buf;
-	else
-		conn->tx_first = buf;
-	conn->tx_last = buf;
-	conn->tx_bytes += bytes;
-	if (conn->tx_first == buf && !conn->blocked)
+	praas_send_push(&conn->unsent, buf, bytes);
+	if (conn->unsent.first == buf && !conn->blocked)
 		praas_ofi_send_run(conn);
 	return 0;
 }
@@ -433,7 +411,7 @@ int praas_ofi_on_ack(struct praas_ofi_conn *conn, uint32_t ack)
 		frame->offered = false;
 		frame_settle(conn, frame);
 	}
-	if (conn->tx_first != NULL || conn->state > PRAAS_OFI_OPEN)
+	if (conn->unsent.first != NULL || conn->state > PRAAS_OFI_OPEN)
 		praas_ofi_activate(conn);
 	return 0;
 }
@@ -442,23 +420,7 @@ int praas_ofi_on_ack(struct praas_ofi_conn *conn, uint32_t ack)
 
 void praas_ofi_tell_sent(struct praas_ofi_conn *conn)
 {
-	while (conn->sent_first) {
-		struct praas_buf *buf = conn->sent_first;
-
-		conn->sent_first = buf->next;
-		if (conn->sent_first == NULL)
-			conn->sent_last = NULL;
-		/* The handshake's frames are nobody's but the session's. */
-		if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
-			conn->base.events->sent(conn->base.user, &conn->base, buf, 0);
-		praas_buf_release(buf);
-	}
-}
-
-static void tell(struct praas_ofi_conn *conn, struct praas_buf *buf, int rc)
-{
-	if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
-		conn->base.events->sent(conn->base.user, &conn->base, buf, rc);
+	praas_send_tell_left(&conn->base, &conn->quiet, &conn->left);
 }
 
 void praas_ofi_tell_queue(struct praas_ofi_conn *conn, int rc)
@@ -471,11 +433,11 @@ void praas_ofi_tell_queue(struct praas_ofi_conn *conn, int rc)
 		if (frame->buf == NULL || frame->told || frame == conn->current)
 			continue;
 		frame->told = true;
-		tell(conn, frame->buf, rc);
+		praas_send_tell(&conn->base, conn->quiet, frame->buf, rc);
 	}
-	for (buf = conn->tx_first; buf != NULL; buf = next) {
+	for (buf = conn->unsent.first; buf != NULL; buf = next) {
 		next = buf->next;
-		tell(conn, buf, rc);
+		praas_send_tell(&conn->base, conn->quiet, buf, rc);
 		if (rc == 0)
 			continue;
 		if (conn->current == NULL || buf != conn->current->buf)
@@ -483,8 +445,8 @@ void praas_ofi_tell_queue(struct praas_ofi_conn *conn, int rc)
 	}
 	if (rc == 0)
 		return;
-	conn->tx_first = NULL;
-	conn->tx_last = NULL;
+	conn->unsent.first = NULL;
+	conn->unsent.last = NULL;
 	if (conn->current != NULL) {
 		/* Parts of it are with the provider. */
 		struct praas_ofi_frame *frame = conn->current;

@@ -37,7 +37,7 @@ static bool receiving(const struct praas_ofi_conn *conn)
 
 static bool sending(const struct praas_ofi_conn *conn)
 {
-	return conn->tx_first != NULL || conn->offers != NULL;
+	return conn->unsent.first != NULL || conn->offers != NULL;
 }
 
 static bool stalled(struct praas_ofi_conn *conn, uint64_t now_ns, uint64_t timeout_ns)

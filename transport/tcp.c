@@ -15,11 +15,6 @@
  * in none of these lists.
  */
 
-#define CONNS_DEFAULT 1024u
-#define UNAUTHENTICATED_DEFAULT 64u
-#define HANDSHAKE_BYTES_DEFAULT 4096u
-#define SEND_QUEUE_DEFAULT (UINT64_C(1) << 20)
-#define STALL_DEFAULT_NS UINT64_C(10000000000)
 #define CHUNKS_SMALL 8u
 #define CHUNKS_LARGE 64u
 #define CLOCK_TURNS 64u              /* looks at the clock every so many */
@@ -30,25 +25,6 @@
 static struct praas_tcp_port *port_of(struct praas_port *base)
 {
 	return (struct praas_tcp_port *)(void *)base;
-}
-
-static void set_config(struct praas_tcp_port *port,
-		       const struct praas_port_config *config)
-{
-	struct praas_port_config *c = &port->config;
-
-	*c = *config;
-	if (c->conns_max == 0)
-		c->conns_max = CONNS_DEFAULT;
-	if (c->unauthenticated_max == 0)
-		c->unauthenticated_max = UNAUTHENTICATED_DEFAULT;
-	if (c->handshake_bytes_max == 0)
-		c->handshake_bytes_max = HANDSHAKE_BYTES_DEFAULT;
-	if (c->send_queue_max == 0)
-		c->send_queue_max = SEND_QUEUE_DEFAULT;
-	if (c->stall_timeout_ns == 0)
-		c->stall_timeout_ns = STALL_DEFAULT_NS;
-	c->listen = NULL; /* the string is the caller's */
 }
 
 static int make_slots(struct praas_tcp_port *port)
@@ -90,7 +66,7 @@ static int open_kind(const struct praas_port_config *config,
 	port = calloc(1, sizeof(*port));
 	if (port == NULL)
 		return -ENOMEM;
-	set_config(port, config);
+	praas_port_config_set(&port->config, config, UINT32_MAX);
 	port->base.ops = ops;
 	port->listen_fd = -1;
 	port->spare_fd = -1;
@@ -192,11 +168,11 @@ static unsigned run(struct praas_tcp_conn *conn, unsigned budget)
 		done++;
 		conn->base.events->opened(conn->base.user, &conn->base);
 	}
-	if (conn->state == PRAAS_TCP_OPEN && conn->sent_first)
+	if (conn->state == PRAAS_TCP_OPEN && conn->left.first)
 		praas_tcp_tell_sent(conn);
 	if (conn->state == PRAAS_TCP_OPEN)
 		done += praas_tcp_recv_run(conn, budget);
-	if (conn->state == PRAAS_TCP_OPEN && conn->tx_first) {
+	if (conn->state == PRAAS_TCP_OPEN && conn->unsent.first) {
 		rc = praas_tcp_flush(conn);
 		if (rc != 0 && conn->end_rc == PRAAS_TCP_GOING) {
 			conn->end_rc = rc;

@@ -283,7 +283,7 @@ static void begin_flush(struct praas_tcp_conn *conn)
 
 void praas_tcp_end(struct praas_tcp_conn *conn, int rc)
 {
-	bool flush = rc == 0 && conn->tx_first != NULL;
+	bool flush = rc == 0 && conn->unsent.first != NULL;
 
 	praas_tcp_tell_sent(conn);
 	if (conn->state != PRAAS_TCP_OPEN && conn->state != PRAAS_TCP_CONNECTING)
@@ -353,7 +353,7 @@ void praas_tcp_flush_out(struct praas_tcp_conn *conn)
 			praas_tcp_destroy(conn);
 			return;
 		}
-		if (conn->tx_first != NULL)
+		if (conn->unsent.first != NULL)
 			return; /* until it is writable */
 		praas_tcp_io_end(conn);
 		conn->state = PRAAS_TCP_LINGERING;
@@ -378,7 +378,7 @@ static bool stalled(struct praas_tcp_conn *conn, uint64_t now_ns, uint64_t timeo
 		return false;
 	/* Waiting for memory of ours is not the peer's fault. */
 	if (conn->stall_since_ns != 0 && !conn->starved &&
-	    ((partial && !moved_in) || (conn->tx_first != NULL && !moved_out) ||
+	    ((partial && !moved_in) || (conn->unsent.first != NULL && !moved_out) ||
 	     conn->state == PRAAS_TCP_CONNECTING || conn->opened_due ||
 	     conn->state == PRAAS_TCP_LINGERING))
 		return true;
@@ -396,7 +396,8 @@ void praas_tcp_check_stalls(struct praas_tcp_port *port)
 	for (; conn != NULL; conn = next) {
 		next = conn->watch_next;
 		if (conn->state == PRAAS_TCP_OPEN && !conn->opened_due &&
-		    conn->tx_first == NULL && praas_tcp_stream_idle(&conn->stream)) {
+		    conn->unsent.first == NULL &&
+		    praas_tcp_stream_idle(&conn->stream)) {
 			praas_tcp_unwatch(conn);
 			continue;
 		}

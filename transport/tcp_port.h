@@ -28,6 +28,7 @@
 #include <liburing.h>
 
 #include "internal/base.h"
+#include "transport/port.h"
 #include "transport/tcp.h"
 #include "transport/tcp_chunks.h"
 #include "transport/tcp_stream.h"
@@ -81,10 +82,9 @@ struct praas_tcp_conn {
 	struct praas_tcp_chunk *rx_first,
 		*rx_last; /* received by io_uring, not parsed yet */
 
-	struct praas_buf *tx_first, *tx_last;     /* to send */
-	uint64_t tx_bytes;                        /* of these, on the wire */
-	uint64_t tx_done;                         /* of the first, already sent */
-	struct praas_buf *sent_first, *sent_last; /* sent, sent() not told yet */
+	struct praas_send_queue unsent; /* to send; bytes: of these, on the wire */
+	uint64_t tx_done;               /* of the first, already sent */
+	struct praas_send_queue left;   /* sent, sent() not told yet */
 
 	uint32_t streak; /* receives by io_uring since it was last hot */
 	uint64_t received, received_then; /* bytes ever, and when stall_since was set */

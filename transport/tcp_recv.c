@@ -180,13 +180,7 @@ static void complete(struct praas_tcp_conn *conn, struct praas_buf *buf)
 	struct praas_port *port = conn->base.port;
 
 	buf->head.source = conn->base.peer_source;
-	/* Of a RESULT it is no deadline (praas_frame_timing_put()). */
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t at = praas_now_ns() + buf->head.deadline_ns;
-
-		buf->head.deadline_ns =
-			buf->head.deadline_ns >= (UINT64_C(1) << 62) ? 0 : at;
-	}
+	praas_frame_arrives(&buf->head);
 	conn->frames++;
 	port->frames_in++;
 	port->bytes_in += buf->head.bytes;

@@ -152,27 +152,19 @@ static void advance(struct praas_tcp_conn *conn, uint64_t bytes)
 	struct praas_port *port = conn->base.port;
 
 	conn->tx_done += bytes;
-	while (conn->tx_first) {
-		struct praas_buf *buf = conn->tx_first;
+	while (conn->unsent.first) {
+		const struct praas_buf *buf = conn->unsent.first;
 		uint64_t whole = wire_bytes(buf);
 
 		if (conn->tx_done < whole)
 			break;
 		conn->tx_done -= whole;
-		conn->tx_bytes -= whole;
+		conn->unsent.bytes -= whole;
 		port->frames_out++;
 		port->bytes_out += buf->head.bytes;
-		conn->tx_first = buf->next;
-		if (conn->tx_first == NULL)
-			conn->tx_last = NULL;
-		buf->next = NULL;
-		if (conn->sent_last)
-			conn->sent_last->next = buf;
-		else
-			conn->sent_first = buf;
-		conn->sent_last = buf;
+		praas_send_push(&conn->left, praas_send_pop(&conn->unsent), 0);
 	}
-	if (conn->sent_first)
+	if (conn->left.first)
 		praas_tcp_activate(conn);
 }
 
@@ -188,7 +180,7 @@ int praas_tcp_flush(struct praas_tcp_conn *conn)
 {
 	struct praas_tcp_port *port = praas_tcp_port_of(conn);
 
-	while (conn->tx_first && !conn->poll_out_armed) {
+	while (conn->unsent.first && !conn->poll_out_armed) {
 		const struct praas_buf *buf;
 		struct gather g PRAAS_UNINITIALIZED;
 		int64_t n;
@@ -196,8 +188,10 @@ int praas_tcp_flush(struct praas_tcp_conn *conn)
 		g.count = 0;
 		g.bytes = 0;
 		g.scratch = 0;
-		for (buf = conn->tx_first; buf != NULL && has_room(&g); buf = buf->next)
-			add_frame(port, &g, buf, conn->tx_first == conn->tx_last);
+		for (buf = conn->unsent.first; buf != NULL && has_room(&g);
+		     buf = buf->next)
+			add_frame(port, &g, buf,
+				  conn->unsent.first == conn->unsent.last);
 		if (conn->tx_done > 0)
 			trim(&g, conn->tx_done);
 		n = praas_tcp_io_send(conn, g.iov, g.count);
@@ -240,7 +234,7 @@ static bool goes_at_once(struct praas_tcp_conn *conn)
 	}
 	conn->turn_sends++;
 	return (conn->turn_sends == 1 && !conn->corked && !conn->burst) ||
-	       conn->tx_bytes >= FLUSH_BYTES;
+	       conn->unsent.bytes >= FLUSH_BYTES;
 }
 
 int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
@@ -253,32 +247,17 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN ||
 			   conn->end_rc != PRAAS_TCP_GOING))
 		return -ENOTCONN;
-	if (praas_unlikely(conn->tx_first != NULL &&
-			   (bytes > port->config.send_queue_max ||
-			    conn->tx_bytes > port->config.send_queue_max - bytes)))
+	if (praas_unlikely(praas_send_full(conn->unsent.first != NULL,
+					   conn->unsent.bytes, bytes,
+					   port->config.send_queue_max)))
 		return -EAGAIN;
-	buf->head.source = 0;
-	buf->head.sequence = ++base->sends;
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t now_ns = praas_now_ns();
-
-		/* Passed already: the least that is not "none". */
-		buf->head.deadline_ns = buf->head.deadline_ns > now_ns
-						? buf->head.deadline_ns - now_ns
-						: 1;
-	}
+	praas_frame_leaves(&buf->head, ++base->sends);
 	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted &&
 	    !conn->authenticated) {
 		conn->authenticated = true;
 		port->unauthenticated--;
 	}
-	buf->next = NULL;
-	if (conn->tx_last)
-		conn->tx_last->next = buf;
-	else
-		conn->tx_first = buf;
-	conn->tx_last = buf;
-	conn->tx_bytes += bytes;
+	praas_send_push(&conn->unsent, buf, bytes);
 	if (!goes_at_once(conn)) {
 		praas_tcp_activate(conn);
 		return 0;
@@ -293,32 +272,18 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 
 void praas_tcp_tell_sent(struct praas_tcp_conn *conn)
 {
-	while (conn->sent_first) {
-		struct praas_buf *buf = conn->sent_first;
-
-		conn->sent_first = buf->next;
-		if (conn->sent_first == NULL)
-			conn->sent_last = NULL;
-		/* The handshake's frames are nobody's but the session's. */
-		if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
-			conn->base.events->sent(conn->base.user, &conn->base, buf, 0);
-		praas_buf_release(buf);
-	}
+	praas_send_tell_left(&conn->base, &conn->quiet, &conn->left);
 }
 
 void praas_tcp_tell_queue(struct praas_tcp_conn *conn, int rc)
 {
-	struct praas_buf *buf = conn->tx_first, *next;
+	struct praas_buf *buf = conn->unsent.first, *next;
 
-	if (rc != 0) {
-		conn->tx_first = NULL;
-		conn->tx_last = NULL;
-		conn->tx_bytes = 0;
-	}
+	if (rc != 0)
+		conn->unsent = (struct praas_send_queue){ 0 };
 	for (; buf != NULL; buf = next) {
 		next = buf->next;
-		if (!conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
-			conn->base.events->sent(conn->base.user, &conn->base, buf, rc);
+		praas_send_tell(&conn->base, conn->quiet, buf, rc);
 		if (rc != 0)
 			praas_buf_release(buf);
 	}

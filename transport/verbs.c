@@ -16,12 +16,7 @@
  * call, when somebody is connecting and now and then.
  */
 
-#define CONNS_DEFAULT 1024u
 #define CONNS_MAX 65536u
-#define UNAUTHENTICATED_DEFAULT 64u
-#define HANDSHAKE_BYTES_DEFAULT 4096u
-#define SEND_QUEUE_DEFAULT (UINT64_C(1) << 20)
-#define STALL_DEFAULT_NS UINT64_C(10000000000)
 #define CM_TURNS 256u                /* looks for events of connections every so many */
 #define CHECK_NS UINT64_C(10000000)  /* how often stalls are looked for */
 #define STARVED_NS UINT64_C(1000000) /* sleeps no longer when memory is wanted */
@@ -30,25 +25,6 @@
 static struct praas_verbs_port *port_of(struct praas_port *base)
 {
 	return (struct praas_verbs_port *)(void *)base;
-}
-
-static void set_config(struct praas_verbs_port *port,
-		       const struct praas_port_config *config)
-{
-	struct praas_port_config *c = &port->config;
-
-	*c = *config;
-	if (c->conns_max == 0)
-		c->conns_max = CONNS_DEFAULT;
-	if (c->unauthenticated_max == 0)
-		c->unauthenticated_max = UNAUTHENTICATED_DEFAULT;
-	if (c->handshake_bytes_max == 0)
-		c->handshake_bytes_max = HANDSHAKE_BYTES_DEFAULT;
-	if (c->send_queue_max == 0)
-		c->send_queue_max = SEND_QUEUE_DEFAULT;
-	if (c->stall_timeout_ns == 0)
-		c->stall_timeout_ns = STALL_DEFAULT_NS;
-	c->listen = NULL; /* the string is the caller's */
 }
 
 static void release_fds(struct praas_verbs_port *port)
@@ -104,7 +80,7 @@ static int port_open(const struct praas_port_config *config,
 	port = calloc(1, sizeof(*port));
 	if (!port)
 		return -ENOMEM;
-	set_config(port, config);
+	praas_port_config_set(&port->config, config, CONNS_MAX);
 	port->base.ops = &praas_verbs_transport_ops;
 	port->epoll_fd = -1;
 	port->timer_fd = -1;
@@ -185,7 +161,7 @@ static unsigned run(struct praas_verbs_conn *conn, unsigned budget)
 		conn->base.events->opened(conn->base.user, &conn->base);
 	}
 	conn->starved = false;
-	if (conn->state == PRAAS_VERBS_OPEN && conn->sent_first)
+	if (conn->state == PRAAS_VERBS_OPEN && conn->left.first)
 		praas_verbs_tell_sent(conn);
 	if (conn->state == PRAAS_VERBS_OPEN) {
 		praas_verbs_grant(conn);
@@ -204,7 +180,7 @@ static unsigned run(struct praas_verbs_conn *conn, unsigned budget)
 		praas_verbs_end(conn, -ECONNRESET);
 		return done + 1;
 	}
-	if (conn->starved || conn->sent_first)
+	if (conn->starved || conn->left.first)
 		praas_verbs_activate(conn);
 	return done;
 }

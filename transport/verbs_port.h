@@ -30,6 +30,7 @@
 #include <rdma/rdma_cma.h>
 
 #include "internal/base.h"
+#include "transport/port.h"
 #include "transport/verbs.h"
 #include "transport/verbs_wire.h"
 
@@ -154,13 +155,12 @@ struct praas_verbs_conn {
 	uint32_t peer_posted, sent;       /* peer's slots: ever; ever used by us */
 	uint32_t peer_pieces, pieces_out; /* bulk: ever granted; ever used */
 	uint32_t pieces_out_flight;
-	struct praas_buf *tx_first, *tx_last; /* not posted yet */
-	uint64_t tx_bytes;                    /* queued, and offered */
+	struct praas_send_queue unsent; /* not posted yet; bytes: queued, and offered */
 	struct praas_verbs_tx tx[PRAAS_VERBS_SENDS];
 	uint32_t tx_head, tx_tail; /* posted; done */
 	struct praas_verbs_offer offer[PRAAS_VERBS_OFFERS];
 	uint32_t offer_head, offer_tail, offer_post; /* made; done; being sent */
-	struct praas_buf *sent_first, *sent_last;    /* done, sent() not told yet */
+	struct praas_send_queue left;                /* done, sent() not told yet */
 
 	uint64_t progress, progress_then, since_ns; /* for stalls */
 	struct praas_verbs_conn *active_next;

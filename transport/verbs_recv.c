@@ -293,12 +293,7 @@ static int complete(struct praas_verbs_conn *conn, struct praas_buf *buf)
 		return -EPROTO;
 	conn->sequence++;
 	buf->head.source = conn->base.peer_source;
-	/* Of a RESULT it is no deadline (praas_frame_timing_put()). */
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT)
-		buf->head.deadline_ns =
-			buf->head.deadline_ns >= (UINT64_C(1) << 62)
-				? 0
-				: praas_now_ns() + buf->head.deadline_ns;
+	praas_frame_arrives(&buf->head);
 	port->frames_in++;
 	port->bytes_in += buf->head.bytes;
 	return 0;

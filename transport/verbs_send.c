@@ -134,12 +134,7 @@ static int locate(struct praas_verbs_conn *conn, struct praas_buf *buf,
 
 static void to_sent(struct praas_verbs_conn *conn, struct praas_buf *buf)
 {
-	buf->next = NULL;
-	if (conn->sent_last)
-		conn->sent_last->next = buf;
-	else
-		conn->sent_first = buf;
-	conn->sent_last = buf;
+	praas_send_push(&conn->left, buf, 0);
 	praas_verbs_activate(conn);
 }
 
@@ -204,9 +199,9 @@ static void flush_queue(struct praas_verbs_conn *conn)
 {
 	struct praas_port *port = conn->base.port;
 
-	while (conn->tx_first && credits(conn) > PRAAS_VERBS_RESERVE &&
+	while (conn->unsent.first && credits(conn) > PRAAS_VERBS_RESERVE &&
 	       conn->tx_head - conn->tx_tail < PRAAS_VERBS_SENDS) {
-		struct praas_buf *buf = conn->tx_first, *next = buf->next;
+		struct praas_buf *buf = conn->unsent.first, *next = buf->next;
 		bool fit = fits(conn, &buf->head);
 		int rc;
 
@@ -214,21 +209,21 @@ static void flush_queue(struct praas_verbs_conn *conn)
 			return;
 		port->frames_out++;
 		port->bytes_out += buf->head.bytes;
-		conn->tx_bytes -= buf->head.bytes;
+		conn->unsent.bytes -= buf->head.bytes;
 		rc = fit ? post_frame(conn, buf) : post_offer(conn, buf);
 		if (rc != 0) {
 			port->frames_out--;
 			port->bytes_out -= buf->head.bytes;
-			conn->tx_bytes += buf->head.bytes;
+			conn->unsent.bytes += buf->head.bytes;
 			if (rc == -ENOBUFS)
 				conn->starved = true; /* again with the next turn */
 			else
 				praas_verbs_fail(conn, rc);
 			return;
 		}
-		conn->tx_first = next;
+		conn->unsent.first = next;
 		if (!next)
-			conn->tx_last = NULL;
+			conn->unsent.last = NULL;
 	}
 }
 
@@ -331,32 +326,17 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 	if (praas_unlikely(conn->state != PRAAS_VERBS_OPEN || conn->disconnected ||
 			   conn->end_rc != PRAAS_VERBS_GOING))
 		return -ENOTCONN;
-	if (praas_unlikely(conn->tx_first != NULL &&
-			   (bytes > port->config.send_queue_max ||
-			    conn->tx_bytes > port->config.send_queue_max - bytes)))
+	if (praas_unlikely(praas_send_full(conn->unsent.first != NULL,
+					   conn->unsent.bytes, bytes,
+					   port->config.send_queue_max)))
 		return -EAGAIN;
-	buf->head.source = 0;
-	buf->head.sequence = ++base->sends;
-	if (buf->head.deadline_ns != 0 && buf->head.kind != PRAAS_FRAME_RESULT) {
-		uint64_t now_ns = praas_now_ns();
-
-		/* Passed already: the least that is not "none". */
-		buf->head.deadline_ns = buf->head.deadline_ns > now_ns
-						? buf->head.deadline_ns - now_ns
-						: 1;
-	}
+	praas_frame_leaves(&buf->head, ++base->sends);
 	if (buf->head.kind == PRAAS_FRAME_WELCOME && conn->accepted &&
 	    !conn->authenticated) {
 		conn->authenticated = true;
 		port->unauthenticated--;
 	}
-	buf->next = NULL;
-	if (conn->tx_last)
-		conn->tx_last->next = buf;
-	else
-		conn->tx_first = buf;
-	conn->tx_last = buf;
-	conn->tx_bytes += bytes;
+	praas_send_push(&conn->unsent, buf, bytes);
 	praas_verbs_flush(conn);
 	return 0;
 }
@@ -390,7 +370,7 @@ void praas_verbs_on_piece_sent(struct praas_verbs_conn *conn, uint32_t number)
 
 bool praas_verbs_sent_all(const struct praas_verbs_conn *conn)
 {
-	if (conn->tx_first || conn->offer_head != conn->offer_tail)
+	if (conn->unsent.first || conn->offer_head != conn->offer_tail)
 		return false;
 	for (uint32_t i = conn->tx_tail; i != conn->tx_head; i++)
 		if (conn->tx[i % PRAAS_VERBS_SENDS].buf)
@@ -400,22 +380,13 @@ bool praas_verbs_sent_all(const struct praas_verbs_conn *conn)
 
 static void tell(struct praas_verbs_conn *conn, struct praas_buf *buf, int rc)
 {
-	/* The handshake's frames are nobody's but the session's. */
-	if (buf && !conn->quiet && buf->head.kind > PRAAS_FRAME_WELCOME)
-		conn->base.events->sent(conn->base.user, &conn->base, buf, rc);
+	if (buf)
+		praas_send_tell(&conn->base, conn->quiet, buf, rc);
 }
 
 void praas_verbs_tell_sent(struct praas_verbs_conn *conn)
 {
-	while (conn->sent_first) {
-		struct praas_buf *buf = conn->sent_first;
-
-		conn->sent_first = buf->next;
-		if (!conn->sent_first)
-			conn->sent_last = NULL;
-		tell(conn, buf, 0);
-		praas_buf_release(buf);
-	}
+	praas_send_tell_left(&conn->base, &conn->quiet, &conn->left);
 }
 
 void praas_verbs_tell_all(struct praas_verbs_conn *conn, int rc)
@@ -424,7 +395,7 @@ void praas_verbs_tell_all(struct praas_verbs_conn *conn, int rc)
 		tell(conn, conn->tx[i % PRAAS_VERBS_SENDS].buf, rc);
 	for (uint32_t i = conn->offer_tail; i != conn->offer_head; i++)
 		tell(conn, conn->offer[i % PRAAS_VERBS_OFFERS].buf, rc);
-	for (struct praas_buf *buf = conn->tx_first; buf; buf = buf->next)
+	for (struct praas_buf *buf = conn->unsent.first; buf; buf = buf->next)
 		tell(conn, buf, rc);
 	conn->quiet = true;
 }
@@ -445,11 +416,6 @@ void praas_verbs_send_drop(struct praas_verbs_conn *conn)
 		praas_buf_release(o->copy);
 		praas_buf_release(o->buf);
 	}
-	while (conn->tx_first) {
-		struct praas_buf *buf = conn->tx_first;
-
-		conn->tx_first = buf->next;
-		praas_buf_release(buf);
-	}
-	conn->tx_last = NULL;
+	while (conn->unsent.first)
+		praas_buf_release(praas_send_pop(&conn->unsent));
 }
