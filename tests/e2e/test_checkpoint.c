@@ -13,7 +13,7 @@
 
 #include "internal/base.h"
 #include "praas/client.h"
-#include "tests/lib/controller.h"
+#include "tests/e2e/controller_fixture.h"
 
 /*
  * Snapshots of objects that are updated in place by direct calls, of which the controller is told
@@ -24,46 +24,12 @@
 #define ASLEEP_US 300000 /* the controller has nothing to do for that long: it sleeps */
 #define BEGUN_US 50000   /* of the 100 ms of slow_update() */
 
-static struct controller_options base;
-
-struct fixture {
-	struct controller c;
-	struct controller_options o;
-	praas_connection *conn;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	f->o = base;
-	controller_init(&f->c);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	praas_close(f->conn);
-	controller_release(&f->c);
-	free(f);
-	return 0;
-}
-
 static void start(struct fixture *f)
 {
-	char *ticket;
-
 	f->o.concurrency = 1;
 	f->o.epoch++;
 	controller_start(&f->c, &f->o);
-	ticket = controller_ticket(&f->c, "shm");
-	if (praas_connect_ticket(ticket, NULL, &f->conn) != 0)
-		fail_msg("connect: %s", praas_error());
-	free(ticket);
+	f->conn = connect_shm(f);
 }
 
 /* As the machine would end it. What the connection says after that is not of interest. */

@@ -12,7 +12,7 @@
 
 #include "client/connection.h"
 #include "praas/client.h"
-#include "tests/lib/controller.h"
+#include "tests/e2e/controller_fixture.h"
 
 /*
  * The direct path end to end: a real controller, real workers, libpraas. Arguments:
@@ -21,46 +21,6 @@
 
 #define SECOND_NS 1000000000ull
 #define MS_NS 1000000ull
-
-static struct controller_options base;
-
-struct fixture {
-	struct controller c;
-	struct controller_options o;
-	praas_connection *conn;
-};
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	assert_non_null(f);
-	f->o = base;
-	controller_init(&f->c);
-	*state = f;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-
-	praas_close(f->conn);
-	controller_release(&f->c);
-	free(f);
-	return 0;
-}
-
-static praas_connection *connect_shm(const struct fixture *f)
-{
-	char *ticket = controller_ticket(&f->c, "shm");
-	praas_connection *conn = NULL;
-
-	if (praas_connect_ticket(ticket, NULL, &conn) != 0)
-		fail_msg("connect: %s", praas_error());
-	free(ticket);
-	return conn;
-}
 
 static void start(struct fixture *f, uint32_t workers)
 {
