@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "internal/base.h"
+#include "internal/bytes.h"
 
 /* Messages and state of the process, asked for by a client: one frame out, one REPLY back. The
  * records of lists are those of docs/dataplane.md. */
@@ -197,15 +198,6 @@ int praas_state_remove(praas_connection *conn, const char *key)
 	return order(conn, PRAAS_FRAME_STATE_DELETE, key, NULL, 0);
 }
 
-static uint64_t get_u64(const uint8_t *p)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < 8; i++)
-		v |= (uint64_t)p[i] << (8 * i);
-	return v;
-}
-
 /* What records of messages and of state have in common (docs/dataplane.md). */
 struct record {
 	uint64_t word[3];
@@ -221,7 +213,7 @@ static size_t decode_record(const uint8_t *p, size_t bytes, struct record *ret_r
 	if (bytes < RECORD_HEAD)
 		return 0;
 	for (unsigned i = 0; i < 3; i++)
-		ret_record->word[i] = get_u64(p + 8 * i);
+		ret_record->word[i] = praas_get_u64(p + 8 * i);
 	ret_record->key_bytes = p[24];
 	ret_record->key = p + RECORD_HEAD;
 	size = RECORD_HEAD + praas_align_up(p[24], 8);

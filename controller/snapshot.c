@@ -11,6 +11,7 @@
 #include <xxhash.h>
 
 #include "internal/base.h"
+#include "internal/bytes.h"
 
 /*
  * Collecting and writing snapshots. Values are packed in the order of the records, so that a
@@ -369,12 +370,6 @@ static int write_chunks(struct praas_store *store, struct praas_snapshot *s, boo
 	return 0;
 }
 
-static void put_u64(uint8_t *to, uint64_t value)
-{
-	for (unsigned i = 0; i < 8; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
-}
-
 /* The manifest: in the entry when it fits, else an object of its own that the entry names. */
 static int write_manifest(struct praas_store *store, struct praas_snapshot *s,
 			  uint64_t nonce, struct praas_slot_entry *entry,
@@ -396,10 +391,10 @@ static int write_manifest(struct praas_store *store, struct praas_snapshot *s,
 		       nonce); /* fits */
 	rc = praas_store_put_bytes(store, s->object, data, (size_t)bytes);
 	if (rc == 0) {
-		put_u64(body, PRAAS_SNAPSHOT_REF_MAGIC);
-		put_u64(body + 8, nonce);
-		put_u64(body + 16, bytes);
-		put_u64(body + 24, 0);
+		praas_put_u64(body, PRAAS_SNAPSHOT_REF_MAGIC);
+		praas_put_u64(body + 8, nonce);
+		praas_put_u64(body + 16, bytes);
+		praas_put_u64(body + 24, 0);
 		memcpy(body + 32, data + bytes - PRAAS_SNAPSHOT_HASH_BYTES,
 		       PRAAS_SNAPSHOT_HASH_BYTES);
 		entry->body_bytes = PRAAS_SNAPSHOT_REF_BYTES;

@@ -5,6 +5,7 @@
 
 #include "controller/snapshot.h"
 #include "internal/base.h"
+#include "internal/bytes.h"
 
 /*
  * The manifest as bytes (docs/snapshot-format.md), little-endian:
@@ -24,21 +25,6 @@ struct cursor {
 	uint64_t left;
 };
 
-static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *from, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value |= (uint64_t)from[i] << (8 * i);
-	return value;
-}
-
 static uint64_t record_bytes(const struct praas_snapshot_record *r)
 {
 	uint64_t inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? r->record.bytes : 0;
@@ -50,18 +36,18 @@ static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to
 {
 	const struct praas_export_record *e = &r->record;
 
-	put_le(to, e->kind, 1);
-	put_le(to + 1, e->key_bytes, 1);
-	put_le(to + 2, e->function, 2);
-	put_le(to + 4, (uint32_t)e->status, 4);
-	put_le(to + 8, r->chunk, 4);
-	put_le(to + 16, e->source, 8);
-	put_le(to + 24, e->sequence, 8);
-	put_le(to + 32, e->id, 8);
-	put_le(to + 40, e->version, 8);
-	put_le(to + 48, e->modified_ns, 8);
-	put_le(to + 56, r->offset, 8);
-	put_le(to + 64, e->bytes, 8);
+	praas_put_le(to, e->kind, 1);
+	praas_put_le(to + 1, e->key_bytes, 1);
+	praas_put_le(to + 2, e->function, 2);
+	praas_put_le(to + 4, (uint32_t)e->status, 4);
+	praas_put_le(to + 8, r->chunk, 4);
+	praas_put_le(to + 16, e->source, 8);
+	praas_put_le(to + 24, e->sequence, 8);
+	praas_put_le(to + 32, e->id, 8);
+	praas_put_le(to + 40, e->version, 8);
+	praas_put_le(to + 48, e->modified_ns, 8);
+	praas_put_le(to + 56, r->offset, 8);
+	praas_put_le(to + 64, e->bytes, 8);
 	memcpy(to + 80, r->hash, PRAAS_SNAPSHOT_HASH_BYTES);
 	if (e->key_bytes > 0)
 		memcpy(to + RECORD_BYTES, e->key, e->key_bytes);
@@ -72,14 +58,14 @@ static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to
 
 static void encode_head(const struct praas_snapshot *s, uint64_t bytes, uint8_t *to)
 {
-	put_le(to, PRAAS_SNAPSHOT_MAGIC, 8);
-	put_le(to + 8, PRAAS_SNAPSHOT_VERSION, 4);
-	put_le(to + 16, bytes, 8);
-	put_le(to + 24, s->chunks_count, 4);
-	put_le(to + 28, s->functions_count, 4);
-	put_le(to + 32, s->records_count, 8);
-	put_le(to + 40, s->value_bytes, 8);
-	put_le(to + 48, s->created_ns, 8);
+	praas_put_le(to, PRAAS_SNAPSHOT_MAGIC, 8);
+	praas_put_le(to + 8, PRAAS_SNAPSHOT_VERSION, 4);
+	praas_put_le(to + 16, bytes, 8);
+	praas_put_le(to + 24, s->chunks_count, 4);
+	praas_put_le(to + 28, s->functions_count, 4);
+	praas_put_le(to + 32, s->records_count, 8);
+	praas_put_le(to + 40, s->value_bytes, 8);
+	praas_put_le(to + 48, s->created_ns, 8);
 }
 
 int praas_snapshot_encode(const struct praas_snapshot *s, uint8_t **ret_data,
@@ -101,8 +87,8 @@ int praas_snapshot_encode(const struct praas_snapshot *s, uint8_t **ret_data,
 	to = data + HEAD_BYTES;
 	for (uint32_t i = 0; i < s->chunks_count; i++, to += CHUNK_BYTES) {
 		memcpy(to, s->chunks[i].hash, PRAAS_SNAPSHOT_HASH_BYTES);
-		put_le(to + 16, s->chunks[i].nonce, 8);
-		put_le(to + 24, s->chunks[i].bytes, 8);
+		praas_put_le(to + 16, s->chunks[i].nonce, 8);
+		praas_put_le(to + 24, s->chunks[i].bytes, 8);
 	}
 	for (uint32_t i = 0; i < s->functions_count; i++, to += FUNCTION_BYTES) {
 		to[0] = (uint8_t)strlen(s->functions[i]);
@@ -176,19 +162,19 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 		return -EPROTO;
 	e->kind = (enum praas_export_kind)at[0];
 	e->key_bytes = at[1];
-	e->function = (uint16_t)get_le(at + 2, 2);
-	e->status = (int32_t)(uint32_t)get_le(at + 4, 4);
-	r->chunk = (uint32_t)get_le(at + 8, 4);
-	e->source = get_le(at + 16, 8);
-	e->sequence = get_le(at + 24, 8);
-	e->id = get_le(at + 32, 8);
-	e->version = get_le(at + 40, 8);
-	e->modified_ns = get_le(at + 48, 8);
-	r->offset = get_le(at + 56, 8);
-	e->bytes = get_le(at + 64, 8);
+	e->function = (uint16_t)praas_get_le(at + 2, 2);
+	e->status = (int32_t)(uint32_t)praas_get_le(at + 4, 4);
+	r->chunk = (uint32_t)praas_get_le(at + 8, 4);
+	e->source = praas_get_le(at + 16, 8);
+	e->sequence = praas_get_le(at + 24, 8);
+	e->id = praas_get_le(at + 32, 8);
+	e->version = praas_get_le(at + 40, 8);
+	e->modified_ns = praas_get_le(at + 48, 8);
+	r->offset = praas_get_le(at + 56, 8);
+	e->bytes = praas_get_le(at + 64, 8);
 	memcpy(r->hash, at + 80, PRAAS_SNAPSHOT_HASH_BYTES);
-	if (!place_ok(s, r) || !mail_ok(e) || get_le(at + 12, 4) != 0 ||
-	    get_le(at + 72, 8) != 0 ||
+	if (!place_ok(s, r) || !mail_ok(e) || praas_get_le(at + 12, 4) != 0 ||
+	    praas_get_le(at + 72, 8) != 0 ||
 	    (e->kind == PRAAS_EXPORT_TRIGGER && e->function >= s->functions_count))
 		return -EPROTO;
 	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "internal/base.h"
+#include "internal/bytes.h"
 #include "transport/arq.h"
-#include "transport/bytes.h"
 #include "transport/mac.h"
 
 #define MAGIC 0x5150u /* the bytes P Q */

@@ -9,9 +9,9 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "internal/bytes.h"
 #include "praas/types.h"
 #include "shm/ring.h"
-#include "transport/bytes.h"
 
 #define PRAAS_FRAME_BYTES 64u
 #define PRAAS_FRAME_MAGIC 0x5250u /* "PR" */

@@ -5,7 +5,7 @@
 #include <string.h>
 #include <sys/random.h>
 
-#include "transport/bytes.h"
+#include "internal/bytes.h"
 #include "transport/mac.h"
 
 static const char server_label[] = "praas server proof 1";

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "internal/base.h"
-#include "transport/bytes.h"
+#include "internal/bytes.h"
 
 #define MAGIC 0x4f50u /* "PO" */
 #define AT_SOURCE 16u /* of a frame's header */

@@ -8,7 +8,7 @@
 #include <openssl/evp.h>
 
 #include "internal/base.h"
-#include "transport/bytes.h"
+#include "internal/bytes.h"
 #include "transport/mac.h"
 
 /*

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "transport/bytes.h"
+#include "internal/bytes.h"
 #include "transport/mac.h"
 
 /*

@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "transport/bytes.h"
+#include "internal/bytes.h"
 
 #define MAGIC 0x56725250u /* "PRrV" */
 #define VERSION 1u

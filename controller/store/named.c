@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "internal/bytes.h"
+
 /*
  * 192 bytes, little-endian:
  *    0 magic u64          8 version u32        12 epoch u32       16 pid u64
@@ -21,38 +23,23 @@
 #define PREFIX FOLDER "n." /* a name may begin with a dot, an object's may not */
 #define GIVE_TRIES 8u
 
-static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *from, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value |= (uint64_t)from[i] << (8 * i);
-	return value;
-}
-
 void praas_named_encode(const struct praas_slot_id *id, const struct praas_named *n,
 			uint8_t ret_data[PRAAS_NAMED_BYTES])
 {
 	uint8_t *d = ret_data;
 
 	memset(d, 0, PRAAS_NAMED_BYTES);
-	put_le(d, MAGIC, 8);
-	put_le(d + 8, VERSION, 4);
-	put_le(d + 12, n->epoch, 4);
-	put_le(d + 16, id->pid, 8);
-	put_le(d + 24, id->generation, 8);
-	put_le(d + 32, n->slot, 8);
-	put_le(d + 40, n->named_ns, 8);
-	put_le(d + 48, n->taken_ns, 8);
-	put_le(d + 56, n->bytes, 8);
-	put_le(d + 64, n->records, 8);
-	put_le(d + 72, n->nonce, 8);
+	praas_put_le(d, MAGIC, 8);
+	praas_put_le(d + 8, VERSION, 4);
+	praas_put_le(d + 12, n->epoch, 4);
+	praas_put_le(d + 16, id->pid, 8);
+	praas_put_le(d + 24, id->generation, 8);
+	praas_put_le(d + 32, n->slot, 8);
+	praas_put_le(d + 40, n->named_ns, 8);
+	praas_put_le(d + 48, n->taken_ns, 8);
+	praas_put_le(d + 56, n->bytes, 8);
+	praas_put_le(d + 64, n->records, 8);
+	praas_put_le(d + 72, n->nonce, 8);
 	memcpy(d + 80, id->tenant, 16);
 	memcpy(d + 96, n->entry_nonce, PRAAS_SLOT_NONCE_BYTES);
 	memcpy(d + 112, n->name, strnlen(n->name, PRAAS_NAME_MAX));
@@ -66,25 +53,26 @@ int praas_named_decode(const struct praas_slot_id *id, const char *name,
 	struct praas_named n = { 0 };
 	size_t name_bytes = strlen(name);
 
-	if (bytes != PRAAS_NAMED_BYTES || get_le(d, 8) != MAGIC ||
-	    get_le(d + 8, 4) != VERSION)
+	if (bytes != PRAAS_NAMED_BYTES || praas_get_le(d, 8) != MAGIC ||
+	    praas_get_le(d + 8, 4) != VERSION)
 		return -EPROTO;
 	praas_snapshot_hash(d, 176, sum);
 	if (name_bytes > PRAAS_NAME_MAX)
 		return -EPROTO;
 	memcpy(n.name, name, name_bytes);
-	if (memcmp(sum, d + 176, sizeof(sum)) != 0 || get_le(d + 16, 8) != id->pid ||
-	    get_le(d + 24, 8) != id->generation ||
+	if (memcmp(sum, d + 176, sizeof(sum)) != 0 ||
+	    praas_get_le(d + 16, 8) != id->pid ||
+	    praas_get_le(d + 24, 8) != id->generation ||
 	    memcmp(d + 80, id->tenant, 16) != 0 ||
 	    memcmp(d + 112, n.name, PRAAS_NAME_MAX) != 0)
 		return -EPROTO;
-	n.epoch = (uint32_t)get_le(d + 12, 4);
-	n.slot = get_le(d + 32, 8);
-	n.named_ns = get_le(d + 40, 8);
-	n.taken_ns = get_le(d + 48, 8);
-	n.bytes = get_le(d + 56, 8);
-	n.records = get_le(d + 64, 8);
-	n.nonce = get_le(d + 72, 8);
+	n.epoch = (uint32_t)praas_get_le(d + 12, 4);
+	n.slot = praas_get_le(d + 32, 8);
+	n.named_ns = praas_get_le(d + 40, 8);
+	n.taken_ns = praas_get_le(d + 48, 8);
+	n.bytes = praas_get_le(d + 56, 8);
+	n.records = praas_get_le(d + 64, 8);
+	n.nonce = praas_get_le(d + 72, 8);
 	memcpy(n.entry_nonce, d + 96, PRAAS_SLOT_NONCE_BYTES);
 	*ret_named = n;
 	return 0;

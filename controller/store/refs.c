@@ -8,14 +8,7 @@
 #include <string.h>
 #include <xxhash.h>
 
-static uint64_t get_le(const uint8_t *from, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value |= (uint64_t)from[i] << (8 * i);
-	return value;
-}
+#include "internal/bytes.h"
 
 void praas_snapshot_hash(const void *data, uint64_t bytes,
 			 uint8_t ret_hash[PRAAS_SNAPSHOT_HASH_BYTES])
@@ -51,15 +44,15 @@ static int read_object(struct praas_store *store, const uint8_t *body,
 	size_t bytes = 0;
 	int rc;
 
-	if (get_le(body + 24, 8) != 0)
+	if (praas_get_le(body + 24, 8) != 0)
 		return -EPROTO;
 	(void)snprintf(ret_object, PRAAS_STORE_KEY_MAX + 1, "manifest/%016" PRIx64,
-		       get_le(body + 8, 8)); /* fits */
+		       praas_get_le(body + 8, 8)); /* fits */
 	rc = praas_store_get_all(store, ret_object, PRAAS_SNAPSHOT_MANIFEST_MAX, &data,
 				 &bytes);
 	if (rc != 0)
 		return rc == -EMSGSIZE ? -EPROTO : rc;
-	if (bytes != get_le(body + 16, 8) || bytes < PRAAS_SNAPSHOT_HASH_BYTES ||
+	if (bytes != praas_get_le(body + 16, 8) || bytes < PRAAS_SNAPSHOT_HASH_BYTES ||
 	    memcmp(data + bytes - PRAAS_SNAPSHOT_HASH_BYTES, body + 32,
 		   PRAAS_SNAPSHOT_HASH_BYTES) != 0) {
 		free(data);
@@ -77,7 +70,7 @@ int praas_refs_read(struct praas_store *store, const struct praas_slot_entry *en
 	if (!praas_slot_has_snapshot(entry->kind))
 		return -EPROTO;
 	if (entry->body_bytes == PRAAS_SNAPSHOT_REF_BYTES &&
-	    get_le(entry->body, 8) == PRAAS_SNAPSHOT_REF_MAGIC)
+	    praas_get_le(entry->body, 8) == PRAAS_SNAPSHOT_REF_MAGIC)
 		return read_object(store, entry->body, ret_data, ret_bytes, ret_object);
 	*ret_data = malloc(entry->body_bytes + 1u);
 	if (!*ret_data)
@@ -94,19 +87,20 @@ int praas_refs_head(const uint8_t *data, uint64_t bytes, struct praas_refs *r)
 	uint64_t wanted = PRAAS_SNAPSHOT_HEAD_BYTES + PRAAS_SNAPSHOT_HASH_BYTES;
 
 	if (bytes < wanted || bytes > PRAAS_SNAPSHOT_MANIFEST_MAX ||
-	    get_le(data, 8) != PRAAS_SNAPSHOT_MAGIC ||
-	    get_le(data + 8, 4) != PRAAS_SNAPSHOT_VERSION ||
-	    get_le(data + 12, 4) != 0 || get_le(data + 16, 8) != bytes ||
-	    get_le(data + 56, 8) != 0)
+	    praas_get_le(data, 8) != PRAAS_SNAPSHOT_MAGIC ||
+	    praas_get_le(data + 8, 4) != PRAAS_SNAPSHOT_VERSION ||
+	    praas_get_le(data + 12, 4) != 0 || praas_get_le(data + 16, 8) != bytes ||
+	    praas_get_le(data + 56, 8) != 0)
 		return -EPROTO;
 	praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES, hash);
 	if (memcmp(hash, data + bytes - PRAAS_SNAPSHOT_HASH_BYTES, sizeof(hash)) != 0)
 		return -EPROTO;
-	*r = (struct praas_refs){ .chunks_count = (uint32_t)get_le(data + 24, 4),
-				  .functions_count = (uint32_t)get_le(data + 28, 4),
-				  .records_count = get_le(data + 32, 8),
-				  .value_bytes = get_le(data + 40, 8),
-				  .created_ns = get_le(data + 48, 8) };
+	*r = (struct praas_refs){ .chunks_count = (uint32_t)praas_get_le(data + 24, 4),
+				  .functions_count =
+					  (uint32_t)praas_get_le(data + 28, 4),
+				  .records_count = praas_get_le(data + 32, 8),
+				  .value_bytes = praas_get_le(data + 40, 8),
+				  .created_ns = praas_get_le(data + 48, 8) };
 	if (r->chunks_count > PRAAS_SNAPSHOT_CHUNKS_MAX ||
 	    r->functions_count > PRAAS_SNAPSHOT_FUNCTIONS_MAX ||
 	    r->records_count > PRAAS_SNAPSHOT_RECORDS_MAX)
@@ -130,8 +124,8 @@ int praas_refs_decode(const uint8_t *data, uint64_t bytes, struct praas_refs *re
 		return -ENOMEM;
 	for (uint32_t i = 0; i < r.chunks_count; i++) {
 		memcpy(r.chunks[i].hash, at, PRAAS_SNAPSHOT_HASH_BYTES);
-		r.chunks[i].nonce = get_le(at + 16, 8);
-		r.chunks[i].bytes = get_le(at + 24, 8);
+		r.chunks[i].nonce = praas_get_le(at + 16, 8);
+		r.chunks[i].bytes = praas_get_le(at + 24, 8);
 		at += PRAAS_SNAPSHOT_CHUNK_ENTRY_BYTES;
 		if (r.chunks[i].bytes > PRAAS_SNAPSHOT_VALUE_MAX) {
 			free(r.chunks);

@@ -10,6 +10,7 @@
 #include <xxhash.h>
 
 #include "controller/store/slot_cursor.h"
+#include "internal/bytes.h"
 
 /*
  * Entry: a header of 128 bytes, little-endian, and the body.
@@ -33,21 +34,6 @@ bool praas_slot_releases(uint8_t kind)
 	return kind == PRAAS_SLOT_REL || kind == PRAAS_SLOT_BACK;
 }
 
-static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
-}
-
-static uint64_t get_le(const uint8_t *from, unsigned bytes)
-{
-	uint64_t value = 0;
-
-	for (unsigned i = 0; i < bytes; i++)
-		value |= (uint64_t)from[i] << (8 * i);
-	return value;
-}
-
 static void checksum(const uint8_t *data, size_t bytes, uint8_t ret_sum[16])
 {
 	XXH128_canonical_t sum;
@@ -62,14 +48,14 @@ size_t praas_slot_encode(const struct praas_slot_id *id,
 	uint8_t *h = ret_data;
 
 	memset(h, 0, PRAAS_SLOT_HEADER_BYTES);
-	put_le(h, MAGIC, 8);
-	put_le(h + 8, VERSION, 4);
-	put_le(h + 12, entry->kind, 4);
-	put_le(h + 16, id->pid, 8);
-	put_le(h + 24, id->generation, 8);
-	put_le(h + 32, entry->slot, 8);
-	put_le(h + 40, entry->epoch, 4);
-	put_le(h + 44, entry->body_bytes, 4);
+	praas_put_le(h, MAGIC, 8);
+	praas_put_le(h + 8, VERSION, 4);
+	praas_put_le(h + 12, entry->kind, 4);
+	praas_put_le(h + 16, id->pid, 8);
+	praas_put_le(h + 24, id->generation, 8);
+	praas_put_le(h + 32, entry->slot, 8);
+	praas_put_le(h + 40, entry->epoch, 4);
+	praas_put_le(h + 44, entry->body_bytes, 4);
 	memcpy(h + 48, id->tenant, 16);
 	memcpy(h + 64, entry->nonce, 16);
 	memcpy(h + PRAAS_SLOT_HEADER_BYTES, entry->body, entry->body_bytes);
@@ -88,24 +74,26 @@ int praas_slot_decode(const struct praas_slot_id *id, uint64_t slot,
 	if (bytes < PRAAS_SLOT_HEADER_BYTES)
 		return -EPROTO;
 	checksum(data, 112, sum);
-	if (memcmp(sum, data + 112, 16) != 0 || get_le(data, 8) != MAGIC ||
-	    get_le(data + 8, 4) != VERSION)
+	if (memcmp(sum, data + 112, 16) != 0 || praas_get_le(data, 8) != MAGIC ||
+	    praas_get_le(data + 8, 4) != VERSION)
 		return -EPROTO;
-	kind = get_le(data + 12, 4);
-	body_bytes = get_le(data + 44, 4);
+	kind = praas_get_le(data + 12, 4);
+	body_bytes = praas_get_le(data + 44, 4);
 	if (kind < PRAAS_SLOT_ACT || kind > PRAAS_SLOT_BACK ||
 	    body_bytes > PRAAS_SLOT_BODY_MAX ||
 	    body_bytes != bytes - PRAAS_SLOT_HEADER_BYTES)
 		return -EPROTO;
-	if (get_le(data + 16, 8) != id->pid || get_le(data + 24, 8) != id->generation ||
-	    get_le(data + 32, 8) != slot || memcmp(data + 48, id->tenant, 16) != 0 ||
-	    get_le(data + 80, 8) != 0 || get_le(data + 88, 8) != 0)
+	if (praas_get_le(data + 16, 8) != id->pid ||
+	    praas_get_le(data + 24, 8) != id->generation ||
+	    praas_get_le(data + 32, 8) != slot ||
+	    memcmp(data + 48, id->tenant, 16) != 0 || praas_get_le(data + 80, 8) != 0 ||
+	    praas_get_le(data + 88, 8) != 0)
 		return -EPROTO;
 	checksum(data + PRAAS_SLOT_HEADER_BYTES, (size_t)body_bytes, sum);
 	if (memcmp(sum, data + 96, 16) != 0)
 		return -EPROTO;
 	ret_entry->slot = slot;
-	ret_entry->epoch = (uint32_t)get_le(data + 40, 4);
+	ret_entry->epoch = (uint32_t)praas_get_le(data + 40, 4);
 	ret_entry->kind = (uint8_t)kind;
 	memcpy(ret_entry->nonce, data + 64, 16);
 	ret_entry->body_bytes = (uint32_t)body_bytes;

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "controller/store/named.h"
+#include "internal/bytes.h"
 
 /* Snapshots of one chunk each, in a log whose sweeps are made by hand. */
 struct fixture {
@@ -21,12 +22,6 @@ struct fixture {
 	struct praas_slot_entry entry;
 	struct praas_named_set set;
 };
-
-static void put_le(uint8_t *to, uint64_t value, unsigned bytes)
-{
-	for (unsigned i = 0; i < bytes; i++)
-		to[i] = (uint8_t)(value >> (8 * i));
-}
 
 static void chunk_key(uint64_t number, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 {
@@ -61,13 +56,13 @@ static void commit(struct fixture *f, uint64_t number, bool apart)
 
 	chunk_key(number, key);
 	assert_int_equal(praas_store_put_bytes(f->store, key, "data", 4), 0);
-	put_le(m, PRAAS_SNAPSHOT_MAGIC, 8);
-	put_le(m + 8, PRAAS_SNAPSHOT_VERSION, 4);
-	put_le(m + 16, bytes, 8);
-	put_le(m + 24, 1, 4);
-	put_le(m + 40, 10 + number, 8);
-	put_le(m + 80, number, 8);
-	put_le(m + 88, 4, 8);
+	praas_put_le(m, PRAAS_SNAPSHOT_MAGIC, 8);
+	praas_put_le(m + 8, PRAAS_SNAPSHOT_VERSION, 4);
+	praas_put_le(m + 16, bytes, 8);
+	praas_put_le(m + 24, 1, 4);
+	praas_put_le(m + 40, 10 + number, 8);
+	praas_put_le(m + 80, number, 8);
+	praas_put_le(m + 88, 4, 8);
 	praas_snapshot_hash(m, bytes - PRAAS_SNAPSHOT_HASH_BYTES,
 			    m + bytes - PRAAS_SNAPSHOT_HASH_BYTES);
 	memset(&f->entry, 0, sizeof(f->entry));
@@ -80,10 +75,10 @@ static void commit(struct fixture *f, uint64_t number, bool apart)
 			       (unsigned long long)number);
 		assert_int_equal(praas_store_put_bytes(f->store, key, m, (size_t)bytes),
 				 0);
-		put_le(f->entry.body, PRAAS_SNAPSHOT_REF_MAGIC, 8);
-		put_le(f->entry.body + 8, number, 8);
-		put_le(f->entry.body + 16, bytes, 8);
-		put_le(f->entry.body + 24, 0, 8);
+		praas_put_le(f->entry.body, PRAAS_SNAPSHOT_REF_MAGIC, 8);
+		praas_put_le(f->entry.body + 8, number, 8);
+		praas_put_le(f->entry.body + 16, bytes, 8);
+		praas_put_le(f->entry.body + 24, 0, 8);
 		memcpy(f->entry.body + 32, m + bytes - PRAAS_SNAPSHOT_HASH_BYTES, 16);
 		f->entry.body_bytes = PRAAS_SNAPSHOT_REF_BYTES;
 	}

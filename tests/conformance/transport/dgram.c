@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "internal/base.h"
+#include "internal/bytes.h"
 #include "tests/lib/wire.h"
-#include "transport/bytes.h"
 #include "transport/dgram.h"
 #include "transport/dgram_open.h"
 

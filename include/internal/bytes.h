@@ -3,8 +3,8 @@
  * Little-endian numbers in byte strings, whatever the host and the alignment. Compilers turn
  * each into one load or store.
  */
-#ifndef PRAAS_TRANSPORT_BYTES_H
-#define PRAAS_TRANSPORT_BYTES_H
+#ifndef PRAAS_INTERNAL_BYTES_H
+#define PRAAS_INTERNAL_BYTES_H
 
 #include <stdint.h>
 
@@ -50,6 +50,22 @@ static inline uint64_t praas_get_u64(const uint8_t *p)
 	return (uint64_t)p[0] | (uint64_t)p[1] << 8 | (uint64_t)p[2] << 16 |
 	       (uint64_t)p[3] << 24 | (uint64_t)p[4] << 32 | (uint64_t)p[5] << 40 |
 	       (uint64_t)p[6] << 48 | (uint64_t)p[7] << 56;
+}
+
+/* Of 1 to 8 bytes; a constant number of them costs no more than the above. */
+static inline void praas_put_le(uint8_t *p, uint64_t v, unsigned bytes)
+{
+	for (unsigned i = 0; i < bytes; i++)
+		p[i] = (uint8_t)(v >> (8 * i));
+}
+
+static inline uint64_t praas_get_le(const uint8_t *p, unsigned bytes)
+{
+	uint64_t v = 0;
+
+	for (unsigned i = 0; i < bytes; i++)
+		v |= (uint64_t)p[i] << (8 * i);
+	return v;
 }
 
 #endif
