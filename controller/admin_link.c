@@ -26,6 +26,15 @@ static void hex(const uint8_t *data, size_t bytes, char *ret_text)
 	ret_text[2 * bytes] = '\0';
 }
 
+/* A list that is not whole is none: NULL, and no message comes of it. */
+static void add(json_t **list, const char *text)
+{
+	if (json_array_append_new(*list, json_string(text)) == 0)
+		return;
+	json_decref(*list);
+	*list = NULL;
+}
+
 static json_t *words(const char *text)
 {
 	char copy[256], *save = NULL;
@@ -34,8 +43,17 @@ static json_t *words(const char *text)
 	(void)snprintf(copy, sizeof(copy), "%s", text);
 	for (char *word = strtok_r(copy, " ", &save); word;
 	     word = strtok_r(NULL, " ", &save))
-		(void)json_array_append_new(
-			list, json_string(word)); /* NULL list: no message */
+		add(&list, word);
+	return list;
+}
+
+static json_t *endpoints(const struct praas_admin *a)
+{
+	json_t *list = json_array();
+	const char *endpoint;
+
+	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
+		add(&list, endpoint);
 	return list;
 }
 
@@ -43,25 +61,22 @@ void praas_admin_join(struct praas_admin *a)
 {
 	const struct praas_config *c = a->config;
 	char controller[2 * PRAAS_ID_BYTES + 1];
-	json_t *endpoints;
-	const char *endpoint;
+	json_t *message;
 
 	if (!a->serving || !praas_link_connected(a->link))
 		return;
-	endpoints = json_array();
-	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
-		(void)json_array_append_new(endpoints, json_string(endpoint));
 	hex(c->controller_id, sizeof(c->controller_id), controller);
-	(void)praas_link_send(
-		a->link,
-		json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token",
-			  c->join_token, "pid", (json_int_t)c->pid, "epoch",
-			  (json_int_t)c->epoch, "controller", controller, "endpoints",
-			  endpoints, "os_pid", (int)getpid(), "executor",
-			  c->isolation_inline ? "inline" : "worker", "sandbox",
-			  words(praas_data_layers(a->data)), "state",
-			  a->swap.final ? "DRAINING"
-					: "ACTIVE")); /* lost: sent again */
+	message = json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token",
+			    c->join_token, "pid", (json_int_t)c->pid, "epoch",
+			    (json_int_t)c->epoch, "controller", controller, "endpoints",
+			    endpoints(a), "os_pid", (int)getpid(), "executor",
+			    c->isolation_inline ? "inline" : "worker", "sandbox",
+			    words(praas_data_layers(a->data)), "state",
+			    a->swap.final ? "DRAINING" : "ACTIVE");
+	if (praas_link_send(a->link, message) != 0) {
+		praas_link_renew(a->link); /* a connection begins with it */
+		return;
+	}
 	if (a->metrics_seq > 0) /* who asks has perhaps forgotten what was told */
 		praas_admin_metrics_now(a);
 }
@@ -82,7 +97,9 @@ void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
 				  "ok", 0, "code", praas_admin_code(rc), "message",
 				  a->failure[0] ? a->failure : strerror(-rc));
 	}
-	(void)praas_link_send(a->link, message); /* lost: control asks anew */
+	if (praas_link_send(a->link, message) != 0)
+		praas_link_renew(
+			a->link); /* it would wait for ever: it is to ask anew */
 }
 
 static uint64_t cpu_ns(const struct praas_admin *a)

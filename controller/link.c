@@ -222,6 +222,12 @@ int praas_link_send(struct praas_link *l, json_t *message)
 	return rc;
 }
 
+void praas_link_renew(struct praas_link *l)
+{
+	if (l->fd >= 0)
+		broken(l);
+}
+
 void praas_link_flush(struct praas_link *l, uint64_t timeout_ns)
 {
 	uint64_t end = praas_now_ns() + timeout_ns;

@@ -45,6 +45,9 @@ void praas_link_poll(struct praas_link *link, uint64_t now_ns);
 bool praas_link_connected(const struct praas_link *link);
 /* Takes the reference. 0; -ENOTCONN; -ENOBUFS; -EMSGSIZE. */
 int praas_link_send(struct praas_link *link, json_t *message);
+/* Ends the connection because something that had to be said could not be: the next one begins with a join,
+ * upon which control asks again for all that it waits for. */
+void praas_link_renew(struct praas_link *link);
 /* Before the end: wait until all is sent, connecting if need be, at most timeout_ns. */
 void praas_link_flush(struct praas_link *link, uint64_t timeout_ns);
 

@@ -39,7 +39,7 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
       foreach(provider net tcp shm)
         # libfabric is not instrumented (slow: not under ThreadSanitizer), and its provider net leaks.
         set_tests_properties(e2e.sizes_ofi.${provider}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400
-          LABELS slow ENVIRONMENT LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/libfabric.supp)
+          LABELS slow ENVIRONMENT LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/lsan.supp)
       endforeach()
     endforeach()
   endif()

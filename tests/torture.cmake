@@ -28,17 +28,17 @@ if(PRAAS_SANITIZE MATCHES "address" AND TARGET praas AND TARGET praas-control AN
     $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
   add_test(NAME torture.some COMMAND ${torture})
   set_tests_properties(torture.some PROPERTIES TIMEOUT 400)
-  # Every call of every scenario, in parts of a few minutes each.
+  # Every call of every scenario, in parts of a few minutes each: by hand, ctest --test-dir build/asan -L long.
   set(parts rest calls swap worker create)
   set(part_rest App AppDelete State List Token Message Delete)
   set(part_calls Invoke InvokeWorker InvokeFirst InvokeFirstWorker Direct DirectTcp Kill)
   set(part_swap SwapOut SwapIn Checkpoint)
   set(part_worker SwapOutWorker CreateInline)
-  set(part_create Create)
+  set(part_create Create Deploy Restart)
   foreach(part ${parts})
     string(REPLACE ";" "," scenarios "${part_${part}}")
     add_test(NAME torture.all.${part} COMMAND ${torture} --full --only ${scenarios})
-    set_tests_properties(torture.all.${part} PROPERTIES LABELS "slow;full" TIMEOUT 900)
+    set_tests_properties(torture.all.${part} PROPERTIES LABELS long TIMEOUT 1800)
   endforeach()
 endif()
 

@@ -40,6 +40,8 @@ foreach(what loss e2e)
   add_test(NAME dpdk.${what} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dpdk/run ${PROJECT_BINARY_DIR} ${what})
   set_tests_properties(dpdk.${what} PROPERTIES LABELS "slow;full" SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
+set_tests_properties(conformance.transport.dpdk.af_xdp4 PROPERTIES ENVIRONMENT
+  LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/lsan.supp)
 praas_unit_test(dpdk_config praas_transport)
 
 # A payload of more than 4 GiB: about 10 GB of memory.
@@ -103,7 +105,7 @@ if(FABRIC_FOUND)
   # The net provider (1.17) never frees what it knows of a connection.
   set_tests_properties(conformance.ofi.net conformance.transport.ofi.net conformance.transport.ofi.net6
     conformance.transport.ofi.net-rxm PROPERTIES ENVIRONMENT
-    LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/libfabric.supp)
+    LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/lsan.supp)
   set(praas_fuzz_files_ofi transport/ofi_packet.c transport/ofi_addr.c)
   praas_fuzz_target(ofi praas_transport)
 endif()

@@ -60,6 +60,18 @@ static void try_hex(const char *text)
 		    !memcmp(id, other, sizeof(id)));
 }
 
+/* Text cut anywhere loses at most the character that was cut, and nothing more the second time. */
+static void try_cut(char *text)
+{
+	size_t n = strlen(text), left;
+
+	praas_text_whole(text);
+	left = strlen(text);
+	praas_check(left <= n && n - left <= 3);
+	praas_text_whole(text);
+	praas_check(left - strlen(text) <= 3);
+}
+
 static void try_body(const char *data, size_t bytes)
 {
 	static const char *const known[] = { "name", "rights", NULL };
@@ -102,6 +114,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	try_hex(text);
 	if (praas_number_parse(text, 1000, &number) == 0)
 		praas_check(number <= 1000);
+	try_cut(text);
 	free(text);
 	return 0;
 }

@@ -19,6 +19,7 @@ from block import Block, KINDS, PROGRAMS  # noqa: E402
 from service import Service, alive  # noqa: E402
 
 IN_TIME = 15.0  # seconds that one run may take: below every time-out of the programs
+GIVE_UP = 4  # failures of a scenario: the rest of it would say nothing new
 SAMPLES, SAMPLES_SLOW = 24, 9  # of the calls of one kind, without --full
 
 
@@ -148,6 +149,8 @@ def torture(s, cls, o, only):
                 s.block.disarm()
                 print(f"FAILED {cls.__name__}/{program}/{kind}/{n}: {type(e).__name__}: {e}\n"
                       f"    {s.block.where(program)}", flush=True)
+                if failed == GIVE_UP:
+                    raise SystemExit(f"{cls.__name__}: given up after {failed} failures")
                 if s.process.poll() is not None or reports(s):
                     raise SystemExit(f"{reports(s)}\nthe control service is {s.process.poll()}")
     print(f"{'FAILED' if failed else 'ok'} {cls.__name__}: {runs} runs, {time.monotonic() - began:.1f} s", flush=True)
