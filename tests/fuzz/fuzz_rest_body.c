@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Bodies of REST, as the routes read them: the first byte says which route, the rest is what somebody
- * sent. There is no application, so nothing that is well formed starts a process; what it may make
- * (applications, tenants, keys) it makes in records in memory. Every request is answered once, in the
- * form of an answer.
+ * Bodies of REST, as the routes read them: the first word is a route's operationId (or, when there is
+ * no such, its first byte says which), the rest is what somebody sent. There is no application, so
+ * nothing that is well formed starts a process; what it may make (applications, tenants, keys) it
+ * makes in records in memory. Every request is answered once, in the form of an answer.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -64,25 +64,21 @@ static void close_service(struct praas_service *s)
 	s->records->ops->close(s->records);
 }
 
-/* Those with a JSON body. */
-static const struct praas_route *route_of(uint8_t number)
+/* One of those with a JSON body. */
+static const struct praas_route *route_of(const char *word, size_t bytes)
 {
-	const struct praas_route *found = NULL;
+	const struct praas_route *found[64];
 	unsigned count = 0;
 
-	for (int round = 0; round < 2; round++) {
-		unsigned at = 0;
-
-		for (const struct praas_route *r = praas_routes; r->pattern; r++) {
-			if (r->body != PRAAS_BODY_JSON)
-				continue;
-			if (round == 1 && at == number % count)
-				found = r;
-			at++;
-		}
-		count = at;
+	for (const struct praas_route *r = praas_routes; r->pattern; r++) {
+		if (r->body != PRAAS_BODY_JSON)
+			continue;
+		if (strlen(r->id) == bytes && memcmp(r->id, word, bytes) == 0)
+			return r;
+		praas_check(count < sizeof(found) / sizeof(found[0]));
+		found[count++] = r;
 	}
-	return found;
+	return found[(uint8_t)word[0] % count];
 }
 
 static void ask(struct praas_service *s, const struct praas_route *route,
@@ -118,16 +114,16 @@ static void ask(struct praas_service *s, const struct praas_route *route,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 {
+	const char *word = (const char *)data, *end = memchr(data, ' ', bytes);
 	struct praas_service service;
-	const struct praas_route *route;
 
-	if (bytes == 0)
+	if (!end || end == word)
 		return 0;
-	route = route_of(data[0]);
 	open_service(&service);
 	/* Twice: what is made by the first is in the way of the second. */
 	for (int i = 0; i < 2; i++)
-		ask(&service, route, (const char *)data + 1, bytes - 1);
+		ask(&service, route_of(word, (size_t)(end - word)), end + 1,
+		    bytes - (size_t)(end + 1 - word));
 	close_service(&service);
 	return 0;
 }
