@@ -257,6 +257,7 @@ int praas_connect_ticket(const char *ticket_json,
 		(void)praas_fail_with(
 			rc, "cannot connect to process %s: %s", ticket.process,
 			rc == -EOPNOTSUPP ? "no endpoint of that transport"
+			: conn->ops       ? praas_transport_why(conn->ops, rc)
 					  : strerror(-rc));
 		goto err_conn;
 	}
@@ -273,6 +274,18 @@ err_conn:
 err_wipe:
 	explicit_bzero(&ticket, sizeof(ticket));
 	return rc;
+}
+
+int praas_transport_probe(const char *scheme, char *ret_text, size_t bytes)
+{
+	const struct praas_transport_ops *ops = praas_transport_find(scheme);
+
+	if (bytes == 0)
+		return -EINVAL;
+	ret_text[0] = '\0';
+	if (!ops)
+		return -EOPNOTSUPP;
+	return ops->probe ? ops->probe(ret_text, bytes) : 0;
 }
 
 /* Results that were not taken. */

@@ -243,8 +243,9 @@ static int open_port(struct praas_data *d, const char *listen)
 	int rc = ops ? ops->open(&pc, &port) : -EPROTONOSUPPORT;
 
 	if (rc != 0) {
-		(void)snprintf(d->text, sizeof(d->text), "cannot listen at %s: %s",
-			       listen, strerror(-rc));
+		(void)snprintf(
+			d->text, sizeof(d->text), "cannot listen at %s: %s", listen,
+			ops ? praas_transport_why(ops, rc) : "no such transport");
 		return rc;
 	}
 	if (strcmp(ops->scheme, "shm") == 0)

@@ -7,8 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "internal/base.h"
+#include "transport/dpdk_config.h"
 #include "transport/dpdk_plugin.h"
 
 /*
@@ -23,7 +25,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static const struct praas_dpdk_plugin *plugin; /* once loaded, for ever */
 static _Thread_local char last_error[PRAAS_DPDK_ERROR_BYTES];
 
-const char *praas_dpdk_error(void)
+static const char *dpdk_why(void)
 {
 	return last_error;
 }
@@ -82,11 +84,22 @@ static int load(void)
 	return 0;
 }
 
+static int load_once(void)
+{
+	int rc = 0;
+
+	praas_check(pthread_mutex_lock(&lock) == 0);
+	if (plugin == NULL)
+		rc = load();
+	praas_check(pthread_mutex_unlock(&lock) == 0);
+	return rc;
+}
+
 static int dpdk_open(const struct praas_port_config *config,
 		     struct praas_port **ret_port)
 {
 	const char *devices = getenv("PRAAS_DPDK");
-	int rc = 0;
+	int rc;
 
 	last_error[0] = '\0';
 	if (devices == NULL ||
@@ -95,11 +108,60 @@ static int dpdk_open(const struct praas_port_config *config,
 			       "PRAAS_DPDK does not say which devices there are");
 		return -ENODEV;
 	}
-	praas_check(pthread_mutex_lock(&lock) == 0);
-	if (plugin == NULL)
-		rc = load();
-	praas_check(pthread_mutex_unlock(&lock) == 0);
+	rc = load_once();
 	return rc != 0 ? rc : plugin->open(config, ret_port, last_error);
+}
+
+/* A device of the PCI bus without a driver that user space may use; -1: it is no such device. */
+static int bound(const char *dev)
+{
+	char path[128], driver[256], link[PRAAS_DPDK_TEXT_MAX];
+	ssize_t n;
+
+	if (strlen(dev) != 12 || dev[4] != ':' || dev[7] != ':' || dev[10] != '.')
+		return -1; /* 0000:01:00.0 */
+	(void)snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/driver", dev);
+	n = readlink(path, link, sizeof(link) - 1);
+	link[n > 0 ? n : 0] = '\0';
+	(void)snprintf(driver, sizeof(driver), "%s",
+		       strrchr(link, '/') ? strrchr(link, '/') + 1 : "");
+	/* Some drive a device from beside the kernel's driver. */
+	return strcmp(driver, "vfio-pci") == 0 || strncmp(driver, "mlx", 3) == 0 ||
+	       strcmp(driver, "uio_pci_generic") == 0;
+}
+
+static int dpdk_probe(char *ret_text, size_t bytes)
+{
+	const char *devices = getenv("PRAAS_DPDK"), *word = "";
+	struct praas_dpdk_config config;
+	size_t at = 0;
+	int rc = 0;
+
+	if (devices == NULL || devices[0] == '\0') {
+		(void)snprintf(ret_text, bytes, "PRAAS_DPDK names no device");
+		return -ENODEV;
+	}
+	rc = praas_dpdk_config_parse(devices, &config, &word);
+	if (rc != 0) {
+		(void)snprintf(ret_text, bytes, "PRAAS_DPDK is not understood: %s",
+			       rc == -EINVAL && word ? word : strerror(-rc));
+		return -EINVAL;
+	}
+	if (load_once() != 0) {
+		(void)snprintf(ret_text, bytes, "%s", last_error);
+		return -EPROTONOSUPPORT;
+	}
+	ret_text[0] = '\0';
+	for (unsigned i = 0; i < config.devices && at < bytes; i++) {
+		bool free_to_use = bound(config.device[i].dev) != 0;
+
+		at += (size_t)snprintf(ret_text + at, bytes - at, "%s%s%s",
+				       at ? ", " : "", config.device[i].dev,
+				       free_to_use ? "" : " (not bound to vfio-pci)");
+		if (!free_to_use)
+			rc = -ENODEV;
+	}
+	return rc;
 }
 
 static int dpdk_address(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX])
@@ -149,6 +211,8 @@ const struct praas_transport_ops praas_dpdk_transport_ops = {
 	.scheme = "dpdk",
 	.sealed = true,
 	.open = dpdk_open,
+	.why = dpdk_why,
+	.probe = dpdk_probe,
 	.address = dpdk_address,
 	.connect = dpdk_connect,
 	.alloc = dpdk_alloc,

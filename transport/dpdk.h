@@ -16,7 +16,4 @@
 
 extern const struct praas_transport_ops praas_dpdk_transport_ops;
 
-/* Why the last open() failed, in words; "" when it is said by its result. */
-const char *praas_dpdk_error(void);
-
 #endif

@@ -428,6 +428,7 @@ void praas_ofi_port_set_packets_only(struct praas_port *port)
 const struct praas_transport_ops praas_ofi_transport_ops = {
 	.scheme = "ofi",
 	.open = port_open,
+	.probe = praas_ofi_providers,
 	.address = port_address,
 	.connect = praas_ofi_connect,
 	.alloc = praas_ofi_alloc,

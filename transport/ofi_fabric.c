@@ -130,6 +130,30 @@ static int choose(const struct praas_ofi_addr *addr, uint64_t flags,
 	return rc == -ENODEV ? ask(addr, flags, FI_MSG, ret_info) : rc;
 }
 
+int praas_ofi_providers(char *ret_text, size_t bytes)
+{
+	const struct praas_ofi_addr any = { 0 };
+	struct fi_info *list = NULL;
+	size_t at = 0;
+	int rc = load_once();
+
+	(void)snprintf(ret_text, bytes, "%s", rc ? LIBRARY " is not installed" : "");
+	if (rc == 0)
+		rc = ask(&any, 0, FI_MSG, &list);
+	for (struct fi_info *i = list; i != NULL && at < bytes; i = i->next) {
+		const char *name = i->fabric_attr->prov_name;
+		const char *known = strstr(ret_text, name);
+		char after = known ? known[strlen(name)] : 'x';
+
+		if (!known || (after != ' ' && after != '\0')) /* one line a device */
+			at += (size_t)snprintf(ret_text + at, bytes - at, "%s%s",
+					       at ? " " : "", name);
+	}
+	if (list != NULL)
+		lib.freeinfo(list);
+	return rc;
+}
+
 static int open_queue(struct praas_ofi_fabric *f, uint32_t receives)
 {
 	struct fi_cq_attr attr = { .format = FI_CQ_FORMAT_MSG,

@@ -43,6 +43,9 @@ struct praas_ofi_fabric {
  * libfabric here; -ENODEV no provider that can do it; -EADDRINUSE; … Nothing is left on failure. */
 int praas_ofi_fabric_open(struct praas_ofi_fabric *f, const struct praas_ofi_addr *addr,
 			  bool listen, uint32_t *receives);
+/* The providers of this machine that connections can go through: "tcp;ofi_rxm net shm", cut at bytes.
+ * 0; -EPROTONOSUPPORT no libfabric here; -ENODEV none. */
+int praas_ofi_providers(char *ret_text, size_t bytes);
 /* Everything posted is forgotten by the provider. NULL members are skipped. */
 void praas_ofi_fabric_close(struct praas_ofi_fabric *f);
 /* Where f listens. 0; -ENOTCONN. */

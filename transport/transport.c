@@ -46,3 +46,10 @@ const struct praas_transport_ops *praas_transport_find(const char *addr_or_schem
 	}
 	return NULL;
 }
+
+const char *praas_transport_why(const struct praas_transport_ops *ops, int rc)
+{
+	const char *why = ops->why ? ops->why() : "";
+
+	return why[0] ? why : strerror(-rc);
+}

@@ -168,6 +168,12 @@ struct praas_transport_ops {
 	 * Returns 0; -EINVAL address; -EADDRINUSE; … Nothing is left on failure. */
 	int (*open)(const struct praas_port_config *config,
 		    struct praas_port **ret_port);
+	/* NULL, or why the last open() of this thread failed, in words; "" when its result says it. */
+	const char *(*why)(void);
+	/* NULL, or in words what this machine has for it ("2 devices: …"), whatever open() would
+	 * need; cold, up to seconds. 0; -ENODEV nothing; -EPROTONOSUPPORT a library is missing;
+	 * -EINVAL what is said of it is wrong. Words are written in any case. */
+	int (*probe)(char *ret_text, size_t bytes);
 	/* Where it listens, with the port number the kernel chose. 0; -ENOTCONN. */
 	int (*address)(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX]);
 	/* Start connecting; the outcome is opened or closed, exactly once, unless close() is
@@ -213,6 +219,9 @@ struct praas_port {
 const struct praas_transport_ops *praas_transport_at(unsigned index);
 /* By address ("tcp://…") or scheme. NULL: no such transport in this build. */
 const struct praas_transport_ops *praas_transport_find(const char *addr_or_scheme);
+
+/* Why ops->open() in this thread returned rc, in words; valid until the next. */
+const char *praas_transport_why(const struct praas_transport_ops *ops, int rc);
 
 /* Sends buf or releases it: for replies that nobody can retry. */
 static inline int praas_conn_send_or_release(struct praas_conn *conn,

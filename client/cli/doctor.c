@@ -3,6 +3,7 @@
  * praas doctor: what this machine offers, what PraaS would miss, and what to do about it.
  * It only looks: nothing is changed, and nothing outside this process is started.
  */
+#include "client/cli/doctor.h"
 #include "client/cli/cli.h"
 
 #include <dirent.h>
@@ -25,28 +26,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TEXT_BYTES 256
 #define NOFILE_WANTED 4096u
-#define LOCKED_WANTED (256ull << 20) /* a process's memory_bytes when none is said */
 #define DISK_WANTED (1ull << 30)
-
-enum verdict {
-	GOOD = 0,
-	NOTE, /* works, but slower or with less */
-	BAD   /* something that PraaS needs is missing */
-};
 
 static const char *const verdict_names[] = { "ok", "note", "bad" };
 
-struct finding {
-	const char *about;
-	enum verdict verdict;
-	char found[TEXT_BYTES];
-	const char *advice; /* what to do; NULL */
-};
-
-__attribute__((format(printf, 2, 3))) static void found(struct finding *f,
-							const char *format, ...)
+void praas_doctor_found(struct praas_finding *f, const char *format, ...)
 {
 	va_list args;
 
@@ -56,15 +41,14 @@ __attribute__((format(printf, 2, 3))) static void found(struct finding *f,
 	va_end(args);
 }
 
-/* The first line of a small file without its end. False: there is none to read. */
-static bool first_line(const char *path, char ret_line[TEXT_BYTES])
+bool praas_doctor_line(const char *path, char ret_line[PRAAS_FINDING_BYTES])
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
 		return false;
-	n = read(fd, ret_line, TEXT_BYTES - 1);
+	n = read(fd, ret_line, PRAAS_FINDING_BYTES - 1);
 	(void)close(fd); /* read only */
 	if (n < 0)
 		return false;
@@ -75,10 +59,10 @@ static bool first_line(const char *path, char ret_line[TEXT_BYTES])
 
 static bool file_number(const char *path, uint64_t *ret_number)
 {
-	char line[TEXT_BYTES];
+	char line[PRAAS_FINDING_BYTES];
 	char *end;
 
-	if (!first_line(path, line))
+	if (!praas_doctor_line(path, line))
 		return false;
 	*ret_number = strtoull(line, &end, 10);
 	return end != line;
@@ -86,7 +70,7 @@ static bool file_number(const char *path, uint64_t *ret_number)
 
 /* ---- what the data plane needs --------------------------------------------------- */
 
-static void look_kernel(struct finding *f)
+static void look_kernel(struct praas_finding *f)
 {
 	struct utsname name = { 0 };
 	unsigned long major;
@@ -96,95 +80,96 @@ static void look_kernel(struct finding *f)
 	(void)uname(&name); /* cannot fail with valid memory */
 	major = strtoul(name.release, &end, 10);
 	minor = *end == '.' ? strtoul(end + 1, NULL, 10) : 0;
-	found(f, "%s %s on %s", name.sysname, name.release, name.machine);
+	praas_doctor_found(f, "%s %s on %s", name.sysname, name.release, name.machine);
 	if (major < 6 || (major == 6 && minor < 1)) {
-		f->verdict = BAD;
+		f->verdict = PRAAS_FINDING_BAD;
 		f->advice = "Linux 6.1 or newer is needed (Debian 12 has it)";
 	}
 }
 
-static void look_cpus(struct finding *f)
+static void look_cpus(struct praas_finding *f)
 {
 	cpu_set_t set;
 	int count;
 
 	CPU_ZERO(&set);
 	if (sched_getaffinity(0, sizeof(set), &set) != 0) {
-		found(f, "more than %d", CPU_SETSIZE);
+		praas_doctor_found(f, "more than %d", CPU_SETSIZE);
 		return;
 	}
 	count = CPU_COUNT(&set);
-	found(f, "%d to run on", count);
+	praas_doctor_found(f, "%d to run on", count);
 	if (count < 2) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "with one processor a caller and a worker cannot poll at "
 			    "the same time: calls take microseconds";
 	}
 }
 
-static void look_clock(struct finding *f)
+static void look_clock(struct praas_finding *f)
 {
-	char source[TEXT_BYTES];
+	char source[PRAAS_FINDING_BYTES];
 
-	if (!first_line("/sys/devices/system/clocksource/clocksource0/"
-			"current_clocksource",
-			source))
+	if (!praas_doctor_line("/sys/devices/system/clocksource/clocksource0/"
+			       "current_clocksource",
+			       source))
 		(void)snprintf(source, sizeof(source), "unknown"); /* fits */
-	found(f, "clock source %.200s", source);
+	praas_doctor_found(f, "clock source %.200s", source);
 	if (strcmp(source, "tsc") != 0 && strcmp(source, "kvm-clock") != 0) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "reading the time may take a system call; tsc or kvm-clock "
 			    "is faster (kernel parameter clocksource=tsc)";
 	}
 }
 
-static void look_io_uring(struct finding *f)
+static void look_io_uring(struct praas_finding *f)
 {
 	struct io_uring_params params = { 0 };
 	long fd = syscall(SYS_io_uring_setup, 8, &params);
 
 	if (fd >= 0) {
 		(void)close((int)fd); /* nothing was submitted */
-		found(f, "works, features 0x%x", params.features);
+		praas_doctor_found(f, "works, features 0x%x", params.features);
 		return;
 	}
-	f->verdict = BAD;
-	found(f, "not usable: %s", strerror(errno));
+	f->verdict = PRAAS_FINDING_BAD;
+	praas_doctor_found(f, "not usable: %s", strerror(errno));
 	f->advice = "TCP needs it: sysctl kernel.io_uring_disabled=0, and no container "
 		    "profile that forbids it";
 }
 
-static void look_memfd(struct finding *f)
+static void look_memfd(struct praas_finding *f)
 {
 	int fd = memfd_create("praas-doctor", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
 	if (fd >= 0 && ftruncate(fd, 4096) == 0 &&
 	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) == 0) {
-		found(f, "sealed memory works");
+		praas_doctor_found(f, "sealed memory works");
 	} else {
-		f->verdict = BAD;
-		found(f, "sealed memory does not work: %s", strerror(errno));
+		f->verdict = PRAAS_FINDING_BAD;
+		praas_doctor_found(f, "sealed memory does not work: %s",
+				   strerror(errno));
 		f->advice = "shared memory needs memfd_create() with seals";
 	}
 	if (fd >= 0)
 		(void)close(fd); /* of no further use */
 }
 
-static void look_membarrier(struct finding *f)
+static void look_membarrier(struct praas_finding *f)
 {
 	long commands = syscall(SYS_membarrier, MEMBARRIER_CMD_QUERY, 0, 0);
 
 	if (commands > 0 && commands & MEMBARRIER_CMD_GLOBAL_EXPEDITED) {
-		found(f, "global expedited barriers work");
+		praas_doctor_found(f, "global expedited barriers work");
 		return;
 	}
-	f->verdict = BAD;
-	found(f, "no global expedited barriers");
+	f->verdict = PRAAS_FINDING_BAD;
+	praas_doctor_found(f, "no global expedited barriers");
 	f->advice = "sleeping and waking need membarrier(2); a container profile may "
 		    "forbid it";
 }
 
-static void look_hugepages(struct finding *f)
+static void look_hugepages(struct praas_finding *f)
 {
 	uint64_t total = 0;
 	uint64_t free_pages = 0;
@@ -193,72 +178,20 @@ static void look_hugepages(struct finding *f)
 			 &total) ||
 	    !file_number("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages",
 			 &free_pages)) {
-		f->verdict = NOTE;
-		found(f, "this kernel has none of 2 MiB");
+		f->verdict = PRAAS_FINDING_NOTE;
+		praas_doctor_found(f, "this kernel has none of 2 MiB");
 		return;
 	}
-	found(f, "%" PRIu64 " of 2 MiB, %" PRIu64 " free", total, free_pages);
+	praas_doctor_found(f, "%" PRIu64 " of 2 MiB, %" PRIu64 " free", total,
+			   free_pages);
 	if (total == 0) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "large payloads are faster with some: "
 			    "sysctl vm.nr_hugepages=512";
 	}
 }
 
-/* What a device of RDMA needs beside itself. */
-static void judge_rdma(struct finding *f, bool active)
-{
-	struct rlimit locked = { .rlim_cur = RLIM_INFINITY };
-
-	(void)getrlimit(RLIMIT_MEMLOCK, &locked); /* cannot fail */
-	f->verdict = NOTE;
-	if (access("/dev/infiniband/rdma_cm", R_OK | W_OK) != 0)
-		f->advice =
-			"verbs:// needs /dev/infiniband/rdma_cm: modprobe rdma_ucm, "
-			"and rights to it";
-	else if (!active)
-		f->advice =
-			"no port is ACTIVE: look at rdma link and the cable, or use "
-			"another transport";
-	else if (locked.rlim_cur < LOCKED_WANTED)
-		f->advice = "a process registers its memory_bytes with the device: "
-			    "raise the limit of locked memory (ulimit -l, "
-			    "LimitMEMLOCK=)";
-	else
-		f->verdict = GOOD;
-}
-
-static void look_rdma(struct finding *f)
-{
-	bool active = false;
-	char path[PATH_MAX];
-	char state[TEXT_BYTES];
-	size_t at = 0;
-	DIR *folder = opendir("/sys/class/infiniband");
-	const struct dirent *entry;
-
-	while (folder && (entry = readdir(folder)) && at < TEXT_BYTES - 64) {
-		if (entry->d_name[0] == '.')
-			continue;
-		(void)snprintf(path, sizeof(path),
-			       "/sys/class/infiniband/%s/ports/1/state",
-			       entry->d_name); /* fits */
-		if (!first_line(path, state))
-			(void)snprintf(state, sizeof(state), "no port"); /* fits */
-		active |= strstr(state, "ACTIVE") != NULL;
-		at += (size_t)snprintf(f->found + at, TEXT_BYTES - at,
-				       "%s%.32s (%.20s)", at ? ", " : "", entry->d_name,
-				       state);
-	}
-	if (folder)
-		(void)closedir(folder); /* read only */
-	if (at == 0)
-		found(f, "no device; TCP and shared memory do not need one");
-	else
-		judge_rdma(f, active);
-}
-
-static void look_limits(struct finding *f)
+static void look_limits(struct praas_finding *f)
 {
 	struct rlimit files = { 0 };
 	struct rlimit locked = { 0 };
@@ -266,13 +199,14 @@ static void look_limits(struct finding *f)
 	(void)getrlimit(RLIMIT_NOFILE, &files);   /* cannot fail */
 	(void)getrlimit(RLIMIT_MEMLOCK, &locked); /* cannot fail */
 	if (locked.rlim_cur == RLIM_INFINITY)
-		found(f, "%" PRIu64 " open files, any locked memory",
-		      (uint64_t)files.rlim_cur);
+		praas_doctor_found(f, "%" PRIu64 " open files, any locked memory",
+				   (uint64_t)files.rlim_cur);
 	else
-		found(f, "%" PRIu64 " open files, %" PRIu64 " KiB of locked memory",
-		      (uint64_t)files.rlim_cur, (uint64_t)locked.rlim_cur / 1024);
+		praas_doctor_found(
+			f, "%" PRIu64 " open files, %" PRIu64 " KiB of locked memory",
+			(uint64_t)files.rlim_cur, (uint64_t)locked.rlim_cur / 1024);
 	if (files.rlim_cur < NOFILE_WANTED && files.rlim_max < NOFILE_WANTED) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "each process and client takes descriptors: raise the hard "
 			    "limit of open files (ulimit -Hn)";
 	}
@@ -280,37 +214,37 @@ static void look_limits(struct finding *f)
 
 /* ---- what the sandbox of a worker needs ------------------------------------------- */
 
-static void look_landlock(struct finding *f)
+static void look_landlock(struct praas_finding *f)
 {
 	long abi = syscall(SYS_landlock_create_ruleset, NULL, 0,
 			   LANDLOCK_CREATE_RULESET_VERSION);
 
 	if (abi > 0) {
-		found(f, "version %ld", abi);
+		praas_doctor_found(f, "version %ld", abi);
 		return;
 	}
-	f->verdict = NOTE;
-	found(f, "not there: %s", strerror(errno));
+	f->verdict = PRAAS_FINDING_NOTE;
+	praas_doctor_found(f, "not there: %s", strerror(errno));
 	f->advice = "add landlock to the kernel parameter lsm=, or create applications "
 		    "with --allow-weak-sandbox";
 }
 
-static void look_seccomp(struct finding *f)
+static void look_seccomp(struct praas_finding *f)
 {
-	char actions[TEXT_BYTES];
+	char actions[PRAAS_FINDING_BYTES];
 
-	if (first_line("/proc/sys/kernel/seccomp/actions_avail", actions) &&
+	if (praas_doctor_line("/proc/sys/kernel/seccomp/actions_avail", actions) &&
 	    strstr(actions, "kill_process")) {
-		found(f, "filters work");
+		praas_doctor_found(f, "filters work");
 		return;
 	}
-	f->verdict = NOTE;
-	found(f, "no filters");
+	f->verdict = PRAAS_FINDING_NOTE;
+	praas_doctor_found(f, "no filters");
 	f->advice = "a kernel with CONFIG_SECCOMP_FILTER is needed, or applications "
 		    "with --allow-weak-sandbox";
 }
 
-static void look_namespaces(struct finding *f)
+static void look_namespaces(struct praas_finding *f)
 {
 	int status = 0;
 	pid_t child = fork();
@@ -322,26 +256,27 @@ static void look_namespaces(struct finding *f)
 			      : errno & 0xff);
 	if (child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
 	    WEXITSTATUS(status) == 0) {
-		found(f, "user, mount, pid, net, ipc, uts");
+		praas_doctor_found(f, "user, mount, pid, net, ipc, uts");
 		return;
 	}
-	f->verdict = NOTE;
-	found(f, "cannot be made: %s",
-	      strerror(child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : errno));
+	f->verdict = PRAAS_FINDING_NOTE;
+	praas_doctor_found(
+		f, "cannot be made: %s",
+		strerror(child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : errno));
 	f->advice = "sysctl user.max_user_namespaces, or applications with "
 		    "--allow-weak-sandbox";
 }
 
-static void look_cgroups(struct finding *f)
+static void look_cgroups(struct praas_finding *f)
 {
 	static const char *const v1[] = { "memory", "cpu", "pids" };
-	char line[TEXT_BYTES] = "";
+	char line[PRAAS_FINDING_BYTES] = "";
 	char path[PATH_MAX];
 	unsigned usable = 0;
 
-	if (first_line("/sys/fs/cgroup/cgroup.controllers", line) &&
+	if (praas_doctor_line("/sys/fs/cgroup/cgroup.controllers", line) &&
 	    strstr(line, "memory") && strstr(line, "cpu") && strstr(line, "pids")) {
-		found(f, "version 2: %.200s", line);
+		praas_doctor_found(f, "version 2: %.200s", line);
 		usable = access("/sys/fs/cgroup", W_OK) == 0 ? 3 : 0;
 	} else {
 		for (size_t i = 0; i < 3; i++) {
@@ -349,10 +284,10 @@ static void look_cgroups(struct finding *f)
 				       v1[i]); /* fits */
 			usable += access(path, W_OK) == 0;
 		}
-		found(f, "version 1: %u of memory, cpu, pids", usable);
+		praas_doctor_found(f, "version 1: %u of memory, cpu, pids", usable);
 	}
 	if (usable < 3) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "limits of memory, processors and tasks need cgroups that "
 			    "the control service may write: run it as root or with "
 			    "delegated cgroups";
@@ -361,7 +296,7 @@ static void look_cgroups(struct finding *f)
 
 /* ---- what the control service needs ------------------------------------------------ */
 
-static void look_disk(struct finding *f)
+static void look_disk(struct praas_finding *f)
 {
 	char folder[PATH_MAX];
 	char text[16];
@@ -373,20 +308,20 @@ static void look_disk(struct finding *f)
 	       slash != folder)
 		*slash = '\0'; /* not made yet: what is above it */
 	if (statvfs(folder, &st) != 0) {
-		f->verdict = NOTE;
-		found(f, "%.100s: %s", folder, strerror(errno));
+		f->verdict = PRAAS_FINDING_NOTE;
+		praas_doctor_found(f, "%.100s: %s", folder, strerror(errno));
 		return;
 	}
 	praas_cli_bytes_text((uint64_t)st.f_bavail * st.f_frsize, text);
-	found(f, "%s free below %.200s", text, folder);
+	praas_doctor_found(f, "%s free below %.200s", text, folder);
 	if ((uint64_t)st.f_bavail * st.f_frsize < DISK_WANTED) {
-		f->verdict = NOTE;
+		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice = "snapshots of swapped processes lie there; choose another "
 			    "folder with --data";
 	}
 }
 
-static void look_service(const struct praas_cli *cli, struct finding *f)
+static void look_service(const struct praas_cli *cli, struct praas_finding *f)
 {
 	struct praas_control *control = NULL;
 	char *answer = NULL;
@@ -395,7 +330,7 @@ static void look_service(const struct praas_cli *cli, struct finding *f)
 	int rc;
 
 	if (!cli->url) {
-		found(f, "none is named");
+		praas_doctor_found(f, "none is named");
 		f->advice =
 			"praas dev or praas up starts one here; PRAAS_URL names one";
 		return;
@@ -407,15 +342,15 @@ static void look_service(const struct praas_cli *cli, struct finding *f)
 	free(answer);
 	praas_control_close(control);
 	if (rc == 0 && status == 200) {
-		found(f, "%.200s answers", cli->url);
+		praas_doctor_found(f, "%.200s answers", cli->url);
 		return;
 	}
-	f->verdict = BAD;
+	f->verdict = PRAAS_FINDING_BAD;
 	if (rc != 0)
-		found(f, "%.150s: %.80s", cli->url,
-		      *praas_error() ? praas_error() : strerror(-rc));
+		praas_doctor_found(f, "%.150s: %.80s", cli->url,
+				   *praas_error() ? praas_error() : strerror(-rc));
 	else
-		found(f, "%.200s answers %d", cli->url, status);
+		praas_doctor_found(f, "%.200s answers %d", cli->url, status);
 	f->advice = status == 401 || status == 403
 			    ? "PRAAS_TOKEN must be a key of that service"
 			    : "is it running? PRAAS_URL, or praas up";
@@ -423,21 +358,31 @@ static void look_service(const struct praas_cli *cli, struct finding *f)
 
 static const struct {
 	const char *about;
-	void (*look)(struct finding *f);
+	void (*look)(struct praas_finding *f);
 } looks[] = {
-	{ "kernel", look_kernel },       { "processors", look_cpus },
-	{ "clock", look_clock },         { "io_uring", look_io_uring },
-	{ "memfd", look_memfd },         { "membarrier", look_membarrier },
-	{ "hugepages", look_hugepages }, { "rdma", look_rdma },
-	{ "limits", look_limits },       { "landlock", look_landlock },
-	{ "seccomp", look_seccomp },     { "namespaces", look_namespaces },
-	{ "cgroups", look_cgroups },     { "disk", look_disk },
+	{ "kernel", look_kernel },
+	{ "processors", look_cpus },
+	{ "clock", look_clock },
+	{ "io_uring", look_io_uring },
+	{ "memfd", look_memfd },
+	{ "membarrier", look_membarrier },
+	{ "hugepages", look_hugepages },
+	{ "rdma", praas_look_rdma },
+	{ "ofi", praas_look_ofi },
+	{ "dpdk", praas_look_dpdk },
+	{ "iommu", praas_look_iommu },
+	{ "limits", look_limits },
+	{ "landlock", look_landlock },
+	{ "seccomp", look_seccomp },
+	{ "namespaces", look_namespaces },
+	{ "cgroups", look_cgroups },
+	{ "disk", look_disk },
 };
 
 #define LOOKS (sizeof(looks) / sizeof(looks[0]))
 
 static void print_finding(const struct praas_cli *cli, json_t *rows,
-			  const struct finding *f)
+			  const struct praas_finding *f)
 {
 	static const char *const colours[] = { "32", "33", "31" };
 
@@ -467,13 +412,14 @@ static int doctor(struct praas_cli *cli, int argc, char **argv)
 			"the control service need, what is missing, what to do.",
 			options, argc, argv);
 	for (size_t i = 0; i <= LOOKS; i++) {
-		struct finding f = { .about = i < LOOKS ? looks[i].about : "service" };
+		struct praas_finding f = { .about = i < LOOKS ? looks[i].about
+							      : "service" };
 
 		if (i < LOOKS)
 			looks[i].look(&f);
 		else
 			look_service(cli, &f);
-		bad += f.verdict == BAD;
+		bad += f.verdict == PRAAS_FINDING_BAD;
 		print_finding(cli, rows, &f);
 	}
 	if (cli->json)

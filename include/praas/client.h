@@ -115,6 +115,13 @@ PRAAS_API void praas_close(praas_connection *conn);
 
 /** The scheme of the endpoint in use: "shm", "tls", "tcp", …; static. */
 PRAAS_API const char *praas_transport(const praas_connection *conn);
+/**
+ * What this machine has for a transport ("ofi", "dpdk"), in words; opens nothing, but loads libraries: up
+ * to seconds, once. 0: it can be used; -ENODEV: nothing is there; -EPROTONOSUPPORT: a library is not
+ * installed; -EINVAL: what the environment says of it is not understood; -EOPNOTSUPP: not in this
+ * build. ret_text has at most bytes, its end included.
+ */
+PRAAS_API int praas_transport_probe(const char *scheme, char *ret_text, size_t bytes);
 
 /**
  * Number of a function of the process by its name, for praas_submit(); resolved at connect.

@@ -41,6 +41,10 @@ expect 0 '3' praas invoke counter add -p c1 -k apples -d 3
 [ "$(praas status --json | jq -r .processes.ACTIVE)" = 1 ] || fail "praas status does not count the process"
 [ "$(stat -c %a "$XDG_STATE_HOME/praas/dev/token")" = 600 ] || fail "others may read the key"
 # Who is named comes first
+PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24 mtu=9k" praas doctor --json | jq -e '.[] | select(.about == "dpdk") | .verdict == "note" and (.found | test("mtu=9k")) and (.advice | test("PRAAS_DPDK"))' >/dev/null ||
+	fail "praas doctor does not tell what is wrong with PRAAS_DPDK"
+PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24" praas doctor --json | jq -e '.[] | select(.about == "dpdk") | .found | test("net_null0|not installed")' >/dev/null ||
+	fail "praas doctor does not tell the DPDK device"
 PRAAS_URL=http://127.0.0.1:1 expect 1 '' praas ps
 # Not a second one on the same folder, and the first one does not mind
 expect 1 '' praas dev
@@ -80,9 +84,13 @@ dev=""
 
 # The doctor: everything it needs is here, in both forms; a service that does not answer is bad
 expect 0 '*' praas doctor
-praas doctor --json | jq -e 'map(.about) | contains(["io_uring", "hugepages", "limits", "clock", "rdma", "service"])' >/dev/null ||
+praas doctor --json | jq -e 'map(.about) | contains(["io_uring", "hugepages", "limits", "clock", "rdma", "ofi", "dpdk", "iommu", "service"])' >/dev/null ||
 	fail "praas doctor --json misses something"
 praas doctor --json | jq -e 'all(.[]; .verdict != "bad")' >/dev/null || fail "praas doctor finds something bad: $(praas doctor)"
+PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24 mtu=9k" praas doctor --json | jq -e '.[] | select(.about == "dpdk") | .verdict == "note" and (.found | test("mtu=9k")) and (.advice | test("PRAAS_DPDK"))' >/dev/null ||
+	fail "praas doctor does not tell what is wrong with PRAAS_DPDK"
+PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24" praas doctor --json | jq -e '.[] | select(.about == "dpdk") | .found | test("net_null0|not installed")' >/dev/null ||
+	fail "praas doctor does not tell the DPDK device"
 PRAAS_URL=http://127.0.0.1:1 expect 1 '*' praas doctor
 left=$(pgrep -af -- "$dir/" || true)
 [ -z "$left" ] || fail "left running: $left"
