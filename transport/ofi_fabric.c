@@ -143,9 +143,9 @@ int praas_ofi_providers(char *ret_text, size_t bytes)
 	for (struct fi_info *i = list; i != NULL && at < bytes; i = i->next) {
 		const char *name = i->fabric_attr->prov_name;
 		const char *known = strstr(ret_text, name);
-		char after = known ? known[strlen(name)] : 'x';
+		size_t length = strlen(name);
 
-		if (!known || (after != ' ' && after != '\0')) /* one line a device */
+		if (!known || strcspn(known, " ") != length) /* one line a device */
 			at += (size_t)snprintf(ret_text + at, bytes - at, "%s%s",
 					       at ? " " : "", name);
 	}

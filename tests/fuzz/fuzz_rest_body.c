@@ -78,6 +78,7 @@ static const struct praas_route *route_of(const char *word, size_t bytes)
 		praas_check(count < sizeof(found) / sizeof(found[0]));
 		found[count++] = r;
 	}
+	praas_check(count > 0);
 	return found[(uint8_t)word[0] % count];
 }
 
@@ -85,7 +86,7 @@ static void ask(struct praas_service *s, const struct praas_route *route,
 		const char *body, size_t bytes)
 {
 	struct praas_request *rq = calloc(1, sizeof(*rq));
-	struct praas_json_error error;
+	struct praas_json_error error = { 0 };
 
 	if (!rq)
 		return;
