@@ -46,7 +46,12 @@ static struct cache *of(struct praas_records *r)
 
 static void app_key(const char *tenant, const char *name, char ret_key[APP_KEY_BYTES])
 {
-	(void)snprintf(ret_key, APP_KEY_BYTES, "%s/%s", tenant, name);
+	size_t n = strnlen(tenant, PRAAS_NAME_MAX), m = strnlen(name, PRAAS_NAME_MAX);
+
+	memcpy(ret_key, tenant, n);
+	ret_key[n] = '/';
+	memcpy(ret_key + n + 1, name, m);
+	ret_key[n + 1 + m] = 0;
 }
 
 static void process_key(const uint8_t *app, const char *name,
@@ -54,8 +59,7 @@ static void process_key(const uint8_t *app, const char *name,
 {
 	memset(ret_key, 0, PROCESS_KEY_BYTES);
 	memcpy(ret_key, app, PRAAS_RECORD_ID_BYTES);
-	(void)snprintf((char *)ret_key + PRAAS_RECORD_ID_BYTES, PRAAS_NAME_MAX + 1,
-		       "%s", name);
+	memcpy(ret_key + PRAAS_RECORD_ID_BYTES, name, strnlen(name, PRAAS_NAME_MAX));
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */

@@ -9,24 +9,49 @@
 #include "control/limits.h"
 
 /* That we act upon: two of them could be read as either. */
-static const char *const single[] = { MHD_HTTP_HEADER_AUTHORIZATION,
-				      MHD_HTTP_HEADER_CONTENT_LENGTH,
-				      MHD_HTTP_HEADER_CONTENT_TYPE,
-				      MHD_HTTP_HEADER_EXPECT,
-				      MHD_HTTP_HEADER_HOST,
-				      MHD_HTTP_HEADER_TRANSFER_ENCODING,
-				      "Idempotency-Key",
-				      "Last-Event-ID",
-				      "Praas-Deadline-Ms",
-				      "Praas-Key",
-				      "Praas-Pid",
-				      "Praas-Timing" };
-#define SINGLES (sizeof(single) / sizeof(single[0]))
+enum {
+	AUTHORIZATION,
+	LENGTH,
+	TYPE,
+	EXPECT,
+	HOST,
+	CODING,
+	IDEMPOTENCY,
+	EVENT,
+	DEADLINE,
+	KEY,
+	PID,
+	TIMING,
+	SINGLES
+};
+static const struct {
+	const char *name;
+	size_t bytes;
+} single[SINGLES] = {
+#define SINGLE(text)                                                                   \
+	{                                                                              \
+		text, sizeof(text) - 1                                                 \
+	}
+	[AUTHORIZATION] = SINGLE(MHD_HTTP_HEADER_AUTHORIZATION),
+	[LENGTH] = SINGLE(MHD_HTTP_HEADER_CONTENT_LENGTH),
+	[TYPE] = SINGLE(MHD_HTTP_HEADER_CONTENT_TYPE),
+	[EXPECT] = SINGLE(MHD_HTTP_HEADER_EXPECT),
+	[HOST] = SINGLE(MHD_HTTP_HEADER_HOST),
+	[CODING] = SINGLE(MHD_HTTP_HEADER_TRANSFER_ENCODING),
+	[IDEMPOTENCY] = SINGLE("Idempotency-Key"),
+	[EVENT] = SINGLE("Last-Event-ID"),
+	[DEADLINE] = SINGLE("Praas-Deadline-Ms"),
+	[KEY] = SINGLE("Praas-Key"),
+	[PID] = SINGLE("Praas-Pid"),
+	[TIMING] = SINGLE("Praas-Timing"),
+#undef SINGLE
+};
 
 struct walk {
 	const char *line; /* where the next line must begin */
 	unsigned headers;
 	unsigned seen[SINGLES];
+	const char *value[SINGLES]; /* of the first */
 	bool torn;    /* a line does not end where the next begins, less CR and LF */
 	bool illegal; /* a name or a value has what it must not */
 };
@@ -67,7 +92,9 @@ static enum MHD_Result take_header(void *user, enum MHD_ValueKind kind,
 		w->illegal |= !token_char(*c);
 	w->illegal |= bytes == 0 || !value_legal(value);
 	for (size_t i = 0; i < SINGLES; i++)
-		w->seen[i] += strcasecmp(name, single[i]) == 0;
+		if (bytes == single[i].bytes && strcasecmp(name, single[i].name) == 0 &&
+		    w->seen[i]++ == 0)
+			w->value[i] = value;
 	return MHD_YES;
 }
 
@@ -86,11 +113,6 @@ static bool refuse(struct praas_head_fault *fault, int status, const char *code,
 	return false;
 }
 
-static const char *header(const struct praas_head *h, const char *name)
-{
-	return MHD_lookup_connection_value(h->connection, MHD_HEADER_KIND, name);
-}
-
 /* One blank on either side of the target, and no other there or in the version. */
 static bool request_line_whole(const struct praas_head *h)
 {
@@ -99,46 +121,45 @@ static bool request_line_whole(const struct praas_head *h)
 	       strncmp(h->version, "HTTP/1.", 7) == 0 && strlen(h->version) == 8;
 }
 
-static bool lines_good(const struct praas_head *h, struct praas_head_fault *fault)
+static bool lines_good(const struct praas_head *h, struct walk *w,
+		       struct praas_head_fault *fault)
 {
 	const union MHD_ConnectionInfo *size = MHD_get_connection_info(
 		h->connection, MHD_CONNECTION_INFO_REQUEST_HEADER_SIZE);
-	struct walk w = { .line = h->version + strlen(h->version) + 2 };
 
 	for (const char *c = h->method; *c; c++)
 		if (!token_char(*c))
 			return refuse(fault, 400, "invalid", "see RFC 9110",
 				      "the method is not a token");
-	(void)MHD_get_connection_values(h->connection, MHD_HEADER_KIND, take_header,
-					&w);
-	if (w.headers > PRAAS_LIMIT_HEADERS)
+	(void)MHD_get_connection_values(h->connection, MHD_HEADER_KIND, take_header, w);
+	if (w->headers > PRAAS_LIMIT_HEADERS)
 		return refuse(fault, 431, "limit_headers", "send fewer",
 			      "there are too many header lines");
-	if (!request_line_whole(h) || w.torn || !size ||
-	    w.line + 2 != h->method + size->header_size)
+	if (!request_line_whole(h) || w->torn || !size ||
+	    w->line + 2 != h->method + size->header_size)
 		return refuse(fault, 400, "invalid", "see RFC 9112",
 			      "lines end in CR LF, are not folded, have no NUL, and "
 			      "single "
 			      "blanks");
-	if (w.illegal)
+	if (w->illegal)
 		return refuse(fault, 400, "invalid_header", "see RFC 9110 section 5",
 			      "a header has a character that it must not have");
-	if (strcmp(h->version, "HTTP/1.0") != 0 && !header(h, MHD_HTTP_HEADER_HOST))
+	if (strcmp(h->version, "HTTP/1.0") != 0 && !w->value[HOST])
 		return refuse(fault, 400, "invalid_header", "send Host",
 			      "Host is missing");
 	for (size_t i = 0; i < SINGLES; i++)
-		if (w.seen[i] > 1)
+		if (w->seen[i] > 1)
 			return refuse(fault, 400, "invalid_header", "send one of each",
 				      "a header that may come once came twice");
 	return true;
 }
 
 /* How long the body is must be said in one way. */
-static bool framing_good(const struct praas_head *h, struct praas_head_fault *fault)
+static bool framing_good(const struct praas_head *h, const struct walk *w,
+			 struct praas_head_fault *fault)
 {
-	const char *coding = header(h, MHD_HTTP_HEADER_TRANSFER_ENCODING);
-	const char *length = header(h, MHD_HTTP_HEADER_CONTENT_LENGTH);
-	const char *expect = header(h, MHD_HTTP_HEADER_EXPECT);
+	const char *coding = w->value[CODING], *length = w->value[LENGTH],
+		   *expect = w->value[EXPECT];
 
 	if (coding && (length || strcmp(h->version, "HTTP/1.1") != 0))
 		return refuse(fault, 400, "invalid", "send one Content-Length",
@@ -157,11 +178,13 @@ static bool framing_good(const struct praas_head *h, struct praas_head_fault *fa
 
 bool praas_head_good(const struct praas_head *head, struct praas_head_fault *ret_fault)
 {
+	struct walk w = { .line = head->version + strlen(head->version) + 2 };
+
 	if (head->target_bytes > PRAAS_LIMIT_URI_BYTES ||
 	    strlen(head->url) > PRAAS_LIMIT_PATH_BYTES)
 		return refuse(ret_fault, 414, "limit_uri", "put less into it",
 			      "the path or the query is too long");
-	return lines_good(head, ret_fault) && framing_good(head, ret_fault);
+	return lines_good(head, &w, ret_fault) && framing_good(head, &w, ret_fault);
 }
 
 /* ---- query -------------------------------------------------------------------------- */

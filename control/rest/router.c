@@ -63,12 +63,19 @@ static char *place_of(struct praas_match *m, const char *name, size_t bytes,
 static bool shape_fits(const char *pattern, const char *path)
 {
 	while (*pattern == '/' && *path == '/') {
-		size_t a = segment(++pattern), b = segment(++path);
-
-		if (*pattern == '{' ? b == 0 : a != b || memcmp(pattern, path, a) != 0)
-			return false;
-		pattern += a;
-		path += b;
+		pattern++;
+		path++;
+		if (*pattern == '{') {
+			if (*path == '/' || *path == 0)
+				return false;
+			pattern += segment(pattern);
+			path += segment(path);
+			continue;
+		}
+		while (*pattern == *path && *pattern && *pattern != '/') {
+			pattern++;
+			path++;
+		}
 	}
 	return *pattern == 0 && *path == 0;
 }
@@ -99,15 +106,17 @@ int praas_route_match(const struct praas_route *routes, enum praas_method method
 	if (strnlen(path, PRAAS_LIMIT_PATH_BYTES + 1) > PRAAS_LIMIT_PATH_BYTES)
 		return -EINVAL;
 	for (const struct praas_route *r = routes; r->pattern; r++) {
+		if (r->method == method && shape_fits(r->pattern, path)) {
+			ret_match->route = r;
+			return take_parameters(r->pattern, path, ret_match);
+		}
+	}
+	for (const struct praas_route *r = routes; r->pattern; r++) {
 		if (!shape_fits(r->pattern, path))
 			continue;
 		ret_match->allowed |= 1u << r->method;
 		if (r->method == PRAAS_GET && r->effect == PRAAS_READS)
 			ret_match->allowed |= PRAAS_HEAD_ALLOWED;
-		if (r->method == method) {
-			ret_match->route = r;
-			return take_parameters(r->pattern, path, ret_match);
-		}
 	}
 	return ret_match->allowed ? -EOPNOTSUPP : -ENOENT;
 }
