@@ -191,7 +191,7 @@ int praas_life_call_begin(struct praas_life *life, uint64_t number);
  * -EAGAIN. Never waits. */
 int praas_life_call_quick(struct praas_life *life,
 			  struct praas_process_record *process);
-void praas_life_call_end(struct praas_life *life, uint64_t number);
+void praas_life_call_end(struct praas_life *life, uint64_t number, uint32_t count);
 
 enum praas_usage_by { PRAAS_BY_PROCESS, PRAAS_BY_APP, PRAAS_BY_TENANT };
 
@@ -222,8 +222,9 @@ int praas_life_usage(struct praas_life *life, const struct praas_usage_query *qu
 void praas_usage_after(enum praas_usage_by by, const struct praas_usage_line *line,
 		       char ret_after[PRAAS_USAGE_AFTER_BYTES]);
 
-/* Any thread. Fills in what is known of view->record.number; leaves it as it is when nothing is. */
-void praas_life_view(struct praas_life *life, struct praas_life_view *view);
+/* Any thread. What is known of a process, whose record was read; that alone when nothing is. */
+void praas_life_view(struct praas_life *life, const struct praas_process_record *record,
+		     struct praas_life_view *ret_view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,

@@ -5,6 +5,7 @@
 #include "control/life/lifecycle_private.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -121,35 +122,42 @@ int praas_life_call_quick(struct praas_life *life, struct praas_process_record *
 	return rc;
 }
 
-void praas_life_call_end(struct praas_life *life, uint64_t number)
+void praas_life_call_end(struct praas_life *life, uint64_t number, uint32_t count)
 {
 	struct praas_life_process *p;
 
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find(life, number);
-	if (p && p->calls > 0)
-		p->calls--;
-	if (p)
+	if (p) /* it may have ended and begun anew since */
+		p->calls -= p->calls < count ? p->calls : count;
+	if (p && count > 0)
 		p->active_ns = praas_now_ns();
 	(void)pthread_mutex_unlock(&life->lock);
 }
 
-void praas_life_view(struct praas_life *life, struct praas_life_view *view)
+void praas_life_view(struct praas_life *life, const struct praas_process_record *record,
+		     struct praas_life_view *ret_view)
 {
+	const size_t told = offsetof(struct praas_life_view, connected);
 	struct praas_life_process *p;
 
 	(void)pthread_mutex_lock(&life->lock);
-	p = praas_life_find(life, view->record.number);
+	p = praas_life_find(life, record->number);
 	if (p) {
-		*view = p->metrics; /* and how the last one ended */
-		view->record = p->record;
-		view->connected = p->conn != 0;
-		view->metrics = p->metrics_told;
-		view->calls = p->calls;
-		view->idle = praas_life_idle(p, praas_now_ns(), &view->quiet_ns) !=
-			     PRAAS_IDLE_BUSY;
+		ret_view->record = p->record;
+		/* What it told, and how the last one ended. */
+		memcpy((uint8_t *)ret_view + told, (const uint8_t *)&p->metrics + told,
+		       sizeof(*ret_view) - told);
+		ret_view->connected = p->conn != 0;
+		ret_view->metrics = p->metrics_told;
+		ret_view->calls = p->calls;
+		ret_view->idle =
+			praas_life_idle(p, praas_now_ns(), &ret_view->quiet_ns) !=
+			PRAAS_IDLE_BUSY;
 	}
 	(void)pthread_mutex_unlock(&life->lock);
+	if (!p)
+		*ret_view = (struct praas_life_view){ .record = *record };
 }
 
 void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stats)

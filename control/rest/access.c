@@ -151,5 +151,8 @@ void praas_request_audit(struct praas_request *rq, const char *from)
 	entry.route = route->pattern;
 	entry.ns = praas_now_ns() - rq->began_ns;
 	praas_hex_encode(praas_request_trace(rq)->id, sizeof(rq->trace.id), trace);
-	praas_audit_write(rq->service->audit, &entry);
+	if (rq->audit_lines)
+		praas_audit_add(rq->service->audit, rq->audit_lines, &entry);
+	else
+		praas_audit_write(rq->service->audit, &entry);
 }

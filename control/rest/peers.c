@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -30,6 +31,7 @@ struct praas_peer {
 	uint64_t received;
 	uint64_t began_ns; /* something of a head came; 0 no */
 	uint64_t taken;    /* of a body, at the last look */
+	char from[PRAAS_PEER_FROM_BYTES];
 };
 
 struct praas_peers {
@@ -208,7 +210,7 @@ void praas_peers_free(struct praas_peers *peers)
 	free(peers);
 }
 
-struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd)
+struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd, const char *from)
 {
 	struct praas_peer *p = NULL;
 
@@ -224,6 +226,7 @@ struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd)
 	if (p) {
 		praas_peer_phase(p, PRAAS_PEER_HEAD, 0);
 		p->fd = fd;
+		(void)snprintf(p->from, sizeof(p->from), "%s", from);
 		if (peers->open++ == 0)
 			(void)pthread_cond_signal(&peers->stop);
 	}
@@ -257,6 +260,11 @@ void praas_peer_bytes(struct praas_peer *peer, uint64_t bytes)
 {
 	if (peer)
 		atomic_store_explicit(&peer->bytes, bytes, memory_order_relaxed);
+}
+
+const char *praas_peer_from(const struct praas_peer *peer)
+{
+	return peer ? peer->from : "";
 }
 
 void praas_peers_stats(struct praas_peers *peers, struct praas_peers_stats *ret_stats)

@@ -35,14 +35,18 @@ int praas_peers_new(const struct praas_peers_config *config,
 		    struct praas_peers **ret_peers);
 void praas_peers_free(struct praas_peers *peers);
 
-/* fd is borrowed until drop. NULL: there are max. */
-struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd);
+#define PRAAS_PEER_FROM_BYTES 64u
+
+/* fd is borrowed until drop; from: its address, copied as far as it fits. NULL: there are max. */
+struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd, const char *from);
 void praas_peer_drop(struct praas_peers *peers, struct praas_peer *peer);
 
 /* From the thread that serves the peer (NULL: nothing). */
 void praas_peer_phase(struct praas_peer *peer, enum praas_peer_phase phase,
 		      uint64_t bytes);
 void praas_peer_bytes(struct praas_peer *peer, uint64_t bytes);
+/* Until it is dropped. */
+const char *praas_peer_from(const struct praas_peer *peer);
 
 struct praas_peers_stats {
 	uint32_t open;

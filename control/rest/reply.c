@@ -19,16 +19,20 @@ static const char type_json[] = "application/json";
 
 void praas_reply_header(struct praas_request *rq, const char *name, const char *value)
 {
+	char *to;
+	size_t i;
+
 	if (rq->headers_count == PRAAS_REPLY_HEADERS)
 		return;
 	rq->headers[rq->headers_count].name = name;
-	(void)snprintf(rq->headers[rq->headers_count].value,
-		       sizeof(rq->headers[0].value), "%s", value);
+	to = rq->headers[rq->headers_count++].value;
 	/* A name or a number; whatever else it may be, it stays one line. */
-	for (char *c = rq->headers[rq->headers_count].value; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
-	rq->headers_count++;
+	for (i = 0; value[i] && i + 1 < sizeof(rq->headers[0].value); i++)
+		to[i] = value[i];
+	to[i] = 0;
+	for (i = 0; to[i]; i++)
+		if ((unsigned char)to[i] < 0x20 || to[i] == 0x7f)
+			to[i] = '?';
 }
 
 void praas_reply_header_copy(struct praas_request *rq, const char *name,

@@ -18,6 +18,7 @@
 #include "control/trace.h"
 
 struct MHD_Connection;
+struct praas_burst;
 struct praas_head;
 struct praas_deploy;
 struct praas_peer;
@@ -81,9 +82,13 @@ struct praas_request {
 		     struct praas_call_result *ret_result);
 	void (*answer)(struct praas_request *rq);
 	struct praas_call_result result;
-	praas_connection *connected; /* of a call that was begun at once */
-	uint64_t call;
-	bool called; /* and has ended */
+	uint64_t call;             /* that was begun at once */
+	struct praas_burst *burst; /* with others; NULL: it has ended */
+	struct praas_request *burst_next;
+	struct praas_audit_lines
+		*audit_lines; /* where its line waits for others; NULL: it does not */
+	bool orphan;   /* libmicrohttpd has forgotten it: it ends with its answer */
+	char from[64]; /* then: its client */
 	char key[PRAAS_KEY_MAX + 1];
 	/* of rest.c */
 	bool begun;     /* its head was looked at */
@@ -124,6 +129,9 @@ void praas_request_call(struct praas_request *rq, const char *pid,
 
 /* The work was done, or could not be: answers, or does it again. leased: on a connection. */
 void praas_request_called(struct praas_request *rq, bool leased);
+/* An invocation's result is copied and released. */
+void praas_call_take(praas_connection *conn, struct praas_result *result,
+		     struct praas_call_result *ret_result);
 /* Whether the connection it came over can be used again. */
 bool praas_result_good(const struct praas_call_result *result);
 

@@ -23,17 +23,20 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/rest/burst.h"
 #include "control/rest/http_head.h"
 #include "control/rest/listen.h"
 #include "control/rest/peers.h"
 #include "control/rest/request.h"
 #include "control/rest/rest_stream.h"
+#include "control/rest/spare.h"
 #include "control/rest/tls.h"
 #include "internal/base.h"
 
 #define TIMEOUT_S 60u             /* of an idle or stalled connection */
 #define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
 #define THREADS_MAX 4u
+#define BODY_BYTES 1024u         /* to begin with: malloc() has it at hand */
 #define DRAIN_BYTES (64u * 1024) /* of a refused body, then the connection ends */
 #define HEAD_S 5u                /* for a head that has begun */
 #define RATE 8192u               /* bytes a second, the least that a client may have */
@@ -58,19 +61,9 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 
 static void audit(struct praas_request *rq)
 {
-	const union MHD_ConnectionInfo *peer = MHD_get_connection_info(
-		rq->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-	char from[64] = "";
-
 	if (rq->match.route && rq->match.route->quick)
 		return; /* a read, and in a hurry */
-	if (peer && getnameinfo(peer->client_addr,
-				peer->client_addr->sa_family == AF_INET6
-					? sizeof(struct sockaddr_in6)
-					: sizeof(struct sockaddr_in),
-				from, sizeof(from), NULL, 0, NI_NUMERICHOST))
-		from[0] = 0;
-	praas_request_audit(rq, from);
+	praas_request_audit(rq, rq->orphan ? rq->from : praas_peer_from(rq->peer));
 }
 
 static enum praas_request_kind kind_of(const struct praas_route *route)
@@ -78,6 +71,26 @@ static enum praas_request_kind kind_of(const struct praas_route *route)
 	if (route->handle == praas_route_invoke)
 		return PRAAS_REQUEST_INVOKE;
 	return route->effect == PRAAS_READS ? PRAAS_REQUEST_READ : PRAAS_REQUEST_CHANGE;
+}
+
+static void free_request(struct praas_request *rq)
+{
+	struct praas_service *service = rq->service;
+	bool counted = rq->counted;
+
+	atomic_fetch_sub_explicit(&service->bodies_bytes, rq->charged_bytes,
+				  memory_order_relaxed);
+	praas_request_leave(rq);
+	json_decref(rq->json);
+	free(rq->body);
+	if (!rq->reply_static)
+		free(rq->reply);
+	praas_stream_drop(rq->stream);
+	praas_spare_give(rq);
+	/* In the one order that begin_work() speaks of; last: what was done for it is done. */
+	if (counted)
+		atomic_fetch_sub_explicit(&service->requests_open, 1,
+					  memory_order_seq_cst);
 }
 
 void praas_request_finish(struct praas_request *rq)
@@ -98,7 +111,9 @@ void praas_request_finish(struct praas_request *rq)
 	rq->answered = true;
 	/* suspended is written before the job is submitted; resuming makes all of the answer
 	 * visible to libmicrohttpd's thread (it takes the daemon's lock). */
-	if (rq->suspended)
+	if (rq->orphan)
+		free_request(rq);
+	else if (rq->suspended)
 		MHD_resume_connection(rq->connection);
 }
 
@@ -121,7 +136,7 @@ static bool charge(struct praas_request *rq, size_t bytes)
 static void take_body(struct praas_request *rq, const char *data, size_t bytes)
 {
 	size_t wanted = rq->body_bytes + bytes,
-	       room = rq->body_room ? rq->body_room : 4096;
+	       room = rq->body_room ? rq->body_room : BODY_BYTES;
 	char *more;
 
 	if (rq->answered)
@@ -203,18 +218,8 @@ static bool begin_work(struct praas_request *rq)
 		praas_check(rq->answered);
 		return false;
 	}
-	switch (rq->match.route->at_once ? rq->match.route->at_once(rq)
-					 : PRAAS_NOT_AT_ONCE) {
-	case PRAAS_DONE:
-		return false;
-	case PRAAS_LATER:
-		rq->suspended = true;
-		MHD_suspend_connection(rq->connection);
-		praas_jobs_submit_must(rq->service->jobs, &rq->job);
+	if (rq->match.route->at_once && rq->match.route->at_once(rq) == PRAAS_BEGUN)
 		return true;
-	case PRAAS_NOT_AT_ONCE:
-		break;
-	}
 	rq->suspended = true;
 	MHD_suspend_connection(rq->connection);
 	if (praas_jobs_submit(rq->service->jobs, &rq->job)) {
@@ -263,8 +268,8 @@ static void *on_target(void *user, const char *target,
 {
 	const union MHD_ConnectionInfo *peer =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct praas_request *rq = calloc(1, sizeof(*rq));
 	struct praas_rest *rest = user;
+	struct praas_request *rq = praas_spare_take();
 
 	if (!rq)
 		return NULL;
@@ -325,7 +330,9 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 		return MHD_YES;
 	}
 	if (!rq->answered && !rq->counted && begin_work(rq))
-		return MHD_YES; /* the answer wakes the connection */
+		return MHD_YES; /* the answer wakes the connection, or it is shown again */
+	if (!rq->answered && !praas_burst_look(rq))
+		return MHD_YES;
 	return rq->answered ? send_reply(rq) : MHD_YES;
 }
 
@@ -337,22 +344,14 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 	(void)user;
 	(void)connection;
 	(void)code;
+	*con_cls = NULL;
 	if (!rq)
 		return;
 	praas_peer_phase(rq->peer, PRAAS_PEER_HEAD, 0);
-	if (rq->counted)
-		atomic_fetch_sub_explicit(&rq->service->requests_open, 1,
-					  memory_order_relaxed);
-	atomic_fetch_sub_explicit(&rq->service->bodies_bytes, rq->charged_bytes,
-				  memory_order_relaxed);
-	praas_request_leave(rq);
-	json_decref(rq->json);
-	free(rq->body);
-	if (!rq->reply_static)
-		free(rq->reply);
-	praas_stream_drop(rq->stream);
-	free(rq);
-	*con_cls = NULL;
+	if (rq->counted && !rq->answered)
+		praas_burst_orphan(rq); /* what a job has is not ended by its client */
+	else
+		free_request(rq);
 }
 
 /* Names and keys are decoded by the router, after the path was split. */
@@ -361,6 +360,21 @@ static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *
 	(void)user;
 	(void)connection;
 	return strlen(text);
+}
+
+static void address_of(struct MHD_Connection *connection,
+		       char ret_text[PRAAS_PEER_FROM_BYTES])
+{
+	const union MHD_ConnectionInfo *peer =
+		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+
+	if (!peer ||
+	    getnameinfo(peer->client_addr,
+			peer->client_addr->sa_family == AF_INET6
+				? sizeof(struct sockaddr_in6)
+				: sizeof(struct sockaddr_in),
+			ret_text, PRAAS_PEER_FROM_BYTES, NULL, 0, NI_NUMERICHOST))
+		ret_text[0] = 0;
 }
 
 static void on_connection(void *user, struct MHD_Connection *connection, void **context,
@@ -372,8 +386,10 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 		int fd = MHD_get_connection_info(connection,
 						 MHD_CONNECTION_INFO_CONNECTION_FD)
 				 ->connect_fd;
+		char from[PRAAS_PEER_FROM_BYTES];
 
-		*context = praas_peer_add(rest->service->peers, fd);
+		address_of(connection, from);
+		*context = praas_peer_add(rest->service->peers, fd, from);
 	} else {
 		praas_peer_drop(rest->service->peers, *context);
 	}
@@ -453,6 +469,7 @@ static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
 
 static void close_rest(struct praas_rest *rest)
 {
+	praas_spare_end();
 	praas_peers_free(rest->service->peers);
 	rest->service->peers = NULL;
 	free(rest);

@@ -22,8 +22,7 @@ int praas_method_parse(const char *text, enum praas_method *ret_method);
 struct praas_request;
 enum praas_at_once { /* what came of trying to do it without a job */
 		     PRAAS_NOT_AT_ONCE,
-		     PRAAS_DONE, /* answered */
-		     PRAAS_LATER /* begun; the request's job ends it */
+		     PRAAS_BEGUN /* praas_burst_look() ends it */
 };
 
 enum praas_body { PRAAS_BODY_NONE, PRAAS_BODY_JSON, PRAAS_BODY_RAW };

@@ -150,9 +150,9 @@ void praas_route_apps_delete(struct praas_request *rq)
 static json_t *member_json(struct praas_request *rq,
 			   const struct praas_process_record *p)
 {
-	struct praas_life_view view = { .record = *p };
+	struct praas_life_view view;
 
-	praas_life_view(rq->service->life, &view);
+	praas_life_view(rq->service->life, p, &view);
 	return json_pack(
 		"{s:s,s:I,s:s,s:I}", "pid", view.record.name, "number",
 		(json_int_t)view.record.number, "state",

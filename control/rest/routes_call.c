@@ -106,7 +106,7 @@ static void connected_step(struct praas_request *rq)
 	}
 	leased = do_work(rq, &process);
 	if (rc == 0)
-		praas_life_call_end(rq->service->life, process.number);
+		praas_life_call_end(rq->service->life, process.number, 1);
 	praas_request_called(rq, leased);
 }
 

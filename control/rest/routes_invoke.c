@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/names.h"
+#include "control/rest/burst.h"
 #include "control/rest/request.h"
 #include "internal/base.h"
 
@@ -17,7 +18,6 @@
 #define CONTEXT_BYTES 24u        /* of a trace: id and span */
 #define QUICK_BYTES (64u * 1024) /* a payload that is copied in no time */
 #define QUICK_RUN_NS 50000u      /* a function that takes no longer is quick */
-#define QUICK_WAIT_NS 200000     /* for one, by the thread of HTTP */
 
 struct status_row {
 	int status; /* enum praas_status */
@@ -69,8 +69,8 @@ static int make_call(struct praas_request *rq, praas_connection *conn,
 	return praas_function_lookup(conn, rq->match.fn, &ret_call->function);
 }
 
-static void take_result(praas_connection *conn, struct praas_result *result,
-			struct praas_call_result *ret_result)
+void praas_call_take(praas_connection *conn, struct praas_result *result,
+		     struct praas_call_result *ret_result)
 {
 	ret_result->status = result->status;
 	ret_result->quick = result->run_ns > 0 && result->run_ns < QUICK_RUN_NS;
@@ -107,7 +107,7 @@ static void work(struct praas_request *rq, praas_connection *conn,
 	if (ret_result->rc == 0)
 		ret_result->rc = praas_call(conn, &call, &result);
 	if (ret_result->rc == 0)
-		take_result(conn, &result, ret_result);
+		praas_call_take(conn, &result, ret_result);
 }
 
 static void tell_timing(struct praas_request *rq, const struct praas_timing *t)
@@ -136,8 +136,9 @@ static void answer(struct praas_request *rq)
 		praas_reply_errno(rq, r->rc, "the process could not be called");
 		return;
 	}
-	(void)snprintf(status, sizeof(status), "%d", r->status);
-	praas_reply_header(rq, "Praas-Status", status);
+	if (r->status)
+		(void)snprintf(status, sizeof(status), "%d", r->status);
+	praas_reply_header(rq, "Praas-Status", r->status ? status : "0");
 	if (rq->timing && r->timing.call_ns != 0) /* it was called */
 		tell_timing(rq, &r->timing);
 	if (r->status == 0) {
@@ -226,85 +227,56 @@ void praas_route_invoke(struct praas_request *rq)
 
 /* ---- at once ------------------------------------------------------------------------ */
 
-/* The call is over, or was given up: the process has one less. */
-static void give_back(struct praas_request *rq, bool good)
-{
-	praas_data_return(rq->service->data, &rq->wait.record, rq->connected, good,
-			  rq->result.quick);
-	praas_life_call_end(rq->service->life, rq->wait.record.number);
-	rq->connected = NULL;
-}
-
-/* What was begun here ends in a job: it takes longer, or is to be tried again elsewhere. */
-static void later(struct praas_job *job)
-{
-	struct praas_request *rq =
-		(struct praas_request *)(void *)((char *)job -
-						 offsetof(struct praas_request, job));
-	struct praas_result result = { 0 };
-
-	if (!rq->called) {
-		rq->result.rc = praas_wait_call(rq->connected, rq->call, -1, &result);
-		if (rq->result.rc == 0)
-			take_result(rq->connected, &result, &rq->result);
-		rq->result.quick = false; /* the next one goes the long way */
-	}
-	give_back(rq, praas_result_good(&rq->result));
-	praas_request_called(rq, true);
-}
-
-/* A process that serves, by its name, with a connection to it that is kept. */
+/* A process that serves, by its name; it has one call more. */
 static bool find_quick(struct praas_request *rq, const char *pid)
 {
 	struct praas_records *records = rq->service->records;
 	struct praas_process_record *process = &rq->wait.record;
 
-	if (!pid || rq->body_bytes > QUICK_BYTES ||
-	    praas_request_header(rq, "Idempotency-Key") || !praas_name_valid(pid) ||
-	    records->ops->app_get(records, rq->caller.tenant, rq->match.app,
-				  &rq->app) ||
-	    records->ops->process_get(records, rq->app.id, pid, process) ||
-	    praas_life_call_quick(rq->service->life, process))
+	return pid && rq->body_bytes <= QUICK_BYTES &&
+	       !praas_request_header(rq, "Idempotency-Key") && praas_name_valid(pid) &&
+	       records->ops->app_get(records, rq->caller.tenant, rq->match.app,
+				     &rq->app) == 0 &&
+	       records->ops->process_get(records, rq->app.id, pid, process) == 0 &&
+	       praas_life_call_quick(rq->service->life, process) == 0;
+}
+
+/* Submits it together with others; false: nothing was sent. */
+static bool submit(struct praas_request *rq)
+{
+	struct praas_burst *burst = praas_burst_open(rq);
+	uint8_t context[CONTEXT_BYTES];
+	struct praas_call call;
+	int rc;
+
+	if (!burst)
 		return false;
-	rq->connected = praas_data_quick(rq->service->data, process);
-	if (!rq->connected)
-		praas_life_call_end(rq->service->life, process->number);
-	return rq->connected != NULL;
+	rc = make_call(rq, praas_burst_connection(burst), context, &call);
+	call.flags |= PRAAS_CALL_MORE;
+	if (rc == 0)
+		rc = praas_submit(praas_burst_connection(burst), &call, &rq->call);
+	if (rc)
+		praas_burst_refuse(burst, rc != -ENOTCONN);
+	else
+		praas_burst_add(burst, rq);
+	return rc == 0;
 }
 
 enum praas_at_once praas_invoke_at_once(struct praas_request *rq)
 {
-	struct praas_result result = { 0 };
-	uint8_t context[CONTEXT_BYTES];
-	struct praas_call call;
 	uint64_t ms;
-	int rc;
 
+	/* Whatever it is, is said on the long way. */
 	if (!take_key(rq) || !take_deadline(rq, &ms) || !take_timing(rq) ||
-	    !find_quick(rq, praas_request_header(rq, "Praas-Pid")))
-		return PRAAS_NOT_AT_ONCE; /* whatever it is, is said on the long way */
+	    rq->timing || !find_quick(rq, praas_request_header(rq, "Praas-Pid")))
+		return PRAAS_NOT_AT_ONCE;
 	rq->deadline_ns = praas_now_ns() + ms * 1000000u;
 	rq->work = work;
 	rq->answer = answer;
-	rc = make_call(rq, rq->connected, context, &call);
-	if (rc == 0)
-		rc = praas_submit(rq->connected, &call, &rq->call);
-	if (rc) { /* nothing was sent */
-		give_back(rq, rc != -ENOTCONN);
+	if (!submit(rq)) {
+		praas_life_call_end(rq->service->life, rq->wait.record.number, 1);
 		return PRAAS_NOT_AT_ONCE;
 	}
 	atomic_fetch_add_explicit(&rq->service->invocations, 1, memory_order_relaxed);
-	rc = praas_wait_call(rq->connected, rq->call, QUICK_WAIT_NS, &result);
-	rq->job.run = later;
-	rq->called = rc != -EAGAIN;
-	if (!rq->called)
-		return PRAAS_LATER;
-	rq->result.rc = rc;
-	if (rc == 0)
-		take_result(rq->connected, &result, &rq->result);
-	if (!praas_result_good(&rq->result))
-		return PRAAS_LATER;
-	give_back(rq, true);
-	answer(rq);
-	return PRAAS_DONE;
+	return PRAAS_BEGUN;
 }

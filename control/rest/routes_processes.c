@@ -9,6 +9,7 @@
 
 #include "control/json.h"
 #include "control/names.h"
+#include "control/put.h"
 #include "control/rest/page.h"
 #include "control/rest/request.h"
 #include "internal/base.h"
@@ -16,7 +17,8 @@
 #define WAIT_NS (60 * 1000000000ull)  /* for an activation */
 #define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
 #define TICKET_TTL_S 300u
-#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 1536u) /* more than it can be */
+/* More than it can be: a byte of the last exit may become six. */
+#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 6u * PRAAS_LIFE_EXIT_BYTES + 1024u)
 
 static json_t *endpoints_of(const struct praas_process_record *record)
 {
@@ -26,31 +28,44 @@ static json_t *endpoints_of(const struct praas_process_record *record)
 	return list ? list : json_array();
 }
 
-static int put_metrics(char *text, size_t bytes, const struct praas_life_view *view)
+static char *put_member(char *at, const char *name, uint64_t number)
 {
-	return snprintf(
-		text, bytes,
-		",\"metrics\":{\"invocations\":%llu,\"running\":%llu,"
-		"\"queued\":%llu,\"mailbox_depth\":%llu,\"state_keys\":%llu,"
-		"\"state_bytes\":%llu,\"idle_ns\":%llu,\"cpu_ns\":%llu}",
-		(unsigned long long)view->invocations,
-		(unsigned long long)view->running, (unsigned long long)view->queued,
-		(unsigned long long)view->mailbox_depth,
-		(unsigned long long)view->state_keys,
-		(unsigned long long)view->state_bytes,
-		(unsigned long long)view->idle_ns, (unsigned long long)view->cpu_ns);
+	return praas_put_number(praas_put_text(at, name), number);
 }
 
-/* A member with a text that may need escapes. Its length; -ENOMEM. */
-static int put_text(char *text, size_t bytes, const char *name, const char *value)
+static char *put_metrics(char *at, const struct praas_life_view *view)
+{
+	at = put_member(at, ",\"metrics\":{\"invocations\":", view->invocations);
+	at = put_member(at, ",\"running\":", view->running);
+	at = put_member(at, ",\"queued\":", view->queued);
+	at = put_member(at, ",\"mailbox_depth\":", view->mailbox_depth);
+	at = put_member(at, ",\"state_keys\":", view->state_keys);
+	at = put_member(at, ",\"state_bytes\":", view->state_bytes);
+	at = put_member(at, ",\"idle_ns\":", view->idle_ns);
+	at = put_member(at, ",\"cpu_ns\":", view->cpu_ns);
+	return praas_put_text(at, "}");
+}
+
+/* A member with a text that may need escapes. Its end; NULL: no memory. */
+static char *put_string(char *at, const char *name, const char *value)
 {
 	json_t *string = json_string(value);
 	char *escaped = string ? praas_json_dump_as(string, JSON_ENCODE_ANY) : NULL;
-	int n = escaped ? snprintf(text, bytes, ",\"%s\":%s", name, escaped) : -ENOMEM;
 
 	json_decref(string);
+	if (escaped)
+		at = praas_put_text(praas_put_text(at, name), escaped);
 	free(escaped);
-	return n;
+	return escaped ? at : NULL;
+}
+
+static char *put_identity(char *at, const char *app,
+			  const struct praas_process_record *r)
+{
+	at = praas_put_text(praas_put_text(at, "{\"app\":\""), app);
+	at = praas_put_text(praas_put_text(at, "\",\"pid\":\""), r->name);
+	at = put_member(at, "\",\"number\":", r->number);
+	return put_member(at, ",\"epoch\":", r->epoch);
 }
 
 /* Names need no escapes, and endpoints are JSON already: written by hand, as this is asked for more
@@ -58,43 +73,41 @@ static int put_text(char *text, size_t bytes, const char *name, const char *valu
 static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *service,
 			  const char *app, const struct praas_process_record *record)
 {
-	struct praas_life_view view = { .record = *record };
+	PRAAS_UNINITIALIZED struct praas_life_view view;
 	const struct praas_process_record *r = &view.record;
-	int n, more = 0;
+	char *at;
 
-	praas_life_view(service->life, &view);
-	n = snprintf(text, PROCESS_TEXT_BYTES,
-		     "{\"app\":\"%s\",\"pid\":\"%s\",\"number\":%llu,\"epoch\":%u,"
-		     "\"state\":\"%s\",\"endpoints\":%s,\"connected\":%s,"
-		     "\"revision\":%u,\"lost_epoch\":%u,\"created_s\":%llu,\"changed_"
-		     "s\":%llu",
-		     app, r->name, (unsigned long long)r->number, r->epoch,
-		     view.idle ? "IDLE"
-			       : praas_life_state_text((enum praas_life_state)r->state),
-		     r->endpoints[0] == '[' ? r->endpoints : "[]",
-		     view.connected ? "true" : "false", r->revision, r->lost_epoch,
-		     (unsigned long long)(r->created_ns / 1000000000u),
-		     (unsigned long long)(r->changed_ns / 1000000000u));
-	if (r->os_pid)
-		n += snprintf(text + n, PROCESS_TEXT_BYTES - (size_t)n,
-			      ",\"os_pid\":%d", r->os_pid);
+	praas_life_view(service->life, record, &view);
+	at = put_identity(text, app, r);
+	at = praas_put_text(at, ",\"state\":\"");
+	at = praas_put_text(
+		at, view.idle ? "IDLE"
+			      : praas_life_state_text((enum praas_life_state)r->state));
+	at = praas_put_text(at, "\",\"endpoints\":");
+	at = praas_put_text(at, r->endpoints[0] == '[' ? r->endpoints : "[]");
+	at = praas_put_text(at, view.connected ? ",\"connected\":true"
+					       : ",\"connected\":false");
+	at = put_member(at, ",\"revision\":", r->revision);
+	at = put_member(at, ",\"lost_epoch\":", r->lost_epoch);
+	at = put_member(at, ",\"created_s\":", r->created_ns / 1000000000u);
+	at = put_member(at, ",\"changed_s\":", r->changed_ns / 1000000000u);
+	if (r->os_pid > 0)
+		at = put_member(at, ",\"os_pid\":", (uint64_t)r->os_pid);
 	if (view.last_exit[0])
-		more = put_text(text + n, PROCESS_TEXT_BYTES - (size_t)n, "last_exit",
-				view.last_exit);
-	if (more < 0)
+		at = put_string(at, ",\"last_exit\":", view.last_exit);
+	if (!at)
 		return 0;
-	n += more;
 	if (view.metrics)
-		n += put_metrics(text + n, PROCESS_TEXT_BYTES - (size_t)n, &view);
-	text[n++] = '}';
-	text[n] = 0;
-	return (size_t)n;
+		at = put_metrics(at, &view);
+	at = praas_put_text(at, "}");
+	*at = 0;
+	return (size_t)(at - text);
 }
 
 json_t *praas_process_json(struct praas_service *service, const char *app,
 			   const struct praas_process_record *record)
 {
-	char text[PROCESS_TEXT_BYTES];
+	PRAAS_UNINITIALIZED char text[PROCESS_TEXT_BYTES];
 	size_t bytes = put_process(text, service, app, record);
 
 	return bytes ? json_loadb(text, bytes, 0, NULL) : NULL;
@@ -374,23 +387,22 @@ void praas_route_processes_delete(struct praas_request *rq)
 void praas_route_processes_show(struct praas_request *rq)
 {
 	struct praas_records *records = rq->service->records;
-	struct praas_process_record record;
+	PRAAS_UNINITIALIZED struct praas_process_record record;
+	PRAAS_UNINITIALIZED char text[PROCESS_TEXT_BYTES];
 	size_t bytes = 0;
-	char *text;
+	char *copy;
 	int rc;
 
 	if (!praas_request_app(rq))
 		return;
 	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
-	text = rc ? NULL : malloc(PROCESS_TEXT_BYTES);
-	if (text)
+	if (rc == 0)
 		bytes = put_process(text, rq->service, rq->app.name, &record);
-	if (bytes > 0) {
-		praas_reply_stored_json(rq, 200, text, bytes);
-		return;
-	}
-	free(text);
-	praas_reply_errno(rq, rc ? rc : -ENOMEM, "no such process");
+	copy = bytes ? malloc(bytes) : NULL;
+	if (copy)
+		praas_reply_stored_json(rq, 200, memcpy(copy, text, bytes), bytes);
+	else
+		praas_reply_errno(rq, rc ? rc : -ENOMEM, "no such process");
 }
 
 static json_t *listed_json(struct praas_request *rq,

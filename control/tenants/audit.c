@@ -13,20 +13,16 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "control/put.h"
 #include "control/say.h"
 #include "internal/base.h"
 
 #define PATH_BYTES 4200
 #define TEXT_MAX 64u     /* characters of a member: names and routes fit */
-#define LINE_BYTES 5120u /* all of them, escaped */
+#define LINE_BYTES 5120u /* all of them, escaped: a line that is longer is cut */
 #define TELL_NS (60 * 1000000000ull)
 #define BYTES_MAX (16ull << 20)
 #define FILES_MAX 8u
-
-struct line {
-	char text[LINE_BYTES];
-	size_t bytes;
-};
 
 struct praas_audit {
 	pthread_mutex_t lock;
@@ -35,7 +31,7 @@ struct praas_audit {
 	uint32_t files_max;
 	int fd;
 	uint64_t failures, told_ns;
-	struct line line; /* that is written */
+	struct praas_audit_lines line; /* that is written alone */
 };
 
 static int open_file(struct praas_audit *a)
@@ -102,7 +98,7 @@ static void rotate(struct praas_audit *a)
 
 /* ---- a line ------------------------------------------------------------------------- */
 
-static void put(struct line *l, const char *text, size_t bytes)
+static void put(struct praas_audit_lines *l, const char *text, size_t bytes)
 {
 	if (bytes > sizeof(l->text) - l->bytes)
 		bytes = sizeof(l->text) - l->bytes;
@@ -111,23 +107,25 @@ static void put(struct line *l, const char *text, size_t bytes)
 }
 
 /* Escaped: nothing that is logged ends the string, or the line. At most bytes_max of it. */
-static void put_string(struct line *l, const char *text, size_t bytes_max)
+static void put_string(struct praas_audit_lines *l, const char *text, size_t bytes_max)
 {
 	char escaped[8];
+	size_t from = 0, i;
 
-	for (size_t i = 0; i < bytes_max && text[i]; i++) {
+	for (i = 0; i < bytes_max && text[i]; i++) {
 		unsigned char c = (unsigned char)text[i];
 
-		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\') {
-			put(l, &text[i], 1);
+		if (c >= 0x20 && c < 0x7f && c != '"' && c != '\\')
 			continue;
-		}
+		put(l, text + from, i - from);
+		from = i + 1;
 		(void)snprintf(escaped, sizeof(escaped), "\\u%04x", c);
 		put(l, escaped, 6);
 	}
+	put(l, text + from, i - from);
 }
 
-static void put_member(struct line *l, const char *name, const char *text)
+static void put_member(struct praas_audit_lines *l, const char *name, const char *text)
 {
 	if (!text || !*text)
 		return;
@@ -138,29 +136,42 @@ static void put_member(struct line *l, const char *name, const char *text)
 	put(l, "\"", 1);
 }
 
-static void put_number(struct line *l, const char *name, uint64_t number)
+static void put_number(struct praas_audit_lines *l, const char *name, uint64_t number)
 {
-	char text[64];
-	int n = snprintf(text, sizeof(text), ",\"%s\":%llu", name,
-			 (unsigned long long)number);
+	char text[64], *end = praas_put_text(text, ",\"");
 
-	put(l, text, (size_t)n);
+	end = praas_put_text(praas_put_text(end, name), "\":");
+	end = praas_put_number(end, number);
+	put(l, text, (size_t)(end - text));
 }
 
-static void make_line(struct line *l, const struct praas_audit_entry *e)
+/* What a second looks like is made once, by each thread. */
+static void put_time(struct praas_audit_lines *l)
 {
+	static _Thread_local char second[48];
+	static _Thread_local time_t of;
 	struct timespec now;
 	struct tm utc;
-	char text[64];
-	size_t n;
+	char text[8];
 
-	l->bytes = 0;
 	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
-	(void)gmtime_r(&now.tv_sec, &utc);
-	n = strftime(text, sizeof(text), "{\"time\":\"%Y-%m-%dT%H:%M:%S", &utc);
-	(void)snprintf(text + n, sizeof(text) - n, ".%03dZ\"",
-		       (int)(now.tv_nsec / 1000000));
-	put(l, text, strlen(text));
+	if (now.tv_sec != of || !second[0]) {
+		(void)gmtime_r(&now.tv_sec, &utc);
+		(void)strftime(second, sizeof(second), "{\"time\":\"%Y-%m-%dT%H:%M:%S",
+			       &utc);
+		of = now.tv_sec;
+	}
+	put(l, second, strlen(second));
+	/* 1000 more, so that there are four digits; the first becomes the point. */
+	(void)praas_put_number(text, 1000u + (uint64_t)now.tv_nsec / 1000000u);
+	text[0] = '.';
+	put(l, text, 4);
+	put(l, "Z\"", 2);
+}
+
+static void make_line(struct praas_audit_lines *l, const struct praas_audit_entry *e)
+{
+	put_time(l);
 	put_member(l, "key", e->key);
 	put_member(l, "tenant", e->tenant);
 	put_member(l, "from", e->from);
@@ -174,10 +185,11 @@ static void make_line(struct line *l, const struct praas_audit_entry *e)
 	put_member(l, "trace", e->trace);
 	put_number(l, "us", e->ns / 1000);
 	put(l, "}\n", 2);
+	l->count++;
 }
 
 /* Lock held. */
-static int write_line(struct praas_audit *a, const struct line *l)
+static int write_lines(struct praas_audit *a, const struct praas_audit_lines *l)
 {
 	ssize_t n;
 
@@ -193,24 +205,62 @@ static int write_line(struct praas_audit *a, const struct line *l)
 	return n < 0 ? -errno : -ENOSPC;
 }
 
-void praas_audit_write(struct praas_audit *audit, const struct praas_audit_entry *entry)
+/* Lock held. Returns whether it is to be told. */
+static bool write_locked(struct praas_audit *a, struct praas_audit_lines *l,
+			 int *ret_rc)
 {
 	uint64_t now_ns = praas_now_ns();
-	bool tell = false;
+	bool tell;
+
+	*ret_rc = write_lines(a, l);
+	if (*ret_rc)
+		a->failures += l->count;
+	l->bytes = 0;
+	l->count = 0;
+	tell = *ret_rc && (a->told_ns == 0 || now_ns - a->told_ns > TELL_NS);
+	if (tell)
+		a->told_ns = now_ns;
+	return tell;
+}
+
+static void tell_failure(const struct praas_audit *a, int rc)
+{
+	praas_say(PRAAS_SAY_ERROR, "audit log %s: %s", a->file, strerror(-rc));
+}
+
+void praas_audit_write(struct praas_audit *audit, const struct praas_audit_entry *entry)
+{
+	bool tell;
 	int rc;
 
 	(void)pthread_mutex_lock(&audit->lock);
 	make_line(&audit->line, entry);
-	rc = write_line(audit, &audit->line);
-	if (rc) {
-		audit->failures++;
-		tell = audit->told_ns == 0 || now_ns - audit->told_ns > TELL_NS;
-		audit->told_ns = tell ? now_ns : audit->told_ns;
-	}
+	tell = write_locked(audit, &audit->line, &rc);
 	(void)pthread_mutex_unlock(&audit->lock);
 	if (tell)
-		praas_say(PRAAS_SAY_ERROR, "audit log %s: %s", audit->file,
-			  strerror(-rc));
+		tell_failure(audit, rc);
+}
+
+void praas_audit_flush(struct praas_audit *audit, struct praas_audit_lines *lines)
+{
+	bool tell;
+	int rc;
+
+	if (lines->count == 0)
+		return;
+	(void)pthread_mutex_lock(&audit->lock);
+	tell = write_locked(audit, lines, &rc);
+	(void)pthread_mutex_unlock(&audit->lock);
+	if (tell)
+		tell_failure(audit, rc);
+}
+
+void praas_audit_add(struct praas_audit *audit, struct praas_audit_lines *lines,
+		     const struct praas_audit_entry *entry)
+{
+	make_line(lines, entry);
+	if (sizeof(lines->text) - lines->bytes < LINE_BYTES)
+		praas_audit_flush(audit, lines);
 }
 
 uint64_t praas_audit_failures(struct praas_audit *audit)

@@ -7,6 +7,7 @@
 #ifndef PRAAS_CONTROL_AUDIT_H
 #define PRAAS_CONTROL_AUDIT_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct praas_audit;
@@ -35,6 +36,19 @@ void praas_audit_close(struct praas_audit *audit);
 /* Any thread. What cannot be written is counted, and told on stderr once a minute. */
 void praas_audit_write(struct praas_audit *audit,
 		       const struct praas_audit_entry *entry);
+
+/* Lines that are written together. Of one thread; zeros: none. */
+struct praas_audit_lines {
+	char text[16384];
+	size_t bytes;
+	uint32_t count;
+};
+
+/* Adds one; when there is no room for another, all are written. */
+void praas_audit_add(struct praas_audit *audit, struct praas_audit_lines *lines,
+		     const struct praas_audit_entry *entry);
+/* Writes them all. */
+void praas_audit_flush(struct praas_audit *audit, struct praas_audit_lines *lines);
 uint64_t praas_audit_failures(struct praas_audit *audit);
 
 #endif

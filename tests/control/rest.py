@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import struct
 import threading
 import time
 
@@ -274,6 +275,87 @@ def test_invoke_quick_then_slow(s):
     assert s.ask("POST", APP + "/invoke/echo", b"", head)[0] == 200
     s.json("POST", P + "/x/swap-out", expect=200)
     assert s.ask("POST", APP + "/invoke/epoch", b"", head)[2] == b"2"
+
+
+def read_answer(sock):
+    """(status, headers, body) of one answer."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        part = sock.recv(65536)
+        assert part, data
+        data += part
+    head, body = data.split(b"\r\n\r\n", 1)
+    lines = head.decode().split("\r\n")
+    headers = dict(line.split(": ", 1) for line in lines[1:])
+    while len(body) < int(headers["Content-Length"]):
+        body += sock.recv(65536)
+    return int(lines[0].split()[1]), headers, body
+
+
+def open_requests(s):
+    text = s.ask("GET", "/metrics")[2].decode()
+    return int(next(line for line in text.splitlines() if line.startswith("praas_requests_open ")).split()[1])
+
+
+def test_invoke_burst(s):
+    """Invocations that come together get each its own answer, when it is in the audit log; what takes
+    longer than the others does not hold them up for ever, and clients that go meanwhile harm nobody."""
+    make_app(s)
+    for pid in ("x", "y"):
+        s.json("POST", P, {"pid": pid}, 201)
+        assert s.ask("POST", APP + "/invoke/echo", b"warm", {"Praas-Pid": pid})[0] == 200
+    log = os.path.join(s.data, "log", "audit.jsonl")
+    lines = sum(b"/invoke/" in line for line in open(log, "rb"))
+    kinds = ["echo"] * 6 + ["fail", "nap", "key", "crash", "none", "slow"]
+
+    def connect():
+        c = socket.create_connection((s.host.split(":")[0], int(s.host.split(":")[1])), s.patience)
+        c.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return c
+
+    conns = [connect() for _ in range(2 * len(kinds))]
+    def leave(c):
+        """With a reset, whatever is being done for it."""
+        if c.fileno() >= 0:
+            c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            c.close()
+
+    for turn in range(60):
+        gone = {(turn + 5 * i) % len(conns) for i in range(4)}
+        for i, c in enumerate(conns):
+            body = b"%d-%d" % (turn, i)
+            c.sendall(b"POST %s/invoke/%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nPraas-Pid: %s\r\n"
+                      b"Praas-Key: k%d\r\nPraas-Deadline-Ms: %d\r\nContent-Length: %d\r\n\r\n%s"
+                      % (APP.encode(), kinds[i % len(kinds)].encode(), s.token.encode(),
+                         b"xy"[i % 2:i % 2 + 1], i, 20 if kinds[i % len(kinds)] == "slow" else 60000,
+                         len(body), body))
+            if i in gone and turn % 3 == 0:
+                leave(c)
+            if i - 1 in gone and turn % 3 == 1:
+                leave(conns[i - 1])
+        for i in gone:
+            leave(conns[i])
+        for i, c in enumerate(conns):
+            if i in gone:
+                conns[i] = connect()
+                continue
+            status, headers, body = read_answer(c)
+            kind = kinds[i % len(kinds)]
+            wanted = {"fail": 422, "crash": 502, "none": 404, "slow": 504}.get(kind, 200)
+            assert status == wanted, (turn, i, kind, status, body)
+            if kind in ("echo", "nap"):
+                assert body == b"%d-%d" % (turn, i), (turn, i, body)
+            elif kind == "key":
+                assert body == b"k%d" % i, (turn, i, body)
+            assert headers["Praas-Pid"] == "xy"[i % 2]
+        lines += len(conns) - len(gone)
+        assert sum(b"/invoke/" in line for line in open(log, "rb")) >= lines, turn
+    for c in conns:
+        c.close()
+    while open_requests(s) > 1:  # that which asks
+        time.sleep(0.01)
+    for pid in ("x", "y"):
+        s.json("POST", P + "/" + pid + "/swap-out", expect=200)
 
 
 def test_invoke_places(s):

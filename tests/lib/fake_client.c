@@ -7,6 +7,9 @@
  *   crash     PRAAS_CRASHED                slow      PRAAS_DEADLINE at the deadline
  *   key       the invocation's key         epoch     the ticket's epoch, in decimal
  *   drain     PRAAS_DRAINING once per epoch 1, then as echo
+ *   nap       as echo, after 3 ms
+ *
+ * Several calls may be under way on one connection.
  */
 #include <errno.h>
 #include <pthread.h>
@@ -20,10 +23,18 @@
 
 #include "praas/client.h"
 
+#define NAP_NS 3000000u
+
+struct pending {
+	struct pending *next;
+	struct praas_result result;
+	uint64_t call, ready_ns;
+};
+
 struct praas_connection {
 	json_int_t number, epoch;
-	struct praas_result result; /* of the call under way */
-	uint64_t call, ready_ns;
+	struct pending *pending; /* calls under way */
+	uint64_t call;           /* the last */
 };
 
 struct item {
@@ -41,7 +52,7 @@ static struct item *items;
 static uint64_t version_last;
 
 static const char *const functions[] = { "echo", "fail",  "crash", "slow",
-					 "key",  "epoch", "drain" };
+					 "key",  "epoch", "drain", "nap" };
 
 const char *praas_status_text(int status)
 {
@@ -69,6 +80,13 @@ int praas_connect_ticket(const char *ticket_json,
 
 void praas_close(praas_connection *conn)
 {
+	struct pending *p;
+
+	while (conn && (p = conn->pending)) {
+		conn->pending = p->next;
+		free((void *)(uintptr_t)p->result.view.data);
+		free(p);
+	}
 	free(conn);
 }
 
@@ -109,12 +127,14 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 		 uint64_t *ret_call)
 {
 	const char *name = functions[call->function];
-	struct praas_result *ret_result = &conn->result;
+	struct pending *p = calloc(1, sizeof(*p));
+	struct praas_result *ret_result = &p->result;
 	char text[32];
 
-	*ret_result = (struct praas_result){ .run_ns = 1000 };
-	conn->ready_ns = 0;
-	*ret_call = ++conn->call;
+	ret_result->run_ns = 1000;
+	*ret_call = p->call = ++conn->call;
+	p->next = conn->pending;
+	conn->pending = p;
 	if (call->flags & PRAAS_CALL_TIMING)
 		*call->timing = (struct praas_timing){ 15, 1, 2, 3, 4, 5 };
 	if (!strcmp(name, "fail")) {
@@ -122,7 +142,7 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 	} else if (!strcmp(name, "crash")) {
 		give(ret_result, PRAAS_CRASHED, "", 0);
 	} else if (!strcmp(name, "slow")) {
-		conn->ready_ns = now_ns() + call->timeout_ns;
+		p->ready_ns = now_ns() + call->timeout_ns;
 		give(ret_result, PRAAS_DEADLINE, "", 0);
 	} else if (!strcmp(name, "key")) {
 		give(ret_result, 0, call->key ? call->key : "",
@@ -138,6 +158,8 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 			give(ret_result, PRAAS_DRAINING, "", 0);
 		else
 			give(ret_result, 0, call->data, call->bytes);
+		if (!strcmp(name, "nap"))
+			p->ready_ns = now_ns() + NAP_NS;
 	}
 	return 0;
 }
@@ -145,12 +167,18 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 int praas_wait_call(praas_connection *conn, uint64_t call, int64_t timeout_ns,
 		    struct praas_result *ret_result)
 {
-	uint64_t now = now_ns(), wait = conn->ready_ns > now ? conn->ready_ns - now : 0;
-	bool late = timeout_ns >= 0 && wait > (uint64_t)timeout_ns;
+	struct pending **at = &conn->pending, *p;
+	uint64_t now = now_ns(), wait;
 	struct timespec t;
+	bool late;
 
-	if (call != conn->call)
+	while (*at && (*at)->call != call)
+		at = &(*at)->next;
+	p = *at;
+	if (!p)
 		return -EINVAL;
+	wait = p->ready_ns > now ? p->ready_ns - now : 0;
+	late = timeout_ns >= 0 && wait > (uint64_t)timeout_ns;
 	if (late)
 		wait = (uint64_t)timeout_ns;
 	t.tv_sec = (time_t)(wait / 1000000000u);
@@ -159,7 +187,9 @@ int praas_wait_call(praas_connection *conn, uint64_t call, int64_t timeout_ns,
 		(void)nanosleep(&t, NULL);
 	if (late)
 		return -EAGAIN;
-	*ret_result = conn->result;
+	*ret_result = p->result;
+	*at = p->next;
+	free(p);
 	return 0;
 }
 

@@ -166,11 +166,39 @@ static void test_audit_rotates(void **state)
 	assert_int_equal(praas_audit_failures(f->audit), 0);
 }
 
+/* Lines that wait for others are written together, whole and in their order; when there is no room for
+ * another one, without being asked. */
+static void test_audit_lines_together(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_audit_entry e = { .app = "a", .status = 200 };
+	static struct praas_audit_lines lines;
+	json_t *line = NULL;
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < 3; i++)
+		praas_audit_add(f->audit, &lines, &e);
+	assert_int_equal(lines_of(f->file, &line), 0);
+	praas_audit_flush(f->audit, &lines);
+	praas_audit_flush(f->audit, &lines); /* nothing */
+	assert_int_equal(lines_of(f->file, &line), 3);
+	assert_string_equal(json_string_value(json_object_get(line, "app")), "a");
+	assert_int_equal(lines.count, 0);
+	do {
+		praas_audit_add(f->audit, &lines, &e);
+		n++;
+	} while (lines.count > 0 && n < 10000);
+	assert_true(n > 10 && n < 10000);
+	json_decref(line);
+	assert_int_equal(praas_audit_failures(f->audit), 0);
+}
+
 /* A disk that is full: counted, and it goes on when there is room. */
 static void test_audit_failures_counted(void **state)
 {
 	struct praas_audit_config config = { .file = "/dev/full" };
 	struct praas_audit_entry e = { .app = "a" };
+	static struct praas_audit_lines lines;
 	struct praas_audit *full;
 
 	(void)state;
@@ -178,6 +206,10 @@ static void test_audit_failures_counted(void **state)
 	praas_audit_write(full, &e);
 	praas_audit_write(full, &e);
 	assert_int_equal(praas_audit_failures(full), 2);
+	for (unsigned i = 0; i < 3; i++)
+		praas_audit_add(full, &lines, &e);
+	praas_audit_flush(full, &lines);
+	assert_int_equal(praas_audit_failures(full), 5);
 	praas_audit_close(full);
 	config.file = "/none/audit";
 	assert_int_equal(praas_audit_open(&config, &full), -ENOENT);
@@ -191,6 +223,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_audit_hostile_text_stays_one_line,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_audit_rotates, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_audit_lines_together, setup,
+						teardown),
 		cmocka_unit_test(test_audit_failures_counted),
 	};
 
