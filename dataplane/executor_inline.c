@@ -84,6 +84,7 @@ static INLINED int run(struct praas_executor *base, struct praas_invocation *inv
 	ctx->output = NULL;
 	ctx->forward = false;
 	ctx->has_text = false;
+	ctx->traced_sequence = 0;
 	set_info(ctx, inv, in, special);
 	ctx->base.info.pid = base->process->config.pid;
 	ctx->base.info.epoch = base->process->epoch;

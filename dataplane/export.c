@@ -6,6 +6,9 @@
 #include <string.h>
 
 #include "dataplane/process_private.h"
+#include "internal/bytes.h"
+
+#define TRACED 0x100 /* in the status of messages and inputs, with the trace flags */
 
 struct walk {
 	struct praas_process *p;
@@ -40,6 +43,26 @@ static int export_state(struct walk *w)
 	return 0;
 }
 
+/* A trace stands where other kinds of records have a number, a version and a time. */
+static PRAAS_COLD void trace_out(const uint8_t *trace, struct praas_export_record *r,
+				 uint64_t *number)
+{
+	r->status = TRACED | trace[24];
+	*number = praas_get_u64(trace);
+	r->version = praas_get_u64(trace + 8);
+	r->modified_ns = praas_get_u64(trace + 16);
+}
+
+static PRAAS_COLD void trace_in(const struct praas_export_record *r, uint64_t number,
+				uint8_t ret_trace[PRAAS_TRACE_BYTES])
+{
+	memset(ret_trace, 0, PRAAS_TRACE_BYTES);
+	praas_put_u64(ret_trace, number);
+	praas_put_u64(ret_trace + 8, r->version);
+	praas_put_u64(ret_trace + 16, r->modified_ns);
+	ret_trace[24] = (uint8_t)r->status;
+}
+
 static int export_mail(void *user, struct praas_mail *mail, const char *key,
 		       uint32_t key_bytes)
 {
@@ -52,6 +75,8 @@ static int export_mail(void *user, struct praas_mail *mail, const char *key,
 					 .data = mail->value.data,
 					 .bytes = mail->value.bytes };
 
+	if (praas_unlikely(mail->traced))
+		trace_out(praas_mailbox_trace_of(&w->p->mailbox, mail), &r, &r.id);
 	return w->fn(w->user, &r);
 }
 
@@ -94,6 +119,8 @@ static int export_input(void *user, const struct praas_invocation *inv)
 					 .data = in->data,
 					 .bytes = in->head.bytes };
 
+	if (praas_unlikely(in->head.flags & PRAAS_FRAME_TRACE))
+		trace_out(in->trace, &r, &r.sequence);
 	return w->fn(w->user, &r);
 }
 
@@ -162,12 +189,19 @@ static int import_state(struct praas_process *p, const struct praas_export_recor
 static int import_message(struct praas_process *p, const struct praas_export_record *r,
 			  struct praas_value *value)
 {
+	uint8_t trace[PRAAS_TRACE_BYTES];
 	struct praas_fn_wait *wait;
+	int rc;
 
 	if (r->sequence <= p->mailbox.sequence)
 		return r->sequence == p->mailbox.sequence ? -EEXIST : -EINVAL;
-	return praas_mailbox_put(&p->mailbox, r->source, r->key, r->key_bytes,
-				 r->sequence, value, &wait);
+	rc = praas_mailbox_put(&p->mailbox, r->source, r->key, r->key_bytes,
+			       r->sequence, value, &wait);
+	if (rc == 0 && (r->status & TRACED)) {
+		trace_in(r, r->id, trace);
+		praas_mailbox_trace(&p->mailbox, wait, trace);
+	}
+	return rc;
 }
 
 static int import_memo(struct praas_process *p, const struct praas_export_record *r,
@@ -216,6 +250,10 @@ static int import_input(struct praas_process *p, const struct praas_export_recor
 	buf->key[r->key_bytes] = '\0';
 	if (r->bytes)
 		memcpy(buf->data, r->data, r->bytes);
+	if (r->status & TRACED) {
+		buf->head.flags = PRAAS_FRAME_TRACE;
+		trace_in(r, r->sequence, buf->trace);
+	}
 	inv->id = r->id;
 	inv->source = r->source;
 	inv->function = r->function;

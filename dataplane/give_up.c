@@ -137,7 +137,7 @@ void praas_invoke_retry(struct praas_process *p, struct praas_conn *conn,
 		return;
 	}
 	praas_invocations_kept(&p->invocations, memo, &data, &bytes);
-	if (!one_way && praas_reply_copy(p, conn, &head, data, bytes) != 0)
+	if (!one_way && praas_reply_copy(p, conn, &head, data, bytes, NULL) != 0)
 		praas_reply_refuse(p, conn, buf, PRAAS_OVERLOADED,
 				   PRAAS_RETRY_AFTER_NS);
 	else

@@ -243,6 +243,7 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination,
 				   .source = p->config.pid,
 				   .key = key ? key : "",
 				   .parent = ctx->inv };
+	uint8_t trace[PRAAS_TRACE_BYTES];
 	struct praas_inline_call *call;
 	uint64_t id = 0;
 	int rc;
@@ -267,6 +268,10 @@ static int ctx_invoke(struct praas_ctx *base, praas_pid_t destination,
 	c.caller = (struct praas_invocation_caller){ .done = praas_inline_call_done,
 						     .alloc = call_alloc,
 						     .user = call };
+	if (praas_unlikely(praas_span_traced(&base->info))) {
+		praas_span_hand_on(&base->info, trace);
+		c.trace = trace;
+	}
 	*ret_call = call_number(call);
 	rc = praas_process_fn_invoke(p, &c, &id);
 	call->inv_id = id;
@@ -369,18 +374,26 @@ static void ctx_log(struct praas_ctx *base, int level, const char *text)
 {
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
 
-	static const uint8_t no_trace[16];
 	const struct praas_call_info *info = &ctx->base.info;
-	const struct praas_function_log line = {
-		.function = info->function,
-		.text = text,
-		.level = level,
-		.trace = memcmp(info->trace_id, no_trace, sizeof(no_trace)) != 0
-				 ? info->trace_id
-				 : NULL
-	};
+	const struct praas_function_log line = { .function = info->function,
+						 .text = text,
+						 .level = level,
+						 .trace = praas_span_traced(info)
+								  ? info->trace_id
+								  : NULL };
 
 	praas_process_fn_log(ctx->process, &line);
+}
+
+static int ctx_msg_trace(struct praas_ctx *base, const struct praas_msg *msg,
+			 struct praas_trace_context *ret_trace)
+{
+	const struct praas_inline_ctx *ctx = praas_inline_of(base);
+
+	if (ctx->traced_sequence == 0 || msg->sequence != ctx->traced_sequence)
+		return -ENOENT;
+	praas_span_told(ctx->trace, ret_trace);
+	return 0;
 }
 
 const struct praas_function_ops praas_inline_ops = {
@@ -409,4 +422,5 @@ const struct praas_function_ops praas_inline_ops = {
 	.cancelled = ctx_cancelled,
 	.member = ctx_member,
 	.log = ctx_log,
+	.msg_trace = ctx_msg_trace,
 };

@@ -392,13 +392,17 @@ int praas_inline_send(struct praas_ctx *base, praas_pid_t destination, const cha
 {
 	struct praas_inline_ctx *ctx = praas_inline_of(base);
 	uint32_t held = ctx->buffers_count;
+	uint8_t trace[PRAAS_TRACE_BYTES];
+	bool traced = praas_span_traced(&base->info);
 	struct praas_value value;
 	int rc = take_value(ctx, data, bytes, flags, &value);
 
 	if (rc != 0)
 		return rc;
+	if (praas_unlikely(traced))
+		praas_span_hand_on(&base->info, trace);
 	rc = praas_process_fn_send(ctx->process, destination, key, key_length(key),
-				   &value, NULL);
+				   &value, traced ? trace : NULL, NULL);
 	if (rc == 0)
 		return 0;
 	/* A buffer stays the function's; a copy was for nothing. */
@@ -415,6 +419,9 @@ static void hold_message(struct praas_inline_ctx *ctx, const struct praas_messag
 {
 	ctx->dirty = true;
 	ctx->held[ctx->held_count++] = m->value;
+	ctx->traced_sequence = m->traced ? m->sequence : 0;
+	if (praas_unlikely(m->traced))
+		memcpy(ctx->trace, m->trace, sizeof(ctx->trace));
 	*ret_msg = (struct praas_msg){ .view = { .data = m->value.data,
 						 .bytes = m->value.bytes,
 						 .token = ctx->held_count },
@@ -448,6 +455,8 @@ int praas_inline_recv(struct praas_ctx *base, praas_pid_t source, const char *ke
 		wait.message.value = copy;
 	}
 	hold_message(ctx, &wait.message, ret_msg); /* by reference without memory */
+	if (praas_unlikely(wait.message.traced))
+		praas_span_take_over(&base->info, ctx->trace);
 	return rc;
 }
 

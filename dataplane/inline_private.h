@@ -10,6 +10,7 @@
 #include "dataplane/executor.h"
 #include "dataplane/process_fn.h"
 #include "dataplane/process_private.h"
+#include "dataplane/span.h"
 
 #define PRAAS_INLINE_DEPTH 32u   /* functions that call functions in place */
 #define PRAAS_INLINE_CALLS 1024u /* started by functions and not yet waited for */
@@ -52,12 +53,15 @@ struct praas_inline_ctx {
 	bool dirty;   /* something below is in use */
 	bool holding; /* replaced objects stay until the entry returns */
 	uint32_t writes_count, buffers_count, held_count, updates_count;
+	uint64_t
+		traced_sequence; /* of the message received last, if that has a trace; 0 */
 	/* Touched as they are used. */
 	struct praas_state_write *writes; /* PRAAS_WRITES_MAX */
 	char text[PRAAS_ERROR_TEXT_MAX];
 	struct praas_inline_update updates[PRAAS_INLINE_UPDATES];
 	struct praas_value buffers[PRAAS_INLINE_BUFFERS];
 	struct praas_value held[PRAAS_INLINE_HELD];
+	uint8_t trace[PRAAS_TRACE_BYTES]; /* of the message with traced_sequence */
 };
 
 struct praas_inline {

@@ -32,11 +32,12 @@ int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
 		buckets *= 2;
 	m->mask = buckets - 1;
 	m->mails = calloc(messages_max, sizeof(*m->mails));
+	m->traces = calloc(messages_max, sizeof(*m->traces));
 	m->by_key = calloc(objects, sizeof(*m->by_key));
 	m->by_from = calloc(objects, sizeof(*m->by_from));
 	m->key_buckets = calloc(buckets, sizeof(*m->key_buckets));
 	m->from_buckets = calloc(buckets, sizeof(*m->from_buckets));
-	if (!m->mails || !m->by_key || !m->by_from || !m->key_buckets ||
+	if (!m->mails || !m->traces || !m->by_key || !m->by_from || !m->key_buckets ||
 	    !m->from_buckets) {
 		praas_mailbox_release(m);
 		return -ENOMEM;
@@ -51,6 +52,7 @@ void praas_mailbox_release(struct praas_mailbox *m)
 		praas_value_release(&m->mails[i - 1].value);
 	praas_keys_release(&m->keys);
 	free(m->mails);
+	free(m->traces);
 	free(m->by_key);
 	free(m->by_from);
 	free(m->key_buckets);
@@ -347,7 +349,7 @@ static int keep(struct praas_mailbox *m, uint64_t source, const char *key,
 				     .source = source,
 				     .sequence = sequence,
 				     .key = k,
-				     .from = from };
+				     .from = from & 0x7fffffffu };
 	m->count++;
 	m->bytes += mail->value.charge;
 	mail_append(m, i);
@@ -374,10 +376,10 @@ int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 	sequence = sequence ? sequence : m->sequence + 1;
 	if (wait) {
 		praas_mailbox_wait_remove(m, wait);
-		wait->message =
-			(struct praas_message){ .source = source,
-						.sequence = sequence,
-						.value = praas_value_take(value) };
+		wait->message.source = source;
+		wait->message.sequence = sequence;
+		wait->message.value = praas_value_take(value);
+		wait->message.traced = false;
 	} else {
 		rc = keep(m, source, key, key_bytes, sequence, value);
 		if (rc != 0)
@@ -386,6 +388,31 @@ int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 	m->sequence = praas_max_u64(m->sequence, sequence);
 	*ret_wait = wait;
 	return 0;
+}
+
+void praas_mailbox_trace(struct praas_mailbox *m, struct praas_fn_wait *wait,
+			 const uint8_t trace[PRAAS_TRACE_BYTES])
+{
+	uint8_t *to = wait ? wait->message.trace : m->traces[m->last - 1];
+
+	memcpy(to, trace, PRAAS_TRACE_USED);
+	memset(to + PRAAS_TRACE_USED, 0, PRAAS_TRACE_RESERVED); /* whoever it is from */
+	if (wait)
+		wait->message.traced = true;
+	else
+		m->mails[m->last - 1].traced = 1;
+}
+
+void praas_mailbox_look(const struct praas_mailbox *m, const struct praas_mail *mail,
+			struct praas_message *ret_message)
+{
+	ret_message->source = mail->source;
+	ret_message->sequence = mail->sequence;
+	ret_message->value = mail->value;
+	ret_message->traced = mail->traced;
+	if (praas_unlikely(mail->traced))
+		memcpy(ret_message->trace, praas_mailbox_trace_of(m, mail),
+		       sizeof(ret_message->trace));
 }
 
 static uint32_t oldest(const struct praas_mailbox *m, uint64_t source, const char *key,
@@ -411,9 +438,7 @@ int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key
 	if (!i)
 		return -EAGAIN;
 	mail = &m->mails[i - 1];
-	ret_message->source = mail->source;
-	ret_message->sequence = mail->sequence;
-	ret_message->value = mail->value;
+	praas_mailbox_look(m, mail, ret_message);
 	mail_remove(m, i); /* its charge is still there to be subtracted */
 	mail->value = (struct praas_value){ 0 };
 	return 0;

@@ -21,7 +21,9 @@ struct praas_mail {
 	uint32_t next, prev; /* of all, by sequence; next also of the free list */
 	uint32_t key_next, key_prev;   /* of its key */
 	uint32_t from_next, from_prev; /* of its key and source */
-	uint32_t key, from;
+	uint32_t key;
+	uint32_t from : 31; /* of fewer than 2^30 */
+	uint32_t traced : 1;
 };
 
 /* What is there of one key. */
@@ -49,6 +51,8 @@ struct praas_mail_from {
 struct praas_mailbox {
 	struct praas_keys keys;
 	struct praas_mail *mails;
+	/* By message, of those that are traced: a line that no other message touches. */
+	uint8_t (*traces)[PRAAS_TRACE_BYTES];
 	struct praas_mail_key *by_key;
 	struct praas_mail_from *by_from;
 	uint32_t *key_buckets, *from_buckets;
@@ -80,6 +84,9 @@ void praas_mailbox_release(struct praas_mailbox *m);
 int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 		      uint32_t key_bytes, uint64_t sequence, struct praas_value *value,
 		      struct praas_fn_wait **ret_wait);
+/* The message that was put last carries a trace: wait has it, or (NULL) it is kept. */
+PRAAS_COLD void praas_mailbox_trace(struct praas_mailbox *m, struct praas_fn_wait *wait,
+				    const uint8_t trace[PRAAS_TRACE_BYTES]);
 /* Take the oldest match out. 0; -EAGAIN. */
 int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_message *ret_message);
@@ -87,6 +94,15 @@ int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key
 const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
 					    uint64_t source, const char *key,
 					    uint32_t key_bytes);
+/* The trace of a message in the mailbox; NULL: it has none. */
+static inline const uint8_t *praas_mailbox_trace_of(const struct praas_mailbox *m,
+						    const struct praas_mail *mail)
+{
+	return mail->traced ? m->traces[mail - m->mails] : NULL;
+}
+/* What there is to say of it; the value stays the mailbox's. */
+void praas_mailbox_look(const struct praas_mailbox *m, const struct praas_mail *mail,
+			struct praas_message *ret_message);
 /* wait for a match; there is none now. 0; -ENOBUFS. */
 int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_fn_wait *wait);

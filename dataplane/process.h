@@ -114,9 +114,10 @@ void praas_process_stats(const struct praas_process *p,
  * Values are borrowed for the call. A non-zero return ends the walk and is returned. */
 enum praas_export_kind {
 	PRAAS_EXPORT_STATE = 1, /* key, version, modified_ns, value */
-	PRAAS_EXPORT_MESSAGE,   /* key, source, sequence, value */
-	PRAAS_EXPORT_DEDUP,     /* source, id, status, value (result) */
-	PRAAS_EXPORT_TRIGGER,   /* function, key, source, value: an accumulated input */
+	PRAAS_EXPORT_MESSAGE, /* key, source, sequence, value; trace: status, id, version, modified_ns */
+	PRAAS_EXPORT_DEDUP, /* source, id, status, value (result) */
+	PRAAS_EXPORT_TRIGGER, /* function, key, source, value: an accumulated input; trace: as above,
+				 * with sequence for id */
 	/* Messages with other processes; not a process's own: controller/snapshot_mail.h. */
 	PRAAS_EXPORT_QUEUE, /* id: the queue cut, all up to it has its effect in here */
 	PRAAS_EXPORT_ACCEPTED, /* source: a sender; id, sequence: epoch and number, highest */

@@ -70,22 +70,14 @@ int praas_process_fn_member(const struct praas_process *p, const char *name,
 	return -ENOENT;
 }
 
-/* The input needs a buffer of its own when it has a key: that is where it is read from. */
-/* What the one that asks was asked with, when that has a trace; NULL. */
-static const struct praas_buf *traced(const struct praas_invocation *parent)
-{
-	const struct praas_buf *in = parent ? praas_invocation_input(parent, 0) : NULL;
-
-	return in && (in->head.flags & PRAAS_FRAME_TRACE) ? in : NULL;
-}
-
+/* The input needs a buffer of its own when it has a key or a trace: that is where they are read
+ * from. */
 static int make_input(struct praas_process *p, const struct praas_fn_call *call,
 		      struct praas_buf **ret_input)
 {
-	const struct praas_buf *trace = traced(call->parent);
 	struct praas_buf *in = call->input;
 
-	if (!in && call->key_bytes == 0 && !trace && p->plain[call->function]) {
+	if (!in && call->key_bytes == 0 && !call->trace && p->plain[call->function]) {
 		*ret_input = NULL;
 		return 0;
 	}
@@ -94,9 +86,11 @@ static int make_input(struct praas_process *p, const struct praas_fn_call *call,
 			return -ENOBUFS;
 		in->head.bytes = 0;
 	}
-	in->head.flags = trace ? PRAAS_FRAME_TRACE : 0;
-	if (praas_unlikely(trace != NULL))
-		memcpy(in->trace, trace->trace, sizeof(in->trace));
+	in->head.flags = call->trace ? PRAAS_FRAME_TRACE : 0;
+	if (praas_unlikely(call->trace != NULL)) {
+		memcpy(in->trace, call->trace, PRAAS_TRACE_USED);
+		memset(in->trace + PRAAS_TRACE_USED, 0, PRAAS_TRACE_RESERVED);
+	}
 	in->head.key_bytes = (uint8_t)call->key_bytes;
 	if (call->key_bytes)
 		memcpy(in->key, call->key, call->key_bytes);

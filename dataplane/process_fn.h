@@ -18,6 +18,7 @@
 #include "dataplane/invocation.h"
 #include "dataplane/timers.h"
 #include "dataplane/value.h"
+#include "transport/frame.h"
 
 struct praas_process;
 struct praas_function_log;
@@ -34,6 +35,8 @@ struct praas_message {
 	uint64_t source;
 	uint64_t sequence;
 	struct praas_value value;
+	bool traced;                      /* it has a trace */
+	uint8_t trace[PRAAS_TRACE_BYTES]; /* valid when traced; as in frames */
 };
 
 /* A place in a queue, the caller's memory until done() was called or wait_cancel() returned. */
@@ -81,12 +84,13 @@ void praas_process_fn_log(const struct praas_process *p,
 
 /* ---- messages ---- */
 
-/* destination PRAAS_SELF or a pid; value is given on success. key is copied. *ret_sequence may
- * be NULL. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
+/* destination PRAAS_SELF or a pid; value is given on success. key and trace (a block as in frames;
+ * NULL: none) are copied. *ret_sequence may be NULL. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
  * mailbox; -ESHUTDOWN the gate is closed. */
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,
 			  const char *key, uint32_t key_bytes,
-			  struct praas_value *value, uint64_t *ret_sequence);
+			  struct praas_value *value, const uint8_t *trace,
+			  uint64_t *ret_sequence);
 
 /* source: a process, PRAAS_SELF, a client, or PRAAS_ANY. wait->deadline_ns 0: look once (then
  * wait->done may be NULL). 0: wait->message is given; -EAGAIN none; -EINPROGRESS; -EINVAL; -ENOBUFS. */
@@ -190,6 +194,7 @@ struct praas_fn_call {
 	const char *key;
 	uint32_t key_bytes;
 	struct praas_buf *input; /* given on success; may be NULL when empty */
+	const uint8_t *trace;    /* a block as in frames, copied; NULL: none */
 	struct praas_invocation_caller
 		caller; /* done() perhaps before the call returns */
 	const struct praas_invocation *parent; /* may be NULL */

@@ -62,7 +62,7 @@ void praas_process_waits_end(struct praas_process *p, int rc)
 
 int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
 			      uint32_t key_bytes, struct praas_value *value,
-			      uint64_t *ret_sequence)
+			      const uint8_t *trace, uint64_t *ret_sequence)
 {
 	struct praas_fn_wait *wait;
 	int rc;
@@ -74,6 +74,8 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 	rc = praas_mailbox_put(&p->mailbox, source, key, key_bytes, 0, value, &wait);
 	if (rc != 0)
 		return rc;
+	if (praas_unlikely(trace != NULL))
+		praas_mailbox_trace(&p->mailbox, wait, trace);
 	p->activity++;
 	p->stats.messages_in++;
 	if (ret_sequence)
@@ -88,13 +90,14 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,
 			  const char *key, uint32_t key_bytes,
-			  struct praas_value *value, uint64_t *ret_sequence)
+			  struct praas_value *value, const uint8_t *trace,
+			  uint64_t *ret_sequence)
 {
 	if (destination != PRAAS_SELF && destination != p->config.pid)
 		return -ENOENT;
 	/* Functions that still run may write to themselves while the gate is closed: what they
 	 * send is in the snapshot. */
-	return praas_process_message_put(p, p->config.pid, key, key_bytes, value,
+	return praas_process_message_put(p, p->config.pid, key, key_bytes, value, trace,
 					 ret_sequence);
 }
 
@@ -142,9 +145,7 @@ int praas_process_fn_peek(struct praas_process *p, uint64_t source, const char *
 				  key_bytes);
 	if (!mail)
 		return -EAGAIN;
-	*ret_message = (struct praas_message){ .source = mail->source,
-					       .sequence = mail->sequence,
-					       .value = mail->value };
+	praas_mailbox_look(&p->mailbox, mail, ret_message);
 	return 0;
 }
 

@@ -97,7 +97,8 @@ void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
 		      const struct praas_frame *head, struct praas_buf *buf);
 /* The same with bytes to be copied; -ENOBUFS, -EMSGSIZE: nothing was sent. */
 int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,
-		     const struct praas_frame *head, const void *data, uint64_t bytes);
+		     const struct praas_frame *head, const void *data, uint64_t bytes,
+		     const uint8_t *trace);
 /* Refuse the request in buf, which is released: RESULT for INVOKE, else REPLY. */
 void praas_reply_refuse(struct praas_process *p, struct praas_conn *conn,
 			struct praas_buf *buf, int32_t status, uint64_t aux);
@@ -126,10 +127,11 @@ void praas_process_value_disown(struct praas_process *p, const void *data,
 
 /* ---- process_messages.c ---- */
 
-/* A message by source. value is given on success. Errors as praas_process_fn_send(). */
+/* A message by source. value is given on success, trace (or NULL) is copied. Errors as
+ * praas_process_fn_send(). */
 int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
 			      uint32_t key_bytes, struct praas_value *value,
-			      uint64_t *ret_sequence);
+			      const uint8_t *trace, uint64_t *ret_sequence);
 /* wait stands in its queue: give it its timer. 0; -ENOBUFS. */
 int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait,
 			   uint32_t kind);

@@ -85,6 +85,7 @@ static PRAAS_COLD void send_too_large(struct praas_process *p, struct praas_conn
 
 	praas_buf_release(buf);
 	large.status = PRAAS_TOO_LARGE;
+	large.flags &= (uint8_t)~PRAAS_FRAME_TRACE; /* it was in the buffer */
 	send_or_keep(p, conn, &large, NULL);
 }
 
@@ -100,7 +101,8 @@ void praas_reply_send(struct praas_process *p, struct praas_conn *conn,
 }
 
 int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,
-		     const struct praas_frame *head, const void *data, uint64_t bytes)
+		     const struct praas_frame *head, const void *data, uint64_t bytes,
+		     const uint8_t *trace)
 {
 	struct praas_buf *buf = NULL;
 	int rc = conn->ops->alloc(conn, bytes, &buf);
@@ -109,6 +111,8 @@ int praas_reply_copy(struct praas_process *p, struct praas_conn *conn,
 		return rc;
 	if (bytes)
 		memcpy(buf->data, data, bytes);
+	if (praas_unlikely(trace != NULL))
+		memcpy(buf->trace, trace, sizeof(buf->trace));
 	buf->head.bytes = bytes;
 	praas_reply_send(p, conn, head, buf);
 	return 0;

@@ -38,6 +38,8 @@ static void on_send(struct praas_process *p, struct praas_conn *conn,
 		    struct praas_buf *buf)
 {
 	struct praas_frame head = buf->head;
+	bool traced = (head.flags & PRAAS_FRAME_TRACE) != 0;
+	uint8_t trace[PRAAS_TRACE_BYTES];
 	struct praas_value value;
 	char key[PRAAS_KEY_MAX + 1];
 	uint64_t sequence = 0;
@@ -53,6 +55,8 @@ static void on_send(struct praas_process *p, struct praas_conn *conn,
 		return;
 	}
 	memcpy(key, buf->key, (size_t)head.key_bytes + 1);
+	if (praas_unlikely(traced))
+		memcpy(trace, buf->trace, sizeof(trace));
 	rc = praas_process_value_from_buf(p, buf, &value);
 	if (rc != 0) {
 		finish(p, conn, buf, rc, 0);
@@ -60,7 +64,7 @@ static void on_send(struct praas_process *p, struct praas_conn *conn,
 	}
 	/* The buffer is gone: what the answer needs is in head. */
 	rc = praas_process_message_put(p, conn->peer_source, key, head.key_bytes,
-				       &value, &sequence);
+				       &value, traced ? trace : NULL, &sequence);
 	if (rc != 0)
 		praas_value_release(&value);
 	if (head.flags & PRAAS_FRAME_ONE_WAY)
@@ -82,12 +86,14 @@ static void receiver_free(struct praas_process *p, struct praas_receiver *r)
 static void put_back(struct praas_process *p, const char *key, uint32_t key_bytes,
 		     struct praas_message *m)
 {
-	struct praas_fn_wait *next;
+	struct praas_fn_wait *next = NULL;
 
 	if (praas_mailbox_put(&p->mailbox, m->source, key, key_bytes, m->sequence,
 			      &m->value, &next) != 0)
 		praas_value_release(&m->value);
-	else if (next)
+	else if (m->traced)
+		praas_mailbox_trace(&p->mailbox, next, m->trace);
+	if (next)
 		praas_process_wait_over(next, 0);
 }
 
@@ -110,6 +116,17 @@ static PRAAS_COLD void hand_back(struct praas_process *p, struct praas_receiver 
 	put_back(p, key, key_bytes, &m);
 }
 
+/* A message with all that is known of it. Errors as praas_reply_copy(). */
+static int answer_message(struct praas_process *p, struct praas_conn *conn,
+			  struct praas_frame *head, const struct praas_message *m)
+{
+	head->aux = m->source;
+	if (m->traced)
+		head->flags |= PRAAS_FRAME_TRACE;
+	return praas_reply_copy(p, conn, head, m->value.data, m->value.bytes,
+				m->traced ? m->trace : NULL);
+}
+
 /* A client's RECV has come to its end. */
 static void on_received(struct praas_fn_wait *wait, int rc)
 {
@@ -128,8 +145,7 @@ static void on_received(struct praas_fn_wait *wait, int rc)
 		praas_reply_send(p, conn, &head, NULL);
 		return;
 	}
-	head.aux = m->source;
-	if (praas_reply_copy(p, conn, &head, m->value.data, m->value.bytes) != 0) {
+	if (answer_message(p, conn, &head, m) != 0) {
 		hand_back(p, r, conn);
 		return;
 	}
@@ -148,8 +164,8 @@ static int answer_peek(struct praas_process *p, struct praas_conn *conn,
 
 	if (rc != 0)
 		return rc;
-	head = reply_head(buf, m.source);
-	return praas_reply_copy(p, conn, &head, m.value.data, m.value.bytes);
+	head = reply_head(buf, 0);
+	return answer_message(p, conn, &head, &m);
 }
 
 static void on_peek(struct praas_process *p, struct praas_conn *conn,
@@ -298,7 +314,7 @@ static void on_state_get(struct praas_process *p, struct praas_conn *conn,
 					    &head.aux);
 
 	if (rc == 0)
-		rc = praas_reply_copy(p, conn, &head, value->data, value->bytes);
+		rc = praas_reply_copy(p, conn, &head, value->data, value->bytes, NULL);
 	if (rc != 0)
 		finish(p, conn, buf, rc, 0);
 	else

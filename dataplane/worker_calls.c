@@ -149,6 +149,10 @@ static void reply_message(struct wx_worker *w, uint64_t id,
 				 .aux = message->source,
 				 .deadline_ns = message->sequence };
 
+	if (praas_unlikely(message->traced)) {
+		f.flags = PRAAS_FRAME_TRACE;
+		memcpy(w->order->message_trace, message->trace, sizeof(message->trace));
+	}
 	reply_value(w, &f, &message->value);
 }
 
@@ -296,8 +300,8 @@ static int on_peek(struct wx_worker *w, const struct praas_frame *f, const char 
 
 	/* It is not ours, and may go with the next message: the worker gets a copy. */
 	if (rc == 0) {
-		copy.source = message.source;
-		copy.sequence = message.sequence;
+		copy = message;
+		copy.value = (struct praas_value){ 0 };
 	}
 	if (rc == 0 && message.value.bytes != 0) {
 		const uint8_t *data = message.value.data;
@@ -317,15 +321,20 @@ static int on_peek(struct wx_worker *w, const struct praas_frame *f, const char 
 static int on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 		   uint64_t offset, const char *key)
 {
+	bool traced = (f->flags & PRAAS_FRAME_TRACE) != 0;
+	uint8_t trace[PRAAS_TRACE_BYTES];
 	struct praas_value value;
 	uint64_t sequence = 0;
 	int rc = wx_value(w, segment, offset, f->bytes, &value);
 
 	if (rc == -EPROTO)
 		return rc;
+	if (praas_unlikely(traced))
+		wx_take_trace(w, trace);
 	if (rc == 0) {
 		rc = praas_process_fn_send(w->ex->base.process, f->aux, key,
-					   f->key_bytes, &value, &sequence);
+					   f->key_bytes, &value, traced ? trace : NULL,
+					   &sequence);
 		if (rc != 0)
 			praas_value_release(&value);
 	}

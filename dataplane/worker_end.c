@@ -134,6 +134,19 @@ static void lend(struct praas_worker_end *end, const struct praas_frame *f,
 		praas_pool_lend(end->pool, offset, LOAN);
 }
 
+/* The place for the key of the next frame. */
+static uint8_t *key_slot(struct praas_worker_end *end)
+{
+	uint64_t slot = end->channel.tx.head & (2 * end->channel.tx.mask + 1);
+
+	return end->keys + slot * PRAAS_WORKER_KEY_STRIDE;
+}
+
+uint8_t *praas_worker_end_trace(struct praas_worker_end *end)
+{
+	return key_slot(end) + PRAAS_WORKER_KEY_TRACE;
+}
+
 int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame *f,
 			  const char *key, uint32_t segment, uint64_t offset)
 {
@@ -141,11 +154,8 @@ int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame
 	struct praas_desc d;
 	int rc;
 
-	if (key && f->key_bytes) {
-		uint64_t slot = end->channel.tx.head & (2 * end->channel.tx.mask + 1);
-
-		memcpy(end->keys + slot * PRAAS_WORKER_KEY_STRIDE, key, f->key_bytes);
-	}
+	if (key && f->key_bytes)
+		memcpy(key_slot(end), key, f->key_bytes);
 	lend(end, f, segment, offset);
 	praas_frame_to_desc(f, (uint16_t)segment, offset, &d);
 	rc = praas_channel_push(&end->channel, &d);

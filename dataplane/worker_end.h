@@ -95,7 +95,9 @@ void praas_worker_end_drop(struct praas_worker_end *end,
 			   const struct praas_worker_buffer *b);
 
 /* Push a frame; waits while the ring is full. The payload (segment and offset, bytes > 0) is lent.
- * key may be NULL. 0; -EPROTO; -ESHUTDOWN the controller is gone. */
+ * key may be NULL. With flag TRACE its trace was put by praas_worker_end_trace() right before. 0; -EPROTO;
+ * -ESHUTDOWN the controller is gone. */
+uint8_t *praas_worker_end_trace(struct praas_worker_end *end);
 int praas_worker_end_push(struct praas_worker_end *end, const struct praas_frame *f,
 			  const char *key, uint32_t segment, uint64_t offset);
 

@@ -111,19 +111,30 @@ static int on_result(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	return 0;
 }
 
-/* The key of the message that was just popped, copied before anybody looks at it. */
-static int take_key(const struct wx_worker *w, const struct praas_frame *f,
-		    char *ret_key)
+/* Where the message that was just popped has its key. */
+static const uint8_t *key_slot(const struct wx_worker *w)
 {
 	uint64_t slots = 2 * (w->channel.rx.mask + 1);
 	uint64_t slot = (w->channel.rx.next - 1) & (slots - 1);
-	const uint8_t *keys = w->arena->segment.base +
-			      praas_channel_pool_offset(&w->ex->arena_geometry);
 
+	return w->arena->segment.base +
+	       praas_channel_pool_offset(&w->ex->arena_geometry) +
+	       slot * PRAAS_WORKER_KEY_STRIDE;
+}
+
+void wx_take_trace(const struct wx_worker *w, uint8_t ret_trace[PRAAS_TRACE_BYTES])
+{
+	memcpy(ret_trace, key_slot(w) + PRAAS_WORKER_KEY_TRACE, PRAAS_TRACE_BYTES);
+}
+
+/* That key, copied before anybody looks at it. */
+static int take_key(const struct wx_worker *w, const struct praas_frame *f,
+		    char *ret_key)
+{
 	ret_key[0] = '\0';
 	if (f->key_bytes == 0)
 		return 0;
-	memcpy(ret_key, keys + slot * PRAAS_WORKER_KEY_STRIDE, f->key_bytes);
+	memcpy(ret_key, key_slot(w), f->key_bytes);
 	ret_key[f->key_bytes] = '\0';
 	return strlen(ret_key) == f->key_bytes ? 0 : -EPROTO;
 }

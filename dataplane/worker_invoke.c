@@ -111,11 +111,16 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 				      .key = key,
 				      .key_bytes = f->key_bytes,
 				      .parent = w->inv };
+	uint8_t trace[PRAAS_TRACE_BYTES];
 	uint64_t id;
 	int rc = call_input(w, f, segment, offset, key, &call.input);
 
 	if (rc == -EPROTO)
 		return rc;
+	if (praas_unlikely(f->flags & PRAAS_FRAME_TRACE)) {
+		wx_take_trace(w, trace);
+		call.trace = trace;
+	}
 	if (one_way) {
 		call.caller = (struct praas_invocation_caller){
 			.done = on_forgotten_done, .alloc = alloc_result, .user = ex

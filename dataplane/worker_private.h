@@ -254,6 +254,8 @@ void wx_socket_ring(struct wx_worker *w);
 /* ---- worker_calls.c ---- */
 
 /* A frame of a running worker, other than RESULT. 0; -EPROTO. */
+/* Of the frame that was just popped, with flag TRACE; copied. */
+void wx_take_trace(const struct wx_worker *w, uint8_t ret_trace[PRAAS_TRACE_BYTES]);
 int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key);
 /* The invocation of w has ended: nothing that it had is kept. */

@@ -42,7 +42,8 @@
  *           key, trace and time of arrival are there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
  *   RESULT  both ways; aux = run time in ns.
  *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
- *           has aux = source and, as its deadline_ns, the message's sequence. RECV: status as WAIT.
+ *           has aux = source and, as its deadline_ns, the message's sequence; flag TRACE: its trace is in
+ *           the order. RECV: status as WAIT.
  * RECV and WAIT may be answered with -EINTR: an INVOKE comes, or came before. It is run in place, on
  * top of who asks; then the question is asked again.
  *   STATE_LIST  as on the wire (single objects are read from the index, without a message).
@@ -93,8 +94,9 @@ enum praas_worker_kind {
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many
  * again, so that none is overwritten while the controller copies it: the key of message n (from 0)
- * is number n mod (2 * ring_slots). */
-#define PRAAS_WORKER_KEY_STRIDE 256u
+ * is number n mod (2 * ring_slots). Behind it, with flag TRACE (SEND, INVOKE): the trace. */
+#define PRAAS_WORKER_KEY_STRIDE 320u
+#define PRAAS_WORKER_KEY_TRACE 256u /* where in its slot the trace is */
 
 static inline uint64_t praas_worker_keys_bytes(uint32_t ring_slots)
 {
@@ -145,8 +147,11 @@ struct praas_worker_order {
 	alignas(64) _Atomic uint64_t nested_cancel[PRAAS_WORKER_LEVELS_MAX - 1];
 	/* Leases in that place up to this number have ended. */
 	alignas(64) _Atomic uint64_t lease_ended[PRAAS_WORKER_LEASES];
+	/* Of the message in a REPLY with flag TRACE: written before that is pushed, read when it was
+	 * popped; one question is under way at a time. */
+	alignas(64) uint8_t message_trace[64];
 };
-_Static_assert(sizeof(struct praas_worker_order) == 256, "shared layout");
+_Static_assert(sizeof(struct praas_worker_order) == 320, "shared layout");
 
 /* At offset 128 of each arena: what its worker tells without a message. */
 struct praas_worker_line {

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The functions that executors are tested with.
-add_library(praas_test_functions MODULE conformance/executor/functions.c)
+add_library(praas_test_functions MODULE conformance/executor/functions.c conformance/executor/script.c)
 praas_target(praas_test_functions)
-set_source_files_properties(conformance/executor/functions.c PROPERTIES
+set_source_files_properties(conformance/executor/functions.c conformance/executor/script.c PROPERTIES
   COMPILE_OPTIONS -Wno-missing-prototypes)
 set_target_properties(praas_test_functions PROPERTIES PREFIX ""
   LIBRARY_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})

@@ -19,7 +19,8 @@
 #define PRAAS_FRAME_ALIGN 64u
 #define PRAAS_TRACE_BYTES 32u /* of the trace block in front of the key, when flagged */
 #define PRAAS_TRACE_RESERVED 7u /* zeros at its end */
-#define PRAAS_META_MAX 320u     /* trace and the longest key, padded */
+#define PRAAS_TRACE_USED (PRAAS_TRACE_BYTES - PRAAS_TRACE_RESERVED)
+#define PRAAS_META_MAX 320u /* trace and the longest key, padded */
 /* By format; keeps sums with header, meta block and padding inside 64 bits. */
 #define PRAAS_FRAME_PAYLOAD_MAX (UINT64_MAX - 65535u)
 

@@ -57,6 +57,11 @@ static void call_push(struct ctx *ctx, struct call *call, bool one_way)
 				 .bytes = call->bytes,
 				 .aux = PRAAS_SELF };
 
+	if (praas_unlikely(praas_span_traced(&ctx->head.info))) {
+		f.flags |= PRAAS_FRAME_TRACE;
+		praas_span_hand_on(&ctx->head.info,
+				   praas_worker_end_trace(&ctx->worker->end));
+	}
 	if (praas_worker_end_push(&ctx->worker->end, &f, call->key, call->input.segment,
 				  call->input.offset) != 0)
 		worker_fatal(ctx->worker, "cannot start a function");

@@ -335,6 +335,7 @@ const struct praas_function_ops worker_function_ops = {
 	.cancelled = ctx_cancelled,
 	.member = ctx_member,
 	.log = ops_log,
+	.msg_trace = ctx_msg_trace,
 };
 
 void worker_borrowed(struct worker *w, uint64_t token)

@@ -24,6 +24,12 @@ int ctx_send(struct praas_ctx *head, praas_pid_t destination, const char *key,
 	rc = ctx_take_or_copy(ctx, data, bytes, flags, &b);
 	if (rc != 0)
 		return rc;
+	if (praas_unlikely(praas_span_traced(&head->info))) {
+		ctx_flush_deferred(ctx, false); /* it has a slot of its own */
+		f.flags = PRAAS_FRAME_TRACE;
+		praas_span_hand_on(&head->info,
+				   praas_worker_end_trace(&ctx->worker->end));
+	}
 	return ctx_request(ctx, &f, key, b.segment, b.offset, &reply);
 }
 
@@ -46,6 +52,23 @@ static void take_message(struct ctx *ctx, const struct praas_worker_frame *reply
 		.source = reply->head.aux,
 		.sequence = reply->head.deadline_ns
 	};
+	ctx->traced_sequence = 0;
+	if (praas_unlikely(reply->head.flags & PRAAS_FRAME_TRACE)) {
+		ctx->traced_sequence = ret_msg->sequence;
+		memcpy(ctx->trace, ctx->worker->end.order->message_trace,
+		       sizeof(ctx->trace));
+	}
+}
+
+int ctx_msg_trace(struct praas_ctx *head, const struct praas_msg *msg,
+		  struct praas_trace_context *ret_trace)
+{
+	const struct ctx *ctx = ctx_of(head);
+
+	if (ctx->traced_sequence == 0 || msg->sequence != ctx->traced_sequence)
+		return -ENOENT;
+	praas_span_told(ctx->trace, ret_trace);
+	return 0;
 }
 
 static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
@@ -76,6 +99,8 @@ static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,
 							 copy.offset };
 	}
 	*ret_msg = msg; /* without memory for a copy it is this or lost */
+	if (praas_unlikely(ctx->traced_sequence != 0) && f->kind == PRAAS_FRAME_RECV)
+		praas_span_take_over(&ctx->head.info, ctx->trace);
 	return rc;
 }
 

@@ -57,6 +57,7 @@ static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 	ctx->out = (struct output){ 0 };
 	ctx->dispatch = 0;
 	ctx->direct_number = 0;
+	ctx->traced_sequence = 0;
 	ctx->inputs = NULL;
 	ctx->writes = w->writes[depth];
 	ctx->writes_count = 0;
@@ -70,12 +71,6 @@ static void ctx_begin(struct worker *w, struct ctx *ctx, uint32_t depth)
 							      memory_order_relaxed);
 	ctx->head.info.inputs = 1;
 	ctx->head.info.key = "";
-}
-
-static void set_trace(struct praas_call_info *info, const uint8_t *trace)
-{
-	memcpy(info->trace_id, trace, sizeof(info->trace_id));
-	memcpy(info->span_id, trace + sizeof(info->trace_id), sizeof(info->span_id));
 }
 
 static int32_t commit_status(int rc)
@@ -270,7 +265,7 @@ static INLINED void run_frame_as(struct worker *w,
 	ctx->dispatch = w->dispatches;
 	ctx_fill(w, ctx, frame);
 	if (special && (f->flags & PRAAS_FRAME_TRACE))
-		set_trace(&ctx->head.info, call_of(w, ctx->level)->trace);
+		praas_span_take_over(&ctx->head.info, call_of(w, ctx->level)->trace);
 	if (timed)
 		timing = (struct praas_frame_timing){
 			.queue_ns = waited(call_of(w, ctx->level)->arrived_ns)
@@ -354,10 +349,10 @@ void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *
 	ctx->head.info.deadline_ns = parent->head.info.deadline_ns;
 	ctx->head.info.function = w->end.functions[call->function].name;
 	ctx->head.info.key = call->key;
-	memcpy(ctx->head.info.trace_id, parent->head.info.trace_id,
-	       sizeof(ctx->head.info.trace_id));
-	memcpy(ctx->head.info.span_id, parent->head.info.span_id,
-	       sizeof(ctx->head.info.span_id));
+	if (praas_unlikely(praas_span_traced(&parent->head.info))) {
+		praas_span_hand_on(&parent->head.info, ctx->trace);
+		praas_span_take_over(&ctx->head.info, ctx->trace);
+	}
 	ctx->data = call->data;
 	ctx->input = (struct praas_worker_input){ .bytes = call->bytes,
 						  .source = parent->head.info.pid };
@@ -464,7 +459,7 @@ static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
 	w->direct_in += call->head.bytes;
 	tell_direct(w, &ctx);
 	if (special && (call->head.flags & PRAAS_FRAME_TRACE))
-		set_trace(&ctx.head.info, call->trace);
+		praas_span_take_over(&ctx.head.info, call->trace);
 	if (timed)
 		timing = (struct praas_frame_timing){ .queue_ns =
 							      waited(call->head.aux) };

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "dataplane/executor.h"
+#include "dataplane/span.h"
 #include "dataplane/state_index.h"
 #include "dataplane/worker_end.h"
 #include "internal/base.h"
@@ -102,6 +103,8 @@ struct ctx {
 	struct output out;
 	uint64_t dispatch; /* number of the dispatch, for the cancel word; 0: direct */
 	uint64_t direct_number; /* of the direct call, for its cancel word; 0: none */
+	uint64_t
+		traced_sequence; /* of the message received last, if that has a trace; 0 */
 	const struct praas_worker_input *inputs; /* NULL: the one below */
 	struct praas_worker_input input;
 	const uint8_t *data; /* of the one input */
@@ -110,6 +113,7 @@ struct ctx {
 	uint32_t owned_from; /* of the worker's list */
 	struct update updates[UPDATES_MAX];
 	char text[PRAAS_ERROR_TEXT_MAX];
+	uint8_t trace[PRAAS_TRACE_BYTES]; /* of the message with traced_sequence */
 };
 
 /* How long a function takes. Reading the clock twice costs more than a short function does: of those
@@ -276,6 +280,8 @@ int ctx_recv(struct praas_ctx *head, praas_pid_t source, const char *key,
 	     int64_t timeout_ns, uint32_t flags, struct praas_msg *ret_msg);
 int ctx_peek(struct praas_ctx *head, praas_pid_t source, const char *key,
 	     struct praas_msg *ret_msg);
+int ctx_msg_trace(struct praas_ctx *head, const struct praas_msg *msg,
+		  struct praas_trace_context *ret_trace);
 int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid);
 
 /* ---- ctx_call.c ---- */

@@ -23,6 +23,7 @@
 #ifndef PRAAS_FUNCTION_H
 #define PRAAS_FUNCTION_H
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdbool.h>
 
@@ -48,7 +49,8 @@ extern "C" {
 
 struct praas_ctx;
 
-/* Facts about the invocation; constant while it runs. */
+/* Facts about the invocation; constant while it runs, but that one without a trace takes over that of
+ * the first message with one that it receives. */
 struct praas_call_info {
 	uint64_t id;          /* of this invocation; the same in every retry */
 	praas_pid_t pid;      /* the process it runs in */
@@ -59,7 +61,7 @@ struct praas_call_info {
 	const char *function; /* its name */
 	const char *key;      /* the invocation key, "" when none */
 	uint8_t trace_id[16]; /* W3C trace context; zero when there is none */
-	uint8_t span_id[8];   /* of the caller */
+	uint8_t span_id[8];   /* of the caller, or of who sent that message */
 };
 
 /* An update of one state object in place; see praas_state_update_begin(). */
@@ -109,6 +111,8 @@ struct praas_function_ops {
 	bool (*cancelled)(struct praas_ctx *);
 	int (*member)(struct praas_ctx *, const char *name, praas_pid_t *ret_pid);
 	void (*log)(struct praas_ctx *, int level, const char *text);
+	int (*msg_trace)(struct praas_ctx *, const struct praas_msg *msg,
+			 struct praas_trace_context *ret_trace);
 };
 
 /* The head of every context; what follows belongs to its maker. */
@@ -282,6 +286,7 @@ static inline int praas_state_update_commit(struct praas_ctx *ctx,
 /**
  * Send a message into a process's mailbox (PRAAS_SELF: this one's). The sender is stamped by
  * the controller. data from praas_buffer() is not copied inside this process.
+ * It carries the trace of this invocation, whose span is its parent.
  * Returns 0 when the controller has accepted it; -ENOENT no such process; -EMSGSIZE;
  * -ENOBUFS the mailbox is full; -EINVAL bad key.
  */
@@ -328,6 +333,19 @@ static inline int praas_peek(struct praas_ctx *ctx, praas_pid_t source, const ch
 			     struct praas_msg *ret_msg)
 {
 	return ctx->ops->peek(ctx, source, key, ret_msg);
+}
+
+/**
+ * The trace that a message carries: known of the one that this invocation received or peeked at last.
+ * Returns 0; -ENOENT it has none, another was received since, or this PraaS is older.
+ */
+static inline int praas_msg_trace(struct praas_ctx *ctx, const struct praas_msg *msg,
+				  struct praas_trace_context *ret_trace)
+{
+	if (ctx->ops->size < offsetof(struct praas_function_ops, msg_trace) +
+				     sizeof(ctx->ops->msg_trace))
+		return -ENOENT;
+	return ctx->ops->msg_trace(ctx, msg, ret_trace);
 }
 
 /** Give a received message's or result's memory back early. */

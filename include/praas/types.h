@@ -39,6 +39,13 @@ struct praas_msg {
 	uint64_t sequence;  /* position in the receiver's mailbox, increasing */
 };
 
+/* W3C Trace Context of a message: of who sent it. */
+struct praas_trace_context {
+	uint8_t trace_id[16];
+	uint8_t span_id[8]; /* of the sender: the parent of what the message causes */
+	uint8_t flags;      /* 0x01 sampled */
+};
+
 /* What a state object is. */
 struct praas_state_info {
 	char key[PRAAS_KEY_MAX + 1]; /* NUL-terminated */

@@ -189,7 +189,7 @@ static void send_recv(uint64_t count)
 		uint8_t *data;
 
 		check(praas_process_value_new(process, 64, &value, &data));
-		check(praas_process_fn_send(process, PRAAS_SELF, "key", 3, &value,
+		check(praas_process_fn_send(process, PRAAS_SELF, "key", 3, &value, NULL,
 					    NULL));
 		check(praas_process_fn_recv(process, PRAAS_ANY, "key", 3, &wait));
 		praas_value_release(&wait.message.value);

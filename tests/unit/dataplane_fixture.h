@@ -147,9 +147,11 @@ static inline void fake_conn_free(struct fake_conn *conn)
 	free(conn);
 }
 
-/* Gives the process a frame as if it came by conn. */
-static inline void fake_frame(struct fake_conn *conn, const struct praas_frame *head,
-			      const char *key, const void *data, uint64_t bytes)
+/* Gives the process a frame as if it came by conn; trace: of PRAAS_TRACE_BYTES, NULL: none. */
+static inline void fake_frame_traced(struct fake_conn *conn,
+				     const struct praas_frame *head, const char *key,
+				     const void *data, uint64_t bytes,
+				     const uint8_t *trace)
 {
 	struct praas_buf *buf = NULL;
 
@@ -162,7 +164,17 @@ static inline void fake_frame(struct fake_conn *conn, const struct praas_frame *
 	}
 	if (bytes)
 		memcpy(buf->data, data, bytes);
+	if (trace) {
+		buf->head.flags |= PRAAS_FRAME_TRACE;
+		memcpy(buf->trace, trace, PRAAS_TRACE_BYTES);
+	}
 	conn->base.events->frame(conn->f->p, &conn->base, buf);
+}
+
+static inline void fake_frame(struct fake_conn *conn, const struct praas_frame *head,
+			      const char *key, const void *data, uint64_t bytes)
+{
+	fake_frame_traced(conn, head, key, data, bytes, NULL);
 }
 
 static inline void fixture_init(struct fixture *f, uint64_t pool_bytes)

@@ -176,7 +176,8 @@ static void test_state_evacuates(void **state)
 	message = w.value;
 	commit(f, &w, 1, 0);
 	assert_int_equal(
-		praas_process_fn_send(f->p, PRAAS_SELF, "m", 1, &message, NULL), 0);
+		praas_process_fn_send(f->p, PRAAS_SELF, "m", 1, &message, NULL, NULL),
+		0);
 	assert_int_equal(praas_process_evacuate(f->p, 17), 0);
 	assert_int_equal(praas_process_fn_state_get(f->p, "s", 1, &value, &version), 0);
 	assert_int_equal(value->segment, 1);

@@ -355,6 +355,65 @@ static void test_messages(void **state)
 	run(t, "recv j\nsend  x\nsendto k x\n", "0 other\n-22\n-2\n");
 }
 
+/* A script asked with that trace (NULL: none); its output as text. */
+static void run_traced(struct table *t, const uint8_t *trace, const char *script,
+		       char ret_text[512])
+{
+	struct praas_frame head = { .kind = PRAAS_FRAME_INVOKE,
+				    .function = number("script"),
+				    .id = ++t->id,
+				    .epoch = FIXTURE_EPOCH };
+	struct praas_buf *buf;
+
+	fake_frame_traced(t->c, &head, NULL, script, strlen(script), trace);
+	buf = answer(t);
+	assert_int_equal(buf->head.id, head.id);
+	assert_int_equal(buf->head.status, 0);
+	assert_true(buf->head.bytes < 512);
+	memcpy(ret_text, buf->data, buf->head.bytes);
+	ret_text[buf->head.bytes] = '\0';
+	praas_buf_release(buf);
+}
+
+#define ONE "00010101010101010101010101010101"
+#define TWO "00020202020202020202020202020202"
+#define NONE "00000000000000000000000000000000-0000000000000000"
+
+/* What a traced function sends and calls has its trace and, as the parent, a span of its own. Who has no
+ * trace goes on in that of a message that it receives; who has one keeps it. */
+static void test_traces(void **state)
+{
+	struct table *t = *state;
+	uint8_t one[PRAAS_TRACE_BYTES] = { 0 }, two[PRAAS_TRACE_BYTES] = { 0 };
+	char text[512], span[17] = "", want[512];
+
+	memset(one + 1, 1, 23);
+	memset(two + 1, 2, 23);
+	run_traced(t, one, "traced\nsend k one\ninvoke script traced\n", text);
+	assert_memory_equal(text, "0 " ONE "-0101010101010101\n0\n0 0 " ONE "-",
+			    sizeof("0 " ONE "-0101010101010101\n0\n0 0 " ONE "-") - 1);
+	memcpy(span, strrchr(text, '-') + 1, 16);
+	assert_string_not_equal(span, "0101010101010101");
+	assert_string_not_equal(span, "0000000000000000");
+	run_traced(t, NULL,
+		   "send k two\ntraced\ntold k p\ntraced\ntold k\ntraced\n"
+		   "told k\ntraced\n",
+		   text);
+	(void)snprintf(want, sizeof(want),
+		       "0\n0 " NONE "\n0 " ONE "-%s\n0 " NONE "\n0 " ONE "-%s\n0 " ONE
+		       "-%s\n-2\n0 " ONE "-%s\n",
+		       span, span, span, span);
+	assert_string_equal(text, want);
+	run_traced(t, one, "send k three\n", text);
+	run_traced(t, two, "told k\ntraced\n", text);
+	assert_memory_equal(text, "0 " ONE "-", 35);
+	assert_string_equal(strchr(text, '\n'), "\n0 " TWO "-0202020202020202\n");
+	/* One that was sent without has none, by whatever it is received. */
+	run_traced(t, NULL, "send k four\n", text);
+	run_traced(t, two, "told k\n", text);
+	assert_string_equal(text, "-2\n");
+}
+
 /* Copy or share by flag, for state and for messages. */
 static void test_copy_and_share(void **state)
 {
@@ -499,6 +558,7 @@ int executor_suite(const struct executor_case *c)
 		T(state_list),
 		T(state_update),
 		T(messages),
+		T(traces),
 		T(copy_and_share),
 		T(mailbox_full),
 		T(recv_waits),
