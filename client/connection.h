@@ -148,9 +148,10 @@ uint64_t praas_id_next(struct praas_connection *conn);
 /* ---- submit.c */
 int praas_entry_send(struct praas_connection *conn, const struct praas_call *call,
 		     struct praas_entry *e);
-/* Sends a frame with a copied payload. */
+/* Sends a frame with a copied payload. trace: with flag TRACE 24 bytes, as struct praas_call has them;
+ * else NULL. */
 int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
-		     const char *key, const void *data);
+		     const char *key, const void *data, const uint8_t *trace);
 int praas_call_check(struct praas_connection *conn, const struct praas_call *call);
 /* A call that waits for its result gets an entry and leaves. */
 int praas_submit_entry(struct praas_connection *conn, const struct praas_call *call,

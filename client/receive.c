@@ -168,7 +168,7 @@ static void on_frame(void *user, struct praas_conn *link, struct praas_buf *buf)
 				buf->head.status, conn->epoch);
 		break;
 	case PRAAS_FRAME_PING:
-		(void)praas_frame_send(conn, &pong, NULL,
+		(void)praas_frame_send(conn, &pong, NULL, NULL,
 				       NULL); /* the peer asks again */
 		break;
 	case PRAAS_FRAME_CLOSE:

@@ -57,6 +57,7 @@ struct request {
 	uint8_t kind;
 	const char *key;
 	const void *data;
+	const uint8_t *trace; /* 24 bytes; NULL: none */
 	size_t bytes;
 	uint64_t aux, deadline_ns;
 	bool key_optional;
@@ -84,11 +85,12 @@ static int ask(struct praas_connection *conn, const struct request *r,
 				       conn->mask + 1);
 	e->request = true;
 	e->head.kind = r->kind;
+	e->head.flags = r->trace ? PRAAS_FRAME_TRACE : 0;
 	e->head.key_bytes = (uint8_t)key_bytes;
 	e->head.bytes = r->bytes;
 	e->head.aux = r->aux;
 	e->head.deadline_ns = r->deadline_ns;
-	rc = praas_frame_send(conn, &e->head, r->key, r->data);
+	rc = praas_frame_send(conn, &e->head, r->key, r->data, r->trace);
 	if (rc != 0) {
 		praas_entry_free(conn, e);
 		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));
@@ -132,9 +134,11 @@ static int keep(struct praas_connection *conn, struct praas_result *result,
 
 /* A request whose answer is yes or no. */
 static int order(struct praas_connection *conn, uint8_t kind, const char *key,
-		 const void *data, size_t bytes)
+		 const void *data, size_t bytes, const uint8_t *trace)
 {
-	struct request r = { .kind = kind, .key = key, .data = data, .bytes = bytes };
+	struct request r = {
+		.kind = kind, .key = key, .data = data, .bytes = bytes, .trace = trace
+	};
 	struct praas_result result = { .status = 0 };
 	uint64_t aux;
 	int rc = ask(conn, &r, &result, &aux);
@@ -147,28 +151,62 @@ static int order(struct praas_connection *conn, uint8_t kind, const char *key,
 int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 		   size_t bytes)
 {
-	return order(conn, PRAAS_FRAME_SEND, key, data, bytes);
+	return order(conn, PRAAS_FRAME_SEND, key, data, bytes, NULL);
+}
+
+int praas_msg_send_traced(praas_connection *conn, const char *key, const void *data,
+			  size_t bytes, const uint8_t *trace)
+{
+	return order(conn, PRAAS_FRAME_SEND, key, data, bytes, trace);
+}
+
+/* The trace in the reply's frame, which is the result's until that is released. */
+static void take_trace(const struct praas_result *result, uint8_t ret_trace[24])
+{
+	uint64_t token = result->view.token;
+	const struct praas_buf *buf =
+		(const void *)(uintptr_t)(token & ~(uint64_t)PRAAS_TOKEN_MASK);
+
+	memset(ret_trace, 0, 24);
+	if ((token & PRAAS_TOKEN_MASK) == PRAAS_TOKEN_BUF &&
+	    (buf->head.flags & PRAAS_FRAME_TRACE))
+		memcpy(ret_trace, buf->trace, 24);
 }
 
 int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
 		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
 {
+	struct praas_msg_origin origin;
+	int rc = praas_msg_recv_traced(conn, key, timeout_ns, ret_data, ret_bytes,
+				       &origin);
+
+	if (rc == 0 && ret_source)
+		*ret_source = origin.source;
+	return rc;
+}
+
+int praas_msg_recv_traced(praas_connection *conn, const char *key, int64_t timeout_ns,
+			  void **ret_data, size_t *ret_bytes,
+			  struct praas_msg_origin *ret_origin)
+{
 	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
 	struct praas_result result = { .status = 0 };
-	uint64_t source;
+	struct praas_msg_origin origin;
 	int rc;
 
 	if (timeout_ns < 0)
 		r.deadline_ns = FOREVER_NS;
 	else if (timeout_ns > 0)
 		r.deadline_ns = praas_now_ns() + (uint64_t)timeout_ns;
-	rc = ask(conn, &r, &result, &source);
+	rc = ask(conn, &r, &result, &origin.source);
 	if (rc == -ENOENT || rc == -ETIMEDOUT)
 		return -EAGAIN;
+	if (rc != 0)
+		return rc;
+	take_trace(&result, origin.trace);
+	rc = keep(conn, &result, ret_data, ret_bytes);
 	if (rc == 0)
-		rc = keep(conn, &result, ret_data, ret_bytes);
-	if (rc == 0 && ret_source)
-		*ret_source = source;
+		*ret_origin = origin;
 	return rc;
 }
 
@@ -190,12 +228,12 @@ int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
 int praas_state_write(praas_connection *conn, const char *key, const void *data,
 		      size_t bytes)
 {
-	return order(conn, PRAAS_FRAME_STATE_PUT, key, data, bytes);
+	return order(conn, PRAAS_FRAME_STATE_PUT, key, data, bytes, NULL);
 }
 
 int praas_state_remove(praas_connection *conn, const char *key)
 {
-	return order(conn, PRAAS_FRAME_STATE_DELETE, key, NULL, 0);
+	return order(conn, PRAAS_FRAME_STATE_DELETE, key, NULL, 0, NULL);
 }
 
 /* What records of messages and of state have in common (docs/dataplane.md). */

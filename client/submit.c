@@ -156,7 +156,7 @@ static void flush(struct praas_connection *conn)
 }
 
 int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
-		     const char *key, const void *data)
+		     const char *key, const void *data, const uint8_t *trace)
 {
 	struct praas_buf *buf;
 	int rc = payload(conn, data, head->bytes, &buf);
@@ -165,7 +165,7 @@ int praas_frame_send(struct praas_connection *conn, const struct praas_frame *he
 		return rc;
 	buf->head = *head;
 	buf->head.epoch = conn->epoch;
-	meta(buf, key, NULL);
+	meta(buf, key, trace);
 	conn->stats.bytes_out += head->bytes;
 	return push(conn, buf);
 }
@@ -291,5 +291,5 @@ int praas_cancel(praas_connection *conn, uint64_t call)
 		if (e->state != PRAAS_ENTRY_PENDING || e->head.id != call)
 			return 0;
 	}
-	return praas_frame_send(conn, &head, NULL, NULL);
+	return praas_frame_send(conn, &head, NULL, NULL, NULL);
 }

@@ -160,6 +160,11 @@ int praas_cli_text(struct praas_cli *cli, const char *path, const char *header,
 		   const char *what, char **ret_text, size_t *ret_bytes,
 		   char *ret_value, size_t value_bytes);
 
+/* W3C Trace Context of who started us, by the convention of the variable TRACEPARENT: trace id and span.
+ * false: none, or of another form. */
+#define PRAAS_CLI_TRACE_BYTES 24u
+bool praas_cli_trace(uint8_t ret_trace[PRAAS_CLI_TRACE_BYTES]);
+
 /* Connects to a process that exists; a swapped one wakes. Returns an exit code. */
 int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,
 		      praas_connection **ret_conn);

@@ -313,34 +313,6 @@ static int invoke_many(const struct praas_cli *cli, struct invoke *v)
 /* ---- the verb
  * -------------------------------------------------------------------------- */
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* W3C Trace Context of who started us, by the convention of the variable TRACEPARENT; one of
- * another form is none. */
-static void take_trace(struct invoke *v)
-{
-	const char *text = getenv("TRACEPARENT");
-
-	if (!text || strlen(text) != 55 || strncmp(text, "00-", 3) != 0 ||
-	    text[35] != '-' || text[52] != '-')
-		return;
-	for (size_t i = 0; i < sizeof(v->trace); i++) {
-		const char *at = text + 3 + 2 * i + (i >= 16);
-		int high = hex(at[0]);
-		int low = hex(at[1]);
-
-		if (high < 0 || low < 0)
-			return;
-		v->trace[i] = (uint8_t)(high * 16 + low);
-	}
-	v->call.trace = v->trace;
-}
-
 /* Connects, looks the function up, puts the data where it is sent without a copy. */
 static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 		   size_t bytes)
@@ -386,7 +358,8 @@ static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 	v->call.flags = (v->one_way ? PRAAS_CALL_ONE_WAY : 0u) |
 			(v->timing ? PRAAS_CALL_TIMING : 0u);
 	v->call.timing = &v->parts;
-	take_trace(v);
+	if (praas_cli_trace(v->trace))
+		v->call.trace = v->trace;
 	return PRAAS_EXIT_DONE;
 }
 

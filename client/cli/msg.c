@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 static int msg_send(struct praas_cli *cli, int argc, char **argv)
 {
@@ -37,7 +38,10 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc == 0) {
-		int failed = praas_msg_send(conn, key, data, bytes);
+		uint8_t trace[PRAAS_CLI_TRACE_BYTES];
+		bool traced = praas_cli_trace(trace);
+		int failed = praas_msg_send_traced(conn, key, data, bytes,
+						   traced ? trace : NULL);
 
 		praas_close(conn);
 		rc = failed ? praas_cli_fail_call(cli, failed, "send the message")
@@ -45,6 +49,22 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 	}
 	free(data);
 	return rc;
+}
+
+/* As a traceparent, so that it can be handed on in TRACEPARENT. */
+static void add_trace(json_t *answer, const uint8_t trace[PRAAS_CLI_TRACE_BYTES])
+{
+	static const uint8_t none[PRAAS_CLI_TRACE_BYTES];
+	char text[64] = "00-";
+	size_t at = 3;
+
+	if (memcmp(trace, none, sizeof(none)) == 0)
+		return;
+	for (size_t i = 0; i < sizeof(none); i++)
+		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%02x",
+				       i == 16 ? "-" : "", trace[i]);
+	(void)snprintf(text + at, sizeof(text) - at, "-00");
+	(void)json_object_set_new(answer, "traceparent", json_string(text));
 }
 
 static int msg_recv(struct praas_cli *cli, int argc, char **argv)
@@ -66,7 +86,7 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 		{ 0 },
 	};
 	praas_connection *conn = NULL;
-	praas_pid_t source = 0;
+	struct praas_msg_origin origin = { .source = 0 };
 	void *data = NULL;
 	size_t bytes = 0;
 	int rc;
@@ -76,9 +96,9 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 	rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc != 0)
 		return rc;
-	rc = praas_msg_recv(conn, key,
-			    timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
-			    &data, &bytes, &source);
+	rc = praas_msg_recv_traced(
+		conn, key, timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
+		&data, &bytes, &origin);
 	praas_close(conn);
 	if (rc == -EAGAIN && timeout_ns == 0)
 		return praas_cli_fail(
@@ -96,7 +116,8 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 
 		(void)json_object_set_new(answer, "key", json_string(key));
 		(void)json_object_set_new(answer, "source",
-					  praas_cli_source_json(source));
+					  praas_cli_source_json(origin.source));
+		add_trace(answer, origin.trace);
 		praas_cli_print(cli, answer);
 		json_decref(answer);
 	} else {

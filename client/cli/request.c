@@ -307,3 +307,29 @@ int praas_cli_data(const char *spec, void **ret_data, size_t *ret_bytes)
 		       : praas_cli_fail(PRAAS_EXIT_FAILED, "cannot read %s: %s", name,
 					strerror(-rc));
 }
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool praas_cli_trace(uint8_t ret_trace[PRAAS_CLI_TRACE_BYTES])
+{
+	const char *text = getenv("TRACEPARENT");
+
+	if (!text || strlen(text) != 55 || strncmp(text, "00-", 3) != 0 ||
+	    text[35] != '-' || text[52] != '-')
+		return false;
+	for (size_t i = 0; i < PRAAS_CLI_TRACE_BYTES; i++) {
+		const char *at = text + 3 + 2 * i + (i >= 16);
+		int high = hex(at[0]);
+		int low = hex(at[1]);
+
+		if (high < 0 || low < 0)
+			return false;
+		ret_trace[i] = (uint8_t)(high * 16 + low);
+	}
+	return true;
+}

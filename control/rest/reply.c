@@ -40,7 +40,8 @@ void praas_reply_header_copy(struct praas_request *rq, const char *name,
 {
 	static const char *const names[] = { "Praas-Pid",     "Praas-Status",
 					     "Praas-Version", "Praas-Source",
-					     "Praas-Timing",  "Retry-After" };
+					     "Praas-Timing",  "Praas-Traceparent",
+					     "Retry-After" };
 
 	for (size_t i = 0; value && i < sizeof(names) / sizeof(names[0]); i++)
 		if (!strcmp(name, names[i]))

@@ -32,10 +32,10 @@ struct praas_call_result {
 	int status; /* of an invocation */
 	void *data; /* malloc'd; result or value */
 	size_t bytes;
-	json_t *json;       /* of a listing */
-	uint64_t version;   /* of a state object */
-	bool quick;         /* an invocation that took no time to speak of */
-	praas_pid_t source; /* of a message */
+	json_t *json;     /* of a listing */
+	uint64_t version; /* of a state object */
+	bool quick;       /* an invocation that took no time to speak of */
+	struct praas_msg_origin origin;  /* of a message */
 	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
 	struct praas_timing timing;
 };

@@ -237,11 +237,27 @@ PRAAS_API int praas_invoke_simple(praas_connection *conn, const char *function,
  * client's identity, stamped by the controller. Paper: section 3.1. */
 PRAAS_API int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 			     size_t bytes);
+/** The same with a trace: 24 bytes, W3C trace id and the span that the message's parent shall be; NULL:
+ * none. Who receives it is told, and a function without a trace goes on with it. */
+PRAAS_API int praas_msg_send_traced(praas_connection *conn, const char *key,
+				    const void *data, size_t bytes,
+				    const uint8_t *trace);
 /** Takes the oldest message of a key out of the mailbox, from whomever it is. timeout_ns: 0 looks
  * once, negative waits without limit. Also -EAGAIN: none in that time. ret_source may be NULL. */
 PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key,
 			     int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
 			     praas_pid_t *ret_source);
+
+/** Where a message is from. */
+struct praas_msg_origin {
+	praas_pid_t source; /* who sent it */
+	uint8_t trace[24];  /* its W3C trace id and parent span; zeros: none */
+};
+/** praas_msg_recv(), with all that is known of the message. */
+PRAAS_API int praas_msg_recv_traced(praas_connection *conn, const char *key,
+				    int64_t timeout_ns, void **ret_data,
+				    size_t *ret_bytes,
+				    struct praas_msg_origin *ret_origin);
 /** Lists up to infos_max messages whose key begins with prefix ("" or NULL: all), oldest first,
  * of those behind sequence after (0: from the start); they stay. To see more, ask again after the
  * last one's sequence; *ret_count less than infos_max: these were all. */

@@ -258,6 +258,13 @@ int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 	return 0;
 }
 
+int praas_msg_send_traced(praas_connection *conn, const char *key, const void *data,
+			  size_t bytes, const uint8_t *trace)
+{
+	(void)trace;
+	return praas_msg_send(conn, key, data, bytes);
+}
+
 static int copy_out(const praas_connection *conn, const char *key, int is_message,
 		    void **ret_data, size_t *ret_bytes, uint64_t *ret_version)
 {
@@ -284,6 +291,15 @@ int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
 		(void)take(conn, key, 1);
 	(void)pthread_mutex_unlock(&lock);
 	return rc ? -EAGAIN : 0;
+}
+
+int praas_msg_recv_traced(praas_connection *conn, const char *key, int64_t timeout_ns,
+			  void **ret_data, size_t *ret_bytes,
+			  struct praas_msg_origin *ret_origin)
+{
+	memset(ret_origin->trace, 0, sizeof(ret_origin->trace));
+	return praas_msg_recv(conn, key, timeout_ns, ret_data, ret_bytes,
+			      &ret_origin->source);
 }
 
 int praas_state_read(praas_connection *conn, const char *key, void **ret_data,

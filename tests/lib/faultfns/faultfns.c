@@ -330,3 +330,28 @@ PRAAS_FUNCTION int outer(struct praas_ctx *ctx)
 		return praas_fail(ctx, 1, "it says nothing");
 	return praas_output_view(ctx, &result);
 }
+
+/* Sends its input to itself, as the message that its key names. */
+PRAAS_FUNCTION int posts(struct praas_ctx *ctx)
+{
+	struct praas_msg in;
+
+	if (praas_input(ctx, 0, &in) != 0)
+		return 1;
+	return -praas_send(ctx, PRAAS_SELF, praas_info(ctx)->key, in.view.data,
+			   in.view.bytes);
+}
+
+/* Takes the message that its key names, and says it in the log. */
+PRAAS_FUNCTION int takes(struct praas_ctx *ctx)
+{
+	struct praas_msg msg;
+	char text[64] = "";
+
+	if (praas_recv(ctx, PRAAS_ANY, praas_info(ctx)->key, 0, &msg) != 0 ||
+	    msg.view.bytes >= sizeof(text))
+		return praas_fail(ctx, 1, "no such message");
+	memcpy(text, msg.view.data, msg.view.bytes);
+	praas_log(ctx, 6, text);
+	return -praas_output_view(ctx, &msg.view);
+}
