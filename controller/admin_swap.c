@@ -243,9 +243,7 @@ static int write_cut(struct praas_admin *a)
 
 void praas_admin_sweep(struct praas_admin *a)
 {
-	const struct praas_refs *keep[PRAAS_NAMED_MAX + 2];
-	struct praas_refs current, previous;
-	unsigned count = 2;
+	struct praas_refs last[2];
 	int rc = 0;
 
 	a->sweep_due_ns = 0;
@@ -254,16 +252,10 @@ void praas_admin_sweep(struct praas_admin *a)
 		rc = praas_snapshot_open(a->store, a->entry, &a->previous);
 	if (rc == -ENOENT) /* it was not kept either */
 		rc = 0;
+	last[0] = praas_snapshot_refs(&a->current);
+	last[1] = praas_snapshot_refs(&a->previous);
 	if (rc == 0)
-		rc = praas_named_set_read(&a->named, &a->log);
-	current = praas_snapshot_refs(&a->current);
-	previous = praas_snapshot_refs(&a->previous);
-	keep[0] = &current;
-	keep[1] = &previous;
-	for (unsigned i = 0; i < a->named.count; i++)
-		keep[count++] = &a->named.all[i].refs;
-	if (rc == 0)
-		rc = praas_refs_sweep(a->store, keep, count);
+		rc = praas_named_sweep(&a->log, &a->named, last);
 	if (rc != 0)
 		praas_journal(PRAAS_LOG_WARNING, "cannot remove old chunks: %s",
 			      strerror(-rc));

@@ -11,57 +11,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/life/back.h"
 #include "controller/store/store.h"
 #include "internal/base.h"
-
-#define PUT_TRIES 4 /* others got in between, or the store did not say */
-
-/* What a name stands for, whole. */
-static int read_named(const struct praas_slot_log *log, const char *snapshot,
-		      struct praas_slot_entry *ret_entry)
-{
-	struct praas_named named;
-	struct praas_refs refs = { 0 };
-	int rc = praas_named_get(log, snapshot, &named);
-
-	if (rc)
-		return rc;
-	rc = praas_named_entry(log, &named, ret_entry);
-	if (rc == 0)
-		rc = praas_refs_open(log->store, ret_entry, &refs);
-	if (rc == 0)
-		rc = praas_refs_check(log->store, &refs);
-	praas_refs_release(&refs);
-	return rc == -ENOENT ? -EPROTO : rc;
-}
-
-/* The entry's snapshot is the process's last, in an epoch above all that were. */
-static int put_back(struct praas_slot_log *log, uint32_t epoch,
-		    struct praas_slot_entry *entry)
-{
-	struct praas_owner owner = { .epoch = epoch };
-	int rc = -ESTALE;
-
-	entry->kind = PRAAS_SLOT_BACK;
-	for (unsigned i = 0; i < PUT_TRIES && (rc == -ESTALE || rc == -EIO); i++) {
-		struct praas_owner_log seen = { .epoch = log->epoch_max };
-
-		if (rc == -ESTALE) {
-			struct praas_slot_log again;
-
-			rc = praas_slot_log_open(log->store, &log->id, &again);
-			if (rc)
-				return rc;
-			*log = again;
-			seen.epoch = log->epoch_max;
-			memset(entry->nonce, 0, sizeof(entry->nonce));
-			entry->epoch = praas_owner_next_epoch(&owner, &seen);
-		}
-		rc = praas_slot_log_put(log,
-					entry); /* after -EIO: the same once more */
-	}
-	return rc;
-}
 
 /* No lock. On success record has its epoch and slot. */
 static int back_to(struct praas_life *life, const char *tenant, const char *snapshot,
@@ -77,9 +29,7 @@ static int back_to(struct praas_life *life, const char *tenant, const char *snap
 		free(entry);
 		return rc;
 	}
-	rc = read_named(&log, snapshot, entry);
-	if (rc == 0)
-		rc = put_back(&log, record->epoch, entry);
+	rc = praas_back_put(&log, snapshot, record->epoch, entry);
 	if (rc == 0) {
 		record->lost_epoch = record->epoch; /* its clients are told so */
 		record->epoch = entry->epoch;

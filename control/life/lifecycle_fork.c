@@ -12,57 +12,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/life/back.h"
 #include "controller/store/store.h"
-
-#define TRIES                                                                          \
-	4 /* the last snapshot is swept while it is shared: then there is a later one */
 
 struct fork {
 	struct praas_life *life;
 	const struct praas_app_record *app;
-	const char *snapshot; /* NULL: the last */
 	struct praas_process_record from, to;
-	struct praas_slot_entry *entry;
-	struct praas_refs refs;
+	struct praas_fork fork;
 };
-
-/* What is forked: entry and refs. */
-static int find(struct fork *f, struct praas_slot_log *log)
-{
-	struct praas_named named;
-	int rc;
-
-	praas_refs_release(&f->refs);
-	if (f->snapshot) {
-		rc = praas_named_get(log, f->snapshot, &named);
-		if (rc)
-			return rc;
-		rc = praas_named_entry(log, &named, f->entry);
-	} else {
-		rc = praas_slot_log_refresh(log);
-		if (rc == 0 && log->snapshot_slot == PRAAS_SLOT_NONE)
-			return -ENODATA;
-		if (rc == 0)
-			rc = praas_slot_log_read(log, log->snapshot_slot, f->entry);
-	}
-	if (rc == 0)
-		rc = praas_refs_open(log->store, f->entry, &f->refs);
-	if (rc == 0)
-		rc = praas_refs_check(log->store, &f->refs);
-	return rc == -ENOENT ? -EPROTO : rc;
-}
-
-static int share(struct fork *f, struct praas_store *from, struct praas_store *to)
-{
-	char key[PRAAS_STORE_KEY_MAX + 1];
-	int rc = f->refs.object[0] ? praas_store_share(to, from, f->refs.object) : 0;
-
-	for (uint32_t i = 0; rc == 0 && i < f->refs.chunks_count; i++) {
-		praas_snapshot_chunk_key(&f->refs.chunks[i], key);
-		rc = praas_store_share(to, from, key);
-	}
-	return rc;
-}
 
 /* The new store: chunks, then the log's first entry. */
 static int fill(struct fork *f, struct praas_slot_log *from)
@@ -76,23 +34,15 @@ static int fill(struct fork *f, struct praas_slot_log *from)
 	rc = praas_store_open(url, &to);
 	if (rc)
 		return rc;
-	rc = share(f, from->store, to);
-	for (int i = 1; rc == -ENOENT && i < TRIES; i++) {
-		rc = find(f, from);
-		if (rc == 0)
-			rc = share(f, from->store, to);
-	}
+	rc = praas_fork_share(&f->fork, from, to);
 	praas_store_free(to);
 	if (rc)
-		return rc == -ENOENT ? -EPROTO : rc;
+		return rc;
 	rc = praas_life_open_log(f->life, &f->to, f->app->tenant, &to, &log);
 	if (rc)
 		return rc;
-	memset(f->entry->nonce, 0, sizeof(f->entry->nonce));
-	f->entry->kind = PRAAS_SLOT_BACK;
-	f->entry->epoch = f->to.epoch;
-	rc = praas_slot_log_put(&log, f->entry);
-	f->to.slot = (int64_t)f->entry->slot;
+	rc = praas_fork_put(&f->fork, &log, f->to.epoch);
+	f->to.slot = (int64_t)f->fork.entry->slot;
 	praas_store_free(to);
 	return rc;
 }
@@ -123,7 +73,7 @@ static int make(struct fork *f, struct praas_slot_log *from)
 		rc = fill(f, from);
 	done = f->to;
 	done.state = PRAAS_LIFE_SWAPPED;
-	done.state_bytes = f->refs.value_bytes;
+	done.state_bytes = f->fork.refs.value_bytes;
 	if (rc == 0)
 		rc = records->ops->process_put(records, &done);
 	if (rc) {
@@ -146,7 +96,7 @@ static int create(struct fork *f, const char *name, struct praas_slot_log *from,
 		  struct praas_outcome *ret_why)
 {
 	struct praas_records *records = f->life->config.records;
-	int rc = find(f, from);
+	int rc = praas_fork_find(&f->fork, from);
 
 	if (rc) {
 		*ret_why = praas_life_snapshot_why(rc);
@@ -187,7 +137,7 @@ int praas_life_fork(struct praas_life *life, const struct praas_app_record *app,
 		    struct praas_process_record *ret_record,
 		    struct praas_outcome *ret_why)
 {
-	struct fork f = { .life = life, .app = app, .snapshot = snapshot };
+	struct fork f = { .life = life, .app = app, .fork = { .snapshot = snapshot } };
 	char made_up[PRAAS_NAME_MAX + 1];
 	struct praas_life_process *p;
 	struct praas_store *store;
@@ -199,8 +149,9 @@ int praas_life_fork(struct praas_life *life, const struct praas_app_record *app,
 		return rc;
 	}
 	praas_life_made_up_name(made_up);
-	f.entry = malloc(sizeof(*f.entry));
-	rc = f.entry ? praas_life_open_log(life, &f.from, app->tenant, &store, &log)
+	f.fork.entry = malloc(sizeof(*f.fork.entry));
+	rc = f.fork.entry
+		     ? praas_life_open_log(life, &f.from, app->tenant, &store, &log)
 		     : -ENOMEM;
 	if (rc == 0) {
 		rc = create(&f, new_name ? new_name : made_up, &log, ret_why);
@@ -210,8 +161,8 @@ int praas_life_fork(struct praas_life *life, const struct praas_app_record *app,
 									      : rc);
 	}
 	praas_life_release(p);
-	praas_refs_release(&f.refs);
-	free(f.entry);
+	praas_refs_release(&f.fork.refs);
+	free(f.fork.entry);
 	*ret_record = f.to;
 	return rc;
 }

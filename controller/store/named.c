@@ -225,8 +225,14 @@ static int put(const struct praas_slot_log *log, const char *key,
 static int give_once(struct praas_slot_log *log, const char *key,
 		     struct praas_slot_entry *entry, struct praas_named *n)
 {
-	int rc = describe(log, entry, n);
+	uint64_t slot = log->snapshot_slot;
+	int rc = describe(log, entry, n), gone;
 
+	if (rc == -ENOENT) {
+		rc = praas_slot_log_refresh(log);
+		if (rc == 0) /* swept since the log was read, for a later one */
+			rc = log->snapshot_slot != slot ? -EAGAIN : -ENOENT;
+	}
 	if (rc == 0)
 		rc = put(log, key, n);
 	if (rc != 0)
@@ -234,8 +240,10 @@ static int give_once(struct praas_slot_log *log, const char *key,
 	rc = praas_slot_log_refresh(log);
 	if (rc == 0 && (n->slot == log->snapshot_slot || n->slot == log->previous_slot))
 		return 0;
-	(void)log->store->ops->delete (log->store,
-				       key); /* else it is damaged, and told so */
+	/* Else it is there, and is not to be taken for what the next try puts. */
+	gone = log->store->ops->delete (log->store, key);
+	if (gone != 0)
+		return gone;
 	return rc != 0 ? rc : -EAGAIN;
 }
 

@@ -72,4 +72,10 @@ struct praas_named_set {
 int praas_named_set_read(struct praas_named_set *set, const struct praas_slot_log *log);
 void praas_named_set_release(struct praas_named_set *set);
 
+/* praas_refs_sweep() of all that neither named snapshots nor the last two (last[0], last[1]) need, for who owns
+ * the log's last epoch. log is brought up to date. set as above. -ESTALE: another epoch has begun, nothing was
+ * removed. */
+int praas_named_sweep(struct praas_slot_log *log, struct praas_named_set *set,
+		      const struct praas_refs last[2]);
+
 #endif

@@ -88,6 +88,35 @@ void praas_named_set_release(struct praas_named_set *set)
 	set->count = 0;
 }
 
+/*
+ * No epoch has begun since the last entry that log knows: so all that was listed before is of that epoch or an
+ * older one, and what comes later refers to new objects and to what the last snapshot needs. An owner that was
+ * taken for gone would remove the next one's chunks otherwise.
+ */
+static int still_owner(void *user)
+{
+	struct praas_slot_log *log = user;
+	uint32_t epoch = log->epoch_max;
+	int rc = praas_slot_log_refresh(log);
+
+	if (rc == 0 && (log->epoch_max != epoch || log->tomb))
+		rc = -ESTALE;
+	return rc;
+}
+
+int praas_named_sweep(struct praas_slot_log *log, struct praas_named_set *set,
+		      const struct praas_refs last[2])
+{
+	const struct praas_refs *keep[PRAAS_NAMED_MAX + 2] = { &last[0], &last[1] };
+	unsigned count = 2;
+	int rc = praas_named_set_read(set, log);
+
+	for (unsigned i = 0; i < set->count; i++)
+		keep[count++] = &set->all[i].refs;
+	return rc == 0 ? praas_refs_sweep(log->store, keep, count, still_owner, log)
+		       : rc;
+}
+
 /* ---- taking ---- */
 
 /* dead: of a name that is gone. */

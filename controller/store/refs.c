@@ -261,7 +261,7 @@ static int delete_dead(struct praas_store *store, const struct sweep *w)
 }
 
 int praas_refs_sweep(struct praas_store *store, const struct praas_refs *const *keep,
-		     unsigned keep_count)
+		     unsigned keep_count, int (*still)(void *user), void *user)
 {
 	struct sweep w = { 0 };
 	int rc = add_kept(&w.kept, keep, keep_count);
@@ -270,6 +270,8 @@ int praas_refs_sweep(struct praas_store *store, const struct praas_refs *const *
 		rc = store->ops->list(store, "chunk/", NULL, look_at, &w);
 	if (rc == 0)
 		rc = store->ops->list(store, "manifest/", NULL, look_at, &w);
+	if (rc == 0 && still && w.dead.count > 0)
+		rc = still(user);
 	if (rc == 0)
 		rc = delete_dead(store, &w);
 	free(w.kept.names);

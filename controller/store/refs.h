@@ -72,10 +72,11 @@ void praas_refs_release(struct praas_refs *refs);
 /* Whether all chunks are there and long enough: damage that shows without reading. 0; -ENOENT; -EPROTO. */
 int praas_refs_check(struct praas_store *store, const struct praas_refs *refs);
 
-/* Delete every chunk and manifest in the store that none of keep refers to. Only for who owns the
- * current epoch. */
+/* Delete every chunk and manifest in the store that none of keep refers to. Only for who owns the current
+ * epoch: `still`, asked when it is known what is to go and before anything does, says by 0 that he does (NULL: nobody else is
+ * there). */
 int praas_refs_sweep(struct praas_store *store, const struct praas_refs *const *keep,
-		     unsigned keep_count);
+		     unsigned keep_count, int (*still)(void *user), void *user);
 /* Delete what dead refers to and none of keep does. For anybody. */
 int praas_refs_remove(struct praas_store *store, const struct praas_refs *dead,
 		      const struct praas_refs *const *keep, unsigned keep_count);

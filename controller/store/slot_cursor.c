@@ -66,6 +66,9 @@ struct praas_slot_step praas_slot_write_put_done(struct praas_slot_write *w, int
 {
 	if (rc == -EEXIST)
 		return (struct praas_slot_step){ .kind = PRAAS_SLOT_STEP_LOOK };
+	/* This try was refused, but an earlier one may have succeeded. */
+	if (rc != 0 && rc != -ETIMEDOUT && w->failures > 0)
+		rc = -EIO;
 	if (rc != 0)
 		return failed(w, rc);
 	praas_slot_account(w->log, w->entry);

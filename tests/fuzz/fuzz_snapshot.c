@@ -44,7 +44,7 @@ static void manifest(const uint8_t *data, size_t bytes, struct praas_store *stor
 	refs = praas_snapshot_refs(&s);
 	all[0] = &refs;
 	(void)praas_refs_check(store, &refs);
-	(void)praas_refs_sweep(store, all, 1);
+	(void)praas_refs_sweep(store, all, 1, NULL, NULL);
 	praas_snapshot_release(&s);
 }
 

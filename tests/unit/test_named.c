@@ -104,7 +104,7 @@ static int sweep(struct fixture *f)
 	for (unsigned i = 0; i < f->set.count; i++)
 		keep[count++] = &f->set.all[i].refs;
 	if (rc == 0)
-		rc = praas_refs_sweep(f->store, keep, count);
+		rc = praas_refs_sweep(f->store, keep, count, NULL, NULL);
 	praas_refs_release(&last[0]);
 	praas_refs_release(&last[1]);
 	return rc;

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,6 +21,7 @@ struct fixture {
 	struct praas_store *store;
 	struct praas_slot_entry entry, other;
 	int fail_before, fail_after; /* so many operations "put_if_absent" fail yet */
+	bool full;                   /* then the store is */
 };
 
 static int fault(void *user, const char *op, const char *key, int done)
@@ -33,6 +35,8 @@ static int fault(void *user, const char *op, const char *key, int done)
 		f->fail_before--;
 		return -EIO;
 	}
+	if (!done && f->full && f->fail_after == 0)
+		return -ENOSPC;
 	if (done && f->fail_after > 0) {
 		f->fail_after--;
 		return -EIO;
@@ -309,6 +313,20 @@ static void test_slot_log_body_is_bounded(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* Refused at once it is not there; after an answer that was lost nobody can say so. */
+static void test_slot_log_refused_after_a_lost_response_is_unknown(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_slot_log log = open_log(f);
+
+	f->full = true;
+	assert_int_equal(put(&log, 1, PRAAS_SLOT_ACT), -ENOSPC);
+	assert_int_equal(open_log(f).last_kind, 0);
+	f->fail_after = 1;
+	assert_int_equal(put(&log, 1, PRAAS_SLOT_ACT), -EIO);
+	assert_int_equal(open_log(f).last_kind, PRAAS_SLOT_ACT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -320,6 +338,7 @@ int main(void)
 		TEST(test_slot_log_late_snapshot_is_seen),
 		TEST(test_slot_log_lost_response_is_success),
 		TEST(test_slot_log_unknown_outcome_can_be_retried),
+		TEST(test_slot_log_refused_after_a_lost_response_is_unknown),
 		TEST(test_slot_log_back),
 		TEST(test_slot_log_tombstone_ends_it),
 		TEST(test_slot_log_damaged_entry_is_an_error),

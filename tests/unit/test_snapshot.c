@@ -226,9 +226,9 @@ static void test_snapshot_unchanged_values_stay(void **state)
 	assert_int_equal(load(f), 0);
 	refs = praas_snapshot_refs(&f->next);
 	kept[0] = &refs;
-	assert_int_equal(praas_refs_sweep(f->store, kept, 1), 0);
+	assert_int_equal(praas_refs_sweep(f->store, kept, 1, NULL, NULL), 0);
 	assert_int_equal(load(f), 0);
-	assert_int_equal(praas_refs_sweep(f->store, NULL, 0), 0);
+	assert_int_equal(praas_refs_sweep(f->store, NULL, 0, NULL, NULL), 0);
 	assert_int_equal(load(f), -ENOENT);
 }
 
