@@ -9,7 +9,7 @@ praas_target(praas-sim)
 target_link_libraries(praas-sim PRIVATE praas_sim)
 set_target_properties(praas-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
 
-set(seeds 50000)
+set(seeds 40000)
 if(PRAAS_SANITIZE OR PRAAS_COVERAGE)
   set(seeds 2000)
 endif()
@@ -42,4 +42,31 @@ if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
     ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/arq_mutants
     $<TARGET_OBJECTS:praas-arq-sim> $<TARGET_FILE:praas_transport> ${CRYPTO_LINK_LIBRARIES})
   set_tests_properties(sim.arq.mutants PROPERTIES LABELS "model;slow" TIMEOUT 600)
+endif()
+
+# Names, rollbacks and forks beside controllers that save and sweep: the code that does it, step by step.
+add_library(praas_named_sim STATIC sim/named.c sim/named_store.c sim/named_world.c)
+praas_target(praas_named_sim)
+target_link_libraries(praas_named_sim PUBLIC praas_control praas_controller praas_dataplane praas_store)
+add_executable(praas-named-sim sim/named_main.c)
+praas_target(praas-named-sim)
+target_link_libraries(praas-named-sim PRIVATE praas_named_sim)
+set_target_properties(praas-named-sim PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+set(named_seeds 10000)
+if(PRAAS_SANITIZE OR PRAAS_COVERAGE)
+  set(named_seeds 500)
+endif()
+# Not under ThreadSanitizer, which does not know contexts; there is one thread.
+if(NOT PRAAS_SANITIZE MATCHES thread)
+  add_test(NAME sim.named COMMAND praas-named-sim --seeds ${named_seeds})
+  add_test(NAME sim.named.repeat COMMAND praas-named-sim --seeds 200 --repeat)
+  set_tests_properties(sim.named sim.named.repeat PROPERTIES LABELS model TIMEOUT 300)
+endif()
+if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
+  add_test(NAME sim.named.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/named_mutants --seeds 10000
+    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/named_mutants
+    $<TARGET_OBJECTS:praas-named-sim> $<TARGET_FILE:praas_named_sim> $<TARGET_FILE:praas_control>
+    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>
+    ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
+  set_tests_properties(sim.named.mutants PROPERTIES LABELS "model;slow" TIMEOUT 600)
 endif()
