@@ -27,7 +27,7 @@ if(PRAAS_SANITIZE MATCHES "address" AND TARGET praas AND TARGET praas-control AN
     $<TARGET_FILE:praas-control-torture> $<TARGET_FILE:praas-controller-torture>
     $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
   add_test(NAME torture.some COMMAND ${torture})
-  set_tests_properties(torture.some PROPERTIES TIMEOUT 400)
+  set_tests_properties(torture.some PROPERTIES TIMEOUT 900)
   # Every call of every scenario, in parts of a few minutes each: by hand, ctest --test-dir build/asan -L long.
   set(parts rest calls swap worker create)
   set(part_rest App AppDelete State List Token Message Delete)
