@@ -129,34 +129,40 @@ static int manifest_read(const char *file, json_t **ret_manifest, char *ret_text
 	return why ? rc : 0;
 }
 
-/* The head of a library that this machine can load. What is behind it is found out by who loads it. */
-static bool loadable(const char *path)
+/* The head of a library that this machine can load: 0; -EINVAL it is none; else an errno of ours. What is
+ * behind the head is found out by who loads it. */
+static int loadable(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK), self;
 	Elf64_Ehdr own, head;
-	bool good = false;
-	int self;
+	int rc = -EINVAL;
+	ssize_t n;
 
 	if (fd < 0)
-		return false;
+		return is_ours(errno) ? -errno : -EINVAL;
 	self = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	if (self >= 0 && read(self, &own, sizeof(own)) == (ssize_t)sizeof(own) &&
-	    read(fd, &head, sizeof(head)) == (ssize_t)sizeof(head))
-		good = memcmp(head.e_ident, own.e_ident, EI_OSABI) == 0 &&
-		       head.e_machine == own.e_machine && head.e_type == ET_DYN;
+	if (self < 0 || read(self, &own, sizeof(own)) != (ssize_t)sizeof(own))
+		rc = -EIO; /* it says nothing about the library */
+	else if ((n = read(fd, &head, sizeof(head))) < 0)
+		rc = is_ours(errno) ? -errno : -EINVAL;
+	else if (n == (ssize_t)sizeof(head) &&
+		 memcmp(head.e_ident, own.e_ident, EI_OSABI) == 0 &&
+		 head.e_machine == own.e_machine && head.e_type == ET_DYN)
+		rc = 0;
 	if (self >= 0)
 		(void)close(self); /* both are only read */
 	(void)close(fd);
-	return good;
+	return rc;
 }
 
-/* What the controller would find missing when it starts. strict: or broken. */
-static bool libraries_there(json_t *functions, const char *code, bool strict,
-			    char *ret_text, size_t bytes)
+/* What the controller would find missing when it starts. strict: or broken. As praas_app_code_check(). */
+static int libraries_there(json_t *functions, const char *code, bool strict,
+			   char *ret_text, size_t bytes)
 {
 	char path[2 * PRAAS_LIMIT_CODE_BYTES];
 	const char *name, *library;
 	json_t *function;
+	int rc;
 
 	json_object_foreach(functions, name, function)
 	{
@@ -168,16 +174,17 @@ static bool libraries_there(json_t *functions, const char *code, bool strict,
 			(void)snprintf(ret_text, bytes,
 				       "function %.64s: library %.200s: %s", name, path,
 				       strerror(errno));
-			return false;
+			return -EINVAL;
 		}
-		if (!strict || loadable(path))
+		rc = strict ? loadable(path) : 0;
+		if (rc == 0)
 			continue;
-		(void)snprintf(ret_text, bytes,
-			       "function %.64s: %.200s is no library of this machine",
-			       name, path);
-		return false;
+		(void)snprintf(ret_text, bytes, "function %.64s: %.200s %s", name, path,
+			       rc == -EINVAL ? "is no library of this machine"
+					     : strerror(-rc));
+		return rc;
 	}
-	return true;
+	return 0;
 }
 
 /* The folder must hold a praas.json that names a function. -EINVAL: text says what is wrong. */
@@ -185,7 +192,6 @@ int praas_app_code_check(const char *code, bool strict, char *ret_text, size_t b
 {
 	char file[PRAAS_LIMIT_CODE_BYTES + 16];
 	json_t *manifest = NULL, *functions;
-	bool good;
 	int rc;
 
 	if (code[0] != '/') {
@@ -197,13 +203,14 @@ int praas_app_code_check(const char *code, bool strict, char *ret_text, size_t b
 	if (rc)
 		return rc;
 	functions = json_object_get(manifest, "functions");
-	good = json_object_size(functions) > 0;
-	if (!good)
+	if (json_object_size(functions) > 0) {
+		rc = libraries_there(functions, code, strict, ret_text, bytes);
+	} else {
 		(void)snprintf(ret_text, bytes, "%.200s: it names no functions", file);
-	else
-		good = libraries_there(functions, code, strict, ret_text, bytes);
+		rc = -EINVAL;
+	}
 	json_decref(manifest);
-	return good ? 0 : -EINVAL;
+	return rc;
 }
 
 json_t *praas_app_json(const struct praas_app_record *app)

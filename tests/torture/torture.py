@@ -40,9 +40,7 @@ def begin(s):
     try:
         s.start()
         return None
-    except SystemExit:
-        s.process.wait(timeout=IN_TIME)
-        s.process.stdout.close()
+    except RuntimeError:
         with open(s.log, errors="replace") as f:
             f.seek(at)
             return f.read()
