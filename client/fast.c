@@ -10,9 +10,6 @@
  * descriptor in, no table, no allocation, no system call. Whatever is out of the ordinary becomes
  * an entry of the table and goes on there (P1 of docs/performance.md; perf/micro). */
 
-#define LOADS_A_PAUSE                                                                  \
-	8u /* looks without a pause before those with one, per pause to come */
-
 /* The call has left, with its payload at ref; from now on it is an entry like all others. */
 static struct praas_entry *make_entry(struct praas_connection *conn,
 				      const struct praas_call *call, uint64_t id,
@@ -112,13 +109,11 @@ done:
 	return 0;
 }
 
-/* Looks until something is there; false: not soon. */
+/* Looks until something is there; false: not soon. Each look is followed by a pause: a core with loads
+ * of a line under way sees the line's change later than one that has rested (docs/performance.md). */
 static bool spin(const struct praas_ring_rx *rx, uint32_t pauses)
 {
-	for (uint32_t i = pauses * LOADS_A_PAUSE; i > 0; i--)
-		if (praas_ring_ready(rx))
-			return true;
-	for (uint32_t i = pauses; i > 0; i--) {
+	for (uint32_t i = pauses + pauses / 2; i > 0; i--) {
 		if (praas_ring_ready(rx))
 			return true;
 		praas_pause();

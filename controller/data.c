@@ -16,10 +16,11 @@
  * The loop: ports, process, orders; and when all of them have had nothing for long enough, sleep.
  */
 
-#define HOT_TURNS 128u           /* empty ones until a port is as cold as the others */
-#define HOT_EAGER 16u            /* the first of these, without a pause between */
-#define HOT_LOOKS 64u            /* at one that was busy, before a turn: about 0.2 us */
-#define HOT_ALONE_NS 10000u      /* the others wait no longer for it */
+#define HOT_TURNS 128u      /* empty ones until a port is as cold as the others */
+#define HOT_EAGER 16u       /* the first of these, without a pause between */
+#define HOT_LOOKS 64u       /* at one that was busy, before a turn: about 0.2 us */
+#define HOT_ALONE_NS 10000u /* the others wait so long for it while they have work */
+#define HOT_ALONE_NS_MAX 40000u  /* and no longer while they have none */
 #define EXPECT_NS_MAX 16000u     /* about a round trip over TCP */
 #define EXPECT_NS_MIN 400u       /* a little more than one over shared memory */
 #define EXPECT_MISSES 4u         /* in a row: callers do not come at once */
@@ -283,12 +284,15 @@ static bool expects(struct praas_data *d)
 
 static unsigned poll_parts(struct praas_data *d)
 {
+	const struct praas_port *hot = d->hot;
 	unsigned done = 0, answered;
 
+	d->others_worked = false;
 	for (unsigned i = 0; i < d->ports_count; i++) {
 		unsigned n = d->ports[i]->ops->poll(d->ports[i], BUDGET);
 
 		if (n > 0) {
+			d->others_worked |= d->ports[i] != hot;
 			d->hot = d->ports[i];
 			d->hot_turns = HOT_TURNS;
 		}
@@ -331,10 +335,14 @@ static unsigned poll_some(struct praas_data *d)
 		expect_met(d);
 	/* Behind the answers: their readers are busy with them meanwhile. */
 	now = praas_now_ns();
-	if (now - d->all_ns < HOT_ALONE_NS)
+	if (now - d->all_ns < d->alone_ns)
 		return done;
 	d->all_ns = now;
-	return done + poll_parts(d);
+	done += poll_parts(d);
+	d->alone_ns = d->others_worked
+			      ? HOT_ALONE_NS
+			      : praas_min_u64(2 * d->alone_ns, HOT_ALONE_NS_MAX);
+	return done;
 }
 
 /* What is looked at now and then only. */
@@ -502,6 +510,7 @@ int praas_data_start(const struct praas_data_config *config,
 		return -ENOMEM;
 	d->config = *config;
 	d->expect_ns = EXPECT_NS_MAX;
+	d->alone_ns = HOT_ALONE_NS;
 	praas_waiter_init(&d->waiter, config->config->wait);
 	rc = pthread_create(&d->thread, NULL, run, d);
 	if (rc != 0) {

@@ -40,6 +40,8 @@ struct praas_data {
 	struct praas_port *hot; /* had work last */
 	uint32_t hot_turns; /* so many more it is looked at alone; 0: nothing is hot */
 	uint64_t all_ns;    /* when the others were looked at in spite of it */
+	uint64_t alone_ns;  /* how long after that they are not; learned */
+	bool others_worked; /* then they had something to do */
 	/* After a worker's answer its caller is awaited without a yield (data.c). */
 	bool expecting;
 	uint64_t expecting_ns; /* since when; 0: not looked at the clock yet */

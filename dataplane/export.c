@@ -217,7 +217,7 @@ static int import_memo(struct praas_process *p, const struct praas_export_record
 		return 0;
 	}
 	if (r->bytes <= PRAAS_MEMO_INLINE) {
-		praas_memo_keep_text(m, r->data, r->bytes);
+		praas_invocations_keep_text(&p->invocations, m, r->data, r->bytes);
 		praas_value_release(value);
 	} else if (praas_invocations_keep_value(&p->invocations, m, value) != 0) {
 		praas_value_release(value); /* the id alone is remembered */

@@ -113,7 +113,8 @@ void praas_invoke_retry(struct praas_process *p, struct praas_conn *conn,
 	struct praas_frame head = { .kind = PRAAS_FRAME_RESULT,
 				    .id = memo->id,
 				    .status = memo->status,
-				    .aux = memo->run_ns };
+				    .aux = praas_invocations_run_ns(&p->invocations,
+								    memo) };
 	bool one_way = buf->head.flags & PRAAS_FRAME_ONE_WAY;
 	const uint8_t *data;
 	uint64_t bytes;

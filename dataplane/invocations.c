@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define ID_STEP_BITS 8u /* ids of a client's own making (client/table.c) */
+
 static uint32_t pow2_at_least(uint32_t n)
 {
 	uint32_t p = 16;
@@ -34,25 +36,35 @@ int praas_invocations_init(struct praas_invocations *t, uint32_t slots,
 {
 	uint32_t finished = pow2_at_least(remembered);
 	uint32_t memos = slots + finished;
-	uint32_t buckets = pow2_at_least(memos);
+	uint32_t buckets = pow2_at_least(2 * memos);
 
-	*t = (struct praas_invocations){ .slots_count = slots,
-					 .free_count = slots,
-					 .memos_count = memos,
-					 .free_memos_count = memos,
-					 .mask = buckets - 1,
-					 .finished_max = finished,
-					 .bytes_max = bytes_max };
+	*t = (struct praas_invocations){
+		.slots_count = slots,
+		.free_count = slots,
+		.memos_count = memos,
+		.free_memos_count = memos,
+		.mask = buckets - 1,
+		.rest = ~((uint64_t)(buckets - 1) << ID_STEP_BITS),
+		.shift = 64u - (uint32_t)__builtin_ctz(buckets),
+		.finished_max = finished,
+		.bytes_max = bytes_max
+	};
 	t->slots = calloc(slots, sizeof(*t->slots));
 	t->free_slots = number_stack(slots);
-	t->memos = aligned_alloc(PRAAS_CACHE_LINE, memos * sizeof(*t->memos));
+	t->memos = aligned_alloc(
+		PRAAS_CACHE_LINE,
+		praas_align_up(memos * sizeof(*t->memos), PRAAS_CACHE_LINE));
+	t->texts = aligned_alloc(PRAAS_CACHE_LINE, memos * sizeof(*t->texts));
+	t->run_ns = calloc(memos, sizeof(*t->run_ns));
+	t->value_of = calloc(memos, sizeof(*t->value_of));
 	t->buckets = calloc(buckets, sizeof(*t->buckets));
 	t->free_memos = number_stack(memos);
 	t->finished = calloc(finished, sizeof(*t->finished));
 	t->values = calloc(finished, sizeof(*t->values));
 	t->value_memos = calloc(finished, sizeof(*t->value_memos));
-	if (!t->slots || !t->free_slots || !t->memos || !t->buckets || !t->free_memos ||
-	    !t->finished || !t->values || !t->value_memos) {
+	if (!t->slots || !t->free_slots || !t->memos || !t->texts || !t->run_ns ||
+	    !t->value_of || !t->buckets || !t->free_memos || !t->finished ||
+	    !t->values || !t->value_memos) {
 		praas_invocations_release(t);
 		return -ENOMEM;
 	}
@@ -68,6 +80,9 @@ void praas_invocations_release(struct praas_invocations *t)
 	free(t->slots);
 	free(t->free_slots);
 	free(t->memos);
+	free(t->texts);
+	free(t->run_ns);
+	free(t->value_of);
 	free(t->buckets);
 	free(t->free_memos);
 	free(t->finished);
@@ -100,12 +115,17 @@ void praas_invocations_free(struct praas_invocations *t, struct praas_invocation
 	t->free_slots[t->free_count++] = inv->slot;
 }
 
+/* Ids that a client makes up one after the other differ by 1 << ID_STEP_BITS: they take neighbouring
+ * buckets, sixteen to a cache line, and do not meet in a chain, which would lead to a memo that was
+ * last touched thousands of calls ago. Where their row begins is a hash of all else that is in an
+ * id, so other ways to make ids up do as well as chance. */
 static uint32_t *bucket_of(const struct praas_invocations *t, uint64_t source,
 			   uint64_t id)
 {
-	uint64_t h = (id ^ (source << 17 | source >> 47)) * 0x9e3779b97f4a7c15ull;
+	uint64_t rest = (id & t->rest) ^ (source << 17 | source >> 47);
+	uint64_t row = rest * UINT64_C(0x9e3779b97f4a7c15) >> t->shift;
 
-	return &t->buckets[(h >> 32 ^ h) & t->mask];
+	return &t->buckets[(row + (id >> ID_STEP_BITS)) & t->mask];
 }
 
 struct praas_memo *praas_invocations_find(struct praas_invocations *t, uint64_t source,
@@ -171,7 +191,7 @@ static struct praas_memo *new_memo(struct praas_invocations *t, uint64_t source,
 	m->kept = PRAAS_MEMO_NOTHING;
 	m->bytes = 0;
 	m->status = 0;
-	m->run_ns = 0;
+	m->timed = false;
 	/* At the end of the chain, which find() has just walked: the oldest, which goes first,
 	 * stands first. */
 	while (*at != 0)
@@ -190,18 +210,17 @@ void praas_invocations_remember(struct praas_invocations *t,
 }
 
 /* Those to go next were last touched thousands of calls ago: they are fetched while calls go on, first
- * the memo, then what its id leads to. */
+ * the memo, then what its id leads to, and its text when there was one: then there may be one again. */
 static void fetch_oldest(const struct praas_invocations *t)
 {
 	uint32_t mask = t->finished_max - 1;
-	const struct praas_memo *next =
-		&t->memos[t->finished[(t->finished_head + 1) & mask]];
-	const struct praas_memo *later =
-		&t->memos[t->finished[(t->finished_head + 3) & mask]];
+	uint32_t next = t->finished[(t->finished_head + 1) & mask];
+	const struct praas_memo *m = &t->memos[next];
 
-	__builtin_prefetch(bucket_of(t, next->source, next->id), 1);
-	__builtin_prefetch(later, 1);
-	__builtin_prefetch(later->text, 1);
+	__builtin_prefetch(bucket_of(t, m->source, m->id), 1);
+	if (m->bytes != 0)
+		__builtin_prefetch(&t->texts[next], 1);
+	__builtin_prefetch(&t->memos[t->finished[(t->finished_head + 3) & mask]], 1);
 }
 
 static void append_finished(struct praas_invocations *t, struct praas_memo *m)
@@ -224,7 +243,10 @@ struct praas_memo *praas_invocations_finish(struct praas_invocations *t,
 	praas_check_hot(inv->memo != 0);
 	m = &t->memos[inv->memo - 1];
 	m->status = status;
-	m->run_ns = run_ns;
+	if (run_ns != 0) {
+		m->timed = true;
+		t->run_ns[m - t->memos] = run_ns;
+	}
 	inv->memo = 0;
 	append_finished(t, m);
 	return m;
@@ -238,11 +260,12 @@ void praas_invocations_forget(struct praas_invocations *t, struct praas_invocati
 	inv->memo = 0;
 }
 
-void praas_memo_keep_text(struct praas_memo *memo, const uint8_t *data, uint64_t bytes)
+void praas_invocations_keep_text(struct praas_invocations *t, struct praas_memo *memo,
+				 const uint8_t *data, uint64_t bytes)
 {
 	praas_check_hot(bytes <= PRAAS_MEMO_INLINE);
 	if (bytes)
-		memcpy(memo->text, data, bytes);
+		memcpy(t->texts[memo - t->memos].data, data, bytes);
 	memo->bytes = (uint8_t)bytes;
 	memo->kept = PRAAS_MEMO_HERE;
 }
@@ -259,9 +282,9 @@ int praas_invocations_keep_value(struct praas_invocations *t, struct praas_memo 
 	while (t->bytes + charge > t->bytes_max)
 		forget_oldest_value(t);
 	i = (uint32_t)t->values_tail++ & (t->finished_max - 1);
-	memo->value = i;
 	memo->kept = PRAAS_MEMO_VALUE;
 	t->value_memos[i] = (uint32_t)(memo - t->memos);
+	t->value_of[t->value_memos[i]] = i;
 	t->values[i] = praas_value_take(value);
 	t->bytes += charge;
 	return 0;
@@ -271,10 +294,12 @@ void praas_invocations_kept(const struct praas_invocations *t,
 			    const struct praas_memo *memo, const uint8_t **ret_data,
 			    uint64_t *ret_bytes)
 {
-	bool value = memo->kept == PRAAS_MEMO_VALUE;
+	uint32_t index = (uint32_t)(memo - t->memos);
+	const struct praas_value *value = &t->values[t->value_of[index]];
+	bool large = memo->kept == PRAAS_MEMO_VALUE;
 
-	*ret_data = value ? t->values[memo->value].data : memo->text;
-	*ret_bytes = value ? t->values[memo->value].bytes : memo->bytes;
+	*ret_data = large ? value->data : t->texts[index].data;
+	*ret_bytes = large ? value->bytes : memo->bytes;
 }
 
 struct praas_memo *praas_invocations_import(struct praas_invocations *t,

@@ -164,7 +164,7 @@ static void remember_result(struct praas_process *p, struct praas_invocation *in
 		keep_large(p, memo, result, inv->conn == NULL);
 }
 
-/* A small result goes into the memo, so that the answer can leave before the books are closed.
+/* A small result goes beside the memo, so that the answer can leave before the books are closed.
  * False: too large, it must be remembered while we have it. */
 static bool keep_small(struct praas_process *p, const struct praas_invocation *inv,
 		       const struct praas_buf *result)
@@ -173,8 +173,9 @@ static bool keep_small(struct praas_process *p, const struct praas_invocation *i
 
 	if (praas_unlikely(bytes > PRAAS_MEMO_INLINE))
 		return false;
-	praas_memo_keep_text(praas_invocations_memo(&p->invocations, inv),
-			     result ? result->data : NULL, bytes);
+	praas_invocations_keep_text(&p->invocations,
+				    praas_invocations_memo(&p->invocations, inv),
+				    result ? result->data : NULL, bytes);
 	return true;
 }
 

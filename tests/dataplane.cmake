@@ -14,6 +14,7 @@ target_compile_definitions(test_inline PRIVATE
 add_dependencies(test_inline praas_test_functions)
 praas_unit_test(mailbox praas_dataplane)
 praas_unit_test(dedup praas_dataplane)
+praas_unit_test(invocations praas_dataplane)
 praas_unit_test(sender praas_dataplane)
 praas_unit_test(state praas_dataplane PkgConfig::XXHASH Threads::Threads)
 target_include_directories(test_state PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

@@ -190,6 +190,8 @@ struct praas_shm_port {
 	struct praas_shm_conn *busy; /* alone had frames lately; NULL: not one alone */
 	uint32_t next;               /* whose turn it is first */
 	uint32_t turns;              /* since the sockets were looked at */
+	bool worked;                 /* there were frames in one of these */
+	uint64_t sockets_ns;         /* when they were looked at */
 	uint64_t round_ns;           /* last housekeeping */
 	bool armed;
 	bool failed;  /* some connection has failing set */

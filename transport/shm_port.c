@@ -24,8 +24,9 @@
 #define TURNS_SHAKING 16u /* while somebody has not proved who he is */
 #define TURNS_BUSY                                                                     \
 	1024u /* the same in all; a client's port, which is told by its ring */
-#define ROUND_NS 1000000u /* housekeeping */
-#define COLD_ROUNDS 20u   /* of it without frames */
+#define SOCKETS_NS 100000u /* a port with work does not look at them more often */
+#define ROUND_NS 1000000u  /* housekeeping */
+#define COLD_ROUNDS 20u    /* of it without frames */
 #define RING_SLOTS 256u
 #define CLIENT_POOL (4ull << 20)
 #define REPLY_POOL (2ull << 20)
@@ -420,10 +421,13 @@ static void disarm(struct praas_shm_port *p)
 static bool sockets_due(struct praas_shm_port *p, unsigned done)
 {
 	p->turns++;
+	p->worked |= done != 0;
 	if (p->handshaking != 0)
 		return p->listen.fd < 0 || p->turns >= TURNS_SHAKING;
-	if (p->listen.fd >= 0 && done == 0)
-		return p->turns >= TURNS_IDLE;
+	/* A system call costs as much as several calls of a client who polls: such a port makes
+	 * one now and then, between two of his calls. */
+	if (p->listen.fd >= 0 && done == 0 && p->turns >= TURNS_IDLE)
+		return !p->worked || praas_now_ns() - p->sockets_ns >= SOCKETS_NS;
 	if (p->listen.fd < 0 && done != 0)
 		p->turns = 0; /* its ring tells when the socket has something */
 	return p->turns >= TURNS_BUSY;
@@ -469,6 +473,8 @@ static unsigned poll_port(struct praas_port *port, unsigned budget)
 	if (praas_unlikely(was_armed || sockets_due(p, done))) {
 		uint64_t now = praas_now_ns();
 
+		p->sockets_ns = now;
+		p->worked = false;
 		done += poll_sockets(p);
 		if (now - p->round_ns >= ROUND_NS) {
 			p->round_ns = now;
