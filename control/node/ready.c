@@ -45,18 +45,19 @@ bool praas_ready_take(struct praas_ready *r, const char *shape,
 		      struct praas_ready_one *ret_one)
 {
 	uint32_t best = PRAAS_READY_MAX;
+	bool fits = false; /* the best one is for that shape */
 
 	for (uint32_t i = 0; i < PRAAS_READY_MAX; i++) {
 		const struct praas_ready_one *o = &r->one[i];
+		bool of_shape = same(o->shape, shape);
 
-		if (!o->used || o->os_pid == 0)
+		if (!o->used || o->os_pid == 0 || (o->shape && !of_shape))
 			continue;
-		if (same(o->shape, shape)) {
+		if (best == PRAAS_READY_MAX || of_shape > fits ||
+		    (of_shape == fits && o->turn < r->one[best].turn)) {
 			best = i;
-			break;
+			fits = of_shape;
 		}
-		if (!o->shape)
-			best = i;
 	}
 	if (best == PRAAS_READY_MAX)
 		return false;
@@ -153,6 +154,7 @@ void praas_ready_made(struct praas_ready *r, uint32_t place,
 		return;
 	r->one[place] = *one;
 	r->one[place].used = true;
+	r->one[place].turn = r->turns++;
 }
 
 bool praas_ready_drain(struct praas_ready *r, struct praas_ready_one *ret_one)

@@ -21,8 +21,9 @@ struct praas_ready_one {
 	uint64_t os_start;
 	int32_t os_pid; /* 0: it is being started */
 	int pidfd, config_fd;
-	bool grouped; /* has a control group */
-	bool used;    /* private: this place holds one */
+	uint64_t turn; /* private: in which order they were made */
+	bool grouped;  /* has a control group */
+	bool used;     /* private: this place holds one */
 };
 
 struct praas_ready {
@@ -30,11 +31,13 @@ struct praas_ready {
 	struct praas_ready_one one[PRAAS_READY_MAX];
 	char *shape[PRAAS_READY_SHAPES]; /* owned; the one used last is first */
 	uint32_t shapes;
+	uint64_t turns;
 };
 
 /* A process of that shape starts: it becomes the first. 0; -ENOMEM nothing has changed. */
 int praas_ready_note(struct praas_ready *r, const char *shape);
-/* One for that shape, else one for none; it leaves the table, given. false: there is none. */
+/* One for that shape, else one for none; it leaves the table, given. false: there is none. The oldest: those
+ * made last may still be making what follows from their shape. */
 bool praas_ready_take(struct praas_ready *r, const char *shape,
 		      struct praas_ready_one *ret_one);
 

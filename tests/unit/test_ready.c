@@ -159,6 +159,26 @@ static void test_ready_being_made(void **state)
 	end(&r);
 }
 
+/* Who was made last may not be done with itself: each is taken in its turn, whatever place it has. */
+static void test_ready_oldest_goes_first(void **state)
+{
+	struct praas_ready r = { .capacity = 2 };
+	struct praas_ready_one one;
+	int32_t first;
+
+	(void)state;
+	assert_int_equal(praas_ready_note(&r, "a"), 0);
+	assert_int_equal(settle(&r), 0);
+	first = next_pid - 1;
+	for (int32_t i = 0; i < 5; i++) {
+		assert_true(praas_ready_take(&r, "a", &one));
+		assert_int_equal(one.os_pid, first + i);
+		free(one.shape);
+		assert_int_equal(settle(&r), 0);
+	}
+	end(&r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -167,6 +187,7 @@ int main(void)
 		cmocka_unit_test(test_ready_is_shared_by_recent_shapes),
 		cmocka_unit_test(test_ready_old_shapes_are_forgotten),
 		cmocka_unit_test(test_ready_being_made),
+		cmocka_unit_test(test_ready_oldest_goes_first),
 	};
 
 	return cmocka_run_group_tests_name("ready", tests, NULL, NULL);
