@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "internal/base.h"
+#include "shm/pages.h"
 
 /* A binary buddy allocator whose books are private memory. The area is counted in units
  * of 256 B; a block of order k is 2^k units, at a multiple of its size from the area's
@@ -128,8 +129,8 @@ int praas_pool_new(const struct praas_segment *segment, uint64_t offset, uint64_
 		return -EINVAL;
 	if (units == 0 || units >= 1u << (ORDERS - 1))
 		return -EINVAL;
-	/* calloc: the books of blocks never cut stay untouched, and cost no memory. */
-	p = calloc(1, sizeof(*p) + units * sizeof(p->block[0]));
+	/* The books of blocks never cut stay untouched, and cost no memory. */
+	p = praas_pages_new(sizeof(*p) + units * sizeof(p->block[0]));
 	if (!p)
 		return -ENOMEM;
 	p->offset = offset;
@@ -156,7 +157,7 @@ int praas_pool_new(const struct praas_segment *segment, uint64_t offset, uint64_
 
 void praas_pool_free(struct praas_pool *pool)
 {
-	free(pool);
+	praas_pages_free(pool);
 }
 
 /* The smallest order that holds bytes; 0 < bytes. */

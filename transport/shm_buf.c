@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "internal/base.h"
+#include "shm/pages.h"
 
 /* Handles (struct praas_buf) and the memory behind them. Handles come in chunks that a port
  * keeps: after the first calls nothing is allocated. */
@@ -258,7 +259,7 @@ int praas_shm_alloc(struct praas_conn *conn, uint64_t bytes, struct praas_buf **
 
 int praas_shm_backlog_init(struct praas_shm_backlog *b, uint32_t capacity)
 {
-	b->ref = calloc(capacity, sizeof(*b->ref));
+	b->ref = praas_pages_new(capacity * sizeof(*b->ref));
 	b->capacity = capacity;
 	b->head = 0;
 	b->count = 0;

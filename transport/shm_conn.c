@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "shm/pages.h"
+
 /* Life of a connection of the shm transport: made, failed, ended, and freed when the last buffer
  * that was given out has come back. The port's thread. */
 
@@ -36,8 +38,8 @@ static void destroy(struct praas_shm_conn *c)
 		praas_shm_segment_known(p, &c->mine, false);
 	praas_segment_release(&c->mine);
 	praas_segment_release(&c->peer);
-	free(c->backlog.ref);
-	free(c->loans);
+	praas_pages_free(c->backlog.ref);
+	praas_pages_free(c->loans);
 	free(c);
 	praas_shm_port_unref(p);
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "internal/base.h"
+#include "shm/pages.h"
 
 /* Direct routes: the server grants them and takes them back; the client keeps its ends.
  *
@@ -240,7 +241,7 @@ static void release_route(struct praas_shm_route *r)
 	}
 	if (r->reply.base)
 		praas_segment_release(&r->reply);
-	free(r->backlog.ref);
+	praas_pages_free(r->backlog.ref);
 	r->wake.fd = -1;
 	r->reply = (struct praas_segment){ 0 };
 	r->backlog = (struct praas_shm_backlog){ 0 };

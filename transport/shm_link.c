@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "internal/base.h"
+#include "shm/pages.h"
 
 /* The socket of a connection: handshake frames, the switch to rings, control messages. All of
  * it is off the path of calls. */
@@ -91,7 +92,7 @@ static int open_books(struct praas_shm_conn *c, int wake_fd)
 	if (rc != 0)
 		return rc;
 	if (!c->server) {
-		c->loans = calloc(PRAAS_SHM_LOANS, sizeof(*c->loans));
+		c->loans = praas_pages_new(PRAAS_SHM_LOANS * sizeof(*c->loans));
 		if (!c->loans)
 			return -ENOMEM;
 	}

@@ -34,12 +34,7 @@ static int make_slots(struct praas_tcp_port *port)
 	port->scratch = aligned_alloc(64, PRAAS_TCP_SCRATCH_BYTES);
 	if (port->conn == NULL || port->scratch == NULL)
 		return -ENOMEM;
-	for (uint32_t i = port->slots; i-- > 0;) {
-		port->conn[i].index = i;
-		port->conn[i].free_next = port->free_slots;
-		port->free_slots = &port->conn[i];
-	}
-	return 0;
+	return 0; /* what is never used is not touched: it would be most of an idle process */
 }
 
 static void free_memory(struct praas_tcp_port *port)
@@ -309,7 +304,7 @@ static void port_free(struct praas_port *base)
 {
 	struct praas_tcp_port *port = port_of(base);
 
-	for (uint32_t i = 0; i < port->slots; i++) {
+	for (uint32_t i = 0; i < port->slots_made; i++) {
 		struct praas_tcp_conn *conn = &port->conn[i];
 
 		if (conn->state == PRAAS_TCP_OPEN ||

@@ -74,11 +74,16 @@ static struct praas_tcp_conn *slot_take(struct praas_tcp_port *port, int fd)
 	struct praas_tcp_conn *conn = port->free_slots;
 	uint32_t index;
 
-	if (conn == NULL)
+	if (conn != NULL) {
+		port->free_slots = conn->free_next;
+		index = conn->index;
+	} else if (port->slots_made < port->slots) {
+		index = port->slots_made++;
+		conn = &port->conn[index];
+	} else {
 		return NULL;
-	port->free_slots = conn->free_next;
+	}
 	port->used++;
-	index = conn->index;
 	memset(conn, 0, sizeof(*conn));
 	conn->index = index;
 	conn->fd = fd;

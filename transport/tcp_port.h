@@ -128,6 +128,7 @@ struct praas_tcp_port {
 
 	struct praas_tcp_conn *conn; /* slots */
 	uint32_t slots, used, unauthenticated;
+	uint32_t slots_made; /* those before were used once */
 	struct praas_tcp_conn *free_slots, *zombies;
 	struct praas_tcp_conn *active_first, *active_last;
 	struct praas_tcp_conn *watch;
