@@ -61,9 +61,10 @@ static void on_serving(struct praas_admin *a, int rc, const char *text)
 	}
 	a->serving = true;
 	a->serving_ns = praas_now_ns();
+	praas_admin_join(a); /* somebody waits for it */
 	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
 		praas_journal(PRAAS_LOG_INFO, "serves at %s", endpoint);
-	praas_admin_join(a);
+	praas_admin_act(a);
 }
 
 static void on_cut(struct praas_admin *a, int rc, struct praas_cut *cut)

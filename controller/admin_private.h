@@ -49,6 +49,7 @@ struct praas_admin {
 	int again_fd; /* what another start is to be made with; -1 */
 	bool built;   /* the data thread has made all that needs no identity */
 	bool serving, settled, refused;
+	bool act_waits;    /* ACT of a process without a past: until it serves */
 	bool metrics_rest; /* nothing has changed: the data thread wakes us */
 	bool over;         /* leave the loop with exit_code */
 	int exit_code;
@@ -69,6 +70,8 @@ void praas_admin_identified(struct praas_admin *a);
 
 /* ---- admin_swap.c: the shells around the state machines ---- */
 
+/* It serves: what waited for that is written. */
+void praas_admin_act(struct praas_admin *a);
 void praas_admin_activate_event(struct praas_admin *a,
 				const struct praas_activate_event *event);
 void praas_admin_swap_event(struct praas_admin *a, enum praas_swap_event_kind kind,

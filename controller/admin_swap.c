@@ -160,6 +160,9 @@ static bool activate_do(struct praas_admin *a,
 		read_log(a, ret_event);
 		return true;
 	case PRAAS_ACTIVATE_PUT_ACT:
+		a->act_waits = a->activate.serving && !a->serving;
+		if (a->act_waits)
+			return false; /* the control service need not wait for it */
 		put_act(a, ret_event);
 		return true;
 	case PRAAS_ACTIVATE_LOAD:
@@ -207,6 +210,17 @@ void praas_admin_activate_event(struct praas_admin *a,
 				count++;
 		}
 	}
+}
+
+void praas_admin_act(struct praas_admin *a)
+{
+	struct praas_activate_event put;
+
+	if (!a->act_waits || a->over)
+		return;
+	a->act_waits = false;
+	put_act(a, &put);
+	praas_admin_activate_event(a, &put);
 }
 
 /* ---- swap ---- */

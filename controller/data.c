@@ -131,6 +131,9 @@ static void on_identity(struct praas_data *d)
 {
 	int rc = praas_data_identify(d);
 
+	/* Beside the reading of its log. Nobody has a ticket before it has joined, and the gate is closed. */
+	if (rc == 0 && d->config.config->fresh)
+		(void)praas_data_open_ports(d); /* told when it is to serve */
 	if (rc != 0)
 		report(d, PRAAS_REPORT_BUILT, code_of(rc), words_of(d));
 }

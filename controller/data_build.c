@@ -261,7 +261,10 @@ int praas_data_open_ports(struct praas_data *d)
 	const struct praas_config *c = d->config.config;
 	int rc = 0;
 
-	for (unsigned i = 0; rc == 0 && i < c->listen_count; i++)
+	for (unsigned i = 0; !d->ports_tried && rc == 0 && i < c->listen_count; i++)
 		rc = open_port(d, c->listen[i]);
-	return rc;
+	if (!d->ports_tried)
+		d->ports_rc = rc;
+	d->ports_tried = true;
+	return d->ports_rc;
 }

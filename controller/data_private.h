@@ -34,6 +34,8 @@ struct praas_data {
 	uint8_t *function_flags; /* PRAAS_FUNCTION_… by number */
 	struct praas_port *ports[PRAAS_CONFIG_LISTEN_MAX];
 	unsigned ports_count;
+	bool ports_tried; /* to open them; what came of it: */
+	int ports_rc;
 	char endpoints[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
 	char layers[256];
 	struct praas_waiter waiter;

@@ -470,12 +470,18 @@ static int make_path(const char *path)
 
 int praas_store_file_open(const char *path, struct praas_store **ret_store)
 {
+	int rc, fd = -1;
 	struct file_store *f;
-	int fd, rc = make_path(path);
 
-	if (rc != 0)
-		return rc;
+	if (path[0] != '/')
+		return -EINVAL;
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno == ENOENT) {
+		rc = make_path(path);
+		if (rc != 0)
+			return rc;
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
 	if (fd < 0)
 		return praas_file_error(errno);
 	f = calloc(1, sizeof(*f));

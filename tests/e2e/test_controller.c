@@ -406,7 +406,7 @@ static void test_controller_full_store_keeps_serving(void **state)
 static void test_controller_left_alone_ends_by_signal(void **state)
 {
 	struct fixture *f = *state;
-	char command[96];
+	char command[96], act[96];
 	praas_connection *conn;
 	time_t begun;
 
@@ -414,6 +414,10 @@ static void test_controller_left_alone_ends_by_signal(void **state)
 	controller_start(&f->c, &f->o);
 	conn = connect_to(f, "tcp");
 	assert_int_equal(add(conn, "n", "1"), 1);
+	/* A new process serves before its first entry is written. */
+	(void)snprintf(act, sizeof(act), "%s/store/log/%020d", f->c.dir, 0);
+	while (access(act, F_OK) != 0)
+		(void)usleep(10000);
 	(void)snprintf(command, sizeof(command), "rm -r '%s/store'", f->c.dir);
 	assert_int_equal(system(command), 0);
 	assert_int_equal(kill(f->c.pid, SIGTERM), 0);
