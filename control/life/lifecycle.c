@@ -16,13 +16,6 @@
 #define ACQUIRE_NS 100000000ull
 #define NAME_BYTES 6u /* of randomness in a made-up name */
 
-static void tell_now(struct praas_life_wait *wait, int rc, const char *code,
-		     const char *text)
-{
-	wait->outcome = praas_outcome_of(rc, code, text);
-	wait->done(wait);
-}
-
 static void wait_changed(struct praas_life *life)
 {
 	struct timespec until;
@@ -143,66 +136,116 @@ void praas_life_made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
 	praas_hex_encode(random, sizeof(random), ret_name + 1);
 }
 
-/* Commits a new record, and makes its entry. -EEXIST; -EDQUOT and why. */
-static int create_new(struct praas_life *life, const struct praas_app_record *app,
-		      const char *name, struct praas_life_wait *wait,
-		      struct praas_outcome *ret_why)
+/* Another request creates one of that name right now. Lock held. */
+static struct praas_life_process *unborn_of(const struct praas_life *life,
+					    const struct praas_app_record *app,
+					    const char *name)
 {
-	struct praas_records *records = life->config.records;
-	struct praas_process_record record = { .generation = 1,
-					       .slot = -1,
-					       .state = PRAAS_LIFE_ACTIVATING };
-	uint64_t begun_ns = praas_now_ns();
-	uint8_t token[PRAAS_KEY_BYTES];
-	struct praas_life_process *p;
-	int rc;
+	struct praas_life_process *p = life->unborn;
 
-	memcpy(record.app, app->id, sizeof(app->id));
-	(void)snprintf(record.name, sizeof(record.name), "%s", name);
-	record.revision = app->revision;
-	record.created_ns = praas_life_realtime_ns();
-	record.changed_ns = record.used_ns = record.created_ns;
-	praas_life_new_epoch(&record, 1, token);
-	rc = praas_life_take_new(life, app, ret_why);
-	if (rc) /* one that exists needs none */
-		return records->ops->process_get(records, app->id, name, &record)
-			       ? rc
-			       : -EEXIST;
-	rc = records->ops->process_put(records, &record);
-	if (rc) {
-		praas_life_give_new(life, app);
-		return rc;
-	}
-	rc = praas_life_new_generation(life, &record);
-	if (rc) {
-		(void)records->ops->process_delete(records,
-						   record.number); /* or LOST */
-		praas_life_give_new(life, app);
-		return rc;
-	}
+	while (p && (memcmp(p->record.app, app->id, sizeof(app->id)) != 0 ||
+		     strcmp(p->record.name, name) != 0))
+		p = p->unborn_next;
+	return p;
+}
+
+/* The entry of a process whose record is still to be stored: found by its number alone. -EALREADY another request
+ * creates it, and wait is told when that one serves. */
+static int begin_new(struct praas_life *life, const struct praas_app_record *app,
+		     const struct praas_process_record *record,
+		     struct praas_life_wait *wait, bool *ret_created,
+		     struct praas_life_process **ret_p)
+{
+	struct praas_life_process *p;
+	int rc = -ENOMEM;
+
 	(void)pthread_mutex_lock(&life->lock);
-	p = praas_life_entry(life, &record, app);
+	p = unborn_of(life, app, record->name);
 	if (p) {
+		*ret_created = false;
+		praas_life_add_wait(p, &p->serving, wait);
+		rc = -EALREADY;
+	} else {
+		p = praas_life_entry(life, record, app);
+	}
+	if (p && rc != -EALREADY) {
+		praas_life_add_wait(p, &p->serving, wait);
 		p->charged = true;
-		memcpy(p->token, token, sizeof(p->token));
 		p->starting = true;
 		p->fresh = true;
 		p->rest_state = PRAAS_LIFE_SWAPPED;
-		p->begun_ns = begun_ns;
-		p->phase_deadline_ns = begun_ns + life->config.activate_ns;
-		praas_life_add_wait(p, &p->serving, wait);
-		praas_events_add(life->config.events, &p->record,
-				 praas_life_state_text(PRAAS_LIFE_ACTIVATING));
+		p->begun_ns = praas_now_ns();
+		p->phase_deadline_ns = p->begun_ns + life->config.activate_ns;
+		p->unborn_next = life->unborn;
+		life->unborn = p;
+		*ret_p = p;
+		rc = 0;
 	}
 	(void)pthread_mutex_unlock(&life->lock);
-	explicit_bzero(token, sizeof(token));
-	if (!p) {
-		(void)records->ops->process_delete(records, record.number);
+	return rc;
+}
+
+static int make_record(struct praas_life *life, const struct praas_app_record *app,
+		       const char *name, struct praas_process_record *ret_record,
+		       uint8_t ret_token[PRAAS_KEY_BYTES])
+{
+	struct praas_records *records = life->config.records;
+
+	*ret_record = (struct praas_process_record){ .generation = 1,
+						     .slot = -1,
+						     .state = PRAAS_LIFE_ACTIVATING };
+	memcpy(ret_record->app, app->id, sizeof(app->id));
+	(void)snprintf(ret_record->name, sizeof(ret_record->name), "%s", name);
+	ret_record->revision = app->revision;
+	ret_record->created_ns = praas_life_realtime_ns();
+	ret_record->changed_ns = ret_record->used_ns = ret_record->created_ns;
+	ret_record->number = records->ops->process_number(records);
+	if (ret_record->number == 0)
+		return -EIO;
+	praas_life_new_epoch(ret_record, 1, ret_token);
+	return praas_life_new_generation(life, ret_record);
+}
+
+/* A process that nobody has: its record is committed while its controller starts. 0 and -EALREADY: wait was told, or
+ * will be. -EEXIST there is one of that name; -EDQUOT and why. */
+static int create_new(struct praas_life *life, const struct praas_app_record *app,
+		      const char *name, struct praas_life_wait *wait, bool *ret_created,
+		      struct praas_outcome *ret_why)
+{
+	struct praas_records *records = life->config.records;
+	struct praas_process_record record;
+	uint8_t token[PRAAS_KEY_BYTES];
+	struct praas_life_process *p;
+	int rc = records->ops->process_get(records, app->id, name, &record);
+
+	if (rc != -ENOENT)
+		return rc ? rc : -EEXIST;
+	rc = praas_life_take_new(life, app, ret_why);
+	if (rc)
+		return rc;
+	rc = make_record(life, app, name, &record, token);
+	if (rc == 0)
+		rc = begin_new(life, app, &record, wait, ret_created, &p);
+	if (rc)
 		praas_life_give_new(life, app);
-		return -ENOMEM;
+	else
+		praas_life_start_new(p, &record, token, wait, ret_created);
+	explicit_bzero(token, sizeof(token));
+	return rc;
+}
+
+struct praas_outcome praas_life_create_failed(int rc)
+{
+	switch (rc) {
+	case -ENOENT:
+		return praas_outcome_of(rc, "not_found", "no such application");
+	case -ENOSPC:
+		return praas_outcome_of(rc, "limit_processes",
+					"the application has too many processes");
+	default:
+		return praas_outcome_of(rc, "store_failed",
+					"the record cannot be written");
 	}
-	praas_life_spawn(p);
-	return 0;
 }
 
 void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
@@ -223,28 +266,22 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 	}
 	praas_life_made_up_name(made_up);
 	*ret_created = true; /* before wait may be told */
-	rc = create_new(life, app, name ? name : made_up, wait, &why);
+	rc = create_new(life, app, name ? name : made_up, wait, ret_created, &why);
 	switch (rc) {
 	case 0:
+	case -EALREADY:
 		return;
 	case -EEXIST:
 		*ret_created = false;
 		praas_life_activate(life, app, name ? name : made_up, wait);
 		return;
 	case -EDQUOT:
-		wait->outcome = why;
-		wait->done(wait);
-		return;
-	case -ENOENT:
-		tell_now(wait, rc, "not_found", "no such application");
-		return;
-	case -ENOSPC:
-		tell_now(wait, rc, "limit_processes",
-			 "the application has too many processes");
-		return;
+		break;
 	default:
-		tell_now(wait, rc, "store_failed", "the record cannot be written");
+		why = praas_life_create_failed(rc);
 	}
+	wait->outcome = why;
+	wait->done(wait);
 }
 
 void praas_life_swap_out(struct praas_life *life, const struct praas_app_record *app,

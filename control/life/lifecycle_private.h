@@ -88,6 +88,7 @@ struct praas_life_process {
 	bool backing;      /* it rests, and is not woken: a job rolls it back */
 	struct praas_job back_job;
 	struct praas_life_process *prev, *next; /* in life->timed */
+	struct praas_life_process *unborn_next; /* in life->unborn */
 };
 
 struct praas_life {
@@ -110,7 +111,9 @@ struct praas_life {
 	struct praas_life_process *by_conn;
 	uint32_t unindexed; /* processes with a connection that are not in by_conn */
 	struct praas_life_process *timed; /* those with a deadline */
-	uint64_t idle_due_ns;             /* when idle processes are looked for */
+	struct praas_life_process
+		*unborn;         /* those whose record is still to be stored */
+	uint64_t idle_due_ns;    /* when idle processes are looked for */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
 	bool preparing, tidying;
 	struct praas_job prepare_job;
@@ -134,6 +137,7 @@ struct praas_life {
 int praas_life_acquire(struct praas_life *life, const struct praas_app_record *app,
 		       const char *name, struct praas_life_process **ret_p);
 struct praas_outcome praas_life_acquire_failed(int rc);
+struct praas_outcome praas_life_create_failed(int rc);
 void praas_life_made_up_name(char ret_name[PRAAS_NAME_MAX + 1]);
 
 /* ---- lifecycle_common.c; all with the lock held ---- */
@@ -247,8 +251,13 @@ void praas_life_begin_activation(struct praas_life_process *p);
 /* Identity of the epoch `epoch` in a record, and the token that proves it. */
 void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
 			  uint8_t ret_token[PRAAS_KEY_BYTES]);
-/* From a job, no lock: the record is committed; spawn. */
-void praas_life_spawn(struct praas_life_process *p);
+/* From a job, no lock: a new process, fresh, starting and unborn. Its controller is started and its record
+ * committed, one beside the other. When that fails, those who wait for p are told, and p and all of it are gone.
+ * wait: of who creates it, among these. */
+void praas_life_start_new(struct praas_life_process *p,
+			  struct praas_process_record *record,
+			  const uint8_t token[PRAAS_KEY_BYTES],
+			  const struct praas_life_wait *wait, bool *ret_created);
 /* A join was checked: p serves. Lock held. Its record is the caller's to save, when those in done have
  * been told: a commit takes the time that they wait. */
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
@@ -290,7 +299,7 @@ void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,
 			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES]);
 /* Records that were restored may give a number again that the store knows: then it gets a
- * generation of which the store has nothing. 0; -EIO the record cannot be written. */
+ * generation of which the store has nothing. 0; -EIO the record, if it was stored before, cannot be written. */
 int praas_life_new_generation(struct praas_life *life,
 			      struct praas_process_record *record);
 /* Its record tells of a snapshot, but the store has nothing of it: deleted after the back-up that
@@ -303,6 +312,9 @@ int praas_life_read_log(const struct praas_life_process *p,
 int praas_life_open_log(const struct praas_life *life,
 			const struct praas_process_record *record, const char *tenant,
 			struct praas_store **ret_store, struct praas_slot_log *ret_log);
+/* Removes all of a process that has no record, and no controller any more. */
+void praas_life_drop_store(const struct praas_life *life,
+			   const struct praas_process_record *record);
 /* Puts the tombstone, removes all. */
 int praas_life_erase_store(const struct praas_life_process *p,
 			   const struct praas_process_record *record);

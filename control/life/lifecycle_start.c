@@ -224,18 +224,83 @@ static void started(struct praas_life_process *p, struct spawned *spawn, int rec
 		praas_life_save(p);
 }
 
-void praas_life_spawn(struct praas_life_process *p)
+/* Its record is stored, or never will be. Lock held. */
+static void born(struct praas_life_process *p)
+{
+	struct praas_life_process **at = &p->life->unborn;
+
+	while (*at != p)
+		at = &(*at)->unborn_next;
+	*at = p->unborn_next;
+	p->unborn_next = NULL;
+}
+
+/* Its record cannot be stored: nothing of it stays. Those who wait (requests that create it, calls that it was placed
+ * for) are told, or get the one of its name. */
+static void drop_new(struct praas_life_process *p, struct spawned *spawn,
+		     const struct praas_process_record *record, int rc,
+		     const struct praas_life_wait *own, bool *ret_created)
 {
 	struct praas_life *life = p->life;
-	struct praas_life_waits done = { NULL };
-	struct praas_process_record record;
-	struct spawned spawn;
+	struct praas_app_record app = p->app;
+	struct praas_life_wait *wait, *next;
 
 	(void)pthread_mutex_lock(&life->lock);
-	record = p->record;
+	if (spawn->rc == 0)
+		end_now(life, &spawn->instance);
+	if (p->pending_conn)
+		praas_link_close(life->link, p->pending_conn);
+	born(p);
+	wait = p->serving.head;
+	p->serving.head = NULL;
+	praas_life_give_new(life, &app);
+	praas_life_forget(p);
+	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);
-	spawn = spawn_now(p, &record);
+	if (spawn->rc == 0)
+		praas_life_drop_store(life, record);
+	for (; wait; wait = next) {
+		next = wait->next;
+		if (wait == own && rc == -EEXIST)
+			*ret_created = false;
+		if (rc == -EEXIST) {
+			praas_life_activate(life, &app, record->name, wait);
+			continue;
+		}
+		wait->outcome = praas_life_create_failed(rc);
+		wait->done(wait);
+	}
+}
+
+void praas_life_start_new(struct praas_life_process *p,
+			  struct praas_process_record *record,
+			  const uint8_t token[PRAAS_KEY_BYTES],
+			  const struct praas_life_wait *wait, bool *ret_created)
+{
+	struct praas_life *life = p->life;
+	struct praas_records *records = life->config.records;
+	struct praas_life_waits done = { NULL };
+	struct praas_process_record other;
+	struct spawned spawn = { .rc = -EEXIST };
+	/* Who created one of that name before p was there is seen now; who comes later finds p. */
+	int rc = records->ops->process_get(records, record->app, record->name, &other);
+
+	if (rc == -ENOENT) {
+		memcpy(p->token, token, sizeof(p->token));
+		spawn = spawn_now(p, record);
+		rc = records->ops->process_put(records, record);
+	} else {
+		rc = rc ? rc : -EEXIST;
+	}
+	if (rc) {
+		drop_new(p, &spawn, record, rc, wait, ret_created);
+		return;
+	}
 	(void)pthread_mutex_lock(&life->lock);
+	born(p);
+	p->record.version = record->version;
+	praas_events_add(life->config.events, record,
+			 praas_life_state_text(PRAAS_LIFE_ACTIVATING));
 	started(p, &spawn, 0, &done);
 	(void)pthread_cond_broadcast(&life->changed);
 	(void)pthread_mutex_unlock(&life->lock);

@@ -45,19 +45,17 @@ int praas_life_new_generation(struct praas_life *life,
 			      struct praas_process_record *record)
 {
 	struct praas_records *records = life->config.records;
+	uint32_t generation = record->generation;
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
 
-	for (;;) {
-		int rc;
-
+	praas_life_store_url(life, record, url);
+	while (folder_of(url)) { /* there are at most as many folders as were made */
+		record->generation++;
 		praas_life_store_url(life, record, url);
-		if (!folder_of(url))
-			return 0;
-		record->generation++; /* there are at most as many folders as were made */
-		rc = records->ops->process_put(records, record);
-		if (rc)
-			return rc;
 	}
+	return record->version == 0 || record->generation == generation
+		       ? 0
+		       : records->ops->process_put(records, record);
 }
 
 bool praas_life_store_gone(const struct praas_life_process *p)
@@ -166,6 +164,18 @@ static int remove_one(const char *path, const struct stat *st, int kind,
 	(void)kind;
 	(void)ftw;
 	return remove(path) && errno != ENOENT ? -errno : 0;
+}
+
+void praas_life_drop_store(const struct praas_life *life,
+			   const struct praas_process_record *record)
+{
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	const char *folder;
+
+	praas_life_store_url(life, record, url);
+	folder = folder_of(url);
+	if (folder) /* what is left takes room, and is in nobody's way */
+		(void)nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
 }
 
 int praas_life_erase_store(const struct praas_life_process *p,

@@ -148,7 +148,10 @@ struct praas_records_ops {
 	/* -ENOENT, -ENOTEMPTY while it has processes. */
 	int (*app_delete)(struct praas_records *r,
 			  const uint8_t id[PRAAS_RECORD_ID_BYTES]);
-	/* As app_put; sets number on creation. -ENOENT no such application. */
+	/* A number that no process has or had, nor will be given again, for one that is to be created: it may
+	 * be used before the record is stored. 0: the store failed. */
+	uint64_t (*process_number)(struct praas_records *r);
+	/* As app_put; sets number on creation, unless it was given one. -ENOENT no such application. */
 	int (*process_put)(struct praas_records *r,
 			   struct praas_process_record *process);
 	/* name NULL: the process with *ret_process's number. -ENOENT. */

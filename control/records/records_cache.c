@@ -190,6 +190,13 @@ static void forget_process(struct cache *c, const struct praas_process_record *p
 	free(p);
 }
 
+static uint64_t process_number(struct praas_records *r)
+{
+	struct praas_records *inner = of(r)->inner;
+
+	return inner->ops->process_number(inner);
+}
+
 static int process_put(struct praas_records *r, struct praas_process_record *process)
 {
 	struct cache *c = of(r);
@@ -387,6 +394,7 @@ static const struct praas_records_ops cache_ops = {
 	.app_get = app_get,
 	.app_list = app_list,
 	.app_delete = app_delete,
+	.process_number = process_number,
 	.process_put = process_put,
 	.process_get = process_get,
 	.process_list = process_list,

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "control/names.h"
+#include "internal/base.h"
 
 struct stored_item {
 	enum praas_item_kind kind;
@@ -252,10 +253,23 @@ static int process_create(struct memory *m, struct praas_process_record *p)
 	if (praas_memory_grow((void **)&m->processes, m->processes_count,
 			      &m->processes_room, sizeof(*p)))
 		return -EIO;
-	p->number = ++m->number_last;
+	if (p->number == 0)
+		p->number = ++m->number_last;
+	m->number_last = praas_max_u64(m->number_last, p->number);
 	p->version = 1;
 	m->processes[m->processes_count++] = *p;
 	return 0;
+}
+
+static uint64_t process_number(struct praas_records *r)
+{
+	struct memory *m = of(r);
+	uint64_t number;
+
+	(void)pthread_mutex_lock(&m->lock);
+	number = ++m->number_last;
+	(void)pthread_mutex_unlock(&m->lock);
+	return number;
 }
 
 static int process_put(struct praas_records *r, struct praas_process_record *p)
@@ -479,6 +493,7 @@ static const struct praas_records_ops memory_ops = {
 	.app_get = app_get,
 	.app_list = app_list,
 	.app_delete = app_delete,
+	.process_number = process_number,
 	.process_put = process_put,
 	.process_get = process_get,
 	.process_list = process_list,

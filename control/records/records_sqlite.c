@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "control/names.h"
 #include "control/say.h"
@@ -18,6 +19,11 @@
 
 #define BUSY_MS 5000
 #define ERROR_TEXT 256u
+#define LOG_BYTES                                                                      \
+	(1050u * 4120u) /* what it grows to before SQLite begins anew: 1000 pages */
+#define LOG_PIECE 65536u
+#define LOG_SPARE_BYTES                                                                \
+	(256ull << 20) /* with less left on the disk, it grows as it must */
 
 struct praas_sqlite *praas_sqlite_of(struct praas_records *r)
 {
@@ -193,13 +199,18 @@ static int app_delete(struct praas_records *r, const uint8_t *id)
 	return rc == -EXDEV ? -ENOTEMPTY : rc;
 }
 
+static uint64_t process_number(struct praas_records *r)
+{
+	return praas_sqlite_number(praas_sqlite_of(r));
+}
+
 static int process_put(struct praas_records *r, struct praas_process_record *p)
 {
 	enum praas_sqlite_statement which =
 		p->version ? PRAAS_SQL_PROCESS_UPDATE : PRAAS_SQL_PROCESS_INSERT;
 	struct praas_sqlite *s = praas_sqlite_of(r);
+	uint64_t count = 0, given = p->number;
 	sqlite3_stmt *st;
-	uint64_t count = 0;
 	int rc;
 
 	if (!p->version) {
@@ -208,14 +219,17 @@ static int process_put(struct praas_records *r, struct praas_process_record *p)
 			return rc;
 		if (count >= PRAAS_LIMIT_PROCESSES)
 			return -ENOSPC;
+		p->number = given ? given : process_number(r);
+		if (p->number == 0)
+			return -EIO;
 	}
 	st = praas_sqlite_begin(s, which);
 	praas_sqlite_bind_process(st, p);
 	rc = praas_sqlite_change(s, st, -ESTALE);
-	if (rc == 0 && !p->version)
-		p->number = (uint64_t)sqlite3_last_insert_rowid(s->writer);
 	if (rc == 0)
 		p->version++;
+	else
+		p->number = given;
 	praas_sqlite_end(s, which);
 	return rc == -EXDEV ? -ENOENT : rc;
 }
@@ -299,6 +313,7 @@ static void close_sqlite(struct praas_records *r)
 {
 	struct praas_sqlite *s = praas_sqlite_of(r);
 
+	praas_sqlite_numbers_close(s);
 	for (int i = 0; i < PRAAS_SQL_STATEMENTS; i++)
 		(void)sqlite3_finalize(s->statements[i]); /* NULL is allowed */
 	(void)sqlite3_close(s->usage);
@@ -307,6 +322,7 @@ static void close_sqlite(struct praas_records *r)
 	(void)pthread_mutex_destroy(&s->write_lock);
 	(void)pthread_mutex_destroy(&s->read_lock);
 	(void)pthread_mutex_destroy(&s->usage_lock);
+	(void)pthread_mutex_destroy(&s->number_lock);
 	free(s);
 }
 
@@ -320,6 +336,37 @@ static sqlite3 *connection_of(const struct praas_sqlite *s, int statement)
 	if (statement < PRAAS_SQL_FIRST_READING)
 		return s->writer;
 	return statement < PRAAS_SQL_FIRST_USAGE ? s->reader : s->usage;
+}
+
+static bool has_room(const char *file)
+{
+	struct statvfs fs;
+
+	return statvfs(file, &fs) == 0 &&
+	       (uint64_t)fs.f_bavail * fs.f_frsize >= LOG_SPARE_BYTES;
+}
+
+/* Zeros up to where the log will grow: a commit that only writes over what there is need not wait for the file
+ * system to note a new length. SQLite takes zeros for the log's end. Failing costs time, nothing else. */
+static void fill_log(sqlite3 *db, const char *file)
+{
+	static const uint8_t zeros[LOG_PIECE];
+	sqlite3_file *log = NULL;
+	sqlite3_int64 at = 0;
+
+	/* Nobody else adds to it meanwhile. */
+	if (!has_room(file) || praas_sqlite_exec(db, "BEGIN IMMEDIATE"))
+		return;
+	if (sqlite3_file_control(db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) ==
+		    SQLITE_OK &&
+	    log && log->pMethods && log->pMethods->xFileSize(log, &at) == SQLITE_OK) {
+		while (at < (sqlite3_int64)LOG_BYTES &&
+		       log->pMethods->xWrite(log, zeros, LOG_PIECE, at) == SQLITE_OK)
+			at += LOG_PIECE;
+		(void)log->pMethods->xSync(
+			log, SQLITE_SYNC_NORMAL); /* the next commit does */
+	}
+	(void)praas_sqlite_exec(db, "ROLLBACK"); /* of nothing */
 }
 
 static int open_all(struct praas_sqlite *s, const char *file, char *ret_text)
@@ -338,6 +385,7 @@ static int open_all(struct praas_sqlite *s, const char *file, char *ret_text)
 		return rc;
 	if (praas_sqlite_exec(s->writer, "PRAGMA foreign_keys=ON;"))
 		return -EIO;
+	fill_log(s->writer, file);
 	(void)chmod(file, 0600); /* WAL and shm files inherit it */
 	if (sqlite3_open_v2(file, &s->reader, flags, NULL) ||
 	    sqlite3_open_v2(file, &s->usage, flags, NULL))
@@ -349,7 +397,7 @@ static int open_all(struct praas_sqlite *s, const char *file, char *ret_text)
 				       SQLITE_PREPARE_PERSISTENT, &s->statements[i],
 				       NULL))
 			return -EIO;
-	return 0;
+	return praas_sqlite_numbers_open(s);
 }
 
 static const struct praas_records_ops sqlite_ops = {
@@ -357,6 +405,7 @@ static const struct praas_records_ops sqlite_ops = {
 	.app_get = app_get,
 	.app_list = app_list,
 	.app_delete = app_delete,
+	.process_number = process_number,
 	.process_put = process_put,
 	.process_get = process_get,
 	.process_list = process_list,
@@ -375,6 +424,7 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 	(void)pthread_mutex_init(&s->write_lock, NULL);
 	(void)pthread_mutex_init(&s->read_lock, NULL);
 	(void)pthread_mutex_init(&s->usage_lock, NULL);
+	(void)pthread_mutex_init(&s->number_lock, NULL);
 	ret_text[0] = 0;
 	rc = open_all(s, file, ret_text);
 	if (rc) {

@@ -29,9 +29,11 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_USAGE_FOLD,
 	PRAAS_SQL_USAGE_FOLDED,
 	PRAAS_SQL_USAGE_EXPIRE,
+	PRAAS_SQL_NUMBERS_KEEP,
 	PRAAS_SQL_APP_COUNT, /* from here on: on the reading connection */
 	PRAAS_SQL_APP_GET,
 	PRAAS_SQL_APP_LIST,
+	PRAAS_SQL_NUMBERS_LAST,
 	PRAAS_SQL_PROCESS_COUNT,
 	PRAAS_SQL_PROCESS_GET,
 	PRAAS_SQL_PROCESS_BY_NUMBER,
@@ -52,7 +54,10 @@ struct praas_sqlite {
 	struct praas_records base;
 	sqlite3 *writer, *reader, *usage; /* the last: sums may take long */
 	pthread_mutex_t write_lock, read_lock;
-	pthread_mutex_t usage_lock; /* from freeze to thaw */
+	pthread_mutex_t usage_lock;  /* from freeze to thaw */
+	pthread_mutex_t number_lock; /* of what follows; before write_lock */
+	uint64_t number_last;        /* of processes, given to one */
+	uint64_t number_end;         /* so far they are ours to give */
 	sqlite3_stmt *statements[PRAAS_SQL_STATEMENTS];
 };
 
@@ -101,6 +106,13 @@ int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum)
 
 /* Columns 0 … as PRAAS_SQL_USAGE_EACH has them. */
 int praas_sqlite_read_usage(sqlite3_stmt *st, struct praas_usage_sum *ret_sum);
+
+/* ---- records_numbers.c --------------------------------------------------------------- */
+
+int praas_sqlite_numbers_open(struct praas_sqlite *s); /* -EIO */
+/* One that no process has or had; 0: the store failed. */
+uint64_t praas_sqlite_number(struct praas_sqlite *s);
+void praas_sqlite_numbers_close(struct praas_sqlite *s);
 
 /* ---- records_items.c, records_memos.c, records_usage.c ------------------------------- */
 

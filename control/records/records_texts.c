@@ -87,7 +87,7 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_APP_DELETE] = "DELETE FROM apps WHERE id=?1",
 	[PRAAS_SQL_PROCESS_INSERT] =
 		"INSERT INTO processes (" PROCESS_COLUMNS
-		") VALUES (?1,NULLIF(?2,0),?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
 		"?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
 	[PRAAS_SQL_PROCESS_UPDATE] =
 		"UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
@@ -118,6 +118,8 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_USAGE_FOLD] = USAGE_FOLD,
 	[PRAAS_SQL_USAGE_FOLDED] = "DELETE FROM usage" USAGE_FOLDING,
 	[PRAAS_SQL_USAGE_EXPIRE] = "DELETE FROM usage WHERE to_ns<?1",
+	[PRAAS_SQL_NUMBERS_KEEP] =
+		"UPDATE sqlite_sequence SET seq=?1 WHERE name='processes' AND seq=?2",
 	[PRAAS_SQL_APP_COUNT] = "SELECT count(*) FROM apps",
 	[PRAAS_SQL_APP_GET] =
 		"SELECT " APP_COLUMNS " FROM apps WHERE tenant=?1 AND name=?2",
@@ -129,6 +131,8 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		"SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?1 AND name=?2",
 	[PRAAS_SQL_PROCESS_BY_NUMBER] =
 		"SELECT " PROCESS_COLUMNS " FROM processes WHERE number=?1",
+	[PRAAS_SQL_NUMBERS_LAST] =
+		"SELECT seq FROM sqlite_sequence WHERE name='processes'",
 	[PRAAS_SQL_PROCESS_LIST] =
 		"SELECT " PROCESS_COLUMNS " FROM processes WHERE app=?3 AND"
 		" (?1 IS NULL OR name>?1) ORDER BY name LIMIT ?2",

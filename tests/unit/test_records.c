@@ -64,6 +64,34 @@ static void test_records_second_writer_loses(void **state)
 	assert_int_equal(f->r->ops->app_put(f->r, &a), -ESTALE);
 }
 
+/* A number can be had before the record is there; none is given twice, whether it was used or not. */
+static void test_records_numbers(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_app_record a = app_named("a");
+	struct praas_process_record p, q;
+	uint64_t last, number;
+
+	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
+	p = process_named(&a, "p");
+	p.number = last = f->r->ops->process_number(f->r);
+	assert_int_equal(last, 1);
+	q = process_named(&a, "q");
+	assert_int_equal(f->r->ops->process_put(f->r, &q), 0);
+	assert_true(q.number > last);
+	assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
+	assert_int_equal(p.number, last);
+	last = q.number;
+	for (int i = 0; i < 2 * CHANGES; i++) {
+		number = f->r->ops->process_number(f->r);
+		assert_true(number > last);
+		last = number;
+	}
+	q = process_named(&a, "p"); /* the name is taken */
+	assert_int_equal(f->r->ops->process_put(f->r, &q), -EEXIST);
+	assert_int_equal(q.number, 0);
+}
+
 /* Numbers are never given again; an application with processes stays. */
 static void test_records_delete_is_final(void **state)
 {
@@ -247,6 +275,29 @@ static void refused(const struct fixture *f, int rc, const char *words)
 	assert_non_null(strstr(text, words));
 }
 
+/* What was given is not given again after an end without a word, nor after an orderly one, which leaves no gap. */
+static void test_records_sqlite_numbers_stay_given(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_records *killed = f->r;
+	struct praas_app_record a = app_named("a");
+	struct praas_process_record p = process_named(&a, "p");
+	uint64_t given = killed->ops->process_number(killed);
+
+	assert_int_equal(open_store(f), 0);
+	assert_int_equal(f->r->ops->app_put(f->r, &a), 0);
+	assert_int_equal(f->r->ops->process_put(f->r, &p), 0);
+	assert_true(p.number > given);
+	/* It would give numbers of others: it has some left, and then no more. */
+	for (int i = 0; i < CHANGES && given != 0; i++)
+		given = killed->ops->process_number(killed);
+	assert_int_equal(given, 0);
+	killed->ops->close(killed);
+	f->r->ops->close(f->r);
+	assert_int_equal(open_store(f), 0);
+	assert_int_equal(f->r->ops->process_number(f->r), p.number + 1);
+}
+
 /* A file is there after it was closed; a newer format, and what holds something else, is refused. */
 static void test_records_sqlite_reopens(void **state)
 {
@@ -409,11 +460,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		ALL(test_records_put_get_round_trip),
 		ALL(test_records_second_writer_loses),
+		ALL(test_records_numbers),
 		ALL(test_records_delete_is_final),
 		ALL(test_records_list_pages),
 		ALL(test_records_tenants_apart),
 		ALL(test_records_items),
 		ALL(test_records_reads_go_forward),
+		SQLITE(test_records_sqlite_numbers_stay_given),
 		SQLITE(test_records_sqlite_reopens),
 		SQLITE(test_records_sqlite_migrates),
 		SQLITE(test_records_sqlite_migration_fails_whole),
