@@ -78,7 +78,7 @@ void praas_bench_pin(int cpu)
 	(void)sched_setaffinity(0, sizeof set, &set); /* a wish */
 }
 
-static void pin_threads(int pid, int cpu)
+void praas_bench_pin_threads(int pid, int cpu)
 {
 	char path[64];
 	struct dirent *e;
@@ -135,7 +135,7 @@ void praas_bench_pin_tree(int pid, int cpu)
 		int other = (int)strtol(e->d_name, NULL, 10);
 
 		if (other > 0 && descends(other, pid))
-			pin_threads(other, cpu);
+			praas_bench_pin_threads(other, cpu);
 	}
 	if (dir)
 		(void)closedir(dir);

@@ -72,6 +72,8 @@ void praas_bench_output(void *file); /* FILE *, also written to; NULL: none */
 
 /* Keeps this thread on one core; ignored when there is no such core. */
 void praas_bench_pin(int cpu);
+/* Keeps the threads of a process on one core. */
+void praas_bench_pin_threads(int pid, int cpu);
 /* Keeps a process with its threads and descendants on one core. */
 void praas_bench_pin_tree(int pid, int cpu);
 
@@ -82,6 +84,10 @@ double praas_bench_median(double *v, unsigned n);
 void praas_floor_ring(struct praas_contender *c, const char *bench, uint64_t size);
 void praas_floor_ring_3party(struct praas_contender *c, const char *bench,
 			     uint64_t size);
+/* What of a swap of size bytes the file store does. Not a floor. */
+void praas_bench_store(struct praas_contender *c, uint64_t size, bool write);
+/* A vector copied in and added to a sum: by one core, or written by one and added by another. */
+void praas_floor_reduce(struct praas_contender *c, uint64_t size, bool two_cores);
 void praas_floor_ring_stream(struct praas_contender *c, const char *bench);
 void praas_floor_futex(struct praas_contender *c, const char *bench, uint64_t size);
 void praas_floor_mq(struct praas_contender *c, const char *bench, uint64_t size);

@@ -138,7 +138,8 @@ static void ours(struct praas_contender *c, const char *bench, const char *varia
 void praas_bench_swap(void)
 {
 	static const uint64_t mib[] = { 1, 5, 10, 50, 100, 200, 400 };
-	struct praas_contender c[4];
+	static const char prewarm;
+	struct praas_contender c[7];
 
 	for (unsigned i = 0; i < (praas_options.quick ? 4 : 7); i++) {
 		praas_floor_file(&c[0], "swap", mib[i] << 20, true);
@@ -147,7 +148,13 @@ void praas_bench_swap(void)
 		c[2].versus = "file-write-fsync";
 		ours(&c[3], "swap", "in-file", mib[i] << 20, setup_swap, round_in);
 		c[3].versus = "file-read";
-		praas_bench_run(c, 4);
+		ours(&c[4], "swap", "in-file-prewarmed", mib[i] << 20, setup_swap,
+		     round_in);
+		c[4].versus = "file-read";
+		c[4].arg = &prewarm;
+		praas_bench_store(&c[5], mib[i] << 20, true);
+		praas_bench_store(&c[6], mib[i] << 20, false);
+		praas_bench_run(c, 7);
 	}
 }
 

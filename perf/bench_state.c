@@ -85,6 +85,16 @@ static const struct praas_perf_call put[] = { { .app = "worker",
 						.loop = { .batch = 16,
 							  .key = "put" } } };
 
+/* Controller and worker each on a core, while the client that started the loop sleeps. */
+static const struct praas_perf_call put_apart = { .app = "worker",
+						  .process = "state-apart",
+						  .transport = "shm",
+						  .direct = true,
+						  .apart = true,
+						  .function = "loop_put",
+						  .loop = { .batch = 16,
+							    .key = "put" } };
+
 static const struct praas_perf_call update[] = {
 	{ .app = "worker",
 	  .process = "state",
@@ -101,7 +111,7 @@ static const struct praas_perf_call update[] = {
 
 void praas_bench_state(void)
 {
-	struct praas_contender c[4];
+	struct praas_contender c[5];
 
 	if (prepare(&get[0], 64) != 0 || prepare(&get[1], 64) != 0) {
 		praas_bench_skip("state", "get", "the process cannot be prepared");
@@ -114,8 +124,9 @@ void praas_bench_state(void)
 	praas_floor_ring(&c[0], "state", 64);
 	praas_perf_loop_contender(&c[1], "state", "put", &put[0], 64, 5000);
 	praas_perf_loop_contender(&c[2], "state", "put-inline", &put[1], 64, 5000);
-	praas_redis_set(&c[3], "state", 64);
-	praas_bench_run(c, 4);
+	praas_perf_loop_contender(&c[3], "state", "put-apart", &put_apart, 64, 20000);
+	praas_redis_set(&c[4], "state", 64);
+	praas_bench_run(c, 5);
 	praas_perf_loop_contender(&c[1], "state", "update", &update[0], 64, 5000);
 	praas_perf_loop_contender(&c[2], "state", "update-inline", &update[1], 64,
 				  5000);
@@ -125,35 +136,6 @@ void praas_bench_state(void)
 
 /* ---- reduce ---- */
 
-/* What nobody can do without: copy the vector in, add it to the sum. */
-static int round_copy_add(struct praas_contender *c, uint64_t n, struct praas_hist *h)
-{
-	static int64_t from[(1 << 20) / 8], in[(1 << 20) / 8], sum[(1 << 20) / 8];
-
-	for (uint64_t i = 0; i < n; i++) {
-		uint64_t t0 = praas_perf_ticks();
-
-		from[0] = (int64_t)i;
-		memcpy(in, from, c->size);
-		for (uint64_t k = 0; k < c->size / 8; k++)
-			sum[k] += in[k];
-		__asm__ __volatile__("" : : "r"(sum) : "memory");
-		praas_hist_add(h, praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
-	}
-	return 0;
-}
-
-static void copy_add(struct praas_contender *c, uint64_t size)
-{
-	*c = (struct praas_contender){ .bench = "reduce",
-				       .variant = "copy-add",
-				       .role = PRAAS_ROLE_FLOOR,
-				       .waits = "spin",
-				       .size = size,
-				       .n = size < 65536 ? 20000 : 1000,
-				       .round = round_copy_add };
-}
-
 void praas_bench_reduce(void)
 {
 	static const uint64_t sizes[] = { 1024, 10240, 102400, 1 << 20 };
@@ -161,7 +143,7 @@ void praas_bench_reduce(void)
 	static char names[4][2][16];
 
 	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		struct praas_contender c[6];
+		struct praas_contender c[7];
 		uint64_t n = sizes[i] < 65536 ? 20000 : 2000;
 		unsigned count = 0;
 
@@ -176,14 +158,15 @@ void praas_bench_reduce(void)
 								.function = "reduce",
 								.fill = true };
 		}
-		copy_add(&c[count++], sizes[i]);
+		praas_floor_reduce(&c[count++], sizes[i], false);
+		praas_floor_reduce(&c[count++], sizes[i], true);
 		praas_floor_ring(&c[count++], "reduce", sizes[i]);
 		praas_perf_call_contender(&c[count++], "reduce", "elements",
 					  &calls[i][0], sizes[i], n);
-		c[count - 1].versus = "copy-add";
+		c[count - 1].versus = "copy-add-2cores";
 		praas_perf_call_contender(&c[count++], "reduce", "elements-inline",
 					  &calls[i][1], sizes[i], n);
-		c[count - 1].versus = "copy-add";
+		c[count - 1].versus = "copy-add-2cores";
 		praas_redis_getset(&c[count++], "reduce", sizes[i]);
 		if (sizes[i] <= 102400)
 			praas_redis_script(&c[count++], "reduce", sizes[i]);

@@ -43,6 +43,10 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 					  call->direct, &conn);
 	if (rc != 0)
 		return rc;
+	if (call->apart)
+		praas_bench_pin_threads(
+			praas_target_os_pid(t, call->app, call->process),
+			praas_options.cpu_client);
 	rc = praas_function_lookup(conn, call->function, ret_function);
 	if (rc != 0)
 		praas_close(conn);

@@ -16,6 +16,7 @@ struct praas_perf_call {
 	const char *process;   /* made when missing */
 	const char *transport; /* "shm", "tcp" */
 	bool direct;           /* shm: past the controller where possible */
+	bool apart; /* the controller on the client's core, its workers not */
 	const char *function;
 	unsigned inflight;      /* 0 or 1: one call after the other */
 	struct praas_loop loop; /* for functions that measure by themselves */

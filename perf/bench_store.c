@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The part of a swap that is the store's: the values as one object and an entry in the slot log, both durable; the
+ * log read, and the values. What a swap takes beyond that is REST, threads that wake one another, and for a swap-in
+ * a controller that starts.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "controller/store/slot_log.h"
+#include "controller/store/store.h"
+#include "perf/bench.h"
+#include "perf/clock.h"
+#include "perf/floor_peer.h"
+
+#define BODY_BYTES 2048u /* a manifest of some values */
+
+struct stored {
+	struct praas_store *store;
+	struct praas_slot_log log;
+	struct praas_slot_entry entry;
+	uint8_t *values;
+	uint64_t at; /* filled so far */
+	unsigned serial;
+	char key[64];
+	char dir[256];
+};
+
+static const struct praas_slot_id id = { .pid = 1, .generation = 1 };
+
+static int setup(struct praas_contender *c)
+{
+	struct stored *s = calloc(1, sizeof *s);
+	static unsigned serial;
+	char url[320];
+	int rc;
+
+	if (!s)
+		return -ENOMEM;
+	c->data = s;
+	s->values = praas_floor_shared(c->size);
+	if (!s->values)
+		return -ENOMEM;
+	for (uint64_t i = 0; i < c->size; i += 8)
+		memcpy(s->values + i, &(uint64_t){ i * 0x9e3779b97f4a7c15u }, 8);
+	(void)snprintf(s->dir, sizeof s->dir, "%s/store-%u", praas_options.work,
+		       serial++);
+	(void)snprintf(url, sizeof url, "file://%s", s->dir);
+	rc = praas_store_open(url, &s->store);
+	return rc ? rc : praas_slot_log_open(s->store, &id, &s->log);
+}
+
+static int drop(void *user, const char *key)
+{
+	struct stored *s = user;
+
+	return s->store->ops->delete (s->store, key);
+}
+
+static void teardown(struct praas_contender *c)
+{
+	struct stored *s = c->data;
+	static const char *const parts[] = { "log", "chunk", "." };
+	char path[300];
+
+	if (!s)
+		return;
+	if (s->store) {
+		(void)s->store->ops->list(s->store, "log/", NULL, drop, s);
+		(void)s->store->ops->list(s->store, "chunk/", NULL, drop, s);
+	}
+	praas_store_free(s->store);
+	for (unsigned i = 0; s->dir[0] && i < 3; i++) {
+		(void)snprintf(path, sizeof path, "%s/%s", s->dir,
+			       i < 2 ? parts[i] : "");
+		(void)remove(path); /* what is left, the run's folder takes with it */
+	}
+	if (s->values)
+		(void)munmap(s->values, c->size);
+	free(s);
+	c->data = NULL;
+}
+
+static int fill(void *user, uint8_t *data, size_t bytes)
+{
+	struct stored *s = user;
+
+	memcpy(data, s->values + s->at, bytes);
+	s->at += bytes;
+	return 0;
+}
+
+static int name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
+{
+	struct stored *s = user;
+
+	(void)snprintf(s->key, sizeof s->key, "chunk/%u", s->serial);
+	(void)snprintf(ret_key, PRAAS_STORE_KEY_MAX + 1, "%s", s->key);
+	return 0;
+}
+
+static int write_out(struct stored *s, uint64_t bytes)
+{
+	struct praas_store_source source = {
+		.bytes = bytes, .fill = fill, .name = name, .user = s
+	};
+	int rc;
+
+	s->at = 0;
+	s->serial++;
+	rc = s->store->ops->put(s->store, &source);
+	if (rc != 0)
+		return rc;
+	memset(&s->entry, 0, offsetof(struct praas_slot_entry, body));
+	s->entry.epoch = 1;
+	s->entry.kind = PRAAS_SLOT_SNAP;
+	s->entry.body_bytes = BODY_BYTES;
+	return praas_slot_log_put(&s->log, &s->entry);
+}
+
+static int read_in(struct stored *s, uint64_t bytes)
+{
+	struct praas_slot_log log;
+	size_t got = 0;
+	int rc = praas_slot_log_open(s->store, &id, &log);
+
+	if (rc == 0)
+		rc = praas_slot_log_read(&log, log.snapshot_slot, &s->entry);
+	if (rc == 0)
+		rc = s->store->ops->get(s->store, s->key, 0, s->values, bytes, &got);
+	return rc == 0 && got != bytes ? -EIO : rc;
+}
+
+static int round_store(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct stored *s = c->data;
+	bool reads = c->arg != NULL;
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0;
+
+		/* Written anew each time: it went past the page cache, and is read from the disk. */
+		if (reads)
+			rc = write_out(s, c->size);
+		t0 = praas_perf_ticks();
+		if (rc == 0)
+			rc = reads ? read_in(s, c->size) : write_out(s, c->size);
+		praas_hist_add(h, praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
+		(void)drop(s, s->key);
+	}
+	return rc;
+}
+
+void praas_bench_store(struct praas_contender *c, uint64_t size, bool write)
+{
+	static const char reading;
+
+	*c = (struct praas_contender){ .bench = "swap",
+				       .variant = write ? "store-out" : "store-in",
+				       .role = PRAAS_ROLE_OURS,
+				       .waits = "block",
+				       .size = size,
+				       .n = 1,
+				       .versus =
+					       write ? "file-write-fsync" : "file-read",
+				       .arg = write ? NULL : &reading,
+				       .setup = setup,
+				       .round = round_store,
+				       .teardown = teardown };
+}
