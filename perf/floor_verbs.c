@@ -143,11 +143,10 @@ static int hear(struct side *s)
 /* The last byte of what is written changes with each message. */
 static void see(const struct side *s, uint64_t size, uint8_t mark)
 {
-	const volatile uint8_t *last = s->memory + size - 1;
+	const uint8_t *last = s->memory + size - 1;
 
-	while (*last != mark)
+	while (__atomic_load_n(last, __ATOMIC_ACQUIRE) != mark)
 		praas_pause();
-	atomic_thread_fence(memory_order_acquire);
 }
 
 static int exchange(struct side *s, enum mode mode, uint64_t size, uint64_t i,

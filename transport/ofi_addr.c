@@ -42,7 +42,7 @@ static int parse_bytes(const char *hex, struct praas_ofi_addr *addr)
 	for (size_t i = 0; i < count; i++) {
 		unsigned digit = (unsigned)(strchr(HEX, hex[i]) - HEX);
 
-		addr->name[i / 2] = (uint8_t)(addr->name[i / 2] << 4 | digit);
+		addr->name[i / 2] = (uint8_t)((unsigned)addr->name[i / 2] << 4 | digit);
 	}
 	addr->name_bytes = (uint32_t)(count / 2);
 	return 0;

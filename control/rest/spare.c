@@ -16,7 +16,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct praas_request *spare[SPARE_MAX + 1];
-static int count;
+static unsigned count;
 
 struct praas_request *praas_spare_take(void)
 {
@@ -35,7 +35,7 @@ struct praas_request *praas_spare_take(void)
 void praas_spare_give(struct praas_request *rq)
 {
 	(void)pthread_mutex_lock(&lock);
-	if (count < SPARE_MAX) {
+	if (count + 1 <= SPARE_MAX) {
 		spare[count++] = rq;
 		rq = NULL;
 	}

@@ -114,7 +114,7 @@ static void try_spoiled(struct praas_inet_self *self, const uint8_t *data, size_
 		break;
 	}
 	for (size_t i = 1; i + 2 < bytes; i += 3)
-		frame[(data[i] | data[i + 1] << 8) % n] ^= data[i + 2];
+		frame[(data[i] | (unsigned)data[i + 1] << 8) % n] ^= data[i + 2];
 	try_frame(self, frame, n - data[0] / 4 % 8);
 }
 
