@@ -424,6 +424,8 @@ def test_quota_calls(s):
     assert status == 429 and headers["Retry-After"] == "1", status
     assert json.loads(data)["error"]["code"] == "quota_calls"
     s.json("PUT", "/v1/tenants/t", {"limits": {"calls": 3}}, 200)
+    while s.ask("GET", "/v1/apps/a/processes/hang", token=t)[0] != 200:
+        assert time.monotonic() < end  # under way, but not in the records yet
     s.json("DELETE", "/v1/apps/a/processes/hang", expect=204, token=t)
     for th in threads:
         th.join()
