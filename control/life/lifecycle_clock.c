@@ -11,6 +11,8 @@
 
 #include "internal/base.h"
 
+#define BACKEND_AGAIN_NS 1000000000u /* to remove what was left */
+
 /* Those of waits whose time has come. */
 static void expire(struct praas_life_process *p, struct praas_life_waits *waits,
 		   uint64_t now_ns, struct praas_life_waits *done)
@@ -88,6 +90,17 @@ static void leave_now(struct praas_life_process *p, uint64_t now_ns)
 	backend->ops->kill(backend, &p->leaving);
 }
 
+/* When the back end is to try again to remove what is left; 0: nothing is. */
+static uint64_t backend_due(struct praas_life *life, uint64_t now_ns)
+{
+	struct praas_backend *backend = life->config.backend;
+
+	if (life->backend_due_ns <= now_ns)
+		life->backend_due_ns =
+			backend->ops->tidy(backend) ? now_ns + BACKEND_AGAIN_NS : 0;
+	return life->backend_due_ns;
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the branches are utlist's macros */
 uint64_t praas_life_tick(void *user, uint64_t now_ns)
 {
@@ -123,6 +136,9 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
 		life->due_ns = look;
 	tidy = praas_life_tidy_due(life, now_ns);
+	if (tidy != 0 && (life->due_ns == 0 || tidy < life->due_ns))
+		life->due_ns = tidy;
+	tidy = backend_due(life, now_ns);
 	if (tidy != 0 && (life->due_ns == 0 || tidy < life->due_ns))
 		life->due_ns = tidy;
 	due = life->due_ns;

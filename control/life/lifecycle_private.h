@@ -117,6 +117,8 @@ struct praas_life {
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
 	bool preparing, tidying;
 	struct praas_job prepare_job;
+	uint64_t
+		backend_due_ns; /* when the back end removes what was left; 0: nothing is */
 	uint64_t tidy_due_ns; /* when old rows of usage are folded */
 	struct praas_job tidy_job;
 	struct praas_usage used; /* of all, since the start */

@@ -66,6 +66,9 @@ struct praas_backend_ops {
 		     struct praas_exit *ret_exit);
 	/* Gets ready for the next start, if it can; may block as start does. */
 	void (*prepare)(struct praas_backend *b);
+	/* Removes what could not be removed when its instance ended. True: something is left, to be
+	 * tried again later. */
+	bool (*tidy)(struct praas_backend *b);
 	void (*stats)(struct praas_backend *b, struct praas_backend_stats *ret_stats);
 	void (*free)(struct praas_backend *b); /* no instance is left */
 };

@@ -93,6 +93,18 @@ static void remove_group(struct local *l, int32_t os_pid)
 	(void)pthread_mutex_unlock(&l->lock);
 }
 
+static bool tidy(struct praas_backend *b)
+{
+	struct local *l = of(b);
+	bool left;
+
+	(void)pthread_mutex_lock(&l->lock);
+	remove_left_locked(l);
+	left = l->left_count != 0;
+	(void)pthread_mutex_unlock(&l->lock);
+	return left;
+}
+
 static void discard(struct local *l, struct praas_ready_one *o)
 {
 	(void)kill(o->os_pid, SIGKILL);
@@ -464,6 +476,7 @@ static const struct praas_backend_ops local_ops = {
 	.kill = kill_instance,
 	.reap = reap,
 	.prepare = prepare,
+	.tidy = tidy,
 	.stats = stats_of,
 	.free = free_local,
 };
