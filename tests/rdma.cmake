@@ -7,6 +7,7 @@ function(praas_vm_test name)
     RESOURCE_LOCK praas_vm)
 endfunction()
 praas_vm_test(rdma.vm self_test)
+set_property(TEST rdma.vm APPEND PROPERTY LABELS notsan) # nothing of ours runs in it
 
 # The suite of every transport, over both kinds of devices; between two hosts, packets are lost too.
 if(VERBS_FOUND)
@@ -26,4 +27,5 @@ if(VERBS_FOUND)
 
   # The whole system, from the command line.
   praas_vm_test(e2e.verbs vm --timeout 240 -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/e2e ${PROJECT_BINARY_DIR} 10.99.0.1)
+  set_property(TEST e2e.verbs APPEND PROPERTY LABELS notsan) # minutes, emulated; the suites above run there
 endif()
