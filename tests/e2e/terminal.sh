@@ -39,8 +39,8 @@ praas doctor | grep -q $'\033' && fail "praas doctor colours a pipe"
 keys "praas doctor | head -1; praas doctor" Enter
 sees 'service .* answers'
 tmux capture-pane -e -p -t t | grep -q $'\033\[32mok' || fail "praas doctor has no colour on a terminal"
-keys "clear; NO_COLOR=1 praas doctor" Enter
-sees 'service .* answers'
+keys "clear; NO_COLOR=1 praas doctor; echo without" Enter
+sees '^without'
 tmux capture-pane -e -p -t t | grep -q $'\033\[32mok' && fail "praas doctor heeds no NO_COLOR"
 
 # Progress of long work, which goes away; none in a pipe

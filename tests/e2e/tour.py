@@ -26,7 +26,7 @@ VARIES = [
     (r'(os_pid|number) +\d+', r'\1 N'),
     (r'\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\b', 'DATE'),
     (r'client:[0-9a-f]{16}', 'CLIENT'),
-    (r'\b(ACTIVE|IDLE|SWAPPED|KILLED) [-\w ]+ (\d+) .*', r'\1 \2 METRICS'),  # they come once a second
+    (r'\b(ACTIVE|IDLE|SWAPPED|KILLED) +\S+ +(\d+) .*', r'\1 \2 METRICS'),  # they come once a second
     (r'\bdefault +(\S+) +(\S+) .*', r'default \1 \2 USED'),
     (r' +', ' '),
 ]
