@@ -201,7 +201,7 @@ def test_killed_in_between(s):
         before = s.json("GET", APP)["revision"]
         thread = threading.Thread(target=lambda: broken(s))
         thread.start()
-        time.sleep(0.005 * (turn % 13))
+        time.sleep(0.005 * (turn % 13) * (1 + turn // 13))  # longer where a deployment takes longer
         s.kill()
         thread.join()
         s.start()
