@@ -38,14 +38,17 @@ static const char *name_in(struct praas_request *rq, const char *member)
 				  error.text);
 		return NULL;
 	}
+	if (name && praas_name_valid(name))
+		return name;
+	/* With the answer the request is gone, and its body. */
 	if (!name)
 		praas_reply_error(rq, 400, "invalid", "see docs/rest.md",
 				  "\"%s\" is required", member);
-	else if (!praas_name_valid(name))
+	else
 		praas_reply_error(rq, 400, "invalid_name",
 				  "names are [A-Za-z0-9._-]{1,64}",
 				  "\"%s\" is not a name", member);
-	return name && praas_name_valid(name) ? name : NULL;
+	return NULL;
 }
 
 /* All that it did before the request is in its last snapshot. */
