@@ -2,6 +2,7 @@
 #include "control/rest/spare.h"
 
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,13 +10,14 @@
 
 /* A tool that looks for the use of memory which was freed sees it only when it is. */
 #ifdef __SANITIZE_ADDRESS__
-#define SPARE_MAX 0
+#define KEEPS false
 #else
-#define SPARE_MAX 64
+#define KEEPS true
 #endif
+#define SPARE_MAX 64u
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct praas_request *spare[SPARE_MAX + 1];
+static struct praas_request *spare[SPARE_MAX];
 static unsigned count;
 
 struct praas_request *praas_spare_take(void)
@@ -35,7 +37,7 @@ struct praas_request *praas_spare_take(void)
 void praas_spare_give(struct praas_request *rq)
 {
 	(void)pthread_mutex_lock(&lock);
-	if (count + 1 <= SPARE_MAX) {
+	if (KEEPS && count < SPARE_MAX) {
 		spare[count++] = rq;
 		rq = NULL;
 	}
