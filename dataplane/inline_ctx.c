@@ -390,10 +390,7 @@ static int ctx_msg_trace(struct praas_ctx *base, const struct praas_msg *msg,
 {
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
 
-	if (ctx->traced_sequence == 0 || msg->sequence != ctx->traced_sequence)
-		return -ENOENT;
-	praas_span_told(ctx->trace, ret_trace);
-	return 0;
+	return praas_span_told(ctx->trace, ctx->traced_sequence, msg, ret_trace);
 }
 
 const struct praas_function_ops praas_inline_ops = {

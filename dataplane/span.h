@@ -10,6 +10,7 @@
 #ifndef PRAAS_DATAPLANE_SPAN_H
 #define PRAAS_DATAPLANE_SPAN_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -35,12 +36,16 @@ PRAAS_COLD void praas_span_hand_on(const struct praas_call_info *info,
 PRAAS_COLD void praas_span_take_over(struct praas_call_info *info,
 				     const uint8_t block[PRAAS_TRACE_BYTES]);
 
-/* What a function is told of a message's trace. */
-static inline void praas_span_told(const uint8_t block[PRAAS_TRACE_BYTES],
-				   struct praas_trace_context *ret_trace)
+/* What a function is told of a message's trace, of which the one with that sequence is kept (0: none). 0; -ENOENT. */
+static inline int praas_span_told(const uint8_t block[PRAAS_TRACE_BYTES],
+				  uint64_t sequence, const struct praas_msg *msg,
+				  struct praas_trace_context *ret_trace)
 {
 	_Static_assert(sizeof(*ret_trace) == 25, "without padding, as in a block");
+	if (sequence == 0 || msg->sequence != sequence)
+		return -ENOENT;
 	memcpy(ret_trace, block, sizeof(*ret_trace));
+	return 0;
 }
 
 #endif

@@ -251,11 +251,14 @@ int wx_socket_send(struct wx_worker *w, uint32_t kind, const void *body, uint32_
 /* Tell it to look there, soon. */
 void wx_socket_ring(struct wx_worker *w);
 
+/* ---- worker_executor.c ---- */
+
+/* The trace of the frame that was just popped, with flag TRACE; copied. */
+void wx_take_trace(const struct wx_worker *w, uint8_t ret_trace[PRAAS_TRACE_BYTES]);
+
 /* ---- worker_calls.c ---- */
 
 /* A frame of a running worker, other than RESULT. 0; -EPROTO. */
-/* Of the frame that was just popped, with flag TRACE; copied. */
-void wx_take_trace(const struct wx_worker *w, uint8_t ret_trace[PRAAS_TRACE_BYTES]);
 int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key);
 /* The invocation of w has ended: nothing that it had is kept. */

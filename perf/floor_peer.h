@@ -10,6 +10,9 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "internal/base.h"
+#include "shm/ring.h"
+
 #define PRAAS_FLOOR_PEERS_MAX 2u
 
 struct praas_floor_peer {
@@ -28,5 +31,13 @@ void praas_floor_peer_stop(struct praas_floor_peer *p);
 
 /* Shared memory that children inherit, faulted in; NULL: none. */
 void *praas_floor_shared(uint64_t bytes);
+
+/* Polls until there is one. */
+static inline void praas_floor_pop(struct praas_ring_rx *rx,
+				   struct praas_desc *ret_desc)
+{
+	while (praas_ring_pop(rx, ret_desc) != 0)
+		praas_pause();
+}
 
 #endif

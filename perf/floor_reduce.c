@@ -59,19 +59,13 @@ struct floor {
 	uint64_t size;
 };
 
-static void pop_wait(struct praas_ring_rx *rx, struct praas_desc *d)
-{
-	while (praas_ring_pop(rx, d) != 0)
-		praas_pause();
-}
-
 static void add_body(void *data, uint64_t n)
 {
 	struct floor *f = data;
 	struct praas_desc d;
 
 	while (n--) {
-		pop_wait(&f->rx[0], &d);
+		praas_floor_pop(&f->rx[0], &d);
 		add_vector(f->sum, f->shared->in, f->size / 8);
 		(void)praas_ring_push(&f->tx[1], &d); /* never full: one at a time */
 	}
@@ -126,7 +120,7 @@ static int round_two_cores(struct praas_contender *c, uint64_t n, struct praas_h
 		memcpy(f->shared->in, f->from, f->size);
 		d.word[0] = i;
 		(void)praas_ring_push(&f->tx[0], &d); /* never full: one at a time */
-		pop_wait(&f->rx[1], &d);
+		praas_floor_pop(&f->rx[1], &d);
 		praas_hist_add(h, praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
 	}
 	return rc;

@@ -48,7 +48,7 @@ foreach(part openapi idempotency)
   add_test(NAME control.${part}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:list-routes>)
-  set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 set_tests_properties(control.access PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 

@@ -1,4 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
+# Each rule broken in a copy of the code, once: the simulator must see it. praas_mutants(TEST SCRIPT SECONDS ARGUMENT…)
+function(praas_mutants name script seconds)
+  if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
+    add_test(NAME ${name} COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/${script} ${ARGN})
+    set_tests_properties(${name} PROPERTIES LABELS "model;slow" TIMEOUT ${seconds})
+  endif()
+endfunction()
+# What those of the control service and the controllers are linked with.
+set(sim_libraries $<TARGET_FILE:praas_control> $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane>
+  $<TARGET_FILE:praas_store> ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
+
 # The deterministic simulator: production state machines under virtual time and seeded faults.
 add_library(praas_sim STATIC sim/check.c sim/check_life.c sim/control.c sim/instance.c
   sim/instance_life.c sim/objects.c sim/outbox.c sim/plan.c sim/world.c)
@@ -16,15 +27,8 @@ endif()
 add_test(NAME sim.seeds COMMAND praas-sim --seeds ${seeds})
 add_test(NAME sim.repeat COMMAND praas-sim --seeds 1000 --repeat)
 set_tests_properties(sim.seeds sim.repeat PROPERTIES LABELS model TIMEOUT 300)
-# Each rule broken in a copy of the code, once: the simulator must see it.
-if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
-  add_test(NAME sim.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/mutants
-    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/mutants
-    $<TARGET_OBJECTS:praas-sim> $<TARGET_FILE:praas_sim> $<TARGET_FILE:praas_control>
-    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>
-    ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
-  set_tests_properties(sim.mutants PROPERTIES LABELS "model;slow" TIMEOUT 900)
-endif()
+praas_mutants(sim.mutants mutants 900 ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/mutants
+  $<TARGET_OBJECTS:praas-sim> $<TARGET_FILE:praas_sim> ${sim_libraries})
 
 # The reliable protocol over a bad network.
 add_executable(praas-arq-sim sim/arq.c)
@@ -37,12 +41,8 @@ if(PRAAS_SANITIZE OR PRAAS_COVERAGE)
 endif()
 add_test(NAME sim.arq COMMAND praas-arq-sim --seeds ${arq_seeds})
 set_tests_properties(sim.arq PROPERTIES LABELS model TIMEOUT 300)
-if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
-  add_test(NAME sim.arq.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/arq_mutants --seeds 5000
-    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/arq_mutants
-    $<TARGET_OBJECTS:praas-arq-sim> $<TARGET_FILE:praas_transport> ${CRYPTO_LINK_LIBRARIES})
-  set_tests_properties(sim.arq.mutants PROPERTIES LABELS "model;slow" TIMEOUT 600)
-endif()
+praas_mutants(sim.arq.mutants arq_mutants 600 --seeds 5000 ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}
+  ${PRAAS_TEST_BIN}/arq_mutants $<TARGET_OBJECTS:praas-arq-sim> $<TARGET_FILE:praas_transport> ${CRYPTO_LINK_LIBRARIES})
 
 # Names, rollbacks and forks beside controllers that save and sweep: the code that does it, step by step.
 add_library(praas_named_sim STATIC sim/named.c sim/named_store.c sim/named_world.c)
@@ -62,11 +62,5 @@ if(NOT PRAAS_SANITIZE MATCHES thread)
   add_test(NAME sim.named.repeat COMMAND praas-named-sim --seeds 200 --repeat)
   set_tests_properties(sim.named sim.named.repeat PROPERTIES LABELS model TIMEOUT 300)
 endif()
-if(NOT PRAAS_SANITIZE AND NOT PRAAS_COVERAGE AND NOT PRAAS_FUZZ)
-  add_test(NAME sim.named.mutants COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/sim/named_mutants --seeds 10000
-    ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR} ${PRAAS_TEST_BIN}/named_mutants
-    $<TARGET_OBJECTS:praas-named-sim> $<TARGET_FILE:praas_named_sim> $<TARGET_FILE:praas_control>
-    $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane> $<TARGET_FILE:praas_store>
-    ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
-  set_tests_properties(sim.named.mutants PROPERTIES LABELS "model;slow" TIMEOUT 600)
-endif()
+praas_mutants(sim.named.mutants named_mutants 600 --seeds 10000 ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}
+  ${PRAAS_TEST_BIN}/named_mutants $<TARGET_OBJECTS:praas-named-sim> $<TARGET_FILE:praas_named_sim> ${sim_libraries})

@@ -22,19 +22,17 @@ static int check(const struct praas_slot_log *log, const struct praas_slot_entry
 }
 
 /* What a name stands for, whole. */
-static int read_named(const struct praas_slot_log *log, const char *snapshot,
-		      struct praas_slot_entry *ret_entry)
+static int find_named(const struct praas_slot_log *log, const char *snapshot,
+		      struct praas_slot_entry *ret_entry, struct praas_refs *ret_refs)
 {
 	struct praas_named named;
-	struct praas_refs refs = { 0 };
 	int rc = praas_named_get(log, snapshot, &named);
 
 	if (rc)
 		return rc;
 	rc = praas_named_entry(log, &named, ret_entry);
 	if (rc == 0)
-		rc = check(log, ret_entry, &refs);
-	praas_refs_release(&refs);
+		rc = check(log, ret_entry, ret_refs);
 	return rc == -ENOENT ? -EPROTO : rc;
 }
 
@@ -74,22 +72,11 @@ static int put(struct praas_slot_log *log, uint32_t epoch,
 int praas_back_put(struct praas_slot_log *log, const char *snapshot, uint32_t epoch,
 		   struct praas_slot_entry *ret_entry)
 {
-	int rc = read_named(log, snapshot, ret_entry);
+	struct praas_refs refs = { 0 };
+	int rc = find_named(log, snapshot, ret_entry, &refs);
 
+	praas_refs_release(&refs);
 	return rc == 0 ? put(log, epoch, ret_entry) : rc;
-}
-
-static int find_named(struct praas_fork *f, const struct praas_slot_log *from)
-{
-	struct praas_named named;
-	int rc = praas_named_get(from, f->snapshot, &named);
-
-	if (rc)
-		return rc;
-	rc = praas_named_entry(from, &named, f->entry);
-	if (rc == 0)
-		rc = check(from, f->entry, &f->refs);
-	return rc == -ENOENT ? -EPROTO : rc;
 }
 
 /* -EAGAIN: it was swept while it was looked at, for a later one. */
@@ -119,7 +106,8 @@ int praas_fork_find(struct praas_fork *f, struct praas_slot_log *from)
 
 	for (int i = 0; rc == -EAGAIN && i < FIND_TRIES; i++) {
 		praas_refs_release(&f->refs);
-		rc = f->snapshot ? find_named(f, from) : find_last(f, from);
+		rc = f->snapshot ? find_named(from, f->snapshot, f->entry, &f->refs)
+				 : find_last(f, from);
 	}
 	return rc;
 }

@@ -90,6 +90,13 @@ static void leave_now(struct praas_life_process *p, uint64_t now_ns)
 	backend->ops->kill(backend, &p->leaving);
 }
 
+/* The next look is at that time, if it is not before; 0: never. */
+static void due_by(struct praas_life *life, uint64_t at_ns)
+{
+	if (at_ns != 0 && (life->due_ns == 0 || at_ns < life->due_ns))
+		life->due_ns = at_ns;
+}
+
 /* When the back end is to try again to remove what is left; 0: nothing is. */
 static uint64_t backend_due(struct praas_life *life, uint64_t now_ns)
 {
@@ -107,7 +114,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p, *next, *last;
 	struct praas_life *life = user;
-	uint64_t due, look, tidy;
+	uint64_t due;
 
 	(void)pthread_mutex_lock(&life->lock);
 	if (life->due_ns != 0 && life->due_ns <= now_ns) {
@@ -132,15 +139,9 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 		}
 		praas_life_prepare_due(life, now_ns);
 	}
-	look = praas_life_idle_look(life, now_ns);
-	if (look != 0 && (life->due_ns == 0 || look < life->due_ns))
-		life->due_ns = look;
-	tidy = praas_life_tidy_due(life, now_ns);
-	if (tidy != 0 && (life->due_ns == 0 || tidy < life->due_ns))
-		life->due_ns = tidy;
-	tidy = backend_due(life, now_ns);
-	if (tidy != 0 && (life->due_ns == 0 || tidy < life->due_ns))
-		life->due_ns = tidy;
+	due_by(life, praas_life_idle_look(life, now_ns));
+	due_by(life, praas_life_tidy_due(life, now_ns));
+	due_by(life, backend_due(life, now_ns));
 	due = life->due_ns;
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);

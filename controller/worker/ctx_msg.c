@@ -65,10 +65,7 @@ int ctx_msg_trace(struct praas_ctx *head, const struct praas_msg *msg,
 {
 	const struct ctx *ctx = ctx_of(head);
 
-	if (ctx->traced_sequence == 0 || msg->sequence != ctx->traced_sequence)
-		return -ENOENT;
-	praas_span_told(ctx->trace, ret_trace);
-	return 0;
+	return praas_span_told(ctx->trace, ctx->traced_sequence, msg, ret_trace);
 }
 
 static int receive(struct ctx *ctx, struct praas_frame *f, const char *key,

@@ -169,7 +169,7 @@ def use_all(d):
     d.ask("POST", p, {"pid": "q", "wait": False})
     s.await_state("a", "q", "ACTIVE")
     d.ask("POST", p, b"")
-    d.ask("POST", app + "/invoke/echo", b"x", {"Praas-Pid": "p", "Praas-Key": "k", "Praas-Deadline-Ms": "60000"})
+    d.ask("POST", app + "/invoke/echo", b"x", {"Praas-Pid": "p", "Praas-Key": "k", "Praas-Deadline-Ms": "5000"})
     d.ask("PUT", p + "/p/state/k", b"v")
     d.ask("GET", p + "/p/state/k")
     d.ask("POST", p + "/p/messages/k", b"m")

@@ -105,7 +105,7 @@ class Service:
     def state(self, app, pid):
         return self.json("GET", f"/v1/apps/{app}/processes/{pid}", expect=200)["state"]
 
-    def await_state(self, app, pid, wanted, seconds=60):
+    def await_state(self, app, pid, wanted, seconds=20):
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             got = self.state(app, pid)
