@@ -129,7 +129,7 @@ static void dispatch(struct wx_worker *w, struct praas_invocation *inv)
 
 static bool is_short(const struct wx *ex, const struct praas_invocation *inv)
 {
-	return ex->run_ns[inv->function] < WX_AHEAD_SHORT_NS;
+	return ex->run_ns[inv->function] < ex->config.ahead_short_ns;
 }
 
 /* What was taken back lies in its ring still, until the worker comes to it: one that is kept from
@@ -183,7 +183,9 @@ void wx_ahead_next(struct wx_worker *w)
 	w->ahead_first = (w->ahead_first + 1) % WX_AHEAD_MAX;
 	if (--w->ahead_count != 0)
 		w->ahead_ns = praas_now_ns();
-	w->ahead_held = false;
+	/* Below the mark it may not begin after all, and goes back with those behind it. */
+	w->ahead_held = a->number <= atomic_load_explicit(&w->order->withdrawn,
+							  memory_order_relaxed);
 	w->inv = a->inv;
 	w->number = a->number;
 	w->level = 0;
@@ -303,11 +305,14 @@ void wx_ahead_watch(struct wx_worker *w, uint64_t now)
 
 int wx_on_skipped(struct wx_worker *w, const struct praas_frame *f)
 {
-	if (f->aux > w->dispatches)
+	if (f->aux == 0 ||
+	    f->aux > atomic_load_explicit(&w->order->withdrawn, memory_order_relaxed))
 		return -EPROTO;
-	/* Given back when it was withdrawn, or only now: it had seemed to have begun. */
+	/* Given back when it was withdrawn, or only now: it had seemed to have begun. Then those
+	 * behind it are below the mark too (none is sent while it is in doubt) and go with it: one by
+	 * one, as each is told, they would come into the queue the wrong way round. */
 	if (w->inv && w->depth == 0 && w->number == f->aux)
-		give_back_top(w);
+		give_back_after(w, f->aux - 1);
 	return 0;
 }
 

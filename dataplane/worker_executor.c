@@ -17,6 +17,7 @@
 
 #define ARENA_BYTES (8ull << 20)
 #define RING_SLOTS 256u
+#define AHEAD_SHORT_NS 20000u
 #define GRACE_NS 50000000u
 #define START_TIMEOUT_NS 10000000000u
 #define DETACH_TIMEOUT_NS 5000000000u
@@ -396,6 +397,7 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 		c->start_timeout_ns ? c->start_timeout_ns : START_TIMEOUT_NS;
 	c->detach_timeout_ns =
 		c->detach_timeout_ns ? c->detach_timeout_ns : DETACH_TIMEOUT_NS;
+	c->ahead_short_ns = c->ahead_short_ns ? c->ahead_short_ns : AHEAD_SHORT_NS;
 	c->budget = c->budget ? c->budget : BUDGET;
 	if (c->workers == 0 || c->workers > PRAAS_WORKERS_MAX || !c->host ||
 	    !c->memory || !c->pool_segment || c->pool_segment->bytes == 0)

@@ -53,7 +53,7 @@ struct praas_worker_executor_config {
 	uint32_t functions_count;
 	const struct praas_segment *pool_segment; /* borrowed until free */
 	const struct praas_memory *memory; /* of that pool; borrowed until free */
-	uint64_t arena_bytes;              /* buffers of each worker; 0: 64 MiB */
+	uint64_t arena_bytes;              /* buffers of each worker; 0: 8 MiB */
 	uint64_t bytes_max; /* payload and result limit; 0: half an arena */
 	uint64_t
 		big_bytes_max; /* of all workers' buffers beside their arenas; 0: 8 * bytes_max */
@@ -62,7 +62,8 @@ struct praas_worker_executor_config {
 	uint64_t deadline_grace_ns;     /* from deadline to kill; 0: 50 ms */
 	uint64_t start_timeout_ns;      /* from spawn to READY; 0: 10 s */
 	uint64_t detach_timeout_ns;     /* to let a direct client go; 0: 5 s */
-	uint32_t budget;                /* descriptors per worker and turn; 0: 64 */
+	uint64_t ahead_short_ns; /* functions below it are sent ahead; 0: 20 us */
+	uint32_t budget;         /* descriptors per worker and turn; 0: 64 */
 	const struct praas_worker_host_ops *host;
 	void *host_user;
 };

@@ -23,7 +23,6 @@
 	8u /* direct calls to be cancelled that nobody is seen to run yet */
 #define PRAAS_WORKER_CLIENTS_MAX 64u
 #define WX_AHEAD_MAX 31u /* calls in a worker's ring behind the one that it runs */
-#define WX_AHEAD_SHORT_NS 20000u /* functions that take less are sent ahead */
 #define WX_AHEAD_LATE_NS 200000u /* held up for so long they are taken back */
 
 struct wx;

@@ -146,6 +146,7 @@ struct worker {
 	struct call *deferred; /* at most one */
 	struct write writes[DEPTH_MAX][WRITES_MAX];
 	uint64_t tsc_start, ns_start;
+	uint64_t tsc_apart; /* by so many ticks these two, at most */
 	double ns_per_tick;
 	uint64_t busy_ns, runs, direct_runs, nested_runs,
 		copies; /* as the line tells */

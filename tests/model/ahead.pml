@@ -8,7 +8,8 @@
  *
  * Holds: a call is run at most once, whatever happens; an honest worker never says what nobody
  * expects; in the end each call has one answer, and only those that a worker's end caught under
- * way, or were taken for that, may not have run.
+ * way, or were taken for that, may not have run. What is taken back comes to the front of the
+ * queue in the order in which it was there before.
  *
  * MUTANT NO_BARRIER   the controller fences itself only
  * MUTANT MARK_FIRST   the worker looks at the mark before it publishes
@@ -17,6 +18,8 @@
  * MUTANT READ_FIRST   the controller looks at the number before it marks
  * MUTANT KILL_UNREAD  what has begun in a worker that is ended is sent again
  * MUTANT SKIP_UNHEARD  the controller does not heed SKIPPED
+ * MUTANT ONE_BY_ONE    each goes back when it is told that it was skipped
+ * MUTANT NOT_HELD      more is sent behind one that may be skipped yet
  */
 #define CALLS 2
 #define SENDS 6 /* in one life: CALLS * (1 + BACKS) */
@@ -34,6 +37,13 @@ byte life;
 /* the controller's */
 byte owed[SENDS], numbers[SENDS];   /* what it thinks the worker has, in order */
 byte owed_count, dispatches;
+#ifdef NOT_HELD
+#define MORE 1
+#else
+#define MORE (!held || owed_count == 0)
+#endif
+bit held; /* the first of them may be skipped yet: no more behind it */
+byte front; /* of the queue */
 bit queued[CALLS], answered[CALLS], failed[CALLS];
 
 inline flush()
@@ -82,13 +92,19 @@ end:		do
 	} unless { !alive || life != me }
 }
 
+inline prepend(which)
+{
+	front = which;
+	queued[which] = 1
+}
+
 /* The last one that the worker has not begun goes back to the queue, and so on. */
 inline give_back(upto)
 {
 	do
 	:: owed_count > 0 && numbers[owed_count - 1] > upto ->
 		owed_count--;
-		queued[owed[owed_count]] = 1
+		prepend(owed[owed_count])
 	:: else -> break
 	od
 }
@@ -109,7 +125,7 @@ inline withdraw()
 #ifndef READ_FIRST
 	seen = taken;
 #endif
-	atomic { give_back(seen) }
+	atomic { held = 1; give_back(seen) }
 }
 
 /* The first that it thinks under way has ended. */
@@ -123,7 +139,8 @@ inline first_over()
 		numbers[i] = numbers[i + 1];
 		i++
 	:: else -> break
-	od
+	od;
+	held = (owed_count > 0 && numbers[0] <= mark)
 }
 
 inline on_answer(what)
@@ -133,8 +150,12 @@ inline on_answer(what)
 #ifndef SKIP_UNHEARD
 		if
 		:: owed_count > 0 && numbers[0] == what - SKIPPED ->
-			queued[owed[0]] = 1;
+#ifdef ONE_BY_ONE
+			prepend(owed[0]);
 			first_over()
+#else
+			give_back(what - SKIPPED - 1)
+#endif
 		:: else
 		fi
 #else
@@ -155,7 +176,7 @@ inline fail_rest()
 	do
 	:: i < owed_count ->
 #ifdef KILL_UNREAD
-		queued[owed[i]] = 1;
+		prepend(owed[i]);
 #else
 		answered[owed[i]] = 1;
 		failed[owed[i]] = 1;
@@ -218,11 +239,12 @@ proctype controller()
 
 	begin_life();
 	do
-	/* the first that waits; the order is not what this is about */
 	:: atomic {
-		listening && (queued[0] || queued[1]) ->
-		what = (queued[0] -> 0 : 1);
+		listening && (queued[0] || queued[1]) && MORE ->
+		assert(!queued[0] || !queued[1] || front == 0);
+		what = (queued[0] && queued[1] -> front : (queued[0] -> 0 : 1));
 		queued[what] = 0;
+		held = 0;
 		owed[owed_count] = what;
 		dispatches++;
 		numbers[owed_count] = dispatches;

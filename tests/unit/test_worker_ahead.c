@@ -6,6 +6,7 @@
 #include "unit/worker_fixture.h"
 
 #define FEW 20
+#define SHORT_NS 100000000u /* however much a sanitizer slows it down */
 #define SLEEP_NS 500000000u /* of act('s') */
 
 static const char *const names[] = { "act", "count" };
@@ -15,12 +16,14 @@ static const struct wf_options one = { .library = PRAAS_TEST_FUNCTIONS,
 				       .count = 2,
 				       .workers = 1,
 				       .memory_bytes = PRAAS_TEST_MEMORY,
+				       .ahead_short_ns = SHORT_NS,
 				       .allow_weak = true };
 static const struct wf_options two = { .library = PRAAS_TEST_FUNCTIONS,
 				       .names = names,
 				       .count = 2,
 				       .workers = 2,
 				       .memory_bytes = PRAAS_TEST_MEMORY,
+				       .ahead_short_ns = SHORT_NS,
 				       .allow_weak = true };
 
 /* Begins, and lets the executor learn that the function is short. */

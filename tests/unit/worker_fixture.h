@@ -60,7 +60,8 @@ struct wf_options {
 	const char *const *names;
 	uint32_t count;
 	uint32_t workers;
-	uint64_t memory_bytes, arena_bytes, bytes_max, pool_bytes, big_bytes_max;
+	uint64_t memory_bytes, arena_bytes, bytes_max, pool_bytes, big_bytes_max,
+		ahead_short_ns;
 	uint32_t concurrency;
 	bool allow_weak;
 };
@@ -80,6 +81,7 @@ static inline bool wf_init(struct worker_fixture *w, const struct wf_options *o,
 		.arena_bytes = o->arena_bytes,
 		.bytes_max = o->bytes_max,
 		.big_bytes_max = o->big_bytes_max,
+		.ahead_short_ns = o->ahead_short_ns,
 		.host = praas_spawner_host()
 	};
 	struct praas_process_config process;
