@@ -13,6 +13,10 @@
 /* Nanoseconds per tick; set by praas_perf_clock_init(). */
 extern double praas_perf_ns_per_tick;
 
+/* Nanoseconds between two readings that can differ: 10 on processors whose counter goes on by so much
+ * at once. Set by praas_perf_clock_init(). */
+extern double praas_perf_clock_step;
+
 /* Calibrates for about 20 ms. */
 void praas_perf_clock_init(void);
 

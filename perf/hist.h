@@ -38,7 +38,7 @@ static inline void praas_hist_add(struct praas_hist *h, uint64_t ns)
 		h->max = ns;
 }
 
-/* The value at quantile q, 0 … 1, in ns; 0 when empty. */
+/* The value at quantile q, 0 … 1, in ns, between the steps of the clock; 0 when empty. */
 double praas_hist_quantile(const struct praas_hist *h, double q);
 
 void praas_hist_merge(struct praas_hist *into, const struct praas_hist *from);
