@@ -412,7 +412,13 @@ static PRAAS_COLD void sleep_until_work(struct praas_data *d)
 
 	d->hot_turns = 0;
 	publish(d);
-	praas_doorbell_prepare(bell);
+	praas_doorbell_announce(bell);
+	for (unsigned i = 0; i < d->ports_count; i++)
+		if (d->ports[i]->ops->announce)
+			d->ports[i]->ops->announce(d->ports[i]);
+	praas_process_announce(d->process);
+	/* Once for all of them: it takes tens of microseconds, and others lose them too. */
+	praas_doorbell_fence_producers();
 	if (arm_all(d, fds, &count, &wait_ns))
 		(void)praas_doorbell_sleep(bell, fds, count,
 					   wait_ns); /* whatever woke us: look again */

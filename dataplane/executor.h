@@ -48,6 +48,7 @@ struct praas_executor_ops {
 	/* Results, calls of functions, deadlines, deaths. Returns work done. */
 	unsigned (*poll)(struct praas_executor *ex, unsigned budget);
 	/* About to sleep: -EAGAIN there is work; else what to wait for, as in transport.h. */
+	void (*announce)(struct praas_executor *ex); /* or NULL */
 	int (*arm)(struct praas_executor *ex, int *ret_fd);
 	/* Running invocations complete INTERRUPTED if they do not end in time; nothing more is
 	 * started. Idempotent. deadline_ns 0: go on again. */

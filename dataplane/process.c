@@ -364,6 +364,12 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 	return done;
 }
 
+void praas_process_announce(struct praas_process *p)
+{
+	if (p->executor->ops->announce)
+		p->executor->ops->announce(p->executor);
+}
+
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
 {
 	stamp_activity(p);

@@ -46,6 +46,8 @@ const struct praas_conn_events *praas_process_conn_events(void);
 
 /* Executor, deadlines, queues, waiting receivers. Ports are polled by the data thread's loop. */
 unsigned praas_process_poll(struct praas_process *p, unsigned budget);
+/* As ops->announce. */
+void praas_process_announce(struct praas_process *p);
 /* As ops->arm; also says when the next deadline is (0: none). */
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns);
 

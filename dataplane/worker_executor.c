@@ -189,7 +189,7 @@ static void disarm(struct wx *ex)
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		if (ex->workers[i].control.base)
 			praas_doorbell_awake(&ex->workers[i].doorbell);
-	ex->armed = false;
+	ex->armed = ex->announced = false;
 	n = epoll_wait(ex->epoll_fd, ev, 8, 0);
 	for (int i = 0; i < n; i++) {
 		int fd = ev[i].data.u32 < PRAAS_WORKERS_MAX
@@ -253,14 +253,15 @@ static bool anything_ready(struct wx *ex)
 	return false;
 }
 
-static int ops_arm(struct praas_executor *base, int *ret_fd)
+/* With all that can start a worker, whose doorbell would not be announced, before it. */
+static void ops_announce(struct praas_executor *base)
 {
 	struct wx *ex = wx_of(base);
-	struct itimerspec at = { 0 };
-	uint64_t next;
 
-	if (!ex->begun || wx_deaths(ex) != 0)
-		return -EAGAIN;
+	ex->died = ex->died || wx_deaths(ex) != 0;
+	if (!ex->begun || ex->died)
+		return;
+	ex->announced = true;
 	wx_timers(ex);
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		if (ex->workers[i].arena && ex->workers[i].state != WX_DYING &&
@@ -269,8 +270,24 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 	for (uint32_t i = 0; i < ex->config.workers; i++)
 		if (ex->workers[i].control.base)
 			praas_doorbell_announce(&ex->workers[i].doorbell);
-	praas_doorbell_fence_producers();
 	ex->armed = true;
+}
+
+static int ops_arm(struct praas_executor *base, int *ret_fd)
+{
+	struct wx *ex = wx_of(base);
+	struct itimerspec at = { 0 };
+	uint64_t next;
+
+	if (!ex->announced) {
+		ops_announce(base);
+		praas_doorbell_fence_producers();
+	}
+	if (!ex->announced) {
+		ex->died = false;
+		return -EAGAIN;
+	}
+	ex->announced = false;
 	if (anything_ready(ex) || wx_help(ex) != 0) {
 		disarm(ex);
 		return -EAGAIN;
@@ -377,6 +394,7 @@ static const struct praas_executor_ops worker_ops = {
 	.cancel = ops_cancel,
 	.cancel_direct = wx_direct_cancel,
 	.poll = ops_poll,
+	.announce = ops_announce,
 	.arm = ops_arm,
 	.stop = ops_stop,
 	.free = ops_free,

@@ -153,7 +153,8 @@ struct wx {
 	struct praas_worker_executor_config config;
 	struct praas_channel_geometry control_geometry, arena_geometry;
 	bool armed, begun, stopping;
-	bool freed; /* kept until nothing lies in a region any more */
+	bool announced, died; /* since the last arm(): did we; did workers */
+	bool freed;           /* kept until nothing lies in a region any more */
 	uint64_t stop_ns;
 	int epoll_fd, event_fd, timer_fd;
 	struct wx_worker workers[PRAAS_WORKERS_MAX];

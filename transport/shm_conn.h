@@ -193,7 +193,7 @@ struct praas_shm_port {
 	bool worked;                 /* there were frames in one of these */
 	uint64_t sockets_ns;         /* when they were looked at */
 	uint64_t round_ns;           /* last housekeeping */
-	bool armed;
+	bool armed, announced;
 	bool failed;  /* some connection has failing set */
 	bool polling; /* ended connections are destroyed at its end */
 	struct praas_shm_conn *dead;

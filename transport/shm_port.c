@@ -405,7 +405,7 @@ static void cool(struct praas_shm_port *p)
 
 static void disarm(struct praas_shm_port *p)
 {
-	p->armed = false;
+	p->armed = p->announced = false;
 	for (uint32_t i = 0; i < p->conns_count; i++) {
 		struct praas_shm_conn *c = p->conns[i];
 
@@ -499,26 +499,46 @@ static bool ready(const struct praas_port *port)
 	return !c || praas_ring_ready(&c->channel.rx);
 }
 
-static int arm(struct praas_port *port, int *ret_fd)
+static bool has_work(const struct praas_shm_port *p)
+{
+	bool work = p->failed;
+
+	for (uint32_t i = 0; i < p->conns_count; i++) {
+		const struct praas_shm_conn *c = p->conns[i];
+
+		work = work || c->sent_head || c->failing || c->eof ||
+		       c->backlog.count != 0 || c->state == PRAAS_SHM_CONNECTING;
+	}
+	return work;
+}
+
+static void announce(struct praas_port *port)
 {
 	struct praas_shm_port *p = praas_shm_port_of(port);
-	bool work = p->failed;
 
 	for (uint32_t i = 0; i < p->conns_count; i++) {
 		struct praas_shm_conn *c = p->conns[i];
 		struct praas_doorbell bell;
 
-		work = work || c->sent_head || c->failing || c->eof ||
-		       c->backlog.count != 0 || c->state == PRAAS_SHM_CONNECTING;
 		if (c->state != PRAAS_SHM_OPEN || c->cold)
 			continue;
 		bell = (struct praas_doorbell){ .shared = praas_channel_doorbell(
 							&c->mine) };
 		praas_doorbell_announce(&bell);
 	}
-	p->armed = true;
+	p->armed = p->announced = true;
+}
+
+static int arm(struct praas_port *port, int *ret_fd)
+{
+	struct praas_shm_port *p = praas_shm_port_of(port);
+	bool work = has_work(p);
+
 	if (!work) {
-		praas_doorbell_fence_producers();
+		if (!p->announced) {
+			announce(port);
+			praas_doorbell_fence_producers();
+		}
 		for (uint32_t i = 0; i < p->conns_count && !work; i++) {
 			struct praas_shm_conn *c = p->conns[i];
 
@@ -527,6 +547,7 @@ static int arm(struct praas_port *port, int *ret_fd)
 			       praas_ring_ready(&c->channel.rx);
 		}
 	}
+	p->announced = false;
 	if (work) {
 		disarm(p);
 		return -EAGAIN;
@@ -566,6 +587,7 @@ const struct praas_transport_ops praas_shm_transport_ops = {
 	.send_head = praas_shm_send_head,
 	.ready = ready,
 	.poll = poll_port,
+	.announce = announce,
 	.arm = arm,
 	.close = praas_shm_conn_close,
 	.free = free_port,

@@ -198,8 +198,13 @@ struct praas_transport_ops {
 	bool (*ready)(const struct praas_port *port);
 	/* At most budget units of work (frames, accepts); returns those done. Never blocks. */
 	unsigned (*poll)(struct praas_port *port, unsigned budget);
+	/* NULL, or the first half of arm(), for who sleeps on several parts: all of them are announced,
+	 * then praas_doorbell_fence_producers() once for all, which interrupts other cores, then each
+	 * is armed. */
+	void (*announce)(struct praas_port *port);
 	/* About to sleep: -EAGAIN there is work; 0: *ret_fd becomes readable when there is, and
-	 * the next poll() undoes the arming. -1 in ret_fd: nothing to wait for. */
+	 * the next poll() undoes the arming. -1 in ret_fd: nothing to wait for. What was not announced
+	 * before is, and fenced. */
 	int (*arm)(struct praas_port *port, int *ret_fd);
 	/* No upcall for conn after return, but sent(-ECANCELED) for queued buffers before it.
 	 * after_flush: what is queued is sent first, in the background, within stall_timeout;
