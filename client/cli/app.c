@@ -234,7 +234,7 @@ static int app_rm(struct praas_cli *cli, int argc, char **argv)
 
 const struct praas_cli_verb praas_cli_app_verbs[] = {
 	{ "app", "create", app_create, "NAME --code FOLDER", "create an application" },
-	{ "app", "deploy", app_deploy, "NAME [--code FOLDER] [--no-roll]",
+	{ "app", "deploy", app_deploy, "NAME [--code FOLDER]",
 	  "deploy another revision of one" },
 	{ "app", "ls", app_ls, "", "list the applications" },
 	{ "app", "show", app_show, "NAME", "show one" },

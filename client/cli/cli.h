@@ -202,6 +202,9 @@ struct praas_cli_verb {
 
 /* ---- completion ---------------------------------------------------------------------- */
 
+/* Is v the first of all verbs that have its noun? Those of one noun may stand in several tables. */
+bool praas_cli_first_of_noun(const struct praas_cli_verb *const *tables,
+			     const struct praas_cli_verb *v);
 /* Prints what may stand in the place of the last of argc words. Returns an exit code. */
 int praas_cli_complete(struct praas_cli *cli,
 		       const struct praas_cli_verb *const *tables, size_t count,

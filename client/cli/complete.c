@@ -166,9 +166,8 @@ static bool offer_verb(struct praas_cli *cli, const struct praas_cli_verb *v, in
 	return true;
 }
 
-/* Is v the first of all verbs that have its noun? Those of one noun may stand in several tables. */
-static bool first_of_noun(const struct praas_cli_verb *const *tables,
-			  const struct praas_cli_verb *v)
+bool praas_cli_first_of_noun(const struct praas_cli_verb *const *tables,
+			     const struct praas_cli_verb *v)
 {
 	for (size_t t = 0;; t++)
 		for (const struct praas_cli_verb *w = tables[t]; w->noun; w++)
@@ -185,7 +184,7 @@ int praas_cli_complete(struct praas_cli *cli,
 	cli->completing = argv[argc - 1];
 	for (size_t t = 0; t < count; t++) {
 		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++) {
-			if (nouns && first_of_noun(tables, v))
+			if (nouns && praas_cli_first_of_noun(tables, v))
 				offer(cli, v->noun);
 			if (!nouns && offer_verb(cli, v, argc, argv))
 				return PRAAS_EXIT_DONE;

@@ -20,26 +20,39 @@ static const struct praas_cli_verb *const tables[] = {
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
 
-/* Everything, or what a noun has when noun is not NULL. Returns how many were printed.
- */
-static unsigned print_verbs(FILE *to, const char *noun)
+static void print_verb(FILE *to, const struct praas_cli_verb *v)
+{
+	char line[128];
+
+	(void)snprintf(line, sizeof(line), "praas %s%s%s %s", v->noun,
+		       v->verb ? " " : "", v->verb ? v->verb : "",
+		       v->arguments); /* fits: they are ours */
+	(void)fprintf(to, "  %-42s %s\n", line, v->summary);
+}
+
+/* What a noun has. Returns how many were printed. */
+static unsigned print_noun(FILE *to, const char *noun)
 {
 	unsigned count = 0;
 
 	for (size_t t = 0; t < TABLES; t++) {
 		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++) {
-			char line[128];
-
-			if (noun && strcmp(noun, v->noun) != 0)
+			if (strcmp(noun, v->noun) != 0)
 				continue;
-			(void)snprintf(line, sizeof(line), "praas %s%s%s %s", v->noun,
-				       v->verb ? " " : "", v->verb ? v->verb : "",
-				       v->arguments); /* fits: they are ours */
-			(void)fprintf(to, "  %-42s %s\n", line, v->summary);
+			print_verb(to, v);
 			count++;
 		}
 	}
 	return count;
+}
+
+/* Everything; the verbs of a noun together, also those of several tables. */
+static void print_all(FILE *to)
+{
+	for (size_t t = 0; t < TABLES; t++)
+		for (const struct praas_cli_verb *v = tables[t]; v->noun; v++)
+			if (praas_cli_first_of_noun(tables, v))
+				(void)print_noun(to, v->noun);
 }
 
 /* All verbs, for programs. */
@@ -59,18 +72,11 @@ static int help_json(void)
 	return PRAAS_EXIT_DONE;
 }
 
-static int help(FILE *to, const char *noun)
+static int help(FILE *to)
 {
-	if (noun && strcmp(noun, "--json") == 0)
-		return help_json();
-	if (noun && print_verbs(to, noun) == 0)
-		return praas_cli_fail(PRAAS_EXIT_USAGE,
-				      "there is no '%s'; try praas help", noun);
-	if (noun)
-		return PRAAS_EXIT_DONE;
 	(void)fputs("praas: cloud processes, functions with state and a mailbox\n\n",
 		    to);
-	(void)print_verbs(to, NULL);
+	print_all(to);
 	(void)fputs(
 		"\nEvery verb has --help, and --json for programs. The control "
 		"service is named by\n"
@@ -102,7 +108,7 @@ static const struct praas_cli_verb *find(int argc, char **argv, int *ret_words)
 
 static int unknown(int argc, char **argv)
 {
-	if (print_verbs(stderr, argv[1]) == 0)
+	if (print_noun(stderr, argv[1]) == 0)
 		return praas_cli_fail(PRAAS_EXIT_USAGE,
 				      "there is no command '%s'; try praas help",
 				      argv[1]);
@@ -132,6 +138,31 @@ static int run(const struct praas_cli_verb *verb, int words, int argc, char **ar
 	return rc;
 }
 
+/* praas help WORD…: of a verb its --help, of a noun what it has. */
+static int help_of(int argc, char **argv)
+{
+	static char option[] = "--help";
+	int words = 0;
+	char *args[] = { argv[0], argv[2], option, NULL, NULL };
+	const struct praas_cli_verb *verb;
+
+	if (strcmp(argv[2], "--json") == 0)
+		return help_json();
+	if (argc > 3) {
+		args[2] = argv[3];
+		args[3] = option;
+	}
+	verb = argc > 4 ? NULL : find(argc > 3 ? 3 : 2, args, &words);
+	if (verb && words == argc - 2)
+		return run(verb, words, words + 2, args);
+	if (argc > 3)
+		return unknown(argc - 1, argv + 1);
+	if (print_noun(stdout, argv[2]) == 0)
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "there is no '%s'; try praas help", argv[2]);
+	return PRAAS_EXIT_DONE;
+}
+
 /* For the completion of shells; not a verb that people write. */
 static int complete(int argc, char **argv)
 {
@@ -150,11 +181,11 @@ int main(int argc, char **argv)
 	 * silently. */
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
 	if (argc < 2) {
-		(void)help(stderr, NULL);
+		(void)help(stderr);
 		return PRAAS_EXIT_USAGE;
 	}
 	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
-		return help(stdout, argc > 2 ? argv[2] : NULL);
+		return argc > 2 ? help_of(argc, argv) : help(stdout);
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
 		(void)puts("praas " PRAAS_VERSION);
 		return PRAAS_EXIT_DONE;
@@ -165,6 +196,6 @@ int main(int argc, char **argv)
 	if (verb)
 		return run(verb, words, argc, argv);
 	if (argc > 2 && strcmp(argv[2], "--help") == 0)
-		return help(stdout, argv[1]);
+		return help_of(3, (char *[]){ argv[0], argv[2], argv[1], NULL });
 	return unknown(argc, argv);
 }

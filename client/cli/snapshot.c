@@ -175,7 +175,7 @@ static int snapshots(struct praas_cli *cli, int argc, char **argv)
 }
 
 const struct praas_cli_verb praas_cli_snapshot_verbs[] = {
-	{ "process", "fork", process_fork, "APP PID [-p NEW] [-s NAME]",
+	{ "process", "fork", process_fork, "APP PID [-p NEW]",
 	  "make one that begins as it is, or was" },
 	{ "state", "snapshot", snapshot, "APP PID NAME",
 	  "save all of it under a name" },
