@@ -309,6 +309,13 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 	}
 }
 
+/* Floors and peers run beside one that is. */
+static bool wanted(const struct praas_contender *c)
+{
+	return c->role != PRAAS_ROLE_OURS || !praas_options.variant ||
+	       strcmp(c->variant, praas_options.variant) == 0;
+}
+
 void praas_bench_run(struct praas_contender *c, unsigned count)
 {
 	unsigned rounds = praas_options.rounds;
@@ -316,7 +323,9 @@ void praas_bench_run(struct praas_contender *c, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		memset(&c[i].hist, 0, sizeof c[i].hist);
 		c[i].rounds_done = 0;
-		c[i].failed = c[i].setup ? c[i].setup(&c[i]) : 0;
+		c[i].failed = !wanted(&c[i]) ? -ECANCELED
+			      : c[i].setup   ? c[i].setup(&c[i])
+					     : 0;
 		if (!c[i].failed)
 			one_round(&c[i], true);
 	}
@@ -325,6 +334,8 @@ void praas_bench_run(struct praas_contender *c, unsigned count)
 			if (!c[i].failed)
 				one_round(&c[i], false);
 	for (unsigned i = 0; i < count; i++) {
+		if (c[i].failed == -ECANCELED)
+			continue;
 		if (c[i].failed)
 			praas_bench_skip(c[i].bench, c[i].variant, "size %llu: %s",
 					 (unsigned long long)c[i].size,
@@ -333,6 +344,6 @@ void praas_bench_run(struct praas_contender *c, unsigned count)
 			print_contender(c, count, &c[i]);
 	}
 	for (unsigned i = 0; i < count; i++)
-		if (c[i].teardown)
+		if (c[i].teardown && c[i].failed != -ECANCELED)
 			c[i].teardown(&c[i]);
 }

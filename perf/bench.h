@@ -21,6 +21,7 @@ struct praas_bench_options {
 	unsigned rounds;       /* turns per contender */
 	uint64_t size_only;    /* of payloads that can be chosen; ~0: all */
 	const char *only;      /* comma list of bench names, NULL: all */
+	const char *variant;   /* of what is ours, this variant alone; NULL: all */
 	const char *bin;       /* folder of our programs */
 	const char *functions; /* folder of the benchmark functions (praas.json) */
 	const char *work;      /* temporary folder, on the disk under test */
@@ -51,7 +52,7 @@ struct praas_contender {
 	struct praas_hist hist;
 	double round_p50[PRAAS_ROUNDS_MAX];
 	unsigned rounds_done;
-	int failed; /* negative errno */
+	int failed; /* negative errno; -ECANCELED: it was not wanted */
 };
 
 extern struct praas_bench_options praas_options;

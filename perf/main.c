@@ -50,6 +50,7 @@ enum {
 	OPT_ROUNDS,
 	OPT_WORK,
 	OPT_SIZE,
+	OPT_VARIANT,
 	OPT_TABLE
 };
 
@@ -60,6 +61,8 @@ static const struct argp_option options[] = {
 	{ "plots", OPT_PLOTS, "DIR", 0, "draw SVG plots of the lines into DIR", 0 },
 	{ "rounds", OPT_ROUNDS, "N", 0, "turns per contender, 1 to 64 (7)", 0 },
 	{ "size", OPT_SIZE, "BYTES", 0, "of invoke: this payload size alone", 0 },
+	{ "variant", OPT_VARIANT, "NAME", 0,
+	  "of what is ours, this variant alone (for a profile)", 0 },
 	{ "table", OPT_TABLE, NULL, 0, "lines for people instead of JSON", 0 },
 	{ "bin", OPT_BIN, "DIR", 0, "folder of the programs", 0 },
 	{ "functions", OPT_FUNCTIONS, "DIR", 0, "folder of the benchmark functions",
@@ -99,6 +102,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case OPT_TABLE:
 		praas_options.table = true;
+		return 0;
+	case OPT_VARIANT:
+		praas_options.variant = arg;
 		return 0;
 	case OPT_SIZE:
 		praas_options.size_only = strtoull(arg, &end, 10);
