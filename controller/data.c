@@ -25,6 +25,7 @@
 #define EXPECT_NS_MIN 400u       /* a little more than one over shared memory */
 #define EXPECT_MISSES 4u         /* in a row: callers do not come at once */
 #define EXPECT_PROBE 64u         /* misses, of which one waits as long as can be */
+#define BESIDE_DIRECT_NS 100000u /* twice a wake-up */
 #define BUDGET 64u               /* units of work of one part in one turn */
 #define TURNS_PER_TICK 256u      /* how often a busy loop looks at the clock */
 #define TICK_NS 10000000u        /* how often sessions are looked after */
@@ -439,8 +440,18 @@ static void look_quiet(struct praas_data *d)
  * the worker needs, and a yield that nobody takes costs less than the hand-over. */
 static enum praas_wait_step wait_step(struct praas_data *d)
 {
-	return praas_process_quiet(d->process) ? praas_waiter_idle(&d->waiter)
-					       : praas_waiter_idle_slow(&d->waiter);
+	struct praas_waiter *w = &d->waiter;
+
+	if (!praas_process_quiet(d->process)) {
+		w->crowded_ns = UINT64_MAX;
+		return praas_waiter_idle_slow(w);
+	}
+	/* A worker whose direct calls go on is held up by each look of ours on its core: no more of
+	 * them than cost as much as waking up again. */
+	if (w->idle >= w->pauses)
+		w->crowded_ns =
+			praas_data_direct_goes_on(d) ? BESIDE_DIRECT_NS : UINT64_MAX;
+	return praas_waiter_idle(w);
 }
 
 static void serve(struct praas_data *d)

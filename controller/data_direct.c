@@ -110,6 +110,16 @@ bool praas_data_direct_quiet(const struct praas_data *d)
 	return true;
 }
 
+bool praas_data_direct_goes_on(struct praas_data *d)
+{
+	uint64_t seen = d->direct_seen;
+
+	if (!d->config.spawner)
+		return false;
+	d->direct_seen = praas_worker_executor_direct_calls(d->executor);
+	return d->direct_seen != seen;
+}
+
 void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *stats)
 {
 	struct praas_worker_executor_stats s;

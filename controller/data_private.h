@@ -65,7 +65,8 @@ struct praas_data {
 	char text[PRAAS_DATA_TEXT_MAX]; /* why building failed */
 	struct praas_conn_events direct_events;
 	struct praas_direct_client direct[PRAAS_DIRECT_CLIENTS];
-	uint64_t direct_calls;   /* that the workers told last */
+	uint64_t direct_calls; /* that the workers told last */
+	uint64_t direct_seen;  /* the same, when it was looked whether there are more */
 	uint64_t direct_last_ns; /* when these were seen to become more */
 };
 
@@ -89,6 +90,8 @@ int praas_data_big_segment(void *user, const struct praas_segment *segment, bool
 /* Whether direct calls may be made. Closing takes time: until quiet. */
 void praas_data_direct_open(struct praas_data *d, bool open);
 bool praas_data_direct_quiet(const struct praas_data *d);
+/* There were direct calls since it was asked last. */
+bool praas_data_direct_goes_on(struct praas_data *d);
 /* Add the direct calls, which the process does not see. */
 void praas_data_direct_count(struct praas_data *d, struct praas_process_stats *stats);
 /* Grant what is wanted. */

@@ -130,6 +130,18 @@ void wx_read_log(struct wx_worker *w)
 	}
 }
 
+uint64_t praas_worker_executor_direct_calls(const struct praas_executor *base)
+{
+	const struct wx *ex = wx_of_const(base);
+	uint64_t sum = 0;
+
+	for (uint32_t i = 0; i < ex->config.workers; i++)
+		if (ex->workers[i].line)
+			sum += atomic_load_explicit(&ex->workers[i].line->direct_calls,
+						    memory_order_relaxed);
+	return sum;
+}
+
 void praas_worker_executor_stats(const struct praas_executor *base,
 				 struct praas_worker_executor_stats *ret_stats)
 {

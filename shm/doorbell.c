@@ -180,7 +180,8 @@ void praas_waiter_init(struct praas_waiter *w, enum praas_wait_mode mode)
 	*w = (struct praas_waiter){ .mode = mode,
 				    .pauses = PAUSES_MAX,
 				    .alone_ns = ALONE_NS_MAX,
-				    .yield_ns = YIELD_NS_MAX };
+				    .yield_ns = YIELD_NS_MAX,
+				    .crowded_ns = YIELD_NS_MAX };
 	if (mode == PRAAS_WAIT_MODE_SPIN)
 		w->pauses = SPIN_PAUSES;
 	if (mode == PRAAS_WAIT_MODE_BLOCK || cores_short)
@@ -237,6 +238,8 @@ static void yield(struct praas_waiter *w)
 
 enum praas_wait_step praas_waiter_idle_slow(struct praas_waiter *w)
 {
+	uint64_t limit_ns;
+
 	if (w->mode == PRAAS_WAIT_MODE_BLOCK) {
 		w->sleeps++;
 		return PRAAS_WAIT_SLEEP;
@@ -247,7 +250,8 @@ enum praas_wait_step praas_waiter_idle_slow(struct praas_waiter *w)
 		w->idle = w->crowded ? w->pauses : 0;
 		return PRAAS_WAIT_POLL;
 	}
-	if (w->last_ns - w->idle_since_ns >= w->yield_ns) {
+	limit_ns = w->crowded ? praas_min_u64(w->yield_ns, w->crowded_ns) : w->yield_ns;
+	if (w->last_ns - w->idle_since_ns >= limit_ns) {
 		w->asleep = true;
 		w->sleeps++;
 		return PRAAS_WAIT_SLEEP;

@@ -118,7 +118,9 @@ struct praas_waiter {
 	uint64_t last_ns;       /* last look at the clock */
 	uint64_t alone_ns;      /* a yield that finds nobody takes so long */
 	uint64_t yield_ns;      /* polls so long before it sleeps; learned */
-	uint64_t sleeps;        /* counter */
+	uint64_t
+		crowded_ns; /* and no longer while somebody else wants the core; set by who waits */
+	uint64_t sleeps; /* counter */
 };
 
 enum praas_wait_step {

@@ -318,6 +318,26 @@ static void test_waiter_learns_how_long_to_poll(void **state)
 	assert_int_equal(w.yield_ns, first);
 }
 
+/* Who is told that another needs the core more sleeps sooner where it is taken, and only there. */
+static void test_waiter_gives_way_where_it_is_crowded(void **state)
+{
+	struct praas_waiter w;
+	uint64_t waited;
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		praas_waiter_init(&w, PRAAS_WAIT_MODE_ADAPTIVE);
+		w.crowded_ns = i == 0 ? 0 : UINT64_MAX;
+		w.pauses = 0;
+		w.alone_ns =
+			0; /* a yield that takes more than 0.3 us gave the core away */
+		while (praas_waiter_idle(&w) == PRAAS_WAIT_POLL)
+			assert_true(i != 0 || !w.crowded);
+		waited = w.last_ns - w.idle_since_ns;
+		assert_true(waited >= w.yield_ns || (i == 0 && w.crowded));
+	}
+}
+
 /* Where somebody else wants the core the pauses before a yield become few, else they
  * stay. */
 static void test_waiter_learns_how_long_to_pause(void **state)
@@ -358,6 +378,7 @@ int main(void)
 		TEST(test_doorbell_hostile_word_only_rings),
 		cmocka_unit_test(test_waiter_modes),
 		cmocka_unit_test(test_waiter_learns_how_long_to_poll),
+		cmocka_unit_test(test_waiter_gives_way_where_it_is_crowded),
 		cmocka_unit_test(test_waiter_learns_how_long_to_pause),
 	};
 
