@@ -49,6 +49,7 @@ struct world;
 struct actor {
 	ucontext_t context;
 	uint8_t *stack;
+	void *fiber; /* what ThreadSanitizer knows it by; NULL: there is none */
 	struct world *world;
 	enum job job;
 	bool alive, dead; /* dead: what it does has no effect any more */
@@ -95,6 +96,7 @@ struct world {
 	bool tidy;        /* who serves sweeps, and no more */
 	char why[256];
 	ucontext_t main;
+	void *main_fiber;
 	struct actor actors[ACTORS];
 	struct actor *current;
 	unsigned steps, budget; /* so many until others are asked */

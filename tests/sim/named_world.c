@@ -12,6 +12,16 @@
 #include "control/life/ownership.h"
 #include "tests/sim/named.h"
 
+/* ThreadSanitizer has to be told of every change of contexts: each is a fiber to it. */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#else
+#define __tsan_get_current_fiber() NULL
+#define __tsan_create_fiber(flags) NULL
+#define __tsan_destroy_fiber(fiber) (void)(fiber)
+#define __tsan_switch_to_fiber(fiber, flags) (void)(fiber)
+#endif
+
 #define STACK_BYTES (256u * 1024u)
 #define TURNS 24u     /* of the control service, with faults */
 #define TURN_STEPS 50 /* on average, between two of them */
@@ -104,7 +114,10 @@ void world_yield(struct world *w)
 		world_violation(w, "%u steps and no end", w->steps);
 		a->dead = true;
 	}
-	if (!goes_on(w) && swapcontext(&a->context, &w->main) != 0)
+	if (goes_on(w))
+		return;
+	__tsan_switch_to_fiber(w->main_fiber, 0);
+	if (swapcontext(&a->context, &w->main) != 0)
 		abort();
 }
 
@@ -124,6 +137,9 @@ static void context_begin(struct actor *a)
 {
 	if (getcontext(&a->context) != 0)
 		abort();
+	if (a->fiber)
+		__tsan_destroy_fiber(a->fiber);
+	a->fiber = __tsan_create_fiber(0);
 	a->context.uc_stack.ss_sp = a->stack;
 	a->context.uc_stack.ss_size = STACK_BYTES;
 	makecontext(&a->context, run_actor, 0);
@@ -134,11 +150,13 @@ static struct actor *start(struct world *w, enum job job)
 	for (unsigned i = 0; i < ACTORS; i++) {
 		struct actor *a = &w->actors[i];
 		uint8_t *stack = a->stack;
+		void *fiber = a->fiber;
 
 		if (a->alive)
 			continue;
 		memset(a, 0, sizeof(*a));
 		a->stack = stack;
+		a->fiber = fiber;
 		a->world = w;
 		a->job = job;
 		a->alive = true;
@@ -153,6 +171,7 @@ static void resume(struct world *w, struct actor *a)
 	w->current = a;
 	w->steps++;
 	world_mix(w, (uint64_t)(a - w->actors));
+	__tsan_switch_to_fiber(a->fiber, 0);
 	if (swapcontext(&w->main, &a->context) != 0)
 		abort();
 	w->current = NULL;
@@ -302,6 +321,7 @@ static void finish(struct world *w)
 bool world_begin(struct world *w)
 {
 	the_world = w;
+	w->main_fiber = __tsan_get_current_fiber();
 	for (unsigned i = 0; i < ACTORS; i++) {
 		w->actors[i].stack = malloc(STACK_BYTES);
 		if (!w->actors[i].stack)
@@ -312,8 +332,11 @@ bool world_begin(struct world *w)
 
 void world_end(struct world *w)
 {
-	for (unsigned i = 0; i < ACTORS; i++)
+	for (unsigned i = 0; i < ACTORS; i++) {
+		if (w->actors[i].fiber)
+			__tsan_destroy_fiber(w->actors[i].fiber);
 		free(w->actors[i].stack);
+	}
 }
 
 bool world_run(struct world *w, uint64_t seed, unsigned faults)
