@@ -2,6 +2,7 @@
 #include "client/connection.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -190,19 +191,43 @@ static void on_sent(void *user, struct praas_conn *link, struct praas_buf *buf, 
 	conn->unsent--;
 }
 
-/* Every invocation under way may or may not have run. */
+#define LAST_NS 20000000u /* for results of those that workers have */
+
+/* The rings outlive the socket: what a worker has taken ends there, unless it is gone or long. */
+static void last_results(struct praas_connection *conn)
+{
+	uint64_t until = praas_now_ns() + LAST_NS;
+
+	(void)praas_direct_withdraw(conn);
+	while (conn->direct_pending != 0) {
+		if (praas_direct_poll(conn) == 0)
+			(void)sched_yield(); /* its core may be ours; cannot fail */
+		if (praas_now_ns() >= until)
+			break;
+	}
+}
+
+/* Every invocation under way may or may not have run. The process knows of those that went to it, and none
+ * knows of those that no worker has taken: they can be sent again. */
 void praas_end_all(struct praas_connection *conn)
 {
+	if (conn->direct_pending != 0 && conn->shm)
+		last_results(conn);
 	for (uint32_t i = 0; i <= conn->mask && conn->entries; i++) {
 		struct praas_entry *e = &conn->entries[i];
 
-		if (e->state == PRAAS_ENTRY_PENDING ||
-		    e->state == PRAAS_ENTRY_ABANDONED ||
-		    e->state == PRAAS_ENTRY_REROUTE)
-			praas_entry_end(conn, e,
-					conn->close_status == PRAAS_MOVED
-						? PRAAS_MOVED
-						: PRAAS_UNKNOWN);
+		bool again = e->via == PRAAS_VIA_CONTROLLER && !e->request;
+		bool wanted = e->state != PRAAS_ENTRY_ABANDONED;
+
+		if (e->state != PRAAS_ENTRY_PENDING &&
+		    e->state != PRAAS_ENTRY_ABANDONED &&
+		    e->state != PRAAS_ENTRY_REROUTE)
+			continue;
+		praas_entry_end(conn, e,
+				conn->close_status == PRAAS_MOVED ? PRAAS_MOVED
+								  : PRAAS_UNKNOWN);
+		if (wanted && again && e->result.status == PRAAS_UNKNOWN)
+			e->result.retry_ns = 1;
 	}
 }
 

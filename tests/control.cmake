@@ -72,6 +72,14 @@ if(NOT PRAAS_SANITIZE)
     RUN_SERIAL ON) # every controller of the build that is left counts
 endif()
 
+# Connections to a process that lives on, broken by the test.
+if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker AND TARGET praas_testfns)
+  add_test(NAME control.broken
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/broken.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> $<TARGET_FILE:praas_testfns>)
+  set_tests_properties(control.broken PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+endif()
+
 # The same with the real programs.
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.e2e

@@ -27,6 +27,8 @@ struct idle {
 
 struct praas_data {
 	const struct praas_keys *keys;
+	praas_pid_t
+		source; /* who we are to all processes, on every connection: they know our calls by it */
 	pthread_mutex_t lock;
 	struct idle idle[IDLE_MAX];
 	uint32_t count;
@@ -39,6 +41,7 @@ int praas_data_new(const struct praas_keys *keys, struct praas_data **ret_data)
 	if (!d)
 		return -ENOMEM;
 	d->keys = keys;
+	d->source = praas_keys_source();
 	(void)pthread_mutex_init(&d->lock, NULL);
 	*ret_data = d;
 	return 0;
@@ -88,7 +91,9 @@ static int connect_new(struct praas_data *d, const struct praas_app_record *app,
 {
 	struct praas_connect_config config = { .timeout_ns = CONNECT_NS,
 					       .wait = PRAAS_WAIT_ADAPTIVE };
-	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL, .ttl_s = TICKET_TTL_S };
+	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL,
+				     .ttl_s = TICKET_TTL_S,
+				     .source = d->source };
 	json_t *endpoints = json_loads(process->endpoints, 0, NULL), *ticket = NULL;
 	char *text = NULL;
 	int rc;

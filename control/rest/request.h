@@ -35,6 +35,8 @@ struct praas_call_result {
 	json_t *json;     /* of a listing */
 	uint64_t version; /* of a state object */
 	bool quick;       /* an invocation that took no time to speak of */
+	uint64_t
+		again; /* its id, when it can be sent again without running twice; else 0 */
 	struct praas_msg_origin origin;  /* of a message */
 	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
 	struct praas_timing timing;
@@ -82,7 +84,8 @@ struct praas_request {
 		     struct praas_call_result *ret_result);
 	void (*answer)(struct praas_request *rq);
 	struct praas_call_result result;
-	uint64_t call;             /* that was begun at once */
+	uint64_t call;   /* that was begun at once */
+	uint64_t resent; /* id of an invocation that is sent once more; else 0 */
 	struct praas_burst *burst; /* with others; NULL: it has ended */
 	struct praas_request *burst_next;
 	struct praas_audit_lines

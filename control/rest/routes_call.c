@@ -60,8 +60,9 @@ static bool do_work(struct praas_request *rq,
 	struct praas_data *data = rq->service->data;
 	praas_connection *conn;
 
-	rq->result.rc = praas_data_lease(data, &rq->app, process,
-					 rq->once || rq->tries > 0, &conn);
+	rq->result.rc =
+		praas_data_lease(data, &rq->app, process,
+				 rq->once || rq->tries > 0 || rq->resent, &conn);
 	if (rq->result.rc)
 		return false;
 	rq->work(rq, conn, &rq->result);
@@ -70,10 +71,38 @@ static bool do_work(struct praas_request *rq,
 	return true;
 }
 
+/* The connection broke while the call was under way, or before, unseen. The process, which lives on, knows by
+ * the id whether it ran: over a new connection it answers with what came of it, or runs it now. */
+static void send_again(struct praas_request *rq)
+{
+	struct praas_process_record process = rq->wait.record;
+	struct praas_life *life = rq->service->life;
+	int rc = praas_life_call_begin(life, process.number);
+	bool leased = false;
+
+	if (rc == -EAGAIN)
+		return;
+	rq->resent = rq->result.again;
+	clear_result(&rq->result);
+	leased = do_work(rq, &process);
+	if (rc == 0)
+		praas_life_call_end(life, process.number, 1);
+	if (leased && rq->result.rc == 0 && praas_result_good(&rq->result) &&
+	    rq->result.status != PRAAS_DUPLICATE)
+		return;
+	clear_result(&rq->result); /* it has gone, or knows no more than that it ran */
+	rq->result.status = PRAAS_UNKNOWN;
+}
+
 void praas_request_called(struct praas_request *rq, bool leased)
 {
 	char name[PRAAS_NAME_MAX + 1];
 
+	if (rq->result.again && praas_now_ns() < rq->deadline_ns) {
+		send_again(rq);
+		rq->answer(rq);
+		return;
+	}
 	if (!again(rq, leased) || rq->tries >= TRIES_MAX ||
 	    praas_now_ns() >= rq->deadline_ns) {
 		rq->answer(rq);

@@ -60,6 +60,7 @@ static int make_call(struct praas_request *rq, praas_connection *conn,
 					 .bytes = rq->body_bytes,
 					 .key = rq->key[0] ? rq->key : NULL,
 					 .trace = context,
+					 .id = rq->resent,
 					 .timing = &rq->result.timing };
 	if (rq->timing)
 		ret_call->flags = PRAAS_CALL_TIMING;
@@ -73,6 +74,9 @@ void praas_call_take(praas_connection *conn, struct praas_result *result,
 		     struct praas_call_result *ret_result)
 {
 	ret_result->status = result->status;
+	ret_result->again = result->status == PRAAS_UNKNOWN && result->retry_ns > 0
+				    ? result->call
+				    : 0;
 	ret_result->quick = result->run_ns > 0 && result->run_ns < QUICK_RUN_NS;
 	if (result->status)
 		(void)snprintf(

@@ -245,6 +245,16 @@ bool praas_keys_admin(const struct praas_keys *keys, const char *token)
 	return praas_equal_constant(hash, keys->admin_hash, sizeof(hash));
 }
 
+praas_pid_t praas_keys_source(void)
+{
+	praas_pid_t source;
+
+	praas_random(&source, sizeof(source));
+	source = PRAAS_CLIENT | source >> 1;
+	return source == PRAAS_ANY ? source - 1
+				   : source; /* it means "whomever" in a receive */
+}
+
 int praas_keys_ticket(const struct praas_keys *keys, const struct praas_app_record *app,
 		      const struct praas_process_record *process, json_t *endpoints,
 		      const struct praas_grant *grant, json_t **ret_ticket)
@@ -264,10 +274,7 @@ int praas_keys_ticket(const struct praas_keys *keys, const struct praas_app_reco
 	praas_keys_tenant(keys, app->tenant, t.tenant);
 	memcpy(t.app, process->app, sizeof(t.app));
 	memcpy(t.controller, process->controller, sizeof(t.controller));
-	praas_random(&t.source, sizeof(t.source));
-	t.source = PRAAS_CLIENT | t.source >> 1;
-	if (t.source == PRAAS_ANY) /* means "whomever" in a receive */
-		t.source--;
+	t.source = grant->source ? grant->source : praas_keys_source();
 	praas_random(t.jti, sizeof(t.jti));
 	rc = praas_ticket_controller_key(keys->root, process->controller, key);
 	if (rc == 0)

@@ -46,7 +46,11 @@ struct praas_grant {
 	uint32_t rights; /* enum praas_right bits */
 	uint32_t ttl_s;
 	uint64_t bytes_max; /* 0: the process's limit */
+	praas_pid_t source; /* who he is to the process; 0: one is made up */
 };
+
+/* Who a client is to processes: unlike all others. */
+praas_pid_t praas_keys_source(void);
 
 /* A ticket for a serving process, as docs/rest.md shows it. endpoints is borrowed. 0; -ENOMEM;
  * -EIO the crypto library failed. */

@@ -185,7 +185,9 @@ struct praas_result {
 		run_ns; /* time in the function, as its worker measured it; of one that takes less
 			 * than a microsecond perhaps another call's lately; 0 unknown */
 	uint64_t
-		retry_ns; /* with PRAAS_OVERLOADED: after how long to try again; else 0 */
+		retry_ns; /* with PRAAS_OVERLOADED: after how long to try again. With PRAAS_UNKNOWN, not
+			   * 0: sent again over another connection of the same credential with its id
+			   * (call), it does not run twice. Else 0 */
 };
 
 /**

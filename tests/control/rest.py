@@ -234,6 +234,14 @@ def test_invoke(s):
     status, _, data = s.ask("POST", APP + "/invoke/drain", b"again", {"Praas-Pid": "x"})
     assert (status, data) == (200, b"again")  # a refusal that did not run it is retried
     s.refused("POST", APP + "/invoke/echo", b"", 404, "not_found", headers={"Praas-Pid": "no"})
+    # The connection broke: sent again with its id, once, unless nobody would know the id.
+    status, _, data = s.ask("POST", APP + "/invoke/cut", b"first", {"Praas-Pid": "x"})
+    assert (status, data) == (200, b"again")
+    losses = int(s.ask("POST", APP + "/invoke/losses", b"", {"Praas-Pid": "x"})[2])
+    for fn, times in (("lost", 2), ("past", 1)):
+        s.refused("POST", f"{APP}/invoke/{fn}", b"", 502, "unknown", headers={"Praas-Pid": "x"})
+        losses += times
+        assert int(s.ask("POST", APP + "/invoke/losses", b"", {"Praas-Pid": "x"})[2]) == losses, fn
     assert "Praas-Timing" not in headers
     _, headers, data = s.ask("POST", APP + "/invoke/echo", b"1", {"Praas-Pid": "x", "Praas-Timing": "1"})
     assert data == b"1"

@@ -8,6 +8,8 @@
  *   key       the invocation's key         epoch     the ticket's epoch, in decimal
  *   drain     PRAAS_DRAINING once per epoch 1, then as echo
  *   nap       as echo, after 3 ms
+ *   cut       as echo, but its first answer is lost with the connection; with its id sent again: "again"
+ *   lost      the connection is lost each time; past  the same, and nobody knows the id; losses  how many
  *
  * Several calls may be under way on one connection.
  */
@@ -50,9 +52,11 @@ struct item {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct item *items;
 static uint64_t version_last;
+static _Atomic uint64_t cut, lost;
 
 static const char *const functions[] = { "echo", "fail",  "crash", "slow",
-					 "key",  "epoch", "drain", "nap" };
+					 "key",  "epoch", "drain", "nap",
+					 "cut",  "lost",  "past",  "losses" };
 
 const char *praas_status_text(int status)
 {
@@ -147,9 +151,20 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 	} else if (!strcmp(name, "key")) {
 		give(ret_result, 0, call->key ? call->key : "",
 		     call->key ? strlen(call->key) : 0);
+	} else if (!strcmp(name, "losses")) {
+		(void)snprintf(text, sizeof(text), "%llu", (unsigned long long)lost);
+		give(ret_result, 0, text, strlen(text));
 	} else if (!strcmp(name, "epoch")) {
 		(void)snprintf(text, sizeof(text), "%lld", conn->epoch);
 		give(ret_result, 0, text, strlen(text));
+	} else if (!strcmp(name, "cut") && call->id != 0 && call->id == cut) {
+		give(ret_result, 0, "again", 5);
+	} else if (!strcmp(name, "cut") || !strcmp(name, "lost") ||
+		   !strcmp(name, "past")) {
+		give(ret_result, PRAAS_UNKNOWN, "lost", 4);
+		ret_result->call = cut = 0x1000 + *ret_call;
+		ret_result->retry_ns = name[0] != 'p';
+		lost++;
 	} else {
 		static int drained;
 

@@ -371,6 +371,7 @@ static void test_client_connection_lost(void **state)
 	atomic_store(&f->server.drop_all, true);
 	assert_int_equal(praas_wait_call(f->conn, id, -1, &result), 0);
 	assert_int_equal(result.status, PRAAS_UNKNOWN);
+	assert_true(result.retry_ns != 0); /* the process knows it by its id */
 	praas_result_release(f->conn, &result);
 	assert_int_equal(praas_event_poll(f->conn, &event), 0);
 	assert_int_equal(event.kind, PRAAS_EVENT_CLOSED);
