@@ -148,7 +148,10 @@ uint64_t praas_id_next(struct praas_connection *conn);
 /* ---- submit.c */
 int praas_entry_send(struct praas_connection *conn, const struct praas_call *call,
 		     struct praas_entry *e);
-/* Sends a frame with a copied payload. trace: with flag TRACE 24 bytes, as struct praas_call has them;
+/* The trace of a call as a frame has it; there is one. */
+void praas_trace_block(const struct praas_call *call,
+		       uint8_t ret_block[PRAAS_TRACE_BYTES]);
+/* Sends a frame with a copied payload. trace: with flag TRACE a block as of a frame;
  * else NULL. */
 int praas_frame_send(struct praas_connection *conn, const struct praas_frame *head,
 		     const char *key, const void *data, const uint8_t *trace);

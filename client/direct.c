@@ -47,8 +47,7 @@ static void write_meta(const struct praas_call *call, const struct praas_frame *
 	uint8_t *meta = data - praas_frame_meta_bytes(head);
 
 	if (call->trace) {
-		memset(meta, 0, PRAAS_TRACE_BYTES);
-		memcpy(meta, call->trace, 24);
+		praas_trace_block(call, meta);
 		meta += PRAAS_TRACE_BYTES;
 	}
 	if (call->key)

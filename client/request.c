@@ -57,7 +57,7 @@ struct request {
 	uint8_t kind;
 	const char *key;
 	const void *data;
-	const uint8_t *trace; /* 24 bytes; NULL: none */
+	const uint8_t *trace; /* a block as of a frame; NULL: none */
 	size_t bytes;
 	uint64_t aux, deadline_ns;
 	bool key_optional;
@@ -157,56 +157,92 @@ int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 int praas_msg_send_traced(praas_connection *conn, const char *key, const void *data,
 			  size_t bytes, const uint8_t *trace)
 {
-	return order(conn, PRAAS_FRAME_SEND, key, data, bytes, trace);
+	struct praas_trace_context context = { .flags = 0 };
+
+	if (!trace)
+		return praas_msg_send(conn, key, data, bytes);
+	memcpy(context.trace_id, trace, sizeof(context.trace_id));
+	memcpy(context.span_id, trace + sizeof(context.trace_id),
+	       sizeof(context.span_id));
+	return praas_msg_send_context(conn, key, data, bytes, &context);
+}
+
+int praas_msg_send_context(praas_connection *conn, const char *key, const void *data,
+			   size_t bytes, const struct praas_trace_context *trace)
+{
+	uint8_t block[PRAAS_TRACE_BYTES] = { 0 };
+
+	if (trace)
+		memcpy(block, trace, sizeof(*trace));
+	return order(conn, PRAAS_FRAME_SEND, key, data, bytes, trace ? block : NULL);
 }
 
 /* The trace in the reply's frame, which is the result's until that is released. */
-static void take_trace(const struct praas_result *result, uint8_t ret_trace[24])
+static void take_trace(const struct praas_result *result,
+		       struct praas_trace_context *ret_trace)
 {
 	uint64_t token = result->view.token;
 	const struct praas_buf *buf =
 		(const void *)(uintptr_t)(token & ~(uint64_t)PRAAS_TOKEN_MASK);
 
-	memset(ret_trace, 0, 24);
+	memset(ret_trace, 0, sizeof(*ret_trace));
 	if ((token & PRAAS_TOKEN_MASK) == PRAAS_TOKEN_BUF &&
 	    (buf->head.flags & PRAAS_FRAME_TRACE))
-		memcpy(ret_trace, buf->trace, 24);
+		memcpy(ret_trace, buf->trace, sizeof(*ret_trace));
 }
 
 int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
 		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
 {
-	struct praas_msg_origin origin;
-	int rc = praas_msg_recv_traced(conn, key, timeout_ns, ret_data, ret_bytes,
-				       &origin);
+	struct praas_trace_context trace;
 
-	if (rc == 0 && ret_source)
-		*ret_source = origin.source;
-	return rc;
+	return praas_msg_recv_context(conn, key, timeout_ns, ret_data, ret_bytes,
+				      ret_source, &trace);
 }
 
 int praas_msg_recv_traced(praas_connection *conn, const char *key, int64_t timeout_ns,
 			  void **ret_data, size_t *ret_bytes,
 			  struct praas_msg_origin *ret_origin)
 {
+	struct praas_trace_context trace;
+	struct praas_msg_origin origin;
+	int rc = praas_msg_recv_context(conn, key, timeout_ns, ret_data, ret_bytes,
+					&origin.source, &trace);
+
+	if (rc != 0)
+		return rc;
+	memcpy(origin.trace, trace.trace_id, sizeof(trace.trace_id));
+	memcpy(origin.trace + sizeof(trace.trace_id), trace.span_id,
+	       sizeof(trace.span_id));
+	*ret_origin = origin;
+	return 0;
+}
+
+int praas_msg_recv_context(praas_connection *conn, const char *key, int64_t timeout_ns,
+			   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source,
+			   struct praas_trace_context *ret_trace)
+{
 	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
 	struct praas_result result = { .status = 0 };
-	struct praas_msg_origin origin;
+	struct praas_trace_context trace;
+	praas_pid_t source;
 	int rc;
 
 	if (timeout_ns < 0)
 		r.deadline_ns = FOREVER_NS;
 	else if (timeout_ns > 0)
 		r.deadline_ns = praas_now_ns() + (uint64_t)timeout_ns;
-	rc = ask(conn, &r, &result, &origin.source);
+	rc = ask(conn, &r, &result, &source);
 	if (rc == -ENOENT || rc == -ETIMEDOUT)
 		return -EAGAIN;
 	if (rc != 0)
 		return rc;
-	take_trace(&result, origin.trace);
+	take_trace(&result, &trace);
 	rc = keep(conn, &result, ret_data, ret_bytes);
+	if (rc == 0 && ret_source)
+		*ret_source = source;
 	if (rc == 0)
-		*ret_origin = origin;
+		*ret_trace = trace;
 	return rc;
 }
 

@@ -23,8 +23,9 @@ int praas_call_check(struct praas_connection *conn, const struct praas_call *cal
 	if (praas_unlikely(call->key && strlen(call->key) > PRAAS_KEY_MAX))
 		return praas_fail_with(-EINVAL, "the key is longer than %u bytes",
 				       PRAAS_KEY_MAX);
-	if (praas_unlikely((call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE |
-					    PRAAS_CALL_TIMING)) != 0))
+	if (praas_unlikely(
+		    (call->flags & ~(PRAAS_CALL_ONE_WAY | PRAAS_CALL_MORE |
+				     PRAAS_CALL_TIMING | PRAAS_CALL_TRACE_FLAGS)) != 0))
 		return praas_fail_with(-EINVAL, "unknown flags");
 	return 0;
 }
@@ -121,12 +122,21 @@ static int payload(struct praas_connection *conn, const void *data, size_t bytes
 
 static void meta(struct praas_buf *buf, const char *key, const uint8_t *trace)
 {
-	if (trace) {
-		memset(buf->trace, 0, sizeof(buf->trace));
-		memcpy(buf->trace, trace, 24);
-	}
+	if (trace)
+		memcpy(buf->trace, trace, sizeof(buf->trace));
 	memcpy(buf->key, key ? key : "", buf->head.key_bytes);
 	buf->key[buf->head.key_bytes] = '\0';
+}
+
+void praas_trace_block(const struct praas_call *call,
+		       uint8_t ret_block[PRAAS_TRACE_BYTES])
+{
+	size_t given = call->flags & PRAAS_CALL_TRACE_FLAGS
+			       ? sizeof(struct praas_trace_context)
+			       : offsetof(struct praas_trace_context, flags);
+
+	memset(ret_block, 0, PRAAS_TRACE_BYTES);
+	memcpy(ret_block, call->trace, given);
 }
 
 /* Sends; waits a little when the queue is full. */
@@ -181,7 +191,9 @@ static int send_invoke(struct praas_connection *conn, const struct praas_call *c
 	buf->head = *head;
 	buf->head.epoch = conn->epoch;
 	if (head->key_bytes != 0 || call->trace)
-		meta(buf, call->key, call->trace);
+		meta(buf, call->key, NULL);
+	if (call->trace)
+		praas_trace_block(call, buf->trace);
 	rc = push(conn, buf);
 	if (praas_unlikely(rc != 0))
 		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));

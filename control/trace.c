@@ -60,6 +60,14 @@ void praas_trace_begin(const char *traceparent, struct praas_trace *ret_trace)
 	take_random(ret_trace->span, sizeof(ret_trace->span));
 }
 
+void praas_trace_context(const struct praas_trace *trace,
+			 struct praas_trace_context *ret_context)
+{
+	memcpy(ret_context->trace_id, trace->id, sizeof(ret_context->trace_id));
+	memcpy(ret_context->span_id, trace->span, sizeof(ret_context->span_id));
+	ret_context->flags = trace->flags;
+}
+
 void praas_trace_text(const struct praas_trace *trace,
 		      char ret_text[PRAAS_TRACEPARENT_BYTES])
 {

@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "praas/types.h"
+
 #define PRAAS_TRACEPARENT_BYTES 56 /* with NUL */
 
 struct praas_trace {
@@ -21,6 +23,9 @@ struct praas_trace {
 /* Continues the trace of a traceparent header (section 3.2 of the recommendation); NULL, or none
  * of that form: a new one. The span is new either way. Two getrandom(2) at most. */
 void praas_trace_begin(const char *traceparent, struct praas_trace *ret_trace);
+/* As the data plane has it. */
+void praas_trace_context(const struct praas_trace *trace,
+			 struct praas_trace_context *ret_context);
 /* "00-…": what to send on, and to answer with. */
 void praas_trace_text(const struct praas_trace *trace,
 		      char ret_text[PRAAS_TRACEPARENT_BYTES]);

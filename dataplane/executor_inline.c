@@ -34,9 +34,12 @@ static INLINED void set_info(struct praas_inline_ctx *ctx,
 		memcpy(info->trace_id, in->trace, sizeof(info->trace_id));
 		memcpy(info->span_id, in->trace + sizeof(info->trace_id),
 		       sizeof(info->span_id));
+		info->trace_flags =
+			in->trace[sizeof(info->trace_id) + sizeof(info->span_id)];
 	} else {
 		memset(info->trace_id, 0, sizeof(info->trace_id));
 		memset(info->span_id, 0, sizeof(info->span_id));
+		info->trace_flags = 0;
 	}
 }
 

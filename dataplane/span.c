@@ -3,6 +3,8 @@
 
 #include "internal/bytes.h"
 
+#define FLAGS_AT 24u /* in a block, behind trace and span */
+
 /* The finaliser of splitmix64: each bit of the input changes half of the output's. */
 static uint64_t mix(uint64_t x)
 {
@@ -21,6 +23,7 @@ void praas_span_hand_on(const struct praas_call_info *info,
 	memcpy(ret_block, info->trace_id, sizeof(info->trace_id));
 	/* Zeros are no span. */
 	praas_put_u64(ret_block + sizeof(info->trace_id), span ? span : 1);
+	ret_block[FLAGS_AT] = info->trace_flags;
 }
 
 void praas_span_take_over(struct praas_call_info *info,
@@ -30,4 +33,5 @@ void praas_span_take_over(struct praas_call_info *info,
 		return;
 	memcpy(info->trace_id, block, sizeof(info->trace_id));
 	memcpy(info->span_id, block + sizeof(info->trace_id), sizeof(info->span_id));
+	info->trace_flags = block[FLAGS_AT];
 }

@@ -160,10 +160,9 @@ int praas_cli_text(struct praas_cli *cli, const char *path, const char *header,
 		   const char *what, char **ret_text, size_t *ret_bytes,
 		   char *ret_value, size_t value_bytes);
 
-/* W3C Trace Context of who started us, by the convention of the variable TRACEPARENT: trace id and span.
+/* W3C Trace Context of who started us, by the convention of the variable TRACEPARENT: trace id, span, flags.
  * false: none, or of another form. */
-#define PRAAS_CLI_TRACE_BYTES 24u
-bool praas_cli_trace(uint8_t ret_trace[PRAAS_CLI_TRACE_BYTES]);
+bool praas_cli_trace(struct praas_trace_context *ret_trace);
 
 /* Connects to a process that exists; a swapped one wakes. Returns an exit code. */
 int praas_cli_connect(struct praas_cli *cli, const char *app, const char *process,

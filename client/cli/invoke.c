@@ -38,7 +38,7 @@ struct invoke {
 	praas_connection *conn;
 	struct praas_call call;
 	uint64_t connect_ns;
-	uint8_t trace[24]; /* of TRACEPARENT: trace id and parent span */
+	struct praas_trace_context trace; /* of TRACEPARENT */
 };
 
 static uint64_t now_ns(void)
@@ -358,8 +358,10 @@ static int prepare(struct praas_cli *cli, struct invoke *v, const void *data,
 	v->call.flags = (v->one_way ? PRAAS_CALL_ONE_WAY : 0u) |
 			(v->timing ? PRAAS_CALL_TIMING : 0u);
 	v->call.timing = &v->parts;
-	if (praas_cli_trace(v->trace))
-		v->call.trace = v->trace;
+	if (praas_cli_trace(&v->trace)) {
+		v->call.trace = (const uint8_t *)&v->trace;
+		v->call.flags |= PRAAS_CALL_TRACE_FLAGS;
+	}
 	return PRAAS_EXIT_DONE;
 }
 

@@ -38,10 +38,10 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 	if (rc == 0)
 		rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc == 0) {
-		uint8_t trace[PRAAS_CLI_TRACE_BYTES];
-		bool traced = praas_cli_trace(trace);
-		int failed = praas_msg_send_traced(conn, key, data, bytes,
-						   traced ? trace : NULL);
+		struct praas_trace_context trace;
+		bool traced = praas_cli_trace(&trace);
+		int failed = praas_msg_send_context(conn, key, data, bytes,
+						    traced ? &trace : NULL);
 
 		praas_close(conn);
 		rc = failed ? praas_cli_fail_call(cli, failed, "send the message")
@@ -52,19 +52,30 @@ static int msg_send(struct praas_cli *cli, int argc, char **argv)
 }
 
 /* As a traceparent, so that it can be handed on in TRACEPARENT. */
-static void add_trace(json_t *answer, const uint8_t trace[PRAAS_CLI_TRACE_BYTES])
+static void add_trace(json_t *answer, const struct praas_trace_context *trace)
 {
-	static const uint8_t none[PRAAS_CLI_TRACE_BYTES];
+	static const struct praas_trace_context none;
 	char text[64] = "00-";
 	size_t at = 3;
 
-	if (memcmp(trace, none, sizeof(none)) == 0)
+	if (memcmp(trace, &none, sizeof(none)) == 0)
 		return;
 	for (size_t i = 0; i < sizeof(none); i++)
 		at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%02x",
-				       i == 16 ? "-" : "", trace[i]);
-	(void)snprintf(text + at, sizeof(text) - at, "-00");
+				       i == 16 || i == 24 ? "-" : "",
+				       ((const uint8_t *)trace)[i]);
 	(void)json_object_set_new(answer, "traceparent", json_string(text));
+}
+
+/* answer is taken over. */
+static void print_json(const struct praas_cli *cli, const char *key, json_t *answer,
+		       praas_pid_t source, const struct praas_trace_context *trace)
+{
+	(void)json_object_set_new(answer, "key", json_string(key));
+	(void)json_object_set_new(answer, "source", praas_cli_source_json(source));
+	add_trace(answer, trace);
+	praas_cli_print(cli, answer);
+	json_decref(answer);
 }
 
 static int msg_recv(struct praas_cli *cli, int argc, char **argv)
@@ -86,7 +97,8 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 		{ 0 },
 	};
 	praas_connection *conn = NULL;
-	struct praas_msg_origin origin = { .source = 0 };
+	struct praas_trace_context trace;
+	praas_pid_t source = 0;
 	void *data = NULL;
 	size_t bytes = 0;
 	int rc;
@@ -96,9 +108,9 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 	rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc != 0)
 		return rc;
-	rc = praas_msg_recv_traced(
+	rc = praas_msg_recv_context(
 		conn, key, timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
-		&data, &bytes, &origin);
+		&data, &bytes, &source, &trace);
 	praas_close(conn);
 	if (rc == -EAGAIN && timeout_ns == 0)
 		return praas_cli_fail(
@@ -111,19 +123,12 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 				      key);
 	if (rc != 0)
 		return praas_cli_fail_call(cli, rc, "receive a message");
-	if (cli->json) {
-		json_t *answer = praas_cli_payload_json(data, bytes);
-
-		(void)json_object_set_new(answer, "key", json_string(key));
-		(void)json_object_set_new(answer, "source",
-					  praas_cli_source_json(origin.source));
-		add_trace(answer, origin.trace);
-		praas_cli_print(cli, answer);
-		json_decref(answer);
-	} else {
+	if (cli->json)
+		print_json(cli, key, praas_cli_payload_json(data, bytes), source,
+			   &trace);
+	else
 		(void)fwrite(data, 1, bytes,
 			     stdout); /* main checks stdout at the end */
-	}
 	free(data);
 	return PRAAS_EXIT_DONE;
 }

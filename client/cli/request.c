@@ -315,21 +315,22 @@ static int hex(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-bool praas_cli_trace(uint8_t ret_trace[PRAAS_CLI_TRACE_BYTES])
+bool praas_cli_trace(struct praas_trace_context *ret_trace)
 {
+	uint8_t *to = (uint8_t *)ret_trace; /* bytes alone, in this order */
 	const char *text = getenv("TRACEPARENT");
 
 	if (!text || strlen(text) != 55 || strncmp(text, "00-", 3) != 0 ||
 	    text[35] != '-' || text[52] != '-')
 		return false;
-	for (size_t i = 0; i < PRAAS_CLI_TRACE_BYTES; i++) {
-		const char *at = text + 3 + 2 * i + (i >= 16);
+	for (size_t i = 0; i < sizeof(*ret_trace); i++) {
+		const char *at = text + 3 + 2 * i + (i >= 16) + (i >= 24);
 		int high = hex(at[0]);
 		int low = hex(at[1]);
 
 		if (high < 0 || low < 0)
 			return false;
-		ret_trace[i] = (uint8_t)(high * 16 + low);
+		to[i] = (uint8_t)(high * 16 + low);
 	}
 	return true;
 }

@@ -37,8 +37,9 @@ struct praas_call_result {
 	bool quick;       /* an invocation that took no time to speak of */
 	uint64_t
 		again; /* its id, when it can be sent again without running twice; else 0 */
-	struct praas_msg_origin origin;  /* of a message */
-	char text[PRAAS_ERROR_TEXT_MAX]; /* why status is not 0 */
+	praas_pid_t source;               /* of a message */
+	struct praas_trace_context trace; /* that it carries; zeros: none */
+	char text[PRAAS_ERROR_TEXT_MAX];  /* why status is not 0 */
 	struct praas_timing timing;
 };
 

@@ -13,7 +13,6 @@
 
 #define DEADLINE_NS (30 * 1000000000ull)
 #define WAIT_MS_MAX 20000u /* of a receive */
-#define CONTEXT_BYTES 24u  /* of a trace: id and span */
 
 /* The application, and when it must be done. false: answered. */
 static bool begin(struct praas_request *rq)
@@ -181,13 +180,11 @@ void praas_route_state_list(struct praas_request *rq)
 static void send_work(struct praas_request *rq, praas_connection *conn,
 		      struct praas_call_result *ret_result)
 {
-	const struct praas_trace *trace = praas_request_trace(rq);
-	uint8_t context[CONTEXT_BYTES];
+	struct praas_trace_context context;
 
-	memcpy(context, trace->id, sizeof(trace->id));
-	memcpy(context + sizeof(trace->id), trace->span, sizeof(trace->span));
-	ret_result->rc = praas_msg_send_traced(conn, rq->match.key, rq->body,
-					       rq->body_bytes, context);
+	praas_trace_context(praas_request_trace(rq), &context);
+	ret_result->rc = praas_msg_send_context(conn, rq->match.key, rq->body,
+						rq->body_bytes, &context);
 }
 
 void praas_route_message_send(struct praas_request *rq)
@@ -205,14 +202,14 @@ static void receive_work(struct praas_request *rq, praas_connection *conn,
 	/* Was checked before. */
 	(void)praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0,
 				   &ms);
-	ret_result->rc = praas_msg_recv_traced(conn, rq->match.key,
-					       (int64_t)ms * 1000000, &ret_result->data,
-					       &ret_result->bytes, &ret_result->origin);
+	ret_result->rc = praas_msg_recv_context(
+		conn, rq->match.key, (int64_t)ms * 1000000, &ret_result->data,
+		&ret_result->bytes, &ret_result->source, &ret_result->trace);
 }
 
 static void receive_answer(struct praas_request *rq)
 {
-	static const uint8_t none[CONTEXT_BYTES];
+	static const struct praas_trace_context none;
 	struct praas_call_result *r = &rq->result;
 	char traceparent[PRAAS_TRACEPARENT_BYTES];
 	struct praas_trace trace = { .flags = 0 };
@@ -227,13 +224,12 @@ static void receive_answer(struct praas_request *rq)
 		praas_reply_errno(rq, r->rc, "message");
 		return;
 	}
-	(void)snprintf(source, sizeof(source), "%llu",
-		       (unsigned long long)r->origin.source);
+	(void)snprintf(source, sizeof(source), "%llu", (unsigned long long)r->source);
 	praas_reply_header(rq, "Praas-Source", source);
-	if (memcmp(r->origin.trace, none, sizeof(none)) != 0) {
-		memcpy(trace.id, r->origin.trace, sizeof(trace.id));
-		memcpy(trace.span, r->origin.trace + sizeof(trace.id),
-		       sizeof(trace.span));
+	if (memcmp(&r->trace, &none, sizeof(none)) != 0) {
+		memcpy(trace.id, r->trace.trace_id, sizeof(trace.id));
+		memcpy(trace.span, r->trace.span_id, sizeof(trace.span));
+		trace.flags = r->trace.flags;
 		praas_trace_text(&trace, traceparent);
 		praas_reply_header(rq, "Praas-Traceparent", traceparent);
 	}

@@ -15,7 +15,6 @@
 #include "internal/base.h"
 
 #define DEADLINE_MS 30000u
-#define CONTEXT_BYTES 24u        /* of a trace: id and span */
 #define QUICK_BYTES (64u * 1024) /* a payload that is copied in no time */
 #define QUICK_RUN_NS 50000u      /* a function that takes no longer is quick */
 
@@ -49,21 +48,20 @@ static const struct status_row rows[] = {
 
 /* The call that a request is, for a connection. trace has the room of its context. */
 static int make_call(struct praas_request *rq, praas_connection *conn,
-		     uint8_t context[CONTEXT_BYTES], struct praas_call *ret_call)
+		     struct praas_trace_context *context, struct praas_call *ret_call)
 {
-	const struct praas_trace *trace = praas_request_trace(rq);
 	uint64_t now = praas_now_ns();
 
-	memcpy(context, trace->id, sizeof(trace->id));
-	memcpy(context + sizeof(trace->id), trace->span, sizeof(trace->span));
+	praas_trace_context(praas_request_trace(rq), context);
 	*ret_call = (struct praas_call){ .data = rq->body,
 					 .bytes = rq->body_bytes,
 					 .key = rq->key[0] ? rq->key : NULL,
-					 .trace = context,
+					 .trace = (const uint8_t *)context,
+					 .flags = PRAAS_CALL_TRACE_FLAGS,
 					 .id = rq->resent,
 					 .timing = &rq->result.timing };
 	if (rq->timing)
-		ret_call->flags = PRAAS_CALL_TIMING;
+		ret_call->flags |= PRAAS_CALL_TIMING;
 	if (now >= rq->deadline_ns)
 		return -ETIME;
 	ret_call->timeout_ns = rq->deadline_ns - now;
@@ -98,10 +96,10 @@ static void work(struct praas_request *rq, praas_connection *conn,
 		 struct praas_call_result *ret_result)
 {
 	struct praas_result result = { 0 };
-	uint8_t context[CONTEXT_BYTES];
+	struct praas_trace_context context;
 	struct praas_call call;
 
-	ret_result->rc = make_call(rq, conn, context, &call);
+	ret_result->rc = make_call(rq, conn, &context, &call);
 	if (ret_result->rc == -ENOENT || ret_result->rc == -ETIME) {
 		ret_result->status =
 			ret_result->rc == -ENOENT ? PRAAS_NO_FUNCTION : PRAAS_DEADLINE;
@@ -249,13 +247,13 @@ static bool find_quick(struct praas_request *rq, const char *pid)
 static bool submit(struct praas_request *rq)
 {
 	struct praas_burst *burst = praas_burst_open(rq);
-	uint8_t context[CONTEXT_BYTES];
+	struct praas_trace_context context;
 	struct praas_call call;
 	int rc;
 
 	if (!burst)
 		return false;
-	rc = make_call(rq, praas_burst_connection(burst), context, &call);
+	rc = make_call(rq, praas_burst_connection(burst), &context, &call);
 	call.flags |= PRAAS_CALL_MORE;
 	if (rc == 0)
 		rc = praas_submit(praas_burst_connection(burst), &call, &rq->call);

@@ -159,10 +159,12 @@ struct praas_call {
 	uint32_t flags;    /* PRAAS_CALL_… */
 	const void *data;  /* from praas_buffer_alloc(): no copy; any other: one copy */
 	size_t bytes;
-	const char *key;      /* NULL: none */
-	uint64_t timeout_ns;  /* until the deadline, which travels along; 0: none */
-	uint64_t id;          /* 0: made up; else the caller's own, for retries */
-	const uint8_t *trace; /* NULL, or 24 bytes: W3C trace id and parent span id */
+	const char *key;     /* NULL: none */
+	uint64_t timeout_ns; /* until the deadline, which travels along; 0: none */
+	uint64_t id;         /* 0: made up; else the caller's own, for retries */
+	const uint8_t
+		*trace; /* NULL, or 24 bytes: W3C trace id and parent span id; with
+				 PRAAS_CALL_TRACE_FLAGS one more */
 	/* With PRAAS_CALL_TIMING: the caller's memory, the library's until the result is taken (or the
 	 * connection closed), and filled then. */
 	struct praas_timing *timing;
@@ -175,6 +177,10 @@ struct praas_call {
 #define PRAAS_CALL_TIMING                                                              \
 	0x4u /* measure this one in full: praas_call.timing. It is slower by that, and not
 				together with PRAAS_CALL_ONE_WAY */
+
+#define PRAAS_CALL_TRACE_FLAGS                                                         \
+	0x8u /* trace has 25 bytes, like struct praas_trace_context: the flags, too; zeros
+				without it */
 
 struct praas_result {
 	uint64_t call; /* as praas_submit() returned it */
@@ -244,6 +250,10 @@ PRAAS_API int praas_msg_send(praas_connection *conn, const char *key, const void
 PRAAS_API int praas_msg_send_traced(praas_connection *conn, const char *key,
 				    const void *data, size_t bytes,
 				    const uint8_t *trace);
+/** The same with the trace's flags. */
+PRAAS_API int praas_msg_send_context(praas_connection *conn, const char *key,
+				     const void *data, size_t bytes,
+				     const struct praas_trace_context *trace);
 /** Takes the oldest message of a key out of the mailbox, from whomever it is. timeout_ns: 0 looks
  * once, negative waits without limit. Also -EAGAIN: none in that time. ret_source may be NULL. */
 PRAAS_API int praas_msg_recv(praas_connection *conn, const char *key,
@@ -260,6 +270,11 @@ PRAAS_API int praas_msg_recv_traced(praas_connection *conn, const char *key,
 				    int64_t timeout_ns, void **ret_data,
 				    size_t *ret_bytes,
 				    struct praas_msg_origin *ret_origin);
+/** The same with the trace's flags: a trace of zeros: none. ret_source may be NULL. */
+PRAAS_API int praas_msg_recv_context(praas_connection *conn, const char *key,
+				     int64_t timeout_ns, void **ret_data,
+				     size_t *ret_bytes, praas_pid_t *ret_source,
+				     struct praas_trace_context *ret_trace);
 /** Lists up to infos_max messages whose key begins with prefix ("" or NULL: all), oldest first,
  * of those behind sequence after (0: from the start); they stay. To see more, ask again after the
  * last one's sequence; *ret_count less than infos_max: these were all. */

@@ -62,6 +62,7 @@ struct praas_call_info {
 	const char *key;      /* the invocation key, "" when none */
 	uint8_t trace_id[16]; /* W3C trace context; zero when there is none */
 	uint8_t span_id[8];   /* of the caller, or of who sent that message */
+	uint8_t trace_flags;  /* of that trace: 0x01 sampled */
 };
 
 /* An update of one state object in place; see praas_state_update_begin(). */

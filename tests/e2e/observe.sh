@@ -35,17 +35,17 @@ for app in fns inl; do
 		[ "$back" = "00-$trace-$span-01" ] && [ "$span" != b7ad6b7169203331 ] || fail "$app/$fn: the answer's traceparent is '$back'"
 		# What outer calls has outer's own span as its parent
 		case $fn in
-		says) [ "$answer" = "$trace-$span" ] ;;
-		outer) [ "${answer%-*}" = "$trace" ] && [ "${answer#*-}" != "$span" ] ;;
+		says) [ "$answer" = "$trace-$span-01" ] ;;
+		outer) [[ $answer = "$trace"-*-01 ]] && [[ $answer != *"$span"* ]] ;;
 		esac || fail "$app/$fn: the function saw '$answer', the answer says '$back'"
 	done
 done
 answer=$(get -D "$dir/head" -H 'Praas-Pid: p' --data-binary "4no trace given" "$url/v1/apps/fns/invoke/says")
-[ "00-$answer-00" = "$(tr -d '\r' <"$dir/head" | sed -n 's/^traceparent: //Ip')" ] && [ "${answer%-*}" != $trace ] || fail "no trace of its own begins: '$answer'"
+[ "00-$answer" = "$(tr -d '\r' <"$dir/head" | sed -n 's/^traceparent: //Ip')" ] && [ "${answer%%-*}" != $trace ] || fail "no trace of its own begins: '$answer'"
 grep -q "\"trace\":\"$trace\"" "$XDG_STATE_HOME/praas/dev/log/audit.jsonl" || fail "the audit log has no trace"
 # …and from the command line
 answer=$(TRACEPARENT=00-$trace-00f067aa0ba902b7-01 praas invoke fns says -p p -d '6from a shell')
-[ "$answer" = "$trace-00f067aa0ba902b7" ] || fail "praas invoke hands on another trace: '$answer'"
+[ "$answer" = "$trace-00f067aa0ba902b7-01" ] || fail "praas invoke hands on another trace: '$answer'"
 TRACEPARENT=nonsense praas invoke fns says -p p -d '6from a shell' >/dev/null || fail "a wrong TRACEPARENT ends praas invoke"
 
 # A message has the trace of who sent it, over swaps, and hands it on: from REST to what a function says in a process that was
@@ -56,7 +56,7 @@ letter() {
 	praas process swap "$from" a >/dev/null || fail "$from: a is not swapped"
 	[ "$(get -D "$dir/head" "$url/v1/apps/$from/processes/a/messages/out")" = 'a letter' ] || fail "$from: no message in a"
 	parent=$(tr -d '\r' <"$dir/head" | sed -n 's/^Praas-Traceparent: //Ip')
-	[[ $parent =~ ^00-$id-[0-9a-f]{16}-00$ ]] && [[ $parent != *b7ad6b7169203331* ]] || fail "$from: the message's trace is '$parent'"
+	[[ $parent =~ ^00-$id-[0-9a-f]{16}-01$ ]] && [[ $parent != *b7ad6b7169203331* ]] || fail "$from: the message's trace is '$parent'"
 	get -H "traceparent: $parent" --data-binary 'a letter' "$url/v1/apps/$to/processes/b/messages/in" || fail "$to: not sent"
 	praas process swap "$to" b >/dev/null || fail "$to: b is not swapped"
 	[ "$(praas invoke "$to" takes -p b -k in)" = 'a letter' ] || fail "$to: no message in b"
@@ -68,7 +68,7 @@ letter fns inl 1af7651916cd43dd8448eb211c80319a
 letter inl fns 1af7651916cd43dd8448eb211c80319b
 # …and by the command line
 echo words | TRACEPARENT=00-1af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01 praas msg send fns a k || fail "praas msg send"
-[ "$(praas msg recv fns a k --json | jq -r .traceparent)" = 00-1af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-00 ] || fail "praas msg recv tells no trace"
+[ "$(praas msg recv fns a k --json | jq -r .traceparent)" = 00-1af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01 ] || fail "praas msg recv tells no trace"
 echo words | praas msg send fns a k
 [ "$(praas msg recv fns a k --json | jq -r .traceparent)" = null ] || fail "a message without a trace has one"
 for app in fns inl; do for p in a b; do praas process rm $app $p >/dev/null || fail "$app/$p is not deleted"; done; done

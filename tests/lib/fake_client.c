@@ -273,8 +273,8 @@ int praas_msg_send(praas_connection *conn, const char *key, const void *data,
 	return 0;
 }
 
-int praas_msg_send_traced(praas_connection *conn, const char *key, const void *data,
-			  size_t bytes, const uint8_t *trace)
+int praas_msg_send_context(praas_connection *conn, const char *key, const void *data,
+			   size_t bytes, const struct praas_trace_context *trace)
 {
 	(void)trace;
 	return praas_msg_send(conn, key, data, bytes);
@@ -308,13 +308,12 @@ int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
 	return rc ? -EAGAIN : 0;
 }
 
-int praas_msg_recv_traced(praas_connection *conn, const char *key, int64_t timeout_ns,
-			  void **ret_data, size_t *ret_bytes,
-			  struct praas_msg_origin *ret_origin)
+int praas_msg_recv_context(praas_connection *conn, const char *key, int64_t timeout_ns,
+			   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source,
+			   struct praas_trace_context *ret_trace)
 {
-	memset(ret_origin->trace, 0, sizeof(ret_origin->trace));
-	return praas_msg_recv(conn, key, timeout_ns, ret_data, ret_bytes,
-			      &ret_origin->source);
+	memset(ret_trace, 0, sizeof(*ret_trace));
+	return praas_msg_recv(conn, key, timeout_ns, ret_data, ret_bytes, ret_source);
 }
 
 int praas_state_read(praas_connection *conn, const char *key, void **ret_data,

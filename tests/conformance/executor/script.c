@@ -233,7 +233,7 @@ static void do_member(struct script *s, const char *name)
 
 static void say_trace(struct script *s, int rc, const struct praas_trace_context *trace)
 {
-	char text[2 * (sizeof(trace->trace_id) + sizeof(trace->span_id)) + 2];
+	char text[2 * sizeof(*trace) + 3];
 	size_t n = 0;
 
 	for (size_t i = 0; i < sizeof(trace->trace_id); i++)
@@ -241,6 +241,7 @@ static void say_trace(struct script *s, int rc, const struct praas_trace_context
 	text[n++] = '-';
 	for (size_t i = 0; i < sizeof(trace->span_id); i++)
 		n += (size_t)snprintf(text + n, 3, "%02x", trace->span_id[i]);
+	n += (size_t)snprintf(text + n, 4, "/%02x", trace->flags);
 	say(s, rc, text, rc == 0 ? n : 0);
 }
 
@@ -252,6 +253,7 @@ static void do_traced(struct script *s)
 
 	memcpy(trace.trace_id, info->trace_id, sizeof(trace.trace_id));
 	memcpy(trace.span_id, info->span_id, sizeof(trace.span_id));
+	trace.flags = info->trace_flags;
 	say_trace(s, 0, &trace);
 }
 

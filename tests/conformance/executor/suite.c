@@ -377,7 +377,7 @@ static void run_traced(struct table *t, const uint8_t *trace, const char *script
 
 #define ONE "00010101010101010101010101010101"
 #define TWO "00020202020202020202020202020202"
-#define NONE "00000000000000000000000000000000-0000000000000000"
+#define NONE "00000000000000000000000000000000-0000000000000000/00"
 
 /* What a traced function sends and calls has its trace and, as the parent, a span of its own. Who has no
  * trace goes on in that of a message that it receives; who has one keeps it. */
@@ -389,9 +389,13 @@ static void test_traces(void **state)
 
 	memset(one + 1, 1, 23);
 	memset(two + 1, 2, 23);
+	one[24] = 1;
+	two[24] = 0x82; /* also bits that mean nothing yet */
 	run_traced(t, one, "traced\nsend k one\ninvoke script traced\n", text);
-	assert_memory_equal(text, "0 " ONE "-0101010101010101\n0\n0 0 " ONE "-",
-			    sizeof("0 " ONE "-0101010101010101\n0\n0 0 " ONE "-") - 1);
+	assert_memory_equal(text, "0 " ONE "-0101010101010101/01\n0\n0 0 " ONE "-",
+			    sizeof("0 " ONE "-0101010101010101/01\n0\n0 0 " ONE "-") -
+				    1);
+	assert_string_equal(strrchr(text, '/'), "/01\n\n");
 	memcpy(span, strrchr(text, '-') + 1, 16);
 	assert_string_not_equal(span, "0101010101010101");
 	assert_string_not_equal(span, "0000000000000000");
@@ -400,14 +404,14 @@ static void test_traces(void **state)
 		   "told k\ntraced\n",
 		   text);
 	(void)snprintf(want, sizeof(want),
-		       "0\n0 " NONE "\n0 " ONE "-%s\n0 " NONE "\n0 " ONE "-%s\n0 " ONE
-		       "-%s\n-2\n0 " ONE "-%s\n",
+		       "0\n0 " NONE "\n0 " ONE "-%s/01\n0 " NONE "\n0 " ONE
+		       "-%s/01\n0 " ONE "-%s/01\n-2\n0 " ONE "-%s/01\n",
 		       span, span, span, span);
 	assert_string_equal(text, want);
 	run_traced(t, one, "send k three\n", text);
 	run_traced(t, two, "told k\ntraced\n", text);
 	assert_memory_equal(text, "0 " ONE "-", 35);
-	assert_string_equal(strchr(text, '\n'), "\n0 " TWO "-0202020202020202\n");
+	assert_string_equal(strchr(text, '\n'), "\n0 " TWO "-0202020202020202/82\n");
 	/* One that was sent without has none, by whatever it is received. */
 	run_traced(t, NULL, "send k four\n", text);
 	run_traced(t, two, "told k\n", text);

@@ -313,6 +313,7 @@ PRAAS_FUNCTION int says(struct praas_ctx *ctx)
 	out[at++] = '-';
 	for (int i = 0; i < 8; i++)
 		at += snprintf(out + at, 3, "%02x", info->span_id[i]);
+	at += snprintf(out + at, 4, "-%02x", info->trace_flags);
 	return praas_output_resize(ctx, (size_t)at, &data);
 }
 
