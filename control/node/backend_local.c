@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Controllers as processes of this machine. posix_spawn (a vfork inside, so our size costs nothing);
- * the configuration travels through a pipe, which is what makes pre-warming possible: a controller
+ * Controllers as processes of this machine. posix_spawn (a vfork inside, so our size costs nothing), in a
+ * thread without our descriptors, so their number costs nothing either; the configuration travels through a pipe, which is what makes pre-warming possible: a controller
  * whose pipe is still empty has been loaded, and has made what follows from its application when it
  * was told that (control/node/ready.h), and waits.
  */
@@ -20,6 +20,7 @@
 
 #include "control/json.h"
 #include "control/node/cgroup.h"
+#include "control/node/launcher.h"
 #include "control/node/local_spawn.h"
 #include "control/node/ready.h"
 
@@ -35,6 +36,7 @@ struct local {
 	char log_dir[PATH_BYTES];
 	char group[64];
 	enum praas_cgroup_version cgroup;
+	struct praas_launcher *launcher;
 	pthread_mutex_t lock; /* of what follows */
 	struct praas_ready ready;
 	struct praas_backend_stats stats;
@@ -239,7 +241,8 @@ static int make_one(struct local *l, struct praas_ready_one *o)
 	int rc;
 
 	(void)snprintf(log, sizeof(log), "%s/prewarmed.log", l->log_dir);
-	rc = praas_local_spawn(l->controller, log, o, o->shape ? &prepare_fd : NULL);
+	rc = praas_local_spawn(l->launcher, l->controller, log, o,
+			       o->shape ? &prepare_fd : NULL);
 	if (rc) {
 		free(o->shape);
 		return rc;
@@ -340,7 +343,7 @@ static int start_one(struct local *l, json_t *config, const char *shape,
 	}
 	*ret_o = (struct praas_ready_one){ .pidfd = -1 };
 	*ret_kind = PRAAS_START_COLD;
-	rc = praas_local_spawn(l->controller, log, ret_o, NULL);
+	rc = praas_local_spawn(l->launcher, l->controller, log, ret_o, NULL);
 	if (rc)
 		return rc;
 	rc = give_config(l, config, log, ret_o); /* while it is loaded */
@@ -463,6 +466,7 @@ static void free_local(struct praas_backend *b)
 	while (praas_ready_drain(&l->ready, &o))
 		discard(l, &o);
 	praas_ready_release(&l->ready);
+	praas_launcher_stop(l->launcher);
 	if (l->cgroup != PRAAS_CGROUP_NONE)
 		praas_cgroup_close(l->cgroup, l->group);
 	(void)pthread_mutex_destroy(&l->lock);
@@ -485,6 +489,7 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 			    struct praas_backend **ret_backend)
 {
 	struct local *l;
+	int rc;
 
 	if (strlen(config->controller) >= PATH_BYTES ||
 	    strlen(config->log_dir) >= PATH_BYTES ||
@@ -495,6 +500,11 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
+	rc = praas_launcher_start(&l->launcher);
+	if (rc) {
+		free(l);
+		return rc;
+	}
 	l->base.ops = &local_ops;
 	(void)pthread_mutex_init(&l->lock, NULL);
 	(void)snprintf(l->controller, sizeof(l->controller), "%s", config->controller);

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,11 +12,7 @@
 #include <unistd.h>
 
 #include "control/node/backend.h"
-
-#define CONFIG_FD 3
-#define PREPARE_FD 4
-
-extern char **environ;
+#include "control/node/launcher.h"
 
 uint64_t praas_os_start(int32_t os_pid)
 {
@@ -46,98 +41,31 @@ int praas_pidfd_of(int32_t os_pid)
 	return fd < 0 ? -errno : fd;
 }
 
-/* Descriptors of the child: nothing, the log twice, the configuration, and what it is to be
- * prepared for (-1: nothing). All else is close-on-exec, and closed before: an exec may take its time, and
- * who comes after us if we are killed meanwhile finds our listening sockets held. */
-static int child_files(posix_spawn_file_actions_t *fa, const char *log, int config_fd,
-		       int prepare_fd)
-{
-	int rc = posix_spawn_file_actions_addopen(fa, 0, "/dev/null", O_RDONLY, 0);
-
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addopen(
-			fa, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(fa, 1, 2);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_adddup2(fa, config_fd, CONFIG_FD);
-	if (rc == 0 && prepare_fd >= 0)
-		rc = posix_spawn_file_actions_adddup2(fa, prepare_fd, PREPARE_FD);
-	if (rc == 0)
-		rc = posix_spawn_file_actions_addclosefrom_np(
-			fa, (prepare_fd >= 0 ? PREPARE_FD : CONFIG_FD) + 1);
-	return -rc;
-}
-
-static int child_attributes(posix_spawnattr_t *attr)
-{
-	sigset_t none, all;
-	int rc;
-
-	(void)sigemptyset(&none);
-	(void)sigfillset(&all);
-	rc = posix_spawnattr_setsigmask(attr, &none);
-	if (rc == 0)
-		rc = posix_spawnattr_setsigdefault(attr, &all);
-	if (rc == 0) /* its own group: a terminal's ^C reaches us, and we swap it out */
-		rc = posix_spawnattr_setpgroup(attr, 0);
-	if (rc == 0)
-		rc = posix_spawnattr_setflags(attr, POSIX_SPAWN_SETSIGMASK |
-							    POSIX_SPAWN_SETSIGDEF |
-							    POSIX_SPAWN_SETPGROUP);
-	return -rc;
-}
-
-static int spawn(const char *program, const char *log, int config_fd, int prepare_fd,
-		 pid_t *ret_pid)
+static int spawn(struct praas_launcher *launcher, const char *program, const char *log,
+		 int config_fd, int prepare_fd, pid_t *ret_pid)
 {
 	char config_text[8], prepare_text[8];
 	const char *argv[] = { program,      "--config-fd",
 			       config_text,  prepare_fd >= 0 ? "--prepare-fd" : NULL,
 			       prepare_text, NULL };
-	posix_spawn_file_actions_t fa;
-	posix_spawnattr_t attr;
-	int rc;
+	struct praas_launch what = { .argv = argv,
+				     .log = log,
+				     .fds = { config_fd, prepare_fd },
+				     .fds_count = prepare_fd >= 0 ? 2 : 1 };
 
-	(void)snprintf(config_text, sizeof(config_text), "%d", CONFIG_FD);
-	(void)snprintf(prepare_text, sizeof(prepare_text), "%d", PREPARE_FD);
-	if (posix_spawn_file_actions_init(&fa))
-		return -ENOMEM;
-	if (posix_spawnattr_init(&attr)) {
-		(void)posix_spawn_file_actions_destroy(&fa);
-		return -ENOMEM;
-	}
-	rc = child_files(&fa, log, config_fd, prepare_fd);
-	if (rc == 0)
-		rc = child_attributes(&attr);
-	if (rc == 0) /* argv is const in all but its type */
-		rc = -posix_spawn(ret_pid, program, &fa, &attr,
-				  (char *const *)(uintptr_t)argv, environ);
-	(void)posix_spawnattr_destroy(&attr);
-	(void)posix_spawn_file_actions_destroy(&fa);
-	return rc;
+	(void)snprintf(config_text, sizeof(config_text), "%d", PRAAS_LAUNCH_FD);
+	(void)snprintf(prepare_text, sizeof(prepare_text), "%d", PRAAS_LAUNCH_FD + 1);
+	return praas_launcher_launch(launcher, &what, ret_pid);
 }
 
-/* A pipe whose reading end is above the numbers that the child's file actions write to. */
 static int make_pipe(int ret_fds[2])
 {
-	int fds[2], rc;
-
-	if (pipe2(fds, O_CLOEXEC))
-		return -errno;
-	ret_fds[0] = fcntl(fds[0], F_DUPFD_CLOEXEC, PREPARE_FD + 1);
-	rc = ret_fds[0] < 0 ? -errno : 0;
-	(void)close(fds[0]);
-	if (rc)
-		(void)close(fds[1]);
-	ret_fds[1] = fds[1];
-	return rc;
+	return pipe2(ret_fds, O_CLOEXEC) ? -errno : 0;
 }
 
-/* A controller that waits for its configuration; ret_prepare_fd (NULL: it is not prepared for
- * anything): where to write what to prepare for. */
-int praas_local_spawn(const char *program, const char *log,
-		      struct praas_ready_one *ret_o, int *ret_prepare_fd)
+int praas_local_spawn(struct praas_launcher *launcher, const char *program,
+		      const char *log, struct praas_ready_one *ret_o,
+		      int *ret_prepare_fd)
 {
 	int fds[2] = { -1, -1 }, prepare[2] = { -1, -1 };
 	int rc = make_pipe(fds);
@@ -148,7 +76,7 @@ int praas_local_spawn(const char *program, const char *log,
 	if (ret_prepare_fd)
 		rc = make_pipe(prepare);
 	if (rc == 0)
-		rc = spawn(program, log, fds[0], prepare[0], &pid);
+		rc = spawn(launcher, program, log, fds[0], prepare[0], &pid);
 	(void)close(fds[0]);
 	if (prepare[0] >= 0)
 		(void)close(prepare[0]);
