@@ -281,6 +281,9 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 		praas_hist_quantile(&c->hist, 0.5) * scale_of(c),
 		praas_hist_quantile(&c->hist, 0.99) * scale_of(c),
 		praas_hist_quantile(&c->hist, 0.999) * scale_of(c), c->waits);
+	if (c->live)
+		at += snprintf(text + at, sizeof text - (size_t)at, ",\"live\":%u",
+			       c->live);
 	if (floor && c->role != PRAAS_ROLE_FLOOR) {
 		round_ratios(c, floor, r);
 		(void)snprintf(text + at, sizeof text - (size_t)at,

@@ -46,6 +46,7 @@ struct praas_contender {
 	void (*teardown)(struct praas_contender *c);
 	void *data;      /* of the contender */
 	const void *arg; /* of whoever made it */
+	unsigned live;   /* processes that lived meanwhile; 0: not told */
 	const char *
 		versus; /* variant of the floor to compare with; NULL: the only floor */
 	/* Results. */

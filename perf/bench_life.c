@@ -17,11 +17,14 @@
 extern char **environ;
 
 #define OBJECT_BYTES (1u << 20)
+#define CROWD 1000u
+#define CROWD_NS 10000000000u /* after which no more of it are started */
 
 struct life {
 	struct praas_target *target;
 	char name[32];
 	uint32_t seed;
+	uint32_t crowd; /* other processes that live meanwhile */
 };
 
 static int start(struct praas_contender *c)
@@ -270,6 +273,60 @@ static int round_spawn(struct praas_contender *c, uint64_t n, struct praas_hist 
 	return 0;
 }
 
+/* ---- the same, while many live ---- */
+
+static void crowd_name(uint32_t i, char ret_name[32])
+{
+	(void)snprintf(ret_name, 32, "crowd-%u", i);
+}
+
+static int setup_crowd(struct praas_contender *c)
+{
+	uint32_t wanted = praas_options.quick ? CROWD / 10 : CROWD;
+	uint64_t begun_ns = praas_now_ns();
+	struct life *k = calloc(1, sizeof *k);
+	char name[32];
+	int rc;
+
+	if (!k)
+		return -ENOMEM;
+	c->data = k;
+	(void)snprintf(k->name, sizeof k->name, "one-more");
+	rc = praas_target_start(PRAAS_TARGET_CROWDED, &k->target);
+	while (rc == 0 && k->crowd < wanted && praas_now_ns() - begun_ns < CROWD_NS) {
+		crowd_name(k->crowd, name);
+		rc = praas_target_process(k->target, "inline", name);
+		k->crowd += rc == 0;
+	}
+	c->live = k->crowd;
+	return rc;
+}
+
+static void teardown_crowd(struct praas_contender *c)
+{
+	struct life *k = c->data;
+	char name[32];
+
+	while (k && k->crowd > 0) {
+		crowd_name(--k->crowd, name);
+		(void)praas_process_delete(k->target->control, "inline", name);
+	}
+	teardown(c);
+}
+
+/* Two services in turns: of the one nothing lives, of the other many do. */
+static void allocate_in_a_crowd(void)
+{
+	struct praas_contender c[2];
+
+	ours(&c[0], "allocate", "alone", 0, start, round_allocate);
+	c[0].role = PRAAS_ROLE_FLOOR;
+	ours(&c[1], "allocate", "local-crowd", 0, setup_crowd, round_allocate);
+	c[1].teardown = teardown_crowd;
+	c[0].n = c[1].n = 20;
+	praas_bench_run(c, 2);
+}
+
 void praas_bench_allocate(void)
 {
 	static const char prewarm;
@@ -286,4 +343,5 @@ void praas_bench_allocate(void)
 	c[2].arg = &prewarm;
 	c[1].n = c[2].n = 20;
 	praas_bench_run(c, 3);
+	allocate_in_a_crowd();
 }

@@ -22,6 +22,7 @@ struct praas_target {
 enum praas_target_kind {
 	PRAAS_TARGET_PLAIN,
 	PRAAS_TARGET_PREWARMED, /* keeps controllers ready */
+	PRAAS_TARGET_CROWDED,   /* has many processes; else as PLAIN */
 	PRAAS_TARGET_TLS,       /* its data planes speak TLS */
 	PRAAS_TARGET_VERBS,     /* … listen at an RDMA device too; little memory */
 	PRAAS_TARGET_OFI,       /* … on a fabric too */
