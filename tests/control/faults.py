@@ -133,9 +133,9 @@ def idle_service(s):
 def test_idle_is_swapped_out(s):
     """Who has no work for the time given is swapped out; who is asked for something is not."""
     idle_service(s)
+    began = time.monotonic()  # before x has done its last: making y may take long
     make(s, "x")
     make(s, "y")
-    began = time.monotonic()
     while s.state("a", "x") in ("ACTIVE", "IDLE", "DRAINING"):
         assert time.monotonic() < began + 20
         s.json("POST", P + "/y/tickets", expect=200)
