@@ -108,6 +108,11 @@ static const struct praas_cli_verb *find(int argc, char **argv, int *ret_words)
 
 static int unknown(int argc, char **argv)
 {
+	if (argv[1][0] == '-')
+		return praas_cli_fail(PRAAS_EXIT_USAGE,
+				      "'%s' stands before the verb: options stand "
+				      "behind it; try praas help",
+				      argv[1]);
 	if (print_noun(stderr, argv[1]) == 0)
 		return praas_cli_fail(PRAAS_EXIT_USAGE,
 				      "there is no command '%s'; try praas help",

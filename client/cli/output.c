@@ -17,15 +17,43 @@
 #define COLUMNS_MAX 16
 #define CELL_BYTES 128
 
+#define SENTENCE_BYTES 8192
+
+/* What the control service says to programs at the end of a sentence, and what people do instead. */
+static const char *const hints[][2] = {
+	{ "no such process; GET the list to see what there is",
+	  "no such process; praas ps lists them" },
+	{ "no such process: No such file or directory; GET the list to see what there "
+	  "is",
+	  "no such process; praas ps lists them" },
+	{ "no such application; GET the list to see what there is",
+	  "no such application; praas app ls lists them" },
+	{ "no such application; POST /v1/apps creates one",
+	  "no such application; praas app ls lists them" },
+	{ "GET /v1/tokens lists them", "praas token ls lists them" },
+	{ "GET /v1/tenants lists them", "praas tenant ls lists them" },
+};
+
 int praas_cli_fail(enum praas_exit code, const char *format, ...)
 {
+	static char text[SENTENCE_BYTES]; /* there is one thread */
+	const char *end = "";
+	size_t length, tail;
 	va_list args;
 
-	(void)fputs("praas: ", stderr);
 	va_start(args, format);
-	(void)vfprintf(stderr, format, args); /* stderr is all there is */
+	(void)vsnprintf(text, sizeof(text), format, args); /* cut when too long */
 	va_end(args);
-	(void)fputc('\n', stderr);
+	length = strlen(text);
+	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
+		tail = strlen(hints[i][0]);
+		if (length < tail || strcmp(text + length - tail, hints[i][0]) != 0)
+			continue;
+		text[length - tail] = '\0';
+		end = hints[i][1];
+		break;
+	}
+	(void)fprintf(stderr, "praas: %s%s\n", text, end); /* stderr is all there is */
 	return (int)code;
 }
 

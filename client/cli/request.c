@@ -275,8 +275,10 @@ static int read_all(FILE *from, void **ret_data, size_t *ret_bytes)
 	if (!data)
 		return -ENOMEM;
 	if (ferror(from)) {
+		int rc = errno ? -errno : -EIO; /* of the read that failed */
+
 		free(data);
-		return -EIO;
+		return rc;
 	}
 	*ret_data = data;
 	*ret_bytes = bytes;

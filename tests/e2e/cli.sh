@@ -66,6 +66,13 @@ praas app ls --json | jq -e 'map(.name) | contains(["counter", "hello", "pipelin
 	fail "praas app ls --json does not list the examples"
 expect 0 '*' praas app show hello
 expect 4 '' praas app show nothing
+grep -q 'no such application; praas app ls lists them$' "$dir/err" || fail "the hint is not for people: $(cat "$dir/err")"
+expect 4 '' praas process show hello nobody
+grep -q 'no such process; praas ps lists them$' "$dir/err" || fail "the hint is not for people: $(cat "$dir/err")"
+expect 2 '' praas --json app ls
+grep -q 'behind' "$dir/err" || fail "an option before the verb: $(cat "$dir/err")"
+expect 1 '' praas invoke hello hello -d @/
+grep -qi 'directory' "$dir/err" || fail "a folder as data: $(cat "$dir/err")"
 expect 1 '' praas app create hello --code "$build/examples/hello"
 expect 5 '' env PRAAS_TOKEN=wrong praas app ls
 
