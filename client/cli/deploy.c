@@ -100,14 +100,15 @@ static json_t *find_folders(const char *folder)
 	return folders;
 }
 
-int praas_cli_deploy_all(struct praas_cli *cli, const char *given, bool weak,
-			 json_t **ret_folders)
+/* The folders of the applications; to be released in any case. */
+static int applications(const char *given, json_t **ret_folders)
 {
 	char folder[PATH_MAX];
 	json_t *folders;
 	size_t count;
 	int rc = 0;
 
+	*ret_folders = NULL;
 	if (!realpath(given, folder))
 		return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot deploy %s: %s", given,
 				      strerror(errno));
@@ -123,6 +124,27 @@ int praas_cli_deploy_all(struct praas_cli *cli, const char *given, bool weak,
 				    "cannot deploy %s: it has %zu applications, more "
 				    "than %d; name one of them",
 				    given, count, FOLDERS_MAX);
+	*ret_folders = folders;
+	return rc;
+}
+
+int praas_cli_deploy_check(const char *given)
+{
+	json_t *folders;
+	int rc = applications(given, &folders);
+
+	json_decref(folders);
+	return rc;
+}
+
+int praas_cli_deploy_all(struct praas_cli *cli, const char *given, bool weak,
+			 json_t **ret_folders)
+{
+	json_t *folders;
+	size_t count;
+	int rc = applications(given, &folders);
+
+	count = json_array_size(folders);
 	for (size_t i = 0; rc == 0 && i < count; i++)
 		rc = deploy(cli, json_string_value(json_array_get(folders, i)), weak);
 	if (rc == 0 && ret_folders)

@@ -36,6 +36,8 @@ void praas_cli_service_stop(struct praas_cli_service *s);
 /* The one that runs on s->data now: fills url and pid. 0; -ENOENT none runs there. */
 int praas_cli_service_find(struct praas_cli_service *s);
 
+/* Whether praas_cli_deploy_all() would find something there. Returns an exit code. */
+int praas_cli_deploy_check(const char *given);
 /* Deploys a folder (given) with a praas.json, or each folder in it that has one, as applications of
  * the folders' names. weak: they may run without a full sandbox. *ret_folders, when not NULL:
  * the folders' paths, an array of strings, the caller's. Returns an exit code. */

@@ -14,6 +14,7 @@
 #define LOOK_MS 20u
 
 static struct praas_cli_service service = { .listen = "127.0.0.1:0" };
+static const char *listen_on;
 static const char *data;
 
 static void print_service(const struct praas_cli *cli, bool started)
@@ -31,6 +32,15 @@ static void print_service(const struct praas_cli *cli, bool started)
 	json_decref(answer);
 }
 
+/* http://ADDRESS:PORT is that one. */
+static bool listens_on(const char *url, const char *address)
+{
+	size_t bytes = strlen(url), end = strlen(address);
+
+	return bytes > end && url[bytes - end - 1] == '/' &&
+	       strcmp(url + bytes - end, address) == 0;
+}
+
 static int up(struct praas_cli *cli, int argc, char **argv)
 {
 	const char *folder = NULL;
@@ -42,7 +52,7 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 		  .optional = true },
 		{ .name = "listen",
 		  .kind = PRAAS_CLI_TEXT,
-		  .value = &service.listen,
+		  .value = &listen_on,
 		  .arg = "ADDRESS:PORT",
 		  .help = "Where to listen (127.0.0.1:0: any port)" },
 		{ .name = "data",
@@ -63,11 +73,21 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 			"Run a control service in the background; the other verbs "
 			"find it by themselves. FOLDER is deployed as praas dev does.",
 			options, argc, argv);
-	rc = praas_cli_service_prepare(&service, data);
+	/* Before anything is begun that would go on without it. */
+	rc = folder ? praas_cli_deploy_check(folder) : PRAAS_EXIT_DONE;
+	if (listen_on)
+		service.listen = listen_on;
+	if (rc == 0)
+		rc = praas_cli_service_prepare(&service, data);
 	if (rc == 0 && praas_cli_service_find(&service) != 0) {
 		started = true;
 		rc = praas_cli_service_start(&service, true);
 	}
+	if (rc == 0 && !started && listen_on && !listens_on(service.url, listen_on))
+		rc = praas_cli_fail(PRAAS_EXIT_FAILED,
+				    "a control service runs on %s already, at %s; "
+				    "praas down ends it, then --listen can be chosen",
+				    service.data, service.url);
 	cli->url = service.url;
 	cli->token = service.token;
 	if (rc == 0)

@@ -29,6 +29,7 @@ trap finish EXIT
 trap 'exit 143' INT TERM
 
 # Nothing runs: nothing is made by asking
+expect 1 '' praas up "$dir/nothing"
 expect 4 '' praas status
 expect 4 '' praas down
 expect 1 '' praas ps
@@ -46,6 +47,10 @@ PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24 mtu=9k" praas doctor --json | jq -e '.[
 PRAAS_DPDK="dev=net_null0 ip=10.0.0.1/24" praas doctor --json | jq -e '.[] | select(.about == "dpdk") | .found | test("net_null0|not installed")' >/dev/null ||
 	fail "praas doctor does not tell the DPDK device"
 PRAAS_URL=http://127.0.0.1:1 expect 1 '' praas ps
+# What cannot be done is said before anything has begun
+expect 1 '' praas up --listen 127.0.0.1:1
+expect 0 '*' praas up --listen "$(praas status --json | jq -r .url | sed 's|http://||')"
+praas up --listen 127.0.0.1:1 2>&1 | grep -q "runs on .* already, at http://.*praas down" || fail "praas up does not say that one runs"
 # Not a second one on the same folder, and the first one does not mind
 expect 1 '' praas dev
 expect 1 '' praas up --data "$dir/state/praas/dev/token"
