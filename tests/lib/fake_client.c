@@ -162,7 +162,8 @@ int praas_submit(praas_connection *conn, const struct praas_call *call,
 	} else if (!strcmp(name, "cut") || !strcmp(name, "lost") ||
 		   !strcmp(name, "past")) {
 		give(ret_result, PRAAS_UNKNOWN, "lost", 4);
-		ret_result->call = cut = 0x1000 + *ret_call;
+		ret_result->call = 0x1000 + *ret_call;
+		cut = ret_result->call;
 		ret_result->retry_ns = name[0] != 'p';
 		lost++;
 	} else {
