@@ -26,6 +26,7 @@ struct fixture {
 	char dir[64], url[128];
 	bool cached;
 	_Atomic bool over;
+	char why[128]; /* a thread failed; "": it did not */
 	struct praas_app_record app;
 };
 
