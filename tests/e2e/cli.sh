@@ -108,10 +108,16 @@ expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport shm --timing
 grep -Eq '^process p1 over shm, connected in .*s: call .*s = client .*s [+] wire .*s [+] queue .*s [+] run .*s [+] state .*s$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
+# A client that loses its core right behind its send may see no time on the wire: not every time.
 for transport in shm tcp; do
-	praas invoke hello hello -p p1 -d World --transport $transport --timing --json 2>/dev/null | jq -e \
-		'.timing | .call_ns == .client_ns + .wire_ns + .queue_ns + .run_ns + .state_ns and .run_ns > 0 and .wire_ns > 0' >/dev/null ||
-		fail "--timing --json over $transport does not add up"
+	wire=
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		praas invoke hello hello -p p1 -d World --transport $transport --timing --json >"$dir/timing" 2>/dev/null
+		jq -e '.timing | .call_ns == .client_ns + .wire_ns + .queue_ns + .run_ns + .state_ns and .run_ns > 0' "$dir/timing" >/dev/null ||
+			fail "--timing --json over $transport does not add up: $(cat "$dir/timing")"
+		jq -e '.timing.wire_ns > 0' "$dir/timing" >/dev/null && wire=1 && break
+	done
+	[ -n "$wire" ] || fail "--timing --json over $transport never tells of the wire"
 done
 curl -sS -o /dev/null -D - -H "Authorization: Bearer $PRAAS_TOKEN" -H 'Praas-Pid: p1' -H 'Praas-Timing: 1' -d World "$PRAAS_URL/v1/apps/hello/invoke/hello" |
 	sed -n 's/\r$//; s/^[Pp]raas-[Tt]iming: //p' | awk -F '[=,]' '{ exit !(NF == 12 && $2 > 0 && $10 > 0 && $2 == $4 + $6 + $8 + $10 + $12) }' ||
