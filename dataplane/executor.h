@@ -47,8 +47,9 @@ struct praas_executor_ops {
 	void (*cancel_direct)(struct praas_executor *ex, uint64_t source, uint64_t id);
 	/* Results, calls of functions, deadlines, deaths. Returns work done. */
 	unsigned (*poll)(struct praas_executor *ex, unsigned budget);
+	/* NULL, or the first half of arm(), as in transport.h. */
+	void (*announce)(struct praas_executor *ex);
 	/* About to sleep: -EAGAIN there is work; else what to wait for, as in transport.h. */
-	void (*announce)(struct praas_executor *ex); /* or NULL */
 	int (*arm)(struct praas_executor *ex, int *ret_fd);
 	/* Running invocations complete INTERRUPTED if they do not end in time; nothing more is
 	 * started. Idempotent. deadline_ns 0: go on again. */

@@ -258,8 +258,10 @@ static void ops_announce(struct praas_executor *base)
 {
 	struct wx *ex = wx_of(base);
 
+	if (!ex->begun)
+		return;
 	ex->died = ex->died || wx_deaths(ex) != 0;
-	if (!ex->begun || ex->died)
+	if (ex->died)
 		return;
 	ex->announced = true;
 	wx_timers(ex);
@@ -281,7 +283,8 @@ static int ops_arm(struct praas_executor *base, int *ret_fd)
 
 	if (!ex->announced) {
 		ops_announce(base);
-		praas_doorbell_fence_producers();
+		if (ex->announced)
+			praas_doorbell_fence_producers();
 	}
 	if (!ex->announced) {
 		ex->died = false;
