@@ -193,7 +193,8 @@ struct praas_result {
 	uint64_t
 		retry_ns; /* with PRAAS_OVERLOADED: after how long to try again. With PRAAS_UNKNOWN, not
 			   * 0: sent again over another connection of the same credential with its id
-			   * (call), it does not run twice. Else 0 */
+			   * (call), it does not run twice, as long as the process remembers the id (dedup_entries
+			   * others at least). Else 0 */
 };
 
 /**
