@@ -51,7 +51,7 @@ struct praas_contender {
 		versus; /* variant of the floor to compare with; NULL: the only floor */
 	/* Results. */
 	struct praas_hist hist;
-	double round_p50[PRAAS_ROUNDS_MAX];
+	double round_p50[PRAAS_ROUNDS_MAX], round_p99[PRAAS_ROUNDS_MAX];
 	unsigned rounds_done;
 	int failed; /* negative errno; -ECANCELED: it was not wanted */
 };
