@@ -37,7 +37,9 @@
 #define PRAAS_LIMIT_EVENTS 4096u       /* kept for who resumes to watch */
 #define PRAAS_LIMIT_WATCHERS 256u      /* at once */
 #define PRAAS_LIMIT_LINKS 16384u       /* controllers connected */
-#define PRAAS_LIMIT_LINE_BYTES (64u * 1024) /* a line on the link */
+#define PRAAS_LIMIT_LINE_BYTES (64u * 1024)  /* a line on the link */
+#define PRAAS_LIMIT_RAW_BYTES (1088u * 1024) /* what follows one: 1 MiB and keys */
+#define PRAAS_LIMIT_RAWS_BYTES (64u << 20)   /* the same, being received on all links */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */

@@ -375,7 +375,8 @@ static bool join_pending(const struct praas_life *life, uint64_t conn)
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
-static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
+static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message,
+		       struct praas_link_raw *raw)
 {
 	const char *type = praas_json_text_or(message, "t", "");
 	struct praas_life_waits done = { NULL };
@@ -383,6 +384,7 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message)
 	struct praas_life_process *p;
 	bool joined = false;
 
+	(void)raw;
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find_conn(life, conn);
 	if (!strcmp(type, "join"))

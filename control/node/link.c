@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/node/link.h"
+#include "control/node/link_private.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,19 +12,18 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/timerfd.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include "control/json.h"
 #include "control/limits.h"
-#include "control/patience.h"
 #include "control/say.h"
 #include "control/table.h"
 #include "internal/base.h"
 
-#define OUT_BYTES_MAX (256u * 1024) /* unsent lines of one connection */
+/* Unsent, of one connection: an answer with a raw part, and lines. */
+#define OUT_BYTES_MAX (PRAAS_LIMIT_RAW_BYTES + PRAAS_LIMIT_LINE_BYTES + 256u * 1024)
 #define EVENTS 64
 #define LAST_WORDS_ROUNDS 8
 #define KIND_SHIFT 62 /* of an epoll tag: what its lower bits name */
@@ -37,10 +36,9 @@ struct conn {
 	UT_hash_handle hh;
 	int fd;
 	pid_t peer;
-	_Atomic bool closing; /* by us: nothing more is taken; closed() follows */
-	char *in;             /* PRAAS_LIMIT_LINE_BYTES, of the link thread */
-	size_t in_bytes;
-	char *out; /* unsent; under the lock */
+	_Atomic bool closing;    /* by us: nothing more is taken; closed() follows */
+	struct praas_link_in in; /* of the link thread */
+	char *out;               /* unsent; under the lock */
 	size_t out_bytes;
 };
 
@@ -61,6 +59,7 @@ struct praas_link {
 	struct conn *conns;
 	struct watch *watches;
 	uint64_t id_last;
+	size_t raw_bytes; /* that are being received; of the link thread */
 	uint32_t conns_count;
 	bool stopping;
 };
@@ -97,7 +96,7 @@ static void drop(struct praas_link *l, struct conn *c)
 	l->conns_count--;
 	(void)pthread_mutex_unlock(&l->lock);
 	(void)close(c->fd);
-	free(c->in);
+	praas_link_in_release(&c->in);
 	free(c->out);
 	free(c);
 	l->events->closed(l->user, id);
@@ -118,9 +117,7 @@ static void accept_one(struct praas_link *l, int fd)
 		return;
 	}
 	c = calloc(1, sizeof(*c));
-	if (c)
-		c->in = malloc(PRAAS_LIMIT_LINE_BYTES);
-	if (!c || !c->in) {
+	if (!c || praas_link_in_init(&c->in, &l->raw_bytes)) {
 		free(c);
 		(void)close(fd);
 		return;
@@ -135,7 +132,7 @@ static void accept_one(struct praas_link *l, int fd)
 	(void)pthread_mutex_unlock(&l->lock);
 	if (!kept) { /* it connects again */
 		(void)close(fd);
-		free(c->in);
+		praas_link_in_release(&c->in);
 		free(c);
 		return;
 	}
@@ -161,49 +158,45 @@ static bool closing(const struct conn *c)
 	return atomic_load_explicit(&c->closing, memory_order_relaxed);
 }
 
-/* Hands complete lines up. false: the peer broke the format. */
-static bool take_lines(struct praas_link *l, struct conn *c)
+/* Hands complete messages up. false: the peer broke the format. */
+static bool take_messages(struct praas_link *l, struct conn *c)
 {
-	size_t from = 0;
+	struct praas_link_raw raw;
+	json_t *message;
+	int rc;
 
-	for (;;) {
-		char *end = memchr(c->in + from, '\n', c->in_bytes - from);
-		struct praas_json_error error;
-		json_t *message;
-
-		if (!end)
-			break;
-		praas_json_begin();
-		message = praas_json_parse(c->in + from, (size_t)(end - (c->in + from)),
-					   &error);
-		from = (size_t)(end - c->in) + 1;
-		if (!message)
+	while (!closing(c) && (rc = praas_link_in_next(&c->in, &message, &raw)) != 0) {
+		if (rc < 0)
 			return false;
-		l->events->message(l->user, c->id, c->peer, message);
+		l->events->message(l->user, c->id, c->peer, message, &raw);
 		json_decref(message);
-		if (closing(c))
-			return true; /* the end is read next */
+		free(raw.data);
 	}
-	memmove(c->in, c->in + from, c->in_bytes - from);
-	c->in_bytes -= from;
-	return c->in_bytes < PRAAS_LIMIT_LINE_BYTES; /* else full, without an end */
+	return true;
 }
 
 /* Reads until there is nothing more. false: the connection is over. */
 static bool on_readable(struct praas_link *l, struct conn *c)
 {
 	for (;;) {
-		ssize_t n = recv(c->fd, c->in + c->in_bytes,
-				 PRAAS_LIMIT_LINE_BYTES - c->in_bytes, 0);
+		char ignored[512]; /* of a connection that we end */
+		void *to = ignored;
+		size_t room = sizeof(ignored);
+		ssize_t n;
 
+		if (!closing(c))
+			praas_link_in_room(&c->in, &to, &room);
+		n = recv(c->fd, to, room, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
 			return errno == EAGAIN;
 		if (n == 0)
 			return false;
-		c->in_bytes = closing(c) ? 0 : c->in_bytes + (size_t)n;
-		if (!take_lines(l, c)) {
+		if (to == ignored)
+			continue;
+		praas_link_in_took(&c->in, (size_t)n);
+		if (!take_messages(l, c)) {
 			praas_say(PRAAS_SAY_WARNING,
 				  "link: process %d sent what is not "
 				  "a line of JSON",
@@ -360,40 +353,6 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-static int try_to_listen(const char *path)
-{
-	struct sockaddr_un addr = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	int rc = 0;
-
-	if (fd < 0)
-		return -errno;
-	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", path);
-	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
-		rc = -EADDRINUSE;
-	else
-		(void)unlink(path); /* a crash left it */
-	if (rc == 0 && bind(fd, (struct sockaddr *)&addr, sizeof(addr)))
-		rc = -errno;
-	if (rc == 0 && (chmod(path, 0600) || listen(fd, SOMAXCONN)))
-		rc = -errno;
-	if (rc) {
-		(void)close(fd);
-		return rc;
-	}
-	return fd;
-}
-
-static int listen_at(const char *path)
-{
-	struct praas_patience patience = { 0 };
-	int fd = try_to_listen(path);
-
-	while (fd == -EADDRINUSE && praas_patience_left(&patience))
-		fd = try_to_listen(path);
-	return fd;
-}
-
 int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
 		   struct praas_link **ret_link)
 {
@@ -412,7 +371,7 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	l->listen_fd = listen_at(path);
+	l->listen_fd = praas_link_listen(path);
 	rc = l->listen_fd < 0 ? l->listen_fd : 0;
 	if (l->epoll_fd < 0 || l->wake_fd < 0 || l->timer_fd < 0)
 		rc = -EMFILE;
@@ -473,7 +432,7 @@ void praas_link_free(struct praas_link *link)
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(link->conns, c);
 		(void)close(c->fd);
-		free(c->in);
+		praas_link_in_release(&c->in);
 		free(c->out);
 		free(c);
 	}
@@ -500,8 +459,6 @@ static int keep_locked(struct praas_link *l, struct conn *c, const char *data,
 {
 	char *more;
 
-	if (c->out_bytes + bytes > OUT_BYTES_MAX)
-		return -ENOBUFS;
 	more = realloc(c->out, c->out_bytes + bytes);
 	if (!more)
 		return -ENOBUFS;
@@ -517,6 +474,8 @@ static int send_locked(struct praas_link *l, struct conn *c, const char *data,
 {
 	ssize_t n = 0;
 
+	if (bytes == 0)
+		return 0;
 	if (c->out_bytes == 0)
 		n = send(c->fd, data, bytes, MSG_DONTWAIT | MSG_NOSIGNAL);
 	if (n < 0 && errno != EAGAIN)
@@ -528,20 +487,51 @@ static int send_locked(struct praas_link *l, struct conn *c, const char *data,
 	return keep_locked(l, c, data + n, bytes - (size_t)n);
 }
 
+static void close_locked(struct conn *c)
+{
+	if (closing(c))
+		return;
+	atomic_store_explicit(&c->closing, true, memory_order_relaxed);
+	(void)shutdown(c->fd, c->out_bytes ? SHUT_RD : SHUT_RDWR);
+}
+
+/* All of it, or nothing more on this connection: what follows half a message would be taken for its rest. */
+static int send_both_locked(struct praas_link *l, struct conn *c, const char *line,
+			    size_t line_bytes, const void *raw, size_t raw_bytes)
+{
+	int rc;
+
+	if (c->out_bytes + line_bytes + raw_bytes > OUT_BYTES_MAX)
+		return -ENOBUFS;
+	rc = send_locked(l, c, line, line_bytes);
+	if (rc == 0)
+		rc = send_locked(l, c, raw, raw_bytes);
+	if (rc)
+		close_locked(c);
+	return rc;
+}
+
 int praas_link_send(struct praas_link *link, uint64_t conn, const json_t *message)
+{
+	return praas_link_send_raw(link, conn, message, NULL, 0);
+}
+
+int praas_link_send_raw(struct praas_link *link, uint64_t conn, const json_t *message,
+			const void *raw, size_t bytes)
 {
 	char *text = praas_json_dump(message);
 	struct conn *c;
-	size_t bytes;
+	size_t line;
 	int rc;
 
 	if (!text)
 		return -ENOBUFS;
-	bytes = strlen(text);
-	text[bytes++] = '\n'; /* in place of the zero */
+	line = strlen(text);
+	text[line++] = '\n'; /* in place of the zero */
 	(void)pthread_mutex_lock(&link->lock);
 	c = find_locked(link, conn);
-	rc = c && !closing(c) ? send_locked(link, c, text, bytes) : -ENOTCONN;
+	rc = c && !closing(c) ? send_both_locked(link, c, text, line, raw, bytes)
+			      : -ENOTCONN;
 	(void)pthread_mutex_unlock(&link->lock);
 	free(text);
 	return rc;
@@ -553,10 +543,8 @@ void praas_link_close(struct praas_link *link, uint64_t conn)
 
 	(void)pthread_mutex_lock(&link->lock);
 	c = find_locked(link, conn);
-	if (c && !closing(c)) {
-		atomic_store_explicit(&c->closing, true, memory_order_relaxed);
-		(void)shutdown(c->fd, c->out_bytes ? SHUT_RD : SHUT_RDWR);
-	}
+	if (c)
+		close_locked(c);
 	(void)pthread_mutex_unlock(&link->lock);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The link's server end (docs/control-link.md): a UNIX socket, lines of JSON, and the descriptors
- * that tell of a controller's end. One thread, the link thread; it makes all upcalls, holds no lock
+ * The link's server end (docs/control-link.md): a UNIX socket, lines of JSON, some with raw bytes
+ * behind them, and the descriptors that tell of a controller's end. One thread, the link thread; it makes all upcalls, holds no lock
  * while it does, and must not be made to wait.
  */
 #ifndef PRAAS_CONTROL_LINK_H
@@ -14,9 +14,18 @@
 
 struct praas_link;
 
+/* What follows a line, as its member "bytes" says. */
+struct praas_link_raw {
+	uint8_t *
+		data; /* malloc'd; NULL with bytes > 0: there was no room for it, it is lost */
+	uint32_t bytes;
+};
+
 struct praas_link_events {
-	/* A line came: an object, borrowed. peer is the OS process on the other end. */
-	void (*message)(void *user, uint64_t conn, pid_t peer, json_t *message);
+	/* A line came: an object, borrowed, and its raw part, whole. Who wants that keeps raw->data and
+	 * puts NULL there. peer is the OS process on the other end. */
+	void (*message)(void *user, uint64_t conn, pid_t peer, json_t *message,
+			struct praas_link_raw *raw);
 	/* No more messages of this connection. */
 	void (*closed)(void *user, uint64_t conn);
 	/* A watched pidfd became readable; it is watched no more. */
@@ -37,6 +46,9 @@ void praas_link_free(struct praas_link *link);
 
 /* Any thread. Sends one line; never waits. -ENOTCONN it is gone; -ENOBUFS it does not read. */
 int praas_link_send(struct praas_link *link, uint64_t conn, const json_t *message);
+/* The same with a raw part behind the line, of at most PRAAS_LIMIT_RAW_BYTES; message says "bytes". */
+int praas_link_send_raw(struct praas_link *link, uint64_t conn, const json_t *message,
+			const void *raw, size_t bytes);
 /* Ends a connection after what was sent; closed() is still called. */
 void praas_link_close(struct praas_link *link, uint64_t conn);
 /* Any thread. ended(tag) will be called when pidfd is readable, once. 0; an errno. */
