@@ -289,6 +289,7 @@ static bool expects(struct praas_data *d)
 static unsigned poll_parts(struct praas_data *d)
 {
 	const struct praas_port *hot = d->hot;
+	uint64_t asked = d->executor->asked;
 	unsigned done = 0, answered;
 
 	d->others_worked = false;
@@ -305,8 +306,15 @@ static unsigned poll_parts(struct praas_data *d)
 	if (praas_unlikely(d->expecting) && done > 0)
 		expect_met(d);
 	answered = praas_process_poll(d->process, BUDGET);
-	if (answered > 0 && praas_process_quiet(d->process))
-		expect(d);
+	if (answered == 0 || !praas_process_quiet(d->process))
+		return done + answered;
+	expect(d);
+	if (d->executor->asked != asked) {
+		/* A function that was called past us: it may ask again at once. */
+		d->expecting = false;
+		d->others_worked = true;
+		d->hot_turns = 0;
+	}
 	return done + answered;
 }
 

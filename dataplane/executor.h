@@ -60,6 +60,7 @@ struct praas_executor_ops {
 struct praas_executor {
 	const struct praas_executor_ops *ops;
 	struct praas_process *process; /* set by praas_process_new */
+	uint64_t asked;                /* times that functions asked for something */
 };
 
 /* Functions are called on the data thread and run to completion; they never wait: a recv or wait

@@ -522,6 +522,7 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 	uint64_t pid = 0;
 	int rc;
 
+	w->ex->base.asked++;
 	switch ((uint32_t)f->kind) {
 	case PRAAS_FRAME_SEND:
 		return on_send(w, f, segment, offset, key);

@@ -303,11 +303,91 @@ static void test_steady_direct_call_enters_the_kernel_never(void **state)
 	praas_close(conn);
 }
 
+/* ---- switches -------------------------------------------------------------------------- */
+
+#define PUTS 2000u
+#define SWITCHES_MAX                                                                   \
+	5u /* of the worker for a call that puts: 2 that it needs, and some */
+
+/* How often a thread has given its processor away, or lost it. */
+static uint64_t switches(pid_t thread)
+{
+	char path[64], line[128];
+	uint64_t sum = 0, n;
+	FILE *f;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)thread);
+	f = fopen(path, "r");
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f))
+		if (strstr(line, "ctxt_switches:") &&
+		    sscanf(strchr(line, ':') + 1, "%" SCNu64, &n) == 1)
+			sum += n;
+	(void)fclose(f);
+	return sum;
+}
+
+static void pin_threads(pid_t pid, const cpu_set_t *cpus)
+{
+	char path[64];
+	struct dirent *e;
+	DIR *dir;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+	dir = opendir(path);
+	assert_non_null(dir);
+	while ((e = readdir(dir)) != NULL)
+		if (e->d_name[0] != '.')
+			assert_int_equal(
+				sched_setaffinity((pid_t)strtol(e->d_name, NULL, 10),
+						  sizeof(*cpus), cpus),
+				0);
+	(void)closedir(dir);
+}
+
+/* A function that was called past the controller asks it for something, on its own core: each look that
+ * finds nothing is a switch of the core for both. */
+static void test_steady_controller_hears_a_direct_call(void **state)
+{
+	struct praas_connect_config config = { .transport = "shm",
+					       .wait = PRAAS_WAIT_SPIN };
+	struct praas_call call = { .data = "8 bytes", .bytes = 8 };
+	struct fixture *f = *state;
+	praas_connection *conn;
+	pid_t children[8];
+	uint64_t before = 0;
+	cpu_set_t one;
+
+	if (!fault_workers())
+		return; /* nobody is past it */
+	f->o.concurrency = 1;
+	start(f);
+	assert_int_equal(fault_children(f->c.pid, children, 8), 1);
+	conn = fault_connect_as(f, &config);
+	assert_true(fault_warm(conn));
+	part(children[0]);
+	assert_int_equal(sched_getaffinity(children[0], sizeof(one), &one), 0);
+	pin_threads(f->c.pid, &one);
+	call.function = fault_function(conn, "count");
+	for (unsigned i = 0; i < 2 * PUTS; i++) {
+		struct praas_result result;
+
+		if (i == PUTS)
+			before = switches(children[0]);
+		assert_int_equal(praas_call(conn, &call, &result), 0);
+		assert_int_equal(result.status, 0);
+		praas_result_release(conn, &result);
+	}
+	assert_in_range(switches(children[0]) - before, 1, SWITCHES_MAX * PUTS);
+	praas_close(conn);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_steady_calls_enter_no_kernel_and_allocate_nothing),
 		FAULT_TEST(test_steady_direct_call_enters_the_kernel_never),
+		FAULT_TEST(test_steady_controller_hears_a_direct_call),
 	};
 
 	if (fault_arguments(argc, argv) != 0)
