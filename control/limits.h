@@ -40,6 +40,11 @@
 #define PRAAS_LIMIT_LINE_BYTES (64u * 1024)  /* a line on the link */
 #define PRAAS_LIMIT_RAW_BYTES (1088u * 1024) /* what follows one: 1 MiB and keys */
 #define PRAAS_LIMIT_RAWS_BYTES (64u << 20)   /* the same, being received on all links */
+#define PRAAS_LIMIT_MESSAGE_BYTES                                                      \
+	(1u << 20)                 /* a message between processes, through the queue */
+#define PRAAS_LIMIT_MAIL_BATCH 64u /* such messages in one request */
+#define PRAAS_LIMIT_QUEUED_MESSAGES 65536u   /* in the backup queue of a process */
+#define PRAAS_LIMIT_QUEUED_BYTES (64u << 20) /* the same, keys and payloads */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */
 #define PRAAS_LIMIT_DEADLINE_MS 3600000u /* Praas-Deadline-Ms */
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */

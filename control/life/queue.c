@@ -84,6 +84,18 @@ int praas_queue_next(const struct praas_queue *q, uint64_t position,
 	return 0;
 }
 
+void praas_queue_lift(struct praas_queue *q, uint64_t position)
+{
+	uint64_t by = position - q->trimmed;
+
+	if (position <= q->tail)
+		return;
+	for (uint32_t i = 0; i < q->count; i++)
+		at(q, i)->position += by;
+	q->tail += by;
+	q->trimmed = position;
+}
+
 void praas_queue_trim(struct praas_queue *q, uint64_t position)
 {
 	while (q->count > 0 && at(q, 0)->position <= position) {

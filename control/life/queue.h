@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The backup queue of a process: messages that came while nobody served, in the order of their
- * arrival (docs/protocols.md). This one lives in memory; what a store that holds it must do
- * is in these comments: append together with praas_owner_append(), read and trim by position, all in
- * the transaction of the record.
+ * arrival (docs/protocols.md). This one lives in memory, and is what the simulator runs;
+ * the service's is in the records (control/records/queued.h).
  *
  * One thread at a time.
  */
@@ -44,6 +43,10 @@ int praas_queue_append(struct praas_queue *q, uint64_t source, struct praas_seq 
  * none; -ESTALE messages after it have been trimmed: whoever asks is not who counts any more. */
 int praas_queue_next(const struct praas_queue *q, uint64_t position,
 		     const struct praas_queue_message **ret_message);
+
+/* Whoever reads has seen positions up to this one, which is above the tail: what is there gets new ones
+ * above it. Else nothing. */
+void praas_queue_lift(struct praas_queue *q, uint64_t position);
 
 /* All up to position go: only ever up to the queue cut of a committed snapshot. */
 void praas_queue_trim(struct praas_queue *q, uint64_t position);

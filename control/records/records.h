@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "control/limits.h"
+#include "control/records/queued.h"
 #include "control/records/usage.h"
 #include "praas/types.h"
 
@@ -226,6 +227,7 @@ struct praas_records {
 	const struct praas_items_ops *items;
 	const struct praas_memos_ops *memos;
 	const struct praas_usage_ops *usage;
+	const struct praas_queue_ops *queue;
 };
 
 /* "sqlite:///file" or "memory:". An older format is brought to ours. 0; -EINVAL no such kind of

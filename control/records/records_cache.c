@@ -379,6 +379,44 @@ static int usage_expire(struct praas_records *r, uint64_t before_ns, uint32_t *r
 	return of(r)->inner->usage->expire(of(r)->inner, before_ns, ret_rows);
 }
 
+static int queue_append(struct praas_records *r, uint64_t process,
+			const struct praas_queued *messages, uint32_t count,
+			uint32_t *ret_taken, uint64_t *ret_tail)
+{
+	return of(r)->inner->queue->append(of(r)->inner, process, messages, count,
+					   ret_taken, ret_tail);
+}
+
+static int queue_read(struct praas_records *r, uint64_t process, uint64_t after,
+		      struct praas_queued *ret_messages, uint32_t *ret_count,
+		      uint8_t **ret_data, uint32_t *ret_bytes, bool *ret_more)
+{
+	return of(r)->inner->queue->read(of(r)->inner, process, after, ret_messages,
+					 ret_count, ret_data, ret_bytes, ret_more);
+}
+
+static int queue_state(struct praas_records *r, uint64_t process,
+		       struct praas_queue_state *ret_state)
+{
+	return of(r)->inner->queue->state(of(r)->inner, process, ret_state);
+}
+
+static int queue_trim(struct praas_records *r, uint64_t process, uint64_t position)
+{
+	return of(r)->inner->queue->trim(of(r)->inner, process, position);
+}
+
+static int queue_lift(struct praas_records *r, uint64_t process, uint64_t position,
+		      uint64_t *ret_tail)
+{
+	return of(r)->inner->queue->lift(of(r)->inner, process, position, ret_tail);
+}
+
+static int queue_drop(struct praas_records *r, uint64_t process)
+{
+	return of(r)->inner->queue->drop(of(r)->inner, process);
+}
+
 static void close_cache(struct praas_records *r)
 {
 	struct cache *c = of(r);
@@ -426,6 +464,15 @@ static const struct praas_usage_ops cache_usage = {
 	.expire = usage_expire,
 };
 
+static const struct praas_queue_ops cache_queue = {
+	.append = queue_append,
+	.read = queue_read,
+	.state = queue_state,
+	.trim = queue_trim,
+	.lift = queue_lift,
+	.drop = queue_drop,
+};
+
 int praas_records_cached(struct praas_records *inner,
 			 struct praas_records **ret_records)
 {
@@ -437,6 +484,7 @@ int praas_records_cached(struct praas_records *inner,
 	c->base.items = &cache_items;
 	c->base.memos = &cache_memos;
 	c->base.usage = &cache_usage;
+	c->base.queue = &cache_queue;
 	c->inner = inner;
 	(void)pthread_mutex_init(&c->lock, NULL);
 	*ret_records = &c->base;

@@ -30,6 +30,7 @@ struct memory {
 	uint64_t number_last;
 	struct praas_memory_memos memos;
 	struct praas_memory_usage usage;
+	struct praas_memory_queue *queues;
 };
 
 static struct memory *of(struct praas_records *r)
@@ -238,6 +239,20 @@ int praas_memory_each(struct praas_records *r,
 	return rc;
 }
 
+int praas_memory_queues(struct praas_records *r, uint64_t number,
+			int (*fn)(void *user, struct praas_memory_queue **queues,
+				  const struct praas_process_record *process),
+			void *user)
+{
+	struct memory *m = of(r);
+	int rc;
+
+	(void)pthread_mutex_lock(&m->lock);
+	rc = fn(user, &m->queues, process_by_number(m, number));
+	(void)pthread_mutex_unlock(&m->lock);
+	return rc;
+}
+
 static int process_create(struct memory *m, struct praas_process_record *p)
 {
 	uint32_t of_app = 0;
@@ -374,6 +389,7 @@ static int process_delete(struct praas_records *r, uint64_t number)
 
 		m->processes_count--;
 		memmove(p, p + 1, (m->processes_count - at) * sizeof(*p));
+		praas_memory_queue_free(&m->queues, number);
 	}
 	(void)pthread_mutex_unlock(&m->lock);
 	return p ? 0 : -ENOENT;
@@ -485,6 +501,7 @@ static void close_memory(struct praas_records *r)
 	praas_memory_memos_free(&m->memos);
 	(void)pthread_mutex_destroy(&m->usage.frozen);
 	free(m->usage.rows);
+	praas_memory_queue_free(&m->queues, 0);
 	free(m);
 }
 
@@ -511,6 +528,7 @@ int praas_records_memory_open(struct praas_records **ret_records)
 	m->base.items = &memory_items;
 	m->base.memos = &praas_memory_memos_ops;
 	m->base.usage = &praas_memory_usage_ops;
+	m->base.queue = &praas_memory_queue_ops;
 	(void)pthread_mutex_init(&m->usage.frozen, NULL);
 	(void)pthread_mutex_init(&m->memos.lock, NULL);
 	(void)pthread_mutex_init(&m->lock, NULL);

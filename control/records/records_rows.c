@@ -198,9 +198,12 @@ static int verdict(const struct row *row, const char *what, const char *name)
 	if (row->fault < 0)
 		return 0;
 	praas_say(PRAAS_SAY_ERROR,
-		  "records: %s %s is damaged: column %s; restore a "
+		  "records: %s%s%s is damaged: column %s; restore a "
 		  "back-up (docs/operations.md)",
-		  what, praas_name_valid(name) ? name : "without a name",
+		  what, name ? " " : "",
+		  name == NULL             ? ""
+		  : praas_name_valid(name) ? name
+					   : "without a name",
 		  sqlite3_column_name(row->st, row->fault));
 	return -EPROTO;
 }
@@ -325,4 +328,43 @@ int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum)
 	name_at(&row, 0, ret_sum->tenant);
 	ret_sum->bytes = number_at(&row, 1, 0, INT64_MAX);
 	return verdict(&row, "memos", ret_sum->tenant);
+}
+
+int praas_sqlite_read_queued(sqlite3_stmt *st, struct praas_queued *ret_message)
+{
+	struct praas_queued *m = ret_message;
+	struct row row = { st, -1 };
+	uint32_t bytes = (uint32_t)sqlite3_column_bytes(st, 6);
+
+	memset(m, 0, sizeof(*m));
+	m->position = number_at(&row, 0, 1, INT64_MAX);
+	m->source = number_at(&row, 1, 1, INT64_MAX);
+	m->epoch = (uint32_t)number_at(&row, 2, 1, UINT32_MAX);
+	m->number = number_at(&row, 3, 1, INT64_MAX);
+	m->key_bytes = (uint8_t)number_at(&row, 4, 0, PRAAS_KEY_MAX);
+	m->traced = sqlite3_column_type(st, 5) != SQLITE_NULL;
+	if (m->traced)
+		blob_at(&row, 5, m->trace, sizeof(m->trace));
+	check(&row, 6,
+	      sqlite3_column_type(st, 6) == SQLITE_BLOB && bytes >= m->key_bytes &&
+		      bytes - m->key_bytes <= PRAAS_LIMIT_MESSAGE_BYTES);
+	m->bytes = bytes - m->key_bytes;
+	m->data = sqlite3_column_blob(st, 6);
+	return verdict(&row, "a queued message", NULL);
+}
+
+int praas_sqlite_read_queue_state(sqlite3_stmt *st, int at,
+				  struct praas_queue_state *ret_state)
+{
+	struct row row = { st, -1 };
+
+	memset(ret_state, 0, sizeof(*ret_state));
+	if (sqlite3_column_type(st, at) == SQLITE_NULL)
+		return 0; /* nothing was ever queued */
+	ret_state->tail = number_at(&row, at, 0, INT64_MAX);
+	ret_state->trimmed = number_at(&row, at + 1, 0, ret_state->tail);
+	ret_state->messages = number_at(&row, at + 2, 0, PRAAS_LIMIT_QUEUED_MESSAGES);
+	ret_state->bytes = number_at(&row, at + 3, 0, PRAAS_LIMIT_QUEUED_BYTES);
+	check(&row, at, ret_state->tail - ret_state->trimmed == ret_state->messages);
+	return verdict(&row, "a backup queue", NULL);
 }

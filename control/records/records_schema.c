@@ -80,6 +80,17 @@ static const char *const migrations[] = {
 	"ALTER TABLE apps ADD COLUMN digest BLOB NOT NULL DEFAULT"
 	" x'0000000000000000000000000000000000000000000000000000000000000000';"
 	"ALTER TABLE processes ADD COLUMN revision INTEGER NOT NULL DEFAULT 0;",
+	/* 7: backup queues, and how far they have come */
+	"CREATE TABLE queues (process INTEGER PRIMARY KEY REFERENCES"
+	" processes(number) ON DELETE CASCADE, tail INTEGER NOT NULL,"
+	" trimmed INTEGER NOT NULL, messages INTEGER NOT NULL,"
+	" bytes INTEGER NOT NULL);"
+	"CREATE TABLE queued (process INTEGER NOT NULL REFERENCES"
+	" processes(number) ON DELETE CASCADE, position INTEGER NOT NULL,"
+	" source INTEGER NOT NULL, epoch INTEGER NOT NULL, number INTEGER NOT NULL,"
+	" key_bytes INTEGER NOT NULL, trace BLOB, data BLOB NOT NULL,"
+	" UNIQUE (process, position));"
+	"CREATE INDEX queued_places ON queued (process, source, epoch, number);",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

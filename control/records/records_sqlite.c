@@ -91,6 +91,15 @@ int praas_sqlite_change(struct praas_sqlite *s, sqlite3_stmt *st, int none)
 	}
 }
 
+int praas_sqlite_commit(struct praas_sqlite *s, int rc)
+{
+	if (rc == 0)
+		rc = praas_sqlite_exec(s->writer, "COMMIT");
+	if (rc)
+		(void)praas_sqlite_exec(s->writer, "ROLLBACK"); /* if it is open */
+	return rc;
+}
+
 static int app_put(struct praas_records *r, struct praas_app_record *app)
 {
 	enum praas_sqlite_statement which =
@@ -439,6 +448,7 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 	s->base.items = &praas_sqlite_items;
 	s->base.memos = &praas_sqlite_memos;
 	s->base.usage = &praas_sqlite_usage;
+	s->base.queue = &praas_sqlite_queue;
 	*ret_records = &s->base;
 	return 0;
 }

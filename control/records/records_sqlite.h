@@ -30,6 +30,13 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_USAGE_FOLDED,
 	PRAAS_SQL_USAGE_EXPIRE,
 	PRAAS_SQL_NUMBERS_KEEP,
+	PRAAS_SQL_QUEUE_WITHIN,
+	PRAAS_SQL_QUEUE_LAST,
+	PRAAS_SQL_QUEUE_INSERT,
+	PRAAS_SQL_QUEUE_SET,
+	PRAAS_SQL_QUEUE_UP_TO,
+	PRAAS_SQL_QUEUE_TRIM,
+	PRAAS_SQL_QUEUE_LIFT,
 	PRAAS_SQL_APP_COUNT, /* from here on: on the reading connection */
 	PRAAS_SQL_APP_GET,
 	PRAAS_SQL_APP_LIST,
@@ -43,6 +50,8 @@ enum praas_sqlite_statement {
 	PRAAS_SQL_MEMO_GET,
 	PRAAS_SQL_MEMO_SUMS,
 	PRAAS_SQL_USAGE_OLDEST,
+	PRAAS_SQL_QUEUE_STATE,
+	PRAAS_SQL_QUEUE_READ,
 	PRAAS_SQL_USAGE_NOW, /* from here on: on the connection for usage */
 	PRAAS_SQL_USAGE_EACH,
 	PRAAS_SQL_STATEMENTS
@@ -75,6 +84,8 @@ void praas_sqlite_end(struct praas_sqlite *s, enum praas_sqlite_statement which)
  * something refers to it, or what it refers to is not there; -EIO. */
 int praas_sqlite_change(struct praas_sqlite *s, sqlite3_stmt *st, int none);
 int praas_sqlite_exec(sqlite3 *db, const char *sql); /* -EIO */
+/* What was begun on the writing connection becomes so, or, when rc is not 0, not at all. */
+int praas_sqlite_commit(struct praas_sqlite *s, int rc);
 
 /* ---- records_schema.c --------------------------------------------------------------- */
 
@@ -107,6 +118,12 @@ int praas_sqlite_read_memo_sum(sqlite3_stmt *st, struct praas_memo_sum *ret_sum)
 /* Columns 0 … as PRAAS_SQL_USAGE_EACH has them. */
 int praas_sqlite_read_usage(sqlite3_stmt *st, struct praas_usage_sum *ret_sum);
 
+/* Columns 0 … 7 as PRAAS_SQL_QUEUE_READ has them; its data stays the row's. */
+int praas_sqlite_read_queued(sqlite3_stmt *st, struct praas_queued *ret_message);
+/* Columns from `at` on: tail, trimmed, messages, bytes; NULLs are zeros. */
+int praas_sqlite_read_queue_state(sqlite3_stmt *st, int at,
+				  struct praas_queue_state *ret_state);
+
 /* ---- records_numbers.c --------------------------------------------------------------- */
 
 int praas_sqlite_numbers_open(struct praas_sqlite *s); /* -EIO */
@@ -114,10 +131,11 @@ int praas_sqlite_numbers_open(struct praas_sqlite *s); /* -EIO */
 uint64_t praas_sqlite_number(struct praas_sqlite *s);
 void praas_sqlite_numbers_close(struct praas_sqlite *s);
 
-/* ---- records_items.c, records_memos.c, records_usage.c ------------------------------- */
+/* ---- records_items.c, records_memos.c, records_usage.c, records_queue.c -------------- */
 
 extern const struct praas_items_ops praas_sqlite_items;
 extern const struct praas_usage_ops praas_sqlite_usage;
 extern const struct praas_memos_ops praas_sqlite_memos;
+extern const struct praas_queue_ops praas_sqlite_queue;
 
 #endif

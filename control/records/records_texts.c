@@ -74,6 +74,8 @@
 	" AND (?5 IS NULL OR name=?5) AND (tenant, app, number)>(?6, ?7, ?8)"          \
 	" GROUP BY tenant, app, number ORDER BY tenant, app, number"
 
+#define QUEUE_STATE "q.tail, q.trimmed, q.messages, q.bytes"
+
 const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_APP_INSERT] =
 		"INSERT INTO apps (" APP_COLUMNS
@@ -120,6 +122,24 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_USAGE_EXPIRE] = "DELETE FROM usage WHERE to_ns<?1",
 	[PRAAS_SQL_NUMBERS_KEEP] =
 		"UPDATE sqlite_sequence SET seq=?1 WHERE name='processes' AND seq=?2",
+	[PRAAS_SQL_QUEUE_WITHIN] =
+		"SELECT p.state, " QUEUE_STATE
+		" FROM processes p LEFT JOIN queues q ON q.process=p.number"
+		" WHERE p.number=?1",
+	[PRAAS_SQL_QUEUE_LAST] = "SELECT max(number) FROM queued WHERE process=?1 AND"
+				 " source=?2 AND epoch=?3",
+	[PRAAS_SQL_QUEUE_INSERT] =
+		"INSERT INTO queued (process, position, source, epoch, number,"
+		" key_bytes, trace, data) VALUES (?1,?2,?3,?4,?5,?6,?7,?8)",
+	[PRAAS_SQL_QUEUE_SET] =
+		"INSERT INTO queues (process, tail, trimmed, messages, bytes)"
+		" VALUES (?1,?2,?3,?4,?5) ON CONFLICT (process) DO UPDATE SET tail=?2,"
+		" trimmed=?3, messages=?4, bytes=?5",
+	[PRAAS_SQL_QUEUE_UP_TO] = "SELECT count(*), coalesce(sum(length(data)),0)"
+				  " FROM queued WHERE process=?1 AND position<=?2",
+	[PRAAS_SQL_QUEUE_TRIM] = "DELETE FROM queued WHERE process=?1 AND position<=?2",
+	[PRAAS_SQL_QUEUE_LIFT] =
+		"UPDATE queued SET position=position+?2 WHERE process=?1",
 	[PRAAS_SQL_APP_COUNT] = "SELECT count(*) FROM apps",
 	[PRAAS_SQL_APP_GET] =
 		"SELECT " APP_COLUMNS " FROM apps WHERE tenant=?1 AND name=?2",
@@ -147,6 +167,12 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_MEMO_SUMS] = "SELECT tenant, sum(512+length(answer)) FROM memos"
 				" WHERE status!=0 OR run!=?2 GROUP BY tenant LIMIT ?1",
 	[PRAAS_SQL_USAGE_OLDEST] = "SELECT min(to_ns) FROM usage WHERE folded=0",
+	[PRAAS_SQL_QUEUE_STATE] =
+		"SELECT " QUEUE_STATE " FROM queues q WHERE q.process=?1",
+	[PRAAS_SQL_QUEUE_READ] =
+		"SELECT position, source, epoch, number, key_bytes, trace, data"
+		" FROM queued WHERE process=?1 AND position>?2 ORDER BY position"
+		" LIMIT ?3",
 	[PRAAS_SQL_USAGE_NOW] = "SELECT min(number) FROM processes",
 	[PRAAS_SQL_USAGE_EACH] = USAGE_EACH,
 };

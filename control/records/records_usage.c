@@ -30,16 +30,6 @@ static void bind_row(sqlite3_stmt *st, const struct praas_process_record *proces
 	(void)sqlite3_bind_double(st, 13, row->used.stored);
 }
 
-/* What was begun becomes so, or not at all. */
-static int end_change(struct praas_sqlite *s, int rc)
-{
-	if (rc == 0)
-		rc = praas_sqlite_exec(s->writer, "COMMIT");
-	if (rc)
-		(void)praas_sqlite_exec(s->writer, "ROLLBACK"); /* if it is open */
-	return rc;
-}
-
 /* One more statement of a change. */
 static int step_also(struct praas_sqlite *s, sqlite3_stmt *st)
 {
@@ -68,7 +58,7 @@ static int put(struct praas_records *r, struct praas_process_record *process,
 				 row);
 			rc = step_also(s, s->statements[PRAAS_SQL_USAGE_INSERT]);
 		}
-		rc = end_change(s, rc);
+		rc = praas_sqlite_commit(s, rc);
 	}
 	if (rc == 0)
 		process->version++;
@@ -172,7 +162,7 @@ static int fold(struct praas_records *r, uint64_t before_ns, uint32_t *ret_rows)
 		rc = step_also(s, st);
 		*ret_rows = (uint32_t)sqlite3_changes(s->writer);
 	}
-	rc = end_change(s, rc);
+	rc = praas_sqlite_commit(s, rc);
 	praas_sqlite_end(s, PRAAS_SQL_USAGE_FOLD);
 	return rc;
 }

@@ -16,7 +16,7 @@
 #include "internal/base.h"
 
 #define COLUMNS 24
-#define FILE_MAX 65536
+#define FILE_MAX 98304
 
 static char dir[] = "/tmp/praas-fuzz-rec-XXXXXX", file[64];
 static uint8_t good[FILE_MAX];
@@ -39,6 +39,16 @@ static void leave(void)
 	(void)rmdir(dir);
 }
 
+static const uint8_t some[] = "abc";
+
+static void check_queued(const struct praas_queued *m, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		praas_check(m[i].position > 0 && m[i].epoch > 0 && m[i].number > 0);
+		praas_check(m[i].bytes <= PRAAS_LIMIT_MESSAGE_BYTES);
+	}
+}
+
 /* Writes the file that is damaged later. */
 static void prepare(void)
 {
@@ -52,8 +62,19 @@ static void prepare(void)
 		{ 7, PRAAS_USAGE_DAY_NS + 7, { .bytes_in = 3, .stored = 7 } },
 	};
 	struct praas_item item = { .id = "i", .body = "{}" };
+	const struct praas_queued queued[2] = {
+		{ .source = 1, .epoch = 1, .number = 1, .bytes = 3, .data = some },
+		{ .source = 1,
+		  .epoch = 1,
+		  .number = 2,
+		  .key_bytes = 1,
+		  .traced = true,
+		  .data = some },
+	};
 	struct praas_records *r;
+	uint64_t tail;
 	char text[256];
+	uint32_t n;
 	int fd;
 
 	praas_check(mkdtemp(dir) != NULL);
@@ -70,6 +91,7 @@ static void prepare(void)
 	for (int i = 0; i < 3; i++) /* of two days; the first may be folded */
 		praas_check(r->usage->put(r, &p, &app, &row[i]) == 0);
 	praas_check(r->items->put(r, PRAAS_ITEM_TENANT, &item) == 0);
+	praas_check(r->queue->append(r, p.number, queued, 2, &n, &tail) == 0);
 	r->ops->close(r);
 	fd = open(file, O_RDONLY | O_CLOEXEC);
 	good_bytes = (size_t)read(fd, good, sizeof(good));
@@ -145,6 +167,8 @@ static void try_rows(const uint8_t *data, size_t bytes)
 	struct praas_process_record p;
 	struct praas_app_record app;
 	struct praas_usage_sum sum;
+	struct praas_queue_state queue;
+	struct praas_queued message;
 	struct praas_item item;
 
 	if (!db) {
@@ -165,6 +189,10 @@ static void try_rows(const uint8_t *data, size_t bytes)
 		praas_check(praas_name_valid(item.id));
 	if (praas_sqlite_read_usage(st, &sum) == 0)
 		(void)check_sum(NULL, &sum);
+	if (praas_sqlite_read_queued(st, &message) == 0)
+		check_queued(&message, 1);
+	if (praas_sqlite_read_queue_state(st, 0, &queue) == 0)
+		praas_check(queue.tail - queue.trimmed == queue.messages);
 	(void)sqlite3_reset(st);
 	(void)sqlite3_clear_bindings(st);
 }
@@ -177,12 +205,36 @@ static void damage(const uint8_t *data, size_t bytes)
 
 	memcpy(bad, good, good_bytes);
 	for (size_t i = 0; i + 2 < bytes; i += 3)
-		bad[(data[i] | (size_t)data[i + 1] << 8) % good_bytes] = data[i + 2];
+		bad[((data[i] | (size_t)data[i + 1] << 8) +
+		     i % 2 * (FILE_MAX - 65536)) %
+		    good_bytes] = data[i + 2];
 	clear();
 	fd = open(file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	praas_check(fd >= 0);
 	praas_check(write(fd, bad, good_bytes) == (ssize_t)good_bytes);
 	(void)close(fd);
+}
+
+static void try_queue(struct praas_records *r)
+{
+	const struct praas_queued one = {
+		.source = 2, .epoch = 1, .number = 1, .bytes = 3, .data = some
+	};
+	struct praas_queued m[PRAAS_LIMIT_MAIL_BATCH];
+	uint32_t n = 0, bytes = 0;
+	uint8_t *data = NULL;
+	uint64_t tail;
+	bool more;
+
+	for (uint64_t process = 1; process <= 3; process++) {
+		if (r->queue->read(r, process, 0, m, &n, &data, &bytes, &more) == 0) {
+			check_queued(m, n);
+			free(data);
+		}
+		(void)r->queue->append(r, process, &one, 1, &n, &tail);
+		(void)r->queue->trim(r, process, 1);
+		(void)r->queue->lift(r, process, 9, &tail);
+	}
 }
 
 static void try_file(const uint8_t *data, size_t bytes)
@@ -218,6 +270,7 @@ static void try_file(const uint8_t *data, size_t bytes)
 		r->usage->thaw(r);
 	}
 	(void)r->usage->fold(r, UINT64_MAX / 4, &n);
+	try_queue(r);
 	r->ops->close(r);
 }
 
