@@ -60,11 +60,12 @@ struct request {
 	const uint8_t *trace; /* a block as of a frame; NULL: none */
 	size_t bytes;
 	uint64_t aux, deadline_ns;
+	uint64_t id; /* that it got */
 	bool key_optional;
 };
 
 /* Sends, waits, and leaves the reply in ret_result (to be released) and ret_aux. */
-static int ask(struct praas_connection *conn, const struct request *r,
+static int ask(struct praas_connection *conn, struct request *r,
 	       struct praas_result *ret_result, uint64_t *ret_aux)
 {
 	size_t key_bytes = r->key ? strlen(r->key) : 0;
@@ -84,6 +85,7 @@ static int ask(struct praas_connection *conn, const struct request *r,
 		return praas_fail_with(-ENOBUFS, "%u requests are under way",
 				       conn->mask + 1);
 	e->request = true;
+	r->id = e->head.id;
 	e->head.kind = r->kind;
 	e->head.flags = r->trace ? PRAAS_FRAME_TRACE : 0;
 	e->head.key_bytes = (uint8_t)key_bytes;
@@ -218,31 +220,66 @@ int praas_msg_recv_traced(praas_connection *conn, const char *key, int64_t timeo
 	return 0;
 }
 
-int praas_msg_recv_context(praas_connection *conn, const char *key, int64_t timeout_ns,
-			   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source,
-			   struct praas_trace_context *ret_trace)
+/* RECV or HOLD. */
+static int receive(praas_connection *conn, uint8_t kind, const char *key,
+		   int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
+		   struct praas_msg_held *ret_held)
 {
-	struct request r = { .kind = PRAAS_FRAME_RECV, .key = key, .aux = PRAAS_ANY };
+	struct request r = { .kind = kind, .key = key, .aux = PRAAS_ANY };
 	struct praas_result result = { .status = 0 };
-	struct praas_trace_context trace;
-	praas_pid_t source;
+	struct praas_msg_held held;
 	int rc;
 
 	if (timeout_ns < 0)
 		r.deadline_ns = FOREVER_NS;
 	else if (timeout_ns > 0)
 		r.deadline_ns = praas_now_ns() + (uint64_t)timeout_ns;
-	rc = ask(conn, &r, &result, &source);
+	rc = ask(conn, &r, &result, &held.source);
 	if (rc == -ENOENT || rc == -ETIMEDOUT)
 		return -EAGAIN;
 	if (rc != 0)
 		return rc;
-	take_trace(&result, &trace);
+	held.id = r.id;
+	take_trace(&result, &held.trace);
 	rc = keep(conn, &result, ret_data, ret_bytes);
-	if (rc == 0 && ret_source)
-		*ret_source = source;
 	if (rc == 0)
-		*ret_trace = trace;
+		*ret_held = held;
+	return rc;
+}
+
+int praas_msg_recv_context(praas_connection *conn, const char *key, int64_t timeout_ns,
+			   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source,
+			   struct praas_trace_context *ret_trace)
+{
+	struct praas_msg_held held;
+	int rc = receive(conn, PRAAS_FRAME_RECV, key, timeout_ns, ret_data, ret_bytes,
+			 &held);
+
+	if (rc == 0 && ret_source)
+		*ret_source = held.source;
+	if (rc == 0)
+		*ret_trace = held.trace;
+	return rc;
+}
+
+int praas_msg_hold(praas_connection *conn, const char *key, int64_t timeout_ns,
+		   void **ret_data, size_t *ret_bytes, struct praas_msg_held *ret_held)
+{
+	return receive(conn, PRAAS_FRAME_HOLD, key, timeout_ns, ret_data, ret_bytes,
+		       ret_held);
+}
+
+int praas_msg_taken(praas_connection *conn, const struct praas_msg_held *held)
+{
+	struct request r = { .kind = PRAAS_FRAME_TAKEN,
+			     .aux = held->id,
+			     .key_optional = true };
+	struct praas_result result = { .status = 0 };
+	uint64_t aux;
+	int rc = ask(conn, &r, &result, &aux);
+
+	if (rc == 0)
+		praas_result_release(conn, &result);
 	return rc;
 }
 

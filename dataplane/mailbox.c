@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Two hash tables, of keys and of (key, source); a message stands in three lists: of all, of its
- * key, of its key and source. The objects of a key exist as long as something refers to them.
+ * key, of its key and source; one that is held, in the first alone. The objects of a key exist as
+ * long as something refers to them.
  */
 #include "dataplane/mailbox.h"
 
@@ -10,8 +11,6 @@
 #include <string.h>
 
 #include "dataplane/key_hash.h"
-
-#define RECORD_HEAD 32u /* bytes of a list record before its key */
 
 int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
 		       uint64_t bytes_max, uint32_t waits_max)
@@ -214,14 +213,12 @@ static void mail_append(struct praas_mailbox *m, uint32_t i)
 	f->last = i;
 }
 
-static void mail_remove(struct praas_mailbox *m, uint32_t i)
+/* Out of the lists that are searched for a match. */
+static void mail_hide(struct praas_mailbox *m, struct praas_mail *mail)
 {
-	struct praas_mail *mail = &m->mails[i - 1];
 	struct praas_mail_key *k = &m->by_key[mail->key - 1];
 	struct praas_mail_from *f = &m->by_from[mail->from - 1];
 
-	*(mail->prev ? &m->mails[mail->prev - 1].next : &m->first) = mail->next;
-	*(mail->next ? &m->mails[mail->next - 1].prev : &m->last) = mail->prev;
 	*(mail->key_prev ? &m->mails[mail->key_prev - 1].key_next : &k->first) =
 		mail->key_next;
 	*(mail->key_next ? &m->mails[mail->key_next - 1].key_prev : &k->last) =
@@ -230,6 +227,44 @@ static void mail_remove(struct praas_mailbox *m, uint32_t i)
 		mail->from_next;
 	*(mail->from_next ? &m->mails[mail->from_next - 1].from_prev : &f->last) =
 		mail->from_prev;
+}
+
+/* Into them again, where it was. Older ones are in front only when they were held too: few. */
+static void mail_show(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail *mail = &m->mails[i - 1];
+	struct praas_mail_key *k = &m->by_key[mail->key - 1];
+	struct praas_mail_from *f = &m->by_from[mail->from - 1];
+
+	mail->held = 0;
+	mail->key_prev = 0;
+	mail->key_next = k->first;
+	while (mail->key_next &&
+	       m->mails[mail->key_next - 1].sequence < mail->sequence) {
+		mail->key_prev = mail->key_next;
+		mail->key_next = m->mails[mail->key_next - 1].key_next;
+	}
+	*(mail->key_prev ? &m->mails[mail->key_prev - 1].key_next : &k->first) = i;
+	*(mail->key_next ? &m->mails[mail->key_next - 1].key_prev : &k->last) = i;
+	mail->from_prev = 0;
+	mail->from_next = f->first;
+	while (mail->from_next &&
+	       m->mails[mail->from_next - 1].sequence < mail->sequence) {
+		mail->from_prev = mail->from_next;
+		mail->from_next = m->mails[mail->from_next - 1].from_next;
+	}
+	*(mail->from_prev ? &m->mails[mail->from_prev - 1].from_next : &f->first) = i;
+	*(mail->from_next ? &m->mails[mail->from_next - 1].from_prev : &f->last) = i;
+}
+
+static void mail_remove(struct praas_mailbox *m, uint32_t i)
+{
+	struct praas_mail *mail = &m->mails[i - 1];
+
+	*(mail->prev ? &m->mails[mail->prev - 1].next : &m->first) = mail->next;
+	*(mail->next ? &m->mails[mail->next - 1].prev : &m->last) = mail->prev;
+	if (praas_likely(!mail->held))
+		mail_hide(m, mail);
 	m->count--;
 	m->bytes -= mail->value.charge;
 	key_unref(m, mail->key);
@@ -295,6 +330,7 @@ int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key
 			return -ENOBUFS;
 	}
 	wait->order = ++m->order;
+	wait->held = 0;
 	wait_ends(m, wait, &first, &last);
 	wait->next = NULL;
 	wait->prev = *last;
@@ -349,11 +385,32 @@ static int keep(struct praas_mailbox *m, uint64_t source, const char *key,
 				     .source = source,
 				     .sequence = sequence,
 				     .key = k,
-				     .from = from & 0x7fffffffu };
+				     .from = from & 0x3fffffffu };
 	m->count++;
 	m->bytes += mail->value.charge;
 	mail_append(m, i);
 	return 0;
+}
+
+/* A message of the mailbox is held for a receiver, which waits no more. */
+static void hold_for(struct praas_mailbox *m, uint32_t i, struct praas_fn_wait *wait)
+{
+	struct praas_mail *mail = &m->mails[i - 1];
+
+	if (!mail->held)
+		mail_hide(m, mail);
+	mail->held = 1;
+	praas_mailbox_look(m, mail, &wait->message);
+	wait->held = i;
+}
+
+static void hand_over(struct praas_fn_wait *wait, uint64_t source, uint64_t sequence,
+		      struct praas_value *value)
+{
+	wait->message.source = source;
+	wait->message.sequence = sequence;
+	wait->message.value = praas_value_take(value);
+	wait->message.traced = false;
 }
 
 int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
@@ -362,28 +419,31 @@ int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 {
 	struct praas_fn_wait *wait = NULL;
 	uint32_t k;
+	bool kept;
 	int rc;
 
 	if (praas_unlikely(m->waits != NULL)) {
 		k = key_find(m, key, key_bytes, praas_key_hash(key, key_bytes, 0));
 		wait = k ? match(m, k, source) : NULL;
 	}
-	if (!wait && m->count == m->messages_max)
+	kept = !wait || wait->holds == PRAAS_HOLDS_ALL;
+	if (kept && m->count == m->messages_max)
 		return -ENOBUFS;
-	if (!wait &&
+	if (kept &&
 	    value->charge > m->bytes_max - praas_min_u64(m->bytes, m->bytes_max))
 		return -ENOSPC;
 	sequence = sequence ? sequence : m->sequence + 1;
-	if (wait) {
-		praas_mailbox_wait_remove(m, wait);
-		wait->message.source = source;
-		wait->message.sequence = sequence;
-		wait->message.value = praas_value_take(value);
-		wait->message.traced = false;
-	} else {
+	if (kept) {
 		rc = keep(m, source, key, key_bytes, sequence, value);
 		if (rc != 0)
 			return rc;
+	}
+	if (praas_unlikely(wait != NULL)) {
+		praas_mailbox_wait_remove(m, wait);
+		if (kept)
+			hold_for(m, m->last, wait);
+		else
+			hand_over(wait, source, sequence, value);
 	}
 	m->sequence = praas_max_u64(m->sequence, sequence);
 	*ret_wait = wait;
@@ -399,8 +459,10 @@ void praas_mailbox_trace(struct praas_mailbox *m, struct praas_fn_wait *wait,
 	memset(to + PRAAS_TRACE_USED, 0, PRAAS_TRACE_RESERVED); /* whoever it is from */
 	if (wait)
 		wait->message.traced = true;
-	else
+	if (!wait || wait->held) {
 		m->mails[m->last - 1].traced = 1;
+		memmove(m->traces[m->last - 1], to, PRAAS_TRACE_BYTES);
+	}
 }
 
 void praas_mailbox_look(const struct praas_mailbox *m, const struct praas_mail *mail,
@@ -444,6 +506,50 @@ int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key
 	return 0;
 }
 
+uint32_t praas_mailbox_hold(struct praas_mailbox *m, uint64_t source, const char *key,
+			    uint32_t key_bytes)
+{
+	uint32_t i = oldest(m, source, key, key_bytes);
+
+	if (i) {
+		mail_hide(m, &m->mails[i - 1]);
+		m->mails[i - 1].held = 1;
+	}
+	return i;
+}
+
+void praas_mailbox_drop(struct praas_mailbox *m, uint32_t held)
+{
+	struct praas_mail *mail = &m->mails[held - 1];
+	struct praas_value value = mail->value;
+
+	mail_remove(m, held); /* its charge is still there to be subtracted */
+	mail->value = (struct praas_value){ 0 };
+	praas_value_release(&value);
+}
+
+void praas_mailbox_let_go(struct praas_mailbox *m, uint32_t held,
+			  struct praas_fn_wait **ret_wait)
+{
+	struct praas_mail *mail = &m->mails[held - 1];
+	struct praas_fn_wait *wait =
+		m->waits ? match(m, mail->key, mail->source) : NULL;
+
+	*ret_wait = wait;
+	if (!wait) {
+		mail_show(m, held);
+		return;
+	}
+	praas_mailbox_wait_remove(m, wait);
+	if (wait->holds != PRAAS_HOLDS_NONE) {
+		hold_for(m, held, wait);
+		return;
+	}
+	praas_mailbox_look(m, mail, &wait->message);
+	mail_remove(m, held);
+	mail->value = (struct praas_value){ 0 };
+}
+
 const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
 					    uint64_t source, const char *key,
 					    uint32_t key_bytes)
@@ -451,65 +557,4 @@ const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
 	uint32_t i = oldest(m, source, key, key_bytes);
 
 	return i ? &m->mails[i - 1] : NULL;
-}
-
-/* The first message after that sequence. */
-static uint32_t after_sequence(const struct praas_mailbox *m, uint64_t after)
-{
-	uint32_t i = m->first;
-
-	/* Where the last list stopped is where the next one goes on, as a rule. */
-	if (after && after == m->listed && m->mails[m->listed_at - 1].sequence == after)
-		return m->mails[m->listed_at - 1].next;
-	while (i && m->mails[i - 1].sequence <= after)
-		i = m->mails[i - 1].next;
-	return i;
-}
-
-void praas_mailbox_list(struct praas_mailbox *m, const char *prefix,
-			uint32_t prefix_bytes, uint64_t after, uint8_t *ret_data,
-			uint64_t bytes_max, uint64_t *ret_bytes, uint64_t *ret_count)
-{
-	uint64_t at = 0;
-	uint64_t count = 0;
-
-	for (uint32_t i = after_sequence(m, after); i; i = m->mails[i - 1].next) {
-		const struct praas_mail *mail = &m->mails[i - 1];
-		const struct praas_mail_key *k = &m->by_key[mail->key - 1];
-		const char *key = praas_keys_at(&m->keys, k->cell);
-		uint64_t bytes = RECORD_HEAD + praas_align_up(k->key_bytes, 8);
-		uint64_t words[4] = { mail->sequence, mail->source, mail->value.bytes,
-				      k->key_bytes };
-
-		if (k->key_bytes < prefix_bytes ||
-		    memcmp(key, prefix, prefix_bytes) != 0)
-			continue;
-		if (bytes > bytes_max - at)
-			break;
-		memcpy(ret_data + at, words, sizeof(words));
-		/* Cells are zero-padded to a multiple of 8. */
-		memcpy(ret_data + at + RECORD_HEAD, key, bytes - RECORD_HEAD);
-		at += bytes;
-		count++;
-		m->listed = mail->sequence;
-		m->listed_at = i;
-	}
-	*ret_bytes = at;
-	*ret_count = count;
-}
-
-int praas_mailbox_each(struct praas_mailbox *m,
-		       int (*fn)(void *user, struct praas_mail *mail, const char *key,
-				 uint32_t key_bytes),
-		       void *user)
-{
-	for (uint32_t i = m->first; i != 0; i = m->mails[i - 1].next) {
-		const struct praas_mail_key *k = &m->by_key[m->mails[i - 1].key - 1];
-		int rc = fn(user, &m->mails[i - 1], praas_keys_at(&m->keys, k->cell),
-			    k->key_bytes);
-
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
 }

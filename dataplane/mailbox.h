@@ -22,7 +22,8 @@ struct praas_mail {
 	uint32_t key_next, key_prev;   /* of its key */
 	uint32_t from_next, from_prev; /* of its key and source */
 	uint32_t key;
-	uint32_t from : 31; /* of fewer than 2^30 */
+	uint32_t from : 30; /* of fewer than 2^30 */
+	uint32_t held : 1;  /* stands in the list of all alone */
 	uint32_t traced : 1;
 };
 
@@ -84,12 +85,28 @@ void praas_mailbox_release(struct praas_mailbox *m);
 int praas_mailbox_put(struct praas_mailbox *m, uint64_t source, const char *key,
 		      uint32_t key_bytes, uint64_t sequence, struct praas_value *value,
 		      struct praas_fn_wait **ret_wait);
-/* The message that was put last carries a trace: wait has it, or (NULL) it is kept. */
+/* The message that was put last carries a trace: wait has it, or (NULL, or wait holds it) it is kept. */
 PRAAS_COLD void praas_mailbox_trace(struct praas_mailbox *m, struct praas_fn_wait *wait,
 				    const uint8_t trace[PRAAS_TRACE_BYTES]);
 /* Take the oldest match out. 0; -EAGAIN. */
 int praas_mailbox_take(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_message *ret_message);
+/* Hold the oldest match: it stays where it is in the list of all, and nobody is given it or shown it by
+ * take() or peek() until it is let go. Its number; 0: none. */
+uint32_t praas_mailbox_hold(struct praas_mailbox *m, uint64_t source, const char *key,
+			    uint32_t key_bytes);
+/* What is held under that number. */
+static inline const struct praas_mail *praas_mailbox_held(const struct praas_mailbox *m,
+							  uint32_t held)
+{
+	return &m->mails[held - 1];
+}
+/* It was received: it goes. */
+void praas_mailbox_drop(struct praas_mailbox *m, uint32_t held);
+/* It was not: it is a message like the others again, in its place. *ret_wait: the receiver that gets
+ * it, which is over with 0 (holds: see praas_fn_wait), or NULL. */
+void praas_mailbox_let_go(struct praas_mailbox *m, uint32_t held,
+			  struct praas_fn_wait **ret_wait);
 /* Look at the oldest match; NULL: none. */
 const struct praas_mail *praas_mailbox_peek(const struct praas_mailbox *m,
 					    uint64_t source, const char *key,

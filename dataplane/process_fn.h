@@ -63,6 +63,15 @@ struct praas_fn_wait {
 	 * it looks after it has changed its word. */
 	const _Atomic uint64_t *word;
 	_Atomic uint64_t *ended;
+	enum praas_wait_holds {
+		PRAAS_HOLDS_NONE = 0, /* what it is given is its own */
+		/* Told of held: a message that was let go stays in its place, held for it. */
+		PRAAS_HOLDS_PLACE,
+		PRAAS_HOLDS_ALL /* so does every message */
+	} holds;                /* of a recv */
+	/* Of a recv that holds, valid in done() with rc 0: message is borrowed of the mailbox, which
+	 * holds that one for it. 0: message is given. */
+	uint32_t held;
 	/* Private to the process from here. */
 	struct praas_process *process;
 	struct praas_timer timer;

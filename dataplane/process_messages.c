@@ -82,7 +82,7 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 		*ret_sequence = p->mailbox.sequence;
 	if (!wait)
 		return 0;
-	p->stats.messages_out++;
+	p->stats.messages_out += wait->held == 0;
 	praas_timers_remove(&p->timers, &wait->timer);
 	wait->done(wait, 0);
 	return 0;

@@ -32,10 +32,12 @@ enum praas_invocation_queue {
 /* What a struct praas_fn_wait waits for. */
 enum praas_wait_kind { PRAAS_WAIT_RECV = 1, PRAAS_WAIT_UPDATE };
 
-/* A client that waits in RECV. */
+/* A client that waits in RECV or HOLD, or holds a message. */
 struct praas_receiver {
 	struct praas_fn_wait wait;
 	struct praas_conn *conn; /* NULL: free */
+	uint32_t held; /* the message, as the mailbox numbers it; 0: it waits */
+	bool holds;    /* HOLD */
 	struct praas_process *process;
 	struct praas_receiver *next; /* free list */
 	uint64_t id;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What clients ask beside invocations: messages and state, each answered with one REPLY
- * (docs/dataplane.md). Clients that wait in RECV stand in a fixed table.
+ * (docs/dataplane.md). Clients that wait in RECV or HOLD, or hold a message, stand in a fixed table.
  */
 #include <errno.h>
 #include <string.h>
@@ -78,6 +78,7 @@ static void on_send(struct praas_process *p, struct praas_conn *conn,
 static void receiver_free(struct praas_process *p, struct praas_receiver *r)
 {
 	r->conn = NULL;
+	r->held = 0;
 	r->next = p->receivers_free;
 	p->receivers_free = r;
 }
@@ -97,29 +98,46 @@ static void put_back(struct praas_process *p, const char *key, uint32_t key_byte
 		praas_process_wait_over(next, 0);
 }
 
-/* Its message finds no room in the connection; another receiver may have it. */
+/* What was held is there for the next one, in its place. */
+static void let_go(struct praas_process *p, uint32_t held)
+{
+	struct praas_fn_wait *next;
+
+	praas_mailbox_let_go(&p->mailbox, held, &next);
+	if (next)
+		praas_process_wait_over(next, 0);
+}
+
+/* Its message finds no room in the connection, or is more than its ticket allows: rc. Another
+ * receiver may have it. */
 static PRAAS_COLD void hand_back(struct praas_process *p, struct praas_receiver *r,
-				 struct praas_conn *conn)
+				 struct praas_conn *conn, int rc)
 {
 	struct praas_message m = r->wait.message;
 	struct praas_frame head = { .kind = PRAAS_FRAME_REPLY,
 				    .id = r->id,
-				    .status = PRAAS_OVERLOADED,
-				    .aux = PRAAS_RETRY_AFTER_NS };
+				    .status = praas_status_of(rc),
+				    .aux = rc == -ENOBUFS ? PRAAS_RETRY_AFTER_NS : 0 };
 	char key[PRAAS_KEY_MAX + 1];
 	uint32_t key_bytes = r->key_bytes;
+	uint32_t held = r->held;
 
 	memcpy(key, r->key, key_bytes + 1u);
 	receiver_free(p, r);
 	/* First: what follows may end this connection. */
 	praas_reply_send(p, conn, &head, NULL);
-	put_back(p, key, key_bytes, &m);
+	if (held)
+		let_go(p, held);
+	else
+		put_back(p, key, key_bytes, &m);
 }
 
 /* A message with all that is known of it. Errors as praas_reply_copy(). */
 static int answer_message(struct praas_process *p, struct praas_conn *conn,
 			  struct praas_frame *head, const struct praas_message *m)
 {
+	if (m->value.bytes > conn->bytes_max)
+		return -EMSGSIZE; /* not taken, then */
 	head->aux = m->source;
 	if (m->traced)
 		head->flags |= PRAAS_FRAME_TRACE;
@@ -127,7 +145,7 @@ static int answer_message(struct praas_process *p, struct praas_conn *conn,
 				m->traced ? m->trace : NULL);
 }
 
-/* A client's RECV has come to its end. */
+/* A client's RECV or HOLD has come to its end. */
 static void on_received(struct praas_fn_wait *wait, int rc)
 {
 	struct praas_receiver *r = wait->user;
@@ -137,19 +155,28 @@ static void on_received(struct praas_fn_wait *wait, int rc)
 				    .id = r->id,
 				    .status = praas_status_of(rc) };
 	struct praas_conn *conn = r->conn;
+	uint32_t held = wait->held;
+	bool holds = r->holds;
 
-	/* Sending may end the connection, which frees all that wait for it: not this one too. */
-	r->conn = NULL;
 	if (rc != 0) {
 		receiver_free(p, r);
 		praas_reply_send(p, conn, &head, NULL);
 		return;
 	}
-	if (answer_message(p, conn, &head, m) != 0) {
-		hand_back(p, r, conn);
+	r->held = held;
+	/* Sending may end the connection, which frees all that is of it: what is held on as well, but
+	 * not what this one takes. */
+	if (!holds)
+		r->conn = NULL;
+	rc = answer_message(p, conn, &head, m);
+	if (rc != 0)
+		hand_back(p, r, conn, rc);
+	if (rc != 0 || holds)
 		return;
-	}
-	praas_value_release(&m->value);
+	if (held)
+		praas_mailbox_drop(&p->mailbox, held);
+	else
+		praas_value_release(&m->value);
 	receiver_free(p, r);
 }
 
@@ -179,37 +206,100 @@ static void on_peek(struct praas_process *p, struct praas_conn *conn,
 		praas_buf_release(buf);
 }
 
-static int wait_for(struct praas_process *p, struct praas_conn *conn,
-		    const struct praas_buf *buf)
+/* A place for who asks, out of the free ones; NULL: all are in use. */
+static struct praas_receiver *receiver_new(struct praas_process *p,
+					   struct praas_conn *conn,
+					   const struct praas_buf *buf)
 {
 	struct praas_receiver *r;
-	int rc;
 
 	if (!p->receivers_free && p->receivers_made < p->config.receivers_max)
 		receiver_free(p, &p->receivers[p->receivers_made++]);
 	r = p->receivers_free;
 	if (!r)
-		return -ENOBUFS;
+		return NULL;
+	p->receivers_free = r->next;
 	r->conn = conn;
 	r->process = p;
 	r->id = buf->head.id;
+	r->holds = buf->head.kind == PRAAS_FRAME_HOLD;
 	r->key_bytes = buf->head.key_bytes;
 	memcpy(r->key, buf->key, (size_t)r->key_bytes + 1);
+	return r;
+}
+
+/* -EINPROGRESS it waits; else the place is free again. */
+static int wait_for(struct praas_process *p, struct praas_receiver *r,
+		    const struct praas_buf *buf)
+{
+	int rc;
+
 	r->wait = (struct praas_fn_wait){ .done = on_received,
 					  .user = r,
-					  .deadline_ns = buf->head.deadline_ns };
+					  .deadline_ns = buf->head.deadline_ns,
+					  .holds = r->holds ? PRAAS_HOLDS_ALL
+							    : PRAAS_HOLDS_PLACE };
 	rc = praas_process_fn_recv(p, buf->head.aux, r->key, r->key_bytes, &r->wait);
-	if (rc == -EINPROGRESS)
-		p->receivers_free = r->next;
-	else
-		r->conn = NULL;
+	if (rc != -EINPROGRESS)
+		receiver_free(p, r);
+	return rc;
+}
+
+/* 0 it is answered; else as wait_for(). */
+static int take_one(struct praas_process *p, struct praas_conn *conn,
+		    const struct praas_buf *buf, uint64_t source)
+{
+	struct praas_receiver *r;
+	struct praas_message m;
+	/* The answer first, then the message goes: it is not lost when there is no memory. */
+	int rc = answer_peek(p, conn, buf);
+
+	if (rc == 0) {
+		if (praas_mailbox_take(&p->mailbox, source, buf->key,
+				       buf->head.key_bytes, &m) == 0)
+			praas_value_release(&m.value);
+		p->stats.messages_out++;
+		p->activity++;
+	}
+	if (rc != -EAGAIN)
+		return rc;
+	r = receiver_new(p, conn, buf);
+	return r ? wait_for(p, r, buf) : -ENOBUFS;
+}
+
+/* The same for HOLD. */
+static int hold_one(struct praas_process *p, struct praas_conn *conn,
+		    const struct praas_buf *buf, uint64_t source)
+{
+	struct praas_frame head = reply_head(buf, 0);
+	struct praas_receiver *r;
+	struct praas_message m;
+	int rc = praas_key_check(buf->key, buf->head.key_bytes);
+
+	if (rc != 0)
+		return rc;
+	r = receiver_new(p, conn, buf);
+	if (!r)
+		return -ENOBUFS;
+	r->held =
+		praas_mailbox_hold(&p->mailbox, source, buf->key, buf->head.key_bytes);
+	if (!r->held)
+		return wait_for(p, r, buf);
+	p->activity++;
+	praas_mailbox_look(&p->mailbox, praas_mailbox_held(&p->mailbox, r->held), &m);
+	rc = answer_message(p, conn, &head, &m); /* 0: conn and r may be gone */
+	if (rc != 0) {
+		uint32_t held = r->held;
+
+		receiver_free(p, r);
+		let_go(p, held);
+	}
 	return rc;
 }
 
 static void on_recv(struct praas_process *p, struct praas_conn *conn,
 		    struct praas_buf *buf)
 {
-	struct praas_message m;
 	int32_t status = praas_route_check(p, buf->head.epoch);
 	uint64_t source = buf->head.aux == PRAAS_SELF ? p->config.pid : buf->head.aux;
 	int rc;
@@ -222,23 +312,38 @@ static void on_recv(struct praas_process *p, struct praas_conn *conn,
 		finish(p, conn, buf, -EINVAL, 0);
 		return;
 	}
-	/* The answer first, then the message goes: it is not lost when there is no memory. */
-	rc = answer_peek(p, conn, buf);
-	if (rc == 0) {
-		if (praas_mailbox_take(&p->mailbox, source, buf->key,
-				       buf->head.key_bytes, &m) == 0)
-			praas_value_release(&m.value);
-		p->stats.messages_out++;
-		p->activity++;
-		praas_buf_release(buf);
-		return;
-	}
-	if (rc == -EAGAIN)
-		rc = wait_for(p, conn, buf);
-	if (rc == -EINPROGRESS)
+	rc = buf->head.kind == PRAAS_FRAME_HOLD ? hold_one(p, conn, buf, source)
+						: take_one(p, conn, buf, source);
+	if (rc == 0 || rc == -EINPROGRESS)
 		praas_buf_release(buf);
 	else
 		finish(p, conn, buf, rc, 0);
+}
+
+/* What this connection holds since that HOLD was received. */
+static void on_taken(struct praas_process *p, struct praas_conn *conn,
+		     struct praas_buf *buf)
+{
+	int32_t status = praas_route_check(p, buf->head.epoch);
+	struct praas_receiver *r = p->receivers;
+	struct praas_receiver *end = r + p->receivers_made;
+
+	/* While it is being swapped out too: the message is in the snapshot, maybe. */
+	if (status != 0) {
+		praas_reply_refuse(p, conn, buf, status, 0);
+		return;
+	}
+	while (r != end && (r->conn != conn || !r->held || r->id != buf->head.aux))
+		r++;
+	if (r == end) {
+		finish(p, conn, buf, -ENOENT, 0);
+		return;
+	}
+	praas_mailbox_drop(&p->mailbox, r->held);
+	receiver_free(p, r);
+	p->stats.messages_out++;
+	p->activity++;
+	finish(p, conn, buf, 0, 0);
 }
 
 bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn,
@@ -247,7 +352,7 @@ bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *con
 	for (uint32_t i = 0; i < p->receivers_made; i++) {
 		struct praas_receiver *r = &p->receivers[i];
 
-		if (r->conn != conn || r->id != id)
+		if (r->conn != conn || r->id != id || r->held)
 			continue;
 		praas_process_fn_wait_cancel(p, &r->wait);
 		on_received(&r->wait, -ECANCELED);
@@ -261,10 +366,20 @@ void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn
 	for (uint32_t i = 0; i < p->receivers_made; i++) {
 		struct praas_receiver *r = &p->receivers[i];
 
-		if (r->conn != conn)
+		if (r->conn != conn || r->held)
 			continue;
 		praas_process_fn_wait_cancel(p, &r->wait);
 		receiver_free(p, r);
+	}
+	/* Nothing of it waits any more: who gets what it holds is another one. */
+	for (uint32_t i = 0; i < p->receivers_made; i++) {
+		struct praas_receiver *r = &p->receivers[i];
+		uint32_t held = r->held;
+
+		if (r->conn != conn || !held)
+			continue;
+		receiver_free(p, r);
+		let_go(p, held);
 	}
 }
 
@@ -366,7 +481,11 @@ bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
 		on_send(p, conn, buf);
 		return true;
 	case PRAAS_FRAME_RECV:
+	case PRAAS_FRAME_HOLD:
 		on_recv(p, conn, buf);
+		return true;
+	case PRAAS_FRAME_TAKEN:
+		on_taken(p, conn, buf);
 		return true;
 	case PRAAS_FRAME_PEEK:
 		on_peek(p, conn, buf);

@@ -41,4 +41,6 @@ set_tests_properties(conformance.executor.inline PROPERTIES SKIP_RETURN_CODE 77 
 praas_unit_test(process praas_dataplane)
 praas_unit_test(process_hostile praas_dataplane)
 target_include_directories(test_process_hostile PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+praas_unit_test(held praas_dataplane)
+target_include_directories(test_held PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_include_directories(test_process PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

@@ -41,6 +41,10 @@ enum praas_frame_kind {
 	PRAAS_FRAME_LIST = 19, /* what waits in the mailbox */
 	PRAAS_FRAME_REPLY =
 		20, /* outcome of SEND … STATE_LIST: id, status, aux, payload */
+	/* RECV, but the message stays in the mailbox, shown to nobody else, until TAKEN (aux = the HOLD's id)
+	 * or the end of the connection, which lets it go. */
+	PRAAS_FRAME_HOLD = 21,
+	PRAAS_FRAME_TAKEN = 22,
 	PRAAS_FRAME_STATE_GET = 24, /* key */
 	PRAAS_FRAME_STATE_PUT =
 		25, /* key, payload; aux = expected version + 1, 0: any */

@@ -276,6 +276,23 @@ PRAAS_API int praas_msg_recv_context(praas_connection *conn, const char *key,
 				     int64_t timeout_ns, void **ret_data,
 				     size_t *ret_bytes, praas_pid_t *ret_source,
 				     struct praas_trace_context *ret_trace);
+
+/** A message that is held. */
+struct praas_msg_held {
+	uint64_t id;                      /* private */
+	praas_pid_t source;               /* who sent it */
+	struct praas_trace_context trace; /* zeros: none */
+};
+/** praas_msg_recv() of whoever must not lose it: the message stays in the mailbox, where nobody else is
+ * given it, until praas_msg_taken() says that it is safe. If the connection ends before, for whatever reason,
+ * the message is there for the next one, in its place: so it may be received twice, but not lost. Messages
+ * behind it go to others meanwhile. What is held counts as a request that waits. */
+PRAAS_API int praas_msg_hold(praas_connection *conn, const char *key,
+			     int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
+			     struct praas_msg_held *ret_held);
+/** Takes it out of the mailbox. Also -ENOENT: it is not held (any more). */
+PRAAS_API int praas_msg_taken(praas_connection *conn,
+			      const struct praas_msg_held *held);
 /** Lists up to infos_max messages whose key begins with prefix ("" or NULL: all), oldest first,
  * of those behind sequence after (0: from the start); they stay. To see more, ask again after the
  * last one's sequence; *ret_count less than infos_max: these were all. */

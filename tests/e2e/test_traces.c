@@ -57,6 +57,30 @@ static void receive(praas_connection *conn, struct praas_trace_context *ret_trac
 	free(data);
 }
 
+/* It is held, listed, and gone when it is taken. */
+static void by_held(praas_connection *conn)
+{
+	struct praas_msg_held held;
+	struct praas_msg_info info;
+	uint32_t count;
+	size_t bytes;
+	void *data;
+
+	assert_int_equal(praas_msg_hold(conn, "k", 0, &data, &bytes, &held), -EAGAIN);
+	assert_int_equal(praas_msg_send_context(conn, "k", "m", 1, &traced), 0);
+	assert_int_equal(praas_msg_hold(conn, "k", 0, &data, &bytes, &held), 0);
+	assert_int_equal(bytes, 1);
+	assert_true(held.source & PRAAS_CLIENT);
+	assert_memory_equal(&held.trace, &traced, sizeof(traced));
+	free(data);
+	assert_int_equal(praas_msg_enumerate(conn, "k", 0, &info, 1, &count), 0);
+	assert_int_equal(count, 1);
+	assert_int_equal(praas_msg_taken(conn, &held), 0);
+	assert_int_equal(praas_msg_taken(conn, &held), -ENOENT);
+	assert_int_equal(praas_msg_enumerate(conn, "k", 0, &info, 1, &count), 0);
+	assert_int_equal(count, 0);
+}
+
 static void by_message(praas_connection *conn)
 {
 	const uint8_t *bytes24 = (const uint8_t *)&traced;
@@ -81,6 +105,7 @@ static void by_message(praas_connection *conn)
 			 0);
 	assert_memory_equal(origin.trace, bytes24, sizeof(origin.trace));
 	free(data);
+	by_held(conn);
 }
 
 static void by_all(struct fixture *f, const struct praas_connect_config *config)

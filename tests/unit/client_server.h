@@ -60,7 +60,7 @@ struct server {
 	_Atomic uint32_t shared_back;    /* shared segments given back */
 	struct praas_conn *_Atomic last; /* opened last */
 	struct praas_conn *late_conn;
-	uint64_t late_id;
+	uint64_t late_id, held_id;
 	_Atomic uint32_t cancels, one_ways;
 	_Atomic(const void *) seen; /* payload of the last echo */
 	_Atomic uint32_t seen_in_segment;
@@ -172,7 +172,14 @@ static inline void server_frame(void *user, struct praas_conn *conn,
 			      strcmp(buf->key, "missing") == 0 ? PRAAS_NOT_FOUND : 0,
 			      NULL, 0);
 		break;
+	case PRAAS_FRAME_TAKEN: /* of the HOLD before */
+		server_answer(conn, f, f->aux == s->held_id ? 0 : PRAAS_NOT_FOUND, NULL,
+			      0);
+		break;
+	case PRAAS_FRAME_HOLD:
 	case PRAAS_FRAME_RECV:
+		if (f->kind == PRAAS_FRAME_HOLD)
+			s->held_id = f->id;
 		server_answer(conn, f,
 			      strcmp(buf->key, "empty") == 0 ? PRAAS_NOT_FOUND : 0,
 			      "msg", strcmp(buf->key, "empty") == 0 ? 0 : 3);

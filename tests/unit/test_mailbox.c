@@ -37,6 +37,7 @@ static struct praas_value make(uint64_t number, uint64_t charge)
 struct model {
 	struct {
 		uint64_t source, number;
+		uint32_t held; /* as the mailbox numbers it; 0: it is not */
 		char key[16];
 	} mails[MODEL_MAX];
 	uint32_t count;
@@ -53,21 +54,32 @@ static bool fits(uint64_t wanted, uint64_t source)
 	return wanted == PRAAS_ANY || wanted == source;
 }
 
+/* The oldest match that is not held; count: none. */
+static uint32_t model_find(const struct model *m, uint64_t source, const char *key)
+{
+	uint32_t i = 0;
+
+	while (i < m->count && (m->mails[i].held || strcmp(m->mails[i].key, key) != 0 ||
+				!fits(source, m->mails[i].source)))
+		i++;
+	return i;
+}
+
+static int model_remove(struct model *m, uint32_t i)
+{
+	int number = (int)m->mails[i].number;
+
+	memmove(&m->mails[i], &m->mails[i + 1],
+		(m->count - i - 1) * sizeof(m->mails[0]));
+	m->count--;
+	return number;
+}
+
 static int model_take(struct model *m, uint64_t source, const char *key)
 {
-	for (uint32_t i = 0; i < m->count; i++) {
-		int number;
+	uint32_t i = model_find(m, source, key);
 
-		if (strcmp(m->mails[i].key, key) != 0 ||
-		    !fits(source, m->mails[i].source))
-			continue;
-		number = (int)m->mails[i].number;
-		memmove(&m->mails[i], &m->mails[i + 1],
-			(m->count - i - 1) * sizeof(m->mails[0]));
-		m->count--;
-		return number;
-	}
-	return -1;
+	return i < m->count ? model_remove(m, i) : -1;
 }
 
 /* The first that waits for it, out of the list; NULL: none. */
@@ -94,28 +106,87 @@ static void step_put(struct praas_mailbox *box, struct model *m, uint64_t number
 	struct praas_value value = make(number, 8);
 	struct praas_fn_wait *expected = model_match(m, source, key);
 	struct praas_fn_wait *wait = NULL;
+	uint32_t held = 0;
 	int rc = praas_mailbox_put(box, source, key, (uint32_t)strlen(key), 0, &value,
 				   &wait);
 
-	if (!expected && m->count == MODEL_MAX) {
+	if ((!expected || expected->holds == PRAAS_HOLDS_ALL) &&
+	    m->count == MODEL_MAX) {
 		assert_int_equal(rc, -ENOBUFS);
+		if (expected) { /* it waits on, the last of all: nobody else saw that */
+			praas_mailbox_wait_remove(box, expected);
+			free(expected);
+		}
 		return;
 	}
 	assert_int_equal(rc, 0);
 	assert_ptr_equal(wait, expected);
 	if (wait) {
+		held = wait->held;
 		assert_int_equal(wait->message.value.cookie, number);
 		assert_int_equal(wait->message.source, source);
+		assert_int_equal(held != 0, wait->holds == PRAAS_HOLDS_ALL);
 		free(wait);
-		return;
+		if (!held)
+			return;
 	}
+	m->mails[m->count].held = held;
 	m->mails[m->count].source = source;
 	m->mails[m->count].number = number;
 	strcpy(m->mails[m->count++].key, key);
 }
 
-static void step_take(struct praas_mailbox *box, struct model *m, const char *key,
+static void step_hold(struct praas_mailbox *box, struct model *m, const char *key,
 		      uint64_t source)
+{
+	uint32_t i = model_find(m, source, key);
+	uint32_t held = praas_mailbox_hold(box, source, key, (uint32_t)strlen(key));
+
+	assert_int_equal(held != 0, i < m->count);
+	if (held == 0)
+		return;
+	m->mails[i].held = held;
+	assert_int_equal(praas_mailbox_held(box, held)->value.cookie,
+			 m->mails[i].number);
+}
+
+/* One that is held, the first from there on, is let go or dropped. */
+static void step_held(struct praas_mailbox *box, struct model *m, uint32_t from,
+		      bool drop)
+{
+	struct praas_fn_wait *expected, *wait = NULL;
+	uint32_t i = from;
+	uint32_t held;
+
+	while (i < m->count && !m->mails[i].held)
+		i++;
+	if (i >= m->count)
+		return;
+	held = m->mails[i].held;
+	if (drop) {
+		praas_mailbox_drop(box, held);
+		(void)model_remove(m, i);
+		return;
+	}
+	m->mails[i].held = 0;
+	expected = model_match(m, m->mails[i].source, m->mails[i].key);
+	praas_mailbox_let_go(box, held, &wait);
+	assert_ptr_equal(wait, expected);
+	if (!wait)
+		return;
+	assert_int_equal(wait->message.value.cookie, m->mails[i].number);
+	if (wait->holds == PRAAS_HOLDS_NONE) {
+		assert_int_equal(wait->held, 0);
+		(void)model_remove(m, i);
+	} else {
+		assert_int_equal(wait->held, held);
+		m->mails[i].held = held;
+	}
+	free(wait);
+}
+
+static void step_take(struct praas_mailbox *box, struct model *m, const char *key,
+		      uint64_t source, enum praas_wait_holds holds)
 {
 	struct praas_message message;
 	const struct praas_mail *peek =
@@ -130,6 +201,7 @@ static void step_take(struct praas_mailbox *box, struct model *m, const char *ke
 	if (rc != 0 && m->waits_count < WAITS) {
 		struct praas_fn_wait *wait = calloc(1, sizeof(*wait));
 
+		wait->holds = holds;
 		assert_int_equal(praas_mailbox_wait(box, source, key,
 						    (uint32_t)strlen(key), wait),
 				 0);
@@ -172,9 +244,16 @@ static void test_mailbox_matches_model(void **state)
 
 			if (what < puts)
 				step_put(&box, &m, n, key, source);
-			else if (what < 15)
+			else if (what < 12)
 				step_take(&box, &m, key,
+					  rand_r(&r) % 3 ? source : PRAAS_ANY,
+					  (enum praas_wait_holds)(rand_r(&r) % 3));
+			else if (what < 13)
+				step_hold(&box, &m, key,
 					  rand_r(&r) % 3 ? source : PRAAS_ANY);
+			else if (what < 15)
+				step_held(&box, &m, (uint32_t)rand_r(&r) % MODEL_MAX,
+					  n % 3 == 0);
 			else
 				step_give_up(&box, &m, (uint32_t)rand_r(&r) % WAITS);
 			assert_int_equal(box.count, m.count);
@@ -183,6 +262,56 @@ static void test_mailbox_matches_model(void **state)
 		}
 		while (m.waits_count)
 			step_give_up(&box, &m, 0);
+		praas_mailbox_release(&box);
+	}
+}
+
+static uint64_t take_cookie(struct praas_mailbox *box)
+{
+	struct praas_message message;
+
+	assert_int_equal(praas_mailbox_take(box, PRAAS_ANY, "k", 1, &message), 0);
+	return message.value.cookie;
+}
+
+/* What is held is listed and counted, comes back in its place in whatever order it is let go, with its trace,
+ * and a receiver that holds gets it without a copy. */
+static void test_mailbox_held_come_back_in_place(void **state)
+{
+	static const unsigned orders[][3] = { { 0, 1, 2 }, { 2, 1, 0 }, { 1, 2, 0 } };
+	const uint8_t trace[PRAAS_TRACE_BYTES] = { 7 };
+	struct praas_mailbox box;
+	struct praas_fn_wait *wait;
+	uint8_t data[400];
+	uint64_t bytes, count;
+
+	(void)state;
+	for (unsigned o = 0; o < 3; o++) {
+		uint32_t held[3];
+
+		assert_int_equal(praas_mailbox_init(&box, 10, 1000, 1), 0);
+		for (uint64_t i = 0; i < 4; i++) {
+			struct praas_value value = make(i, 1);
+
+			assert_int_equal(praas_mailbox_put(&box, i % 2, "k", 1, 0,
+							   &value, &wait),
+					 0);
+			praas_mailbox_trace(&box, NULL, trace);
+		}
+		for (unsigned i = 0; i < 3; i++)
+			held[i] = praas_mailbox_hold(&box, PRAAS_ANY, "k", 1);
+		assert_int_equal(praas_mailbox_hold(&box, 0, "k", 1), 0);
+		praas_mailbox_list(&box, "", 0, 0, data, sizeof(data), &bytes, &count);
+		assert_int_equal(count, 4);
+		assert_int_equal(box.count, 4);
+		for (unsigned i = 0; i < 3; i++)
+			praas_mailbox_let_go(&box, held[orders[o][i]], &wait);
+		assert_memory_equal(
+			praas_mailbox_trace_of(
+				&box, praas_mailbox_peek(&box, PRAAS_ANY, "k", 1)),
+			trace, sizeof(trace));
+		for (uint64_t i = 0; i < 4; i++)
+			assert_int_equal(take_cookie(&box), i);
 		praas_mailbox_release(&box);
 	}
 }
@@ -256,6 +385,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_mailbox_matches_model),
+		cmocka_unit_test(test_mailbox_held_come_back_in_place),
 		cmocka_unit_test(test_mailbox_limits),
 		cmocka_unit_test(test_mailbox_list_pages),
 	};
