@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <jansson.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -192,6 +193,28 @@ static int choose(struct praas_connection *conn,
 	return rc;
 }
 
+/* What of the caller's is named in it the caller knows. */
+static void tell_why(const struct praas_connection *conn,
+		     const struct praas_connect_config *config,
+		     const struct praas_ticket_json *ticket, int rc)
+{
+	char there[128] = "none";
+	size_t at = 0;
+
+	if (rc != -EOPNOTSUPP) {
+		(void)praas_fail_with(rc, "%s",
+				      conn->ops ? praas_transport_why(conn->ops, rc)
+						: strerror(-rc));
+		return;
+	}
+	for (uint32_t i = 0; i < ticket->endpoints_count && at < sizeof(there); i++)
+		at += (size_t)snprintf(
+			there + at, sizeof(there) - at, "%s%.*s", i ? ", " : "",
+			(int)strcspn(ticket->endpoints[i], ":"), ticket->endpoints[i]);
+	(void)praas_fail_with(rc, "no endpoint of transport '%s', the process has %s",
+			      config->transport ? config->transport : "auto", there);
+}
+
 /* ---- the connection ------------------------------------------------------------------------ */
 
 static int open_tables(struct praas_connection *conn,
@@ -254,11 +277,7 @@ int praas_connect_ticket(const char *ticket_json,
 	praas_waiter_init(&conn->waiter, (enum praas_wait_mode)c->wait);
 	rc = choose(conn, c, &ticket);
 	if (rc != 0) {
-		(void)praas_fail_with(
-			rc, "cannot connect to process %s: %s", ticket.process,
-			rc == -EOPNOTSUPP ? "no endpoint of that transport"
-			: conn->ops       ? praas_transport_why(conn->ops, rc)
-					  : strerror(-rc));
+		tell_why(conn, c, &ticket, rc);
 		goto err_conn;
 	}
 	rc = open_tables(conn, c);

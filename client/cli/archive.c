@@ -7,6 +7,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,9 +30,15 @@ struct copy {
 
 static int fail_archive(const struct copy *c, const char *verb)
 {
-	const char *why = archive_error_string(c->archive);
+	int number = archive_errno(c->archive); /* positive: the system's */
+	const char *why =
+		number > 0 ? strerror(number) : archive_error_string(c->archive);
+	bool is_file = strcmp(c->file, "-") != 0;
 
-	return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot %s %s: %s", verb, c->file,
+	return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot %s %s: %s", verb,
+			      is_file        ? c->file
+			      : *verb == 'r' ? "standard input"
+					     : "standard output",
 			      why ? why : "no more is known");
 }
 
@@ -152,17 +159,104 @@ static int write_all(struct copy *c)
 	return 0;
 }
 
-static int export_to(struct copy *c)
+/* Where the archive goes. A file gets it whole, at the end, or stays what it was; what is no file (standard
+ * output, a pipe, a device) gets it as it comes. */
+struct target {
+	int fd;
+	bool nameless;       /* an O_TMPFILE, which goes with us */
+	char *path;          /* of the file; NULL: no file */
+	char temp[PATH_MAX]; /* its name until it is whole */
+};
+
+static int fail_target(const struct copy *c, int error)
 {
-	bool is_stdout = strcmp(c->file, "-") == 0;
+	return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot write %s: %s", c->file,
+			      strerror(error));
+}
+
+/* A new file beside t->path. 0 or an errno. */
+static int open_beside(struct target *t, mode_t mode)
+{
+	size_t folder = (size_t)(strrchr(t->path, '/') - t->path) + 1;
+
+	if (snprintf(t->temp, sizeof(t->temp), "%.*s", (int)folder, t->path) >=
+	    PATH_MAX)
+		return ENAMETOOLONG;
+	t->fd = open(t->temp, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600);
+	t->nameless = t->fd >= 0;
+	if (snprintf(t->temp + folder, sizeof(t->temp) - folder, ".praas-%ld.XXXXXX",
+		     (long)getpid()) >= (int)(sizeof(t->temp) - folder))
+		return ENAMETOOLONG;
+	if (!t->nameless) /* not every file system can */
+		t->fd = mkostemp(t->temp, O_CLOEXEC);
+	return t->fd >= 0 && fchmod(t->fd, mode) == 0 ? 0 : errno;
+}
+
+static int target_open(const struct copy *c, struct target *t)
+{
+	struct stat st;
+	mode_t mask;
+	int rc;
+
+	*t = (struct target){ .fd = STDOUT_FILENO };
+	if (strcmp(c->file, "-") == 0)
+		return 0;
+	if (stat(c->file, &st) == 0) {
+		if (!S_ISREG(st.st_mode)) {
+			t->fd = open(c->file, O_WRONLY | O_CLOEXEC);
+			return t->fd >= 0 ? 0 : fail_target(c, errno);
+		}
+		t->path = realpath(c->file, NULL); /* where a link leads to */
+	} else {
+		mask = umask(0);
+		(void)umask(mask); /* cannot fail */
+		st.st_mode = 0666 & ~mask;
+		if (asprintf(&t->path, "%s%s", strchr(c->file, '/') ? "" : "./",
+			     c->file) < 0)
+			t->path = NULL;
+	}
+	if (!t->path)
+		return fail_target(c, errno);
+	rc = open_beside(t, st.st_mode & 07777);
+	return rc == 0 ? 0 : fail_target(c, rc);
+}
+
+/* rc is that of the writing. The file is there, or what was there before is. */
+static int target_close(const struct copy *c, struct target *t, int rc)
+{
+	char self[32];
+
+	if (t->path && rc == 0) {
+		(void)snprintf(self, sizeof(self), "/proc/self/fd/%d",
+			       t->fd); /* fits */
+		if (fsync(t->fd) != 0)
+			rc = fail_target(c, errno);
+		else if (t->nameless && linkat(AT_FDCWD, self, AT_FDCWD, t->temp,
+					       AT_SYMLINK_FOLLOW) != 0)
+			rc = fail_target(c, errno);
+		else if (rename(t->temp, t->path) != 0)
+			rc = fail_target(c, errno);
+		else
+			t->temp[0] = '\0';
+	}
+	if (t->path && t->fd >= 0 && t->temp[0] && (!t->nameless || rc != 0))
+		(void)unlink(
+			t->temp); /* half of it is of no use; nameless: not there, as a rule */
+	if (t->fd > STDERR_FILENO)
+		(void)close(t->fd); /* written, or given up */
+	free(t->path);
+	return rc;
+}
+
+static int write_archive(struct copy *c, int fd)
+{
 	int rc = 0;
 
 	c->archive = archive_write_new();
 	if (!c->archive)
 		return praas_cli_fail(PRAAS_EXIT_FAILED, "no memory");
 	if (archive_write_set_format_pax(c->archive) != ARCHIVE_OK ||
-	    archive_write_open_filename(c->archive, is_stdout ? NULL : c->file) !=
-		    ARCHIVE_OK)
+	    archive_write_open_fd(c->archive, fd) != ARCHIVE_OK)
 		rc = fail_archive(c, "write");
 	if (rc == 0)
 		rc = write_all(c);
@@ -170,9 +264,17 @@ static int export_to(struct copy *c)
 	if (archive_write_close(c->archive) != ARCHIVE_OK && rc == 0)
 		rc = fail_archive(c, "write");
 	(void)archive_write_free(c->archive); /* closed */
-	if (rc != 0 && !is_stdout)
-		(void)unlink(c->file); /* half of it is of no use */
 	return rc;
+}
+
+static int export_to(struct copy *c)
+{
+	struct target t;
+	int rc = target_open(c, &t);
+
+	if (rc == 0)
+		rc = write_archive(c, t.fd);
+	return target_close(c, &t, rc);
 }
 
 static int state_export(struct praas_cli *cli, int argc, char **argv)

@@ -227,9 +227,11 @@ static error_t parse_ours(int key, char *text, struct argp_state *state)
 	switch (key) {
 	case KEY_URL:
 		p->cli->url = text;
+		p->cli->named = true;
 		return 0;
 	case KEY_TOKEN:
 		p->cli->token = text;
+		p->cli->named = true;
 		return 0;
 	case KEY_JSON:
 		p->cli->json = true;
@@ -256,6 +258,15 @@ static error_t parse_ours(int key, char *text, struct argp_state *state)
 		}
 	}
 	return ARGP_ERR_UNKNOWN;
+}
+
+int praas_cli_here(const struct praas_cli *cli, const char *instead)
+{
+	if (!cli->named)
+		return PRAAS_EXIT_DONE;
+	return praas_cli_fail(PRAAS_EXIT_USAGE,
+			      "--url and --token name a control service, but %s %s",
+			      cli->command, instead);
 }
 
 /* "APP [PID]" from the arguments by position. */

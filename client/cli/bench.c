@@ -41,7 +41,10 @@ static int bench(struct praas_cli *cli, int argc, char **argv)
 		"Measure: JSON lines, each with the floor of the same run. It starts a "
 		"control service of its own.",
 		options, argc, argv);
-	rc = praas_cli_program_folder(folder);
+	rc = praas_cli_here(cli, "measures one of its own; to measure that one try "
+				 "praas invoke APP FUNCTION -n 1000");
+	if (rc == 0)
+		rc = praas_cli_program_folder(folder);
 	if (rc != 0)
 		return rc;
 	(void)snprintf(program, sizeof(program), "%s/praas-perf", folder); /* fits */

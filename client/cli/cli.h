@@ -32,6 +32,7 @@ struct praas_cli {
 	const char *url;     /* of the control service; NULL: not said */
 	const char *token;   /* bearer key; NULL: none */
 	bool json;           /* print JSON */
+	bool named;          /* --url or --token was given */
 	char *config; /* text of the settings file; url and token may point into it */
 	char own_url[512];  /* of a service of this user that was found running */
 	char own_token[65]; /* its key */
@@ -71,6 +72,10 @@ struct praas_cli_option {
 void praas_cli_parse(struct praas_cli *cli, const char *doc,
 		     const struct praas_cli_option *options, int argc, char **argv);
 
+/* Of a verb that is not about a control service that is named: --url and --token are refused, instead is
+ * the end of the sentence. Returns an exit code. */
+int praas_cli_here(const struct praas_cli *cli, const char *instead);
+
 /* Turns text into a value of a kind. Returns 0; -EINVAL, and *ret_why says what is
  * wrong. */
 int praas_cli_value(enum praas_cli_kind kind, const char *arg, const char *text,
@@ -96,7 +101,12 @@ int praas_cli_settings_parse(char *text, const char *context,
 /* One sentence to stderr: what, why, the next command to try. Returns code. */
 __attribute__((format(printf, 2, 3))) int praas_cli_fail(enum praas_exit code,
 							 const char *format, ...);
-/* The same for a failed call of libpraas: rc is its errno, what says what was tried. */
+/* To standard output, as it is; praas_cli_flush() tells of errors. */
+void praas_cli_write(const void *data, size_t bytes);
+/* All that was printed is written, or an error is told: "cannot write WHAT: why", once. main does it at
+ * the end. Returns an exit code. */
+int praas_cli_flush(const char *what);
+/* praas_cli_fail() for a failed call of libpraas: rc is its errno, what says what was tried. */
 int praas_cli_fail_call(const struct praas_cli *cli, int rc, const char *what);
 /* For an invocation that ended with status != 0; view has the error text. */
 int praas_cli_fail_status(const char *function, int status,

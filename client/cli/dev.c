@@ -266,7 +266,9 @@ static int dev(struct praas_cli *cli, int argc, char **argv)
 		"in it that has a praas.json) deployed as an application of its name. "
 		"Libraries that change are loaded again; processes keep their state.",
 		options, argc, argv);
-	rc = praas_cli_service_prepare(&d.service, data);
+	rc = praas_cli_here(cli, "starts one; try praas app deploy");
+	if (rc == 0)
+		rc = praas_cli_service_prepare(&d.service, data);
 	if (rc == 0)
 		rc = take_signals(&d);
 	if (rc == 0)

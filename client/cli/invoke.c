@@ -83,8 +83,7 @@ static void print_result(const struct praas_cli *cli, const struct invoke *v,
 	if (!cli->json) {
 		if (r->view.bytes == 0)
 			return;
-		(void)fwrite(r->view.data, 1, r->view.bytes,
-			     stdout); /* main checks stdout */
+		praas_cli_write(r->view.data, r->view.bytes);
 		if (isatty(STDOUT_FILENO) &&
 		    ((const char *)r->view.data)[r->view.bytes - 1] != '\n')
 			(void)fputc('\n', stdout);

@@ -4,11 +4,12 @@
  */
 #include "client/cli/cli.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct praas_cli_verb *const tables[] = {
 	praas_cli_dev_verbs,     praas_cli_up_verbs,       praas_cli_doctor_verbs,
@@ -125,6 +126,15 @@ static int unknown(int argc, char **argv)
 			      argv[2]);
 }
 
+/* At the end of all ways out: what could not be written is no success. */
+static void check_output(void)
+{
+	int failed = praas_cli_flush("the output");
+
+	if (failed)
+		_exit(failed);
+}
+
 static int run(const struct praas_cli_verb *verb, int words, int argc, char **argv)
 {
 	struct praas_cli cli = { 0 };
@@ -137,9 +147,6 @@ static int run(const struct praas_cli_verb *verb, int words, int argc, char **ar
 	rc = verb->run(&cli, argc - words, argv + words);
 	praas_control_close(cli.control);
 	free(cli.config);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot write the output: %s",
-				      strerror(errno));
 	return rc;
 }
 
@@ -172,9 +179,18 @@ static int help_of(int argc, char **argv)
 static int complete(int argc, char **argv)
 {
 	struct praas_cli cli = { .command = "praas complete" };
-	int rc = praas_cli_complete(&cli, tables, TABLES, argc, argv);
 
-	return fflush(stdout) == 0 ? rc : PRAAS_EXIT_FAILED;
+	return praas_cli_complete(&cli, tables, TABLES, argc, argv);
+}
+
+/* Standard input, output and error are there, or fail: a connection that got their number would be
+ * written to. */
+static void keep_numbers(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 &&
+		    open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY) != fd)
+			_exit(PRAAS_EXIT_FAILED);
 }
 
 int main(int argc, char **argv)
@@ -182,9 +198,13 @@ int main(int argc, char **argv)
 	const struct praas_cli_verb *verb;
 	int words = 0;
 
+	keep_numbers();
+
 	/* A closed pipe is an error of the write, which is told; it does not end us
 	 * silently. */
 	(void)signal(SIGPIPE, SIG_IGN); /* cannot fail for this signal */
+	(void)signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow */
+	(void)atexit(check_output);     /* one of 32 that there is room for */
 	if (argc < 2) {
 		(void)help(stderr);
 		return PRAAS_EXIT_USAGE;

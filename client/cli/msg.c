@@ -78,6 +78,48 @@ static void print_json(const struct praas_cli *cli, const char *key, json_t *ans
 	json_decref(answer);
 }
 
+/* Writes it, and only then is it taken: what cannot be written stays. data is freed. */
+static int write_and_take(const struct praas_cli *cli, praas_connection *conn,
+			  const char *key, void *data, size_t bytes,
+			  const struct praas_msg_held *held)
+{
+	json_t *answer = cli->json ? praas_cli_payload_json(data, bytes) : NULL;
+	int rc;
+
+	if (answer)
+		print_json(cli, key, answer, held->source, &held->trace);
+	else if (!cli->json)
+		praas_cli_write(data, bytes);
+	free(data);
+	if (cli->json && !answer)
+		return praas_cli_fail(
+			PRAAS_EXIT_FAILED,
+			"no memory to show the message, which stays in the mailbox");
+	rc = praas_cli_flush("the message, which stays in the mailbox");
+	if (rc != 0)
+		return rc;
+	rc = praas_msg_taken(conn, held);
+	return rc ? praas_cli_fail_call(
+			    cli, rc,
+			    "take the message out of the mailbox, where it stays")
+		  : PRAAS_EXIT_DONE;
+}
+
+static int fail_recv(const struct praas_cli *cli, int rc, const char *pid,
+		     const char *key, bool waited)
+{
+	if (rc == -EAGAIN && !waited)
+		return praas_cli_fail(
+			PRAAS_EXIT_NOT_FOUND,
+			"no message '%s' is in the mailbox of %s; wait for one "
+			"with --timeout 10s",
+			key, pid);
+	if (rc == -EAGAIN)
+		return praas_cli_fail(PRAAS_EXIT_BUSY, "no message '%s' came in time",
+				      key);
+	return praas_cli_fail_call(cli, rc, "receive a message");
+}
+
 static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 {
 	const char *app = "";
@@ -97,8 +139,7 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 		{ 0 },
 	};
 	praas_connection *conn = NULL;
-	struct praas_trace_context trace;
-	praas_pid_t source = 0;
+	struct praas_msg_held held = { .id = 0 };
 	void *data = NULL;
 	size_t bytes = 0;
 	int rc;
@@ -108,29 +149,15 @@ static int msg_recv(struct praas_cli *cli, int argc, char **argv)
 	rc = praas_cli_connect(cli, app, pid, &conn);
 	if (rc != 0)
 		return rc;
-	rc = praas_msg_recv_context(
-		conn, key, timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
-		&data, &bytes, &source, &trace);
-	praas_close(conn);
-	if (rc == -EAGAIN && timeout_ns == 0)
-		return praas_cli_fail(
-			PRAAS_EXIT_NOT_FOUND,
-			"no message '%s' is in the mailbox of %s; wait for one "
-			"with --timeout 10s",
-			key, pid);
-	if (rc == -EAGAIN)
-		return praas_cli_fail(PRAAS_EXIT_BUSY, "no message '%s' came in time",
-				      key);
-	if (rc != 0)
-		return praas_cli_fail_call(cli, rc, "receive a message");
-	if (cli->json)
-		print_json(cli, key, praas_cli_payload_json(data, bytes), source,
-			   &trace);
+	rc = praas_msg_hold(conn, key,
+			    timeout_ns > INT64_MAX ? INT64_MAX : (int64_t)timeout_ns,
+			    &data, &bytes, &held);
+	if (rc == 0)
+		rc = write_and_take(cli, conn, key, data, bytes, &held);
 	else
-		(void)fwrite(data, 1, bytes,
-			     stdout); /* main checks stdout at the end */
-	free(data);
-	return PRAAS_EXIT_DONE;
+		rc = fail_recv(cli, rc, pid, key, timeout_ns != 0);
+	praas_close(conn);
+	return rc;
 }
 
 #define PAGE 256

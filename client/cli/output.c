@@ -57,6 +57,31 @@ int praas_cli_fail(enum praas_exit code, const char *format, ...)
 	return (int)code;
 }
 
+static int write_error; /* errno of the first write that failed */
+
+void praas_cli_write(const void *data, size_t bytes)
+{
+	if (bytes != 0 && fwrite(data, 1, bytes, stdout) != bytes && !write_error)
+		write_error = errno ? errno : EIO;
+}
+
+int praas_cli_flush(const char *what)
+{
+	static bool told;
+
+	if (fflush(stdout) != 0 && !write_error)
+		write_error = errno;
+	if (!write_error && ferror(stdout))
+		write_error = EIO;
+	if (!write_error)
+		return PRAAS_EXIT_DONE;
+	if (!told)
+		(void)praas_cli_fail(PRAAS_EXIT_FAILED, "cannot write %s: %s", what,
+				     strerror(write_error));
+	told = true;
+	return PRAAS_EXIT_FAILED;
+}
+
 void praas_cli_colour(FILE *to, const char *code)
 {
 	const char *off = getenv("NO_COLOR"); /* https://no-color.org */
@@ -214,8 +239,10 @@ static void print_json(const json_t *value)
 {
 	char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_INDENT(2));
 
-	if (text)
-		(void)puts(text); /* main checks stdout at the end */
+	if (text) {
+		praas_cli_write(text, strlen(text));
+		praas_cli_write("\n", 1);
+	}
 	free(text);
 }
 

@@ -135,8 +135,7 @@ static int state_get(struct praas_cli *cli, int argc, char **argv)
 		praas_cli_print(cli, answer);
 		json_decref(answer);
 	} else {
-		(void)fwrite(data, 1, bytes,
-			     stdout); /* main checks stdout at the end */
+		praas_cli_write(data, bytes);
 	}
 	free(data);
 	return PRAAS_EXIT_DONE;

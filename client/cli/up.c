@@ -74,7 +74,9 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 			"find it by themselves. FOLDER is deployed as praas dev does.",
 			options, argc, argv);
 	/* Before anything is begun that would go on without it. */
-	rc = folder ? praas_cli_deploy_check(folder) : PRAAS_EXIT_DONE;
+	rc = praas_cli_here(cli, "starts one; try praas app deploy");
+	if (rc == 0 && folder)
+		rc = praas_cli_deploy_check(folder);
 	if (listen_on)
 		service.listen = listen_on;
 	if (rc == 0)
@@ -111,6 +113,10 @@ static int find(struct praas_cli *cli, const char *doc, int argc, char **argv)
 	int rc;
 
 	praas_cli_parse(cli, doc, options, argc, argv);
+	rc = praas_cli_here(cli, "is about the one that keeps its data here; --data "
+				 "FOLDER says where");
+	if (rc != 0)
+		return rc;
 	rc = praas_cli_service_name(&service, data);
 	if (rc == 0)
 		rc = praas_cli_service_find(&service);

@@ -131,6 +131,15 @@ expect 3 '' praas invoke hello hello -p p1
 expect 4 '' praas invoke hello nothing -p p1
 expect 4 '' praas invoke nothing hello
 expect 2 '' praas invoke hello hello --transport carrier-pigeon
+expect 1 '' praas invoke hello hello -p p1 --transport tls
+grep -Eqx "praas: cannot connect to process p1 of application hello: no endpoint of transport 'tls', the process has (shm, tcp|tcp, shm)" "$dir/err" || fail "no such transport: $(cat "$dir/err")"
+# What is not about a service that is named does not take a name for it
+for verb in 'bench floor --quick' "dev $build/examples" up down status; do
+	expect 2 '' praas $verb --url "$PRAAS_URL"
+	expect 2 '' praas $verb --token x
+	grep -q "^praas: --url and --token name a control service, but praas ${verb%% *} " "$dir/err" || fail "praas $verb --token: $(cat "$dir/err")"
+done
+expect 0 '*' praas app ls
 head -c 3000000 /dev/urandom >"$dir/blob"
 praas invoke hello echo -p p1 -d "@$dir/blob" >"$dir/blob.back" && cmp -s "$dir/blob" "$dir/blob.back" || fail "3 MB do not come back as they went"
 praas invoke hello echo -p p1 -d - --transport tcp <"$dir/blob" >"$dir/blob.back" && cmp -s "$dir/blob" "$dir/blob.back" ||
@@ -194,6 +203,20 @@ praas state export counter c1 --prefix counter/ | praas state import counter c2 
 expect 1 '*' praas state import counter c2 "$dir/big"
 expect 1 '*' praas state import counter c2 "$dir/nothing"
 expect 1 '' praas state export counter c1 "$dir/nowhere/state.tar"
+# A file that was there is replaced by a whole one or not at all; what is no file stays what it is
+mkdir "$dir/export"
+cp "$dir/state.tar" "$dir/export/old.tar"
+ln -s old.tar "$dir/export/to-old.tar"
+expect 4 '' praas state export counter nobody "$dir/export/to-old.tar"
+cmp -s "$dir/state.tar" "$dir/export/old.tar" || fail "an export that failed spoiled the file that was there"
+expect 0 '' praas state export counter c1 "$dir/export/to-old.tar" --prefix counter/
+[ "$(tar tf "$dir/export/old.tar")" = counter/apples ] || fail "an export does not replace a file"
+ln -s /dev/full "$dir/export/full"
+expect 1 '' praas state export counter c1 "$dir/export/full"
+[ -e "$dir/export/full" ] || fail "an export removed what is no file of its own"
+expect 1 '' praas state export counter c1 "$dir/export"
+(failures=0; ulimit -f 8 && expect 1 '' praas state export counter c1 "$dir/export/new.tar"; exit $failures) || fail "an export over the limit of files"
+[ "$(ls -A "$dir/export" | tr '\n' ' ')" = 'full old.tar to-old.tar ' ] || fail "an export leaves $(ls -A "$dir/export")"
 ln -s nothing "$dir/link" && tar cf "$dir/link.tar" -C "$dir" link
 expect 1 '*' praas state import counter c2 "$dir/link.tar"
 expect 4 '' praas state export counter nobody "$dir/nobody.tar"
@@ -211,6 +234,21 @@ expect 0 'one' praas msg recv counter c1 mail
 expect 0 'two' praas msg recv counter c1 mail -t 5s
 expect 4 '' praas msg recv counter c1 mail
 expect 6 '' praas msg recv counter c1 mail -t 50ms
+# What cannot be written is not taken, and stays first
+full() { "$@" >/dev/full; }
+for text in four five; do expect 0 '' praas msg send counter c1 mail -d $text; done
+expect 1 '' full praas msg recv counter c1 mail
+grep -q 'cannot write the message, which stays in the mailbox: No space left' "$dir/err" || fail "a full disk: $(cat "$dir/err")"
+expect 1 '' full praas msg recv counter c1 mail --json -t 5s
+(trap '' PIPE; while echo there 2>/dev/null; do sleep 0.01; done; exec praas msg recv counter c1 mail) 2>"$dir/err" | true
+[ "${PIPESTATUS[0]}" = 1 ] || fail "a reader that has gone: $(cat "$dir/err")"
+expect 1 '' bash -c 'exec praas msg recv counter c1 mail >&-'
+expect 0 'four' praas msg recv counter c1 mail
+expect 0 'five' praas msg recv counter c1 mail
+for verb in 'state get counter c1 counter/apples' 'state export counter c1' 'invoke counter get -p c1 -k apples' 'invoke counter get -p c1 -k apples --json' 'ps' 'app ls --json' 'help' 'version' 'ps --help'; do
+	expect 1 '' full praas $verb
+	grep -q 'cannot write.*No space left' "$dir/err" || fail "praas $verb into a full disk: $(cat "$dir/err")"
+done
 
 # The other examples
 expect 0 'DDO REVEN' praas invoke pipeline chain -p l1 -d 'never odd'
