@@ -40,6 +40,10 @@ foreach(part rest wire watch faults sums deploy)
   set_tests_properties(control.${part} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 
+add_test(NAME control.guard COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/lib/guard_test.py
+  $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
+set_tests_properties(control.guard PROPERTIES TIMEOUT 300)
+
 # Every route of the table with every kind of key.
 add_executable(list-routes lib/list_routes.c lib/fake_client.c)
 praas_target(list-routes)

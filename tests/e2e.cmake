@@ -17,7 +17,7 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
     set_target_properties(e2e_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
     add_dependencies(e2e_${name} praas-controller praas-worker praas_faultfns)
     foreach(isolation ${ARGN})
-      add_test(NAME e2e.${name}.${isolation} COMMAND e2e_${name} $<TARGET_FILE:praas-controller>
+      add_test(NAME e2e.${name}.${isolation} COMMAND ${praas_guard} $<TARGET_FILE:e2e_${name}> $<TARGET_FILE:praas-controller>
         $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns ${isolation})
       set_tests_properties(e2e.${name}.${isolation} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
     endforeach()

@@ -10,6 +10,11 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import guard  # noqa: E402
+
+guard.ensure()  # whatever becomes of the test, nothing that it starts outlives it
+
 
 class Service:
     def __init__(self, program, controller, *options, store=None):

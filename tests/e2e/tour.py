@@ -13,6 +13,9 @@ import sys
 import tempfile
 
 root = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(root / 'tests' / 'lib'))
+import guard  # noqa: E402
+
 page = root / 'docs' / 'tour.md'
 build = pathlib.Path(sys.argv[1]).resolve()
 MARK = '--tour-mark--'
@@ -96,6 +99,9 @@ def walk(text, shell):
             out += printed.rstrip('\n').split('\n') if printed else []
         return '```console\n' + '\n'.join(out) + '\n```'
     return re.sub(r'```console\n(.*?)\n```', block, text, flags=re.S)
+
+
+guard.ensure()
 
 
 def main():
