@@ -43,6 +43,8 @@
 #define PRAAS_LIMIT_MESSAGE_BYTES                                                      \
 	(1u << 20)                 /* a message between processes, through the queue */
 #define PRAAS_LIMIT_MAIL_BATCH 64u /* such messages in one request */
+#define PRAAS_LIMIT_MAIL_WAITING 64u         /* such requests of a process that wait */
+#define PRAAS_LIMIT_MAIL_BYTES (64u << 20)   /* of their messages, of all processes */
 #define PRAAS_LIMIT_QUEUED_MESSAGES 65536u   /* in the backup queue of a process */
 #define PRAAS_LIMIT_QUEUED_BYTES (64u << 20) /* the same, keys and payloads */
 #define PRAAS_LIMIT_TICKET_TTL_S 86400u  /* lifetime that a ticket may be asked for */

@@ -303,7 +303,7 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 		praas_life_finish(p, &p->swapped, &ok, &done);
 	else if (praas_life_resting(p->record.state))
 		praas_life_finish(p, &p->swapped, &lost, &done);
-	else if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+	else if (praas_life_can_swap(p))
 		praas_life_begin_swap(p, false);
 	else if (p->record.state != PRAAS_LIFE_DRAINING)
 		p->want_swap = true;
@@ -358,7 +358,7 @@ void praas_life_saved(struct praas_life *life, const struct praas_app_record *ap
 		tell_acquire(wait, rc);
 		return;
 	}
-	if (p->record.state == PRAAS_LIFE_DRAINING) {
+	if (p->record.state == PRAAS_LIFE_DRAINING && p->swap_id) {
 		praas_life_add_wait(p, &p->swapped, wait);
 	} else if (!praas_life_resting(p->record.state)) {
 		begin_checkpoint(p, wait); /* perhaps as soon as it has joined */

@@ -128,7 +128,7 @@ void praas_life_rollback(struct praas_life *life, const struct praas_app_record 
 	praas_life_add_wait(p, &p->back, wait);
 	if (praas_life_resting(p->record.state))
 		(void)praas_life_begin_back(p);
-	else if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+	else if (praas_life_can_swap(p))
 		praas_life_begin_swap(p, false);
 	else if (p->record.state != PRAAS_LIFE_DRAINING)
 		p->want_swap = true;

@@ -127,6 +127,7 @@ struct praas_owner praas_life_owner(const struct praas_life_process *p)
 {
 	return (struct praas_owner){ .state = p->record.state,
 				     .rest = p->rest_state,
+				     .rounds = p->mail.rounds,
 				     .epoch = p->record.epoch };
 }
 
@@ -313,7 +314,7 @@ bool praas_life_runs(const struct praas_life_process *p)
 
 /* What cannot be sent (NULL: no memory) ends the connection: the controller connects again and is asked
  * again (praas_life_send_pending()). Takes message. */
-static void ask_controller(struct praas_life_process *p, json_t *message)
+void praas_life_ask(struct praas_life_process *p, json_t *message)
 {
 	if (p->conn && (!message || praas_link_send(p->life->link, p->conn, message)))
 		praas_link_close(p->life->link, p->conn);
@@ -323,7 +324,7 @@ static void ask_controller(struct praas_life_process *p, json_t *message)
 /* Sends {"t": what, "id": id} when its controller is connected. */
 void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id)
 {
-	ask_controller(p, json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id));
+	praas_life_ask(p, json_pack("{s:s,s:I}", "t", what, "id", (json_int_t)id));
 }
 
 /* One for want of work is refused by a controller that has had some meanwhile. */
@@ -339,7 +340,7 @@ static void send_swap(struct praas_life_process *p)
 		json_decref(message); /* not without its condition */
 		message = NULL;
 	}
-	ask_controller(p, message);
+	praas_life_ask(p, message);
 }
 
 void praas_life_send_pending(struct praas_life_process *p)

@@ -35,7 +35,7 @@ static void run_erase(struct praas_job *job)
 	int rc;
 
 	(void)pthread_mutex_lock(&life->lock);
-	while (p->saving || p->holds > 0)
+	while (p->saving || p->holds > 0 || praas_life_mail_busy(p))
 		(void)pthread_cond_wait(&life->changed, &life->lock);
 	p->starting = true; /* nobody writes the record any more */
 	if (p->fresh && p->failure.rc)
@@ -111,10 +111,16 @@ static int recover_one(struct praas_life *life,
 {
 	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p = praas_life_entry(life, record, app);
+	struct praas_records *records = life->config.records;
+	struct praas_queue_state queue;
 	int rc;
 
 	if (!p)
 		return -ENOMEM;
+	rc = records->queue->state(records, record->number, &queue);
+	if (rc)
+		return rc;
+	praas_life_mail_known(p, &queue);
 	praas_life_charge_running(p);
 	rc = backend->ops->adopt(backend, record->os_pid, record->os_start,
 				 record->number, record->epoch, &p->instance);
@@ -303,7 +309,7 @@ static void swap_all(struct praas_life *life)
 
 	HASH_ITER(hh, life->processes, p, next)
 	{
-		if (p->record.state == PRAAS_LIFE_ACTIVE && p->joined && !p->want_kill)
+		if (praas_life_can_swap(p))
 			praas_life_begin_swap(p, false);
 		/* else: it ends, or is asked as soon as it serves */
 	}

@@ -118,16 +118,21 @@ static bool on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *
 {
 	struct praas_life_process *p =
 		praas_life_find(life, praas_json_number_or(message, "pid", 0));
+	const char *state = praas_json_text_or(message, "state", "");
 	char endpoints[PRAAS_ENDPOINTS_BYTES];
 	const char *fault = "no such process";
+	uint64_t seen;
 
 	if (p)
 		fault = join_fault(p, message, peer);
 	if (!fault && endpoints_of(message, endpoints))
 		fault = "its endpoints are not a list of addresses";
+	if (!fault && !praas_life_position(message, "seen", &seen))
+		fault = "its place in the queue is none";
 	if (!fault && p->starting) { /* its start is still being recorded */
 		p->pending_conn = conn;
 		p->pending_peer = peer;
+		p->pending_seen = seen;
 		memcpy(p->pending_endpoints, endpoints, sizeof(endpoints));
 		return false;
 	}
@@ -137,10 +142,7 @@ static bool on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *
 		refuse(life, conn, fault);
 		return false;
 	}
-	if (!strcmp(praas_json_text_or(message, "state", ""), "DRAINING") &&
-	    p->record.state == PRAAS_LIFE_ACTIVE)
-		praas_life_set_state(p, PRAAS_LIFE_DRAINING);
-	praas_life_serving(p, conn, endpoints, done);
+	praas_life_serving(p, conn, endpoints, seen, !strcmp(state, "DRAINING"), done);
 	return true;
 }
 
@@ -281,6 +283,7 @@ static void forget_controller(struct praas_life_process *p)
 	p->phase_deadline_ns = 0;
 	p->record.os_pid = 0;
 	p->record.endpoints[0] = 0;
+	praas_life_mail_forget(p);
 	praas_life_bind(p, 0);
 }
 
@@ -309,21 +312,24 @@ static void on_swap_answer(struct praas_life_process *p, const json_t *message, 
 	p->swap_id = 0;
 	if (ok) {
 		p->record.slot = slot_of(message);
+		praas_life_on_cut(p, message);
 		released(p, done);
 		return;
 	}
 	why = praas_outcome_of(
 		-EIO, "swap_failed",
 		praas_json_text_or(message, "message", "no reason was told"));
-	praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 	p->active_ns = praas_now_ns();
 	if (p->idle_swap && (p->swapped.head || p->back.head)) {
+		praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 		praas_life_begin_swap(p, false); /* it is wanted in any case */
 		return;
 	}
+	praas_life_drain_over(p);
 	praas_life_finish(p, &p->swapped, &why, done);
 	praas_life_finish(p, &p->back, &why, done);
-	praas_life_finish(p, &p->serving, &fine, done);
+	if (p->record.state == PRAAS_LIFE_ACTIVE)
+		praas_life_finish(p, &p->serving, &fine, done);
 }
 
 static void on_done(struct praas_life_process *p, const json_t *message,
@@ -339,6 +345,7 @@ static void on_done(struct praas_life_process *p, const json_t *message,
 		p->check_id = 0;
 		if (ok) {
 			p->record.slot = slot_of(message);
+			praas_life_on_cut(p, message);
 			p->life->stats.checkpoints++;
 			praas_life_save(p);
 		} else {
@@ -357,8 +364,9 @@ static void on_swapped(struct praas_life_process *p, const json_t *message,
 	if (praas_json_number_or(message, "epoch", 0) != p->record.epoch)
 		return;
 	p->record.slot = slot_of(message);
+	praas_life_on_cut(p, message);
 	if (p->record.state == PRAAS_LIFE_ACTIVE || /* SIGTERM, from somebody */
-	    p->record.state == PRAAS_LIFE_DRAINING)
+	    p->record.state == PRAAS_LIFE_DRAINING || p->mail.behind)
 		released(p, done);
 }
 
@@ -374,6 +382,38 @@ static bool join_pending(const struct praas_life *life, uint64_t conn)
 	return false;
 }
 
+/* What a controller that has joined says. false: no controller says that. *ret_save: it is to be saved. */
+static bool on_word(struct praas_life_process *p, uint64_t conn, json_t *message,
+		    struct praas_link_raw *raw, struct praas_life_waits *done,
+		    bool *ret_save)
+{
+	const char *type = praas_json_text_or(message, "t", "");
+
+	if (!strcmp(type, "metrics"))
+		on_metrics(p, message);
+	else if (!strcmp(type, "done"))
+		on_done(p, message, done);
+	else if (!strcmp(type, "swapped"))
+		on_swapped(p, message, done);
+	else if (!strcmp(type, "append"))
+		return praas_life_on_append(p, conn, message, raw);
+	else if (!strcmp(type, "queue-read"))
+		return praas_life_on_read(p, conn, message);
+	else if (!strcmp(type, "serve"))
+		return praas_life_on_serve(p, conn, message, done, ret_save);
+	/* else: from a newer controller */
+	return true;
+}
+
+static void end_conn(struct praas_life_process *p, uint64_t conn)
+{
+	praas_say(PRAAS_SAY_WARNING,
+		  "link: process %llu sent a request that is none; its connection is "
+		  "ended",
+		  (unsigned long long)p->number);
+	praas_link_close(p->life->link, conn);
+}
+
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */
 static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message,
 		       struct praas_link_raw *raw)
@@ -382,29 +422,23 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message,
 	struct praas_life_waits done = { NULL };
 	struct praas_life *life = user;
 	struct praas_life_process *p;
-	bool joined = false;
+	bool save = false;
 
-	(void)raw;
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find_conn(life, conn);
 	if (!strcmp(type, "join"))
-		joined = on_join(life, conn, peer, message, &done);
+		save = on_join(life, conn, peer, message, &done);
 	else if (!strcmp(type, "failed"))
 		on_failed(life, message);
 	else if (!p && !join_pending(life, conn))
 		refuse(life, conn, "it has not joined");
 	else if (!p)
 		; /* its start is still being recorded: only its join counts */
-	else if (!strcmp(type, "metrics"))
-		on_metrics(p, message);
-	else if (!strcmp(type, "done"))
-		on_done(p, message, &done);
-	else if (!strcmp(type, "swapped"))
-		on_swapped(p, message, &done);
-	/* else: from a newer controller */
+	else if (!on_word(p, conn, message, raw, &done, &save))
+		end_conn(p, conn);
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);
-	if (joined)
+	if (save)
 		save_joined(life, conn);
 }
 

@@ -14,6 +14,7 @@
 
 #include "control/life/account.h"
 #include "control/life/lifecycle.h"
+#include "control/life/lifecycle_mail.h"
 #include "control/life/ownership.h"
 #include "control/node/link.h"
 #include "control/table.h"
@@ -48,6 +49,8 @@ struct praas_life_process {
 	uint64_t pending_conn;   /* joined while its start was still being recorded */
 	pid_t pending_peer;
 	char pending_endpoints[PRAAS_ENDPOINTS_BYTES];
+	uint64_t pending_seen;
+	struct praas_life_mail mail;
 	uint8_t token
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
@@ -124,6 +127,7 @@ struct praas_life {
 	struct praas_usage used; /* of all, since the start */
 	uint64_t due_ns;         /* when the link thread will look; 0 never */
 	uint64_t request_last;
+	uint64_t mail_bytes; /* of messages that wait to be stored */
 	uint32_t instances;  /* controllers that run */
 	uint32_t background; /* jobs of ours that are queued or run */
 	/* Applications that are being deployed. */
@@ -159,6 +163,8 @@ uint64_t praas_life_realtime_ns(void);
 void praas_life_send_pending(struct praas_life_process *p);
 /* Something to do with `id` for its controller, if it is connected. */
 void praas_life_request(struct praas_life_process *p, const char *what, uint64_t id);
+/* The same with any message, which is taken; NULL: there was no memory for it. */
+void praas_life_ask(struct praas_life_process *p, json_t *message);
 /* p serves, now or later; wait is in done or will be. */
 void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wait *wait,
 			     struct praas_life_waits *done);
@@ -260,10 +266,12 @@ void praas_life_start_new(struct praas_life_process *p,
 			  struct praas_process_record *record,
 			  const uint8_t token[PRAAS_KEY_BYTES],
 			  const struct praas_life_wait *wait, bool *ret_created);
-/* A join was checked: p serves. Lock held. Its record is the caller's to save, when those in done have
+/* A join was checked: p serves, or, with its queue applied up to seen, has to catch up first. draining: it says
+ * that it swaps out. Lock held. Its record is the caller's to save, when those in done have
  * been told: a commit takes the time that they wait. */
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
-			const char *endpoints, struct praas_life_waits *done);
+			const char *endpoints, uint64_t seen, bool draining,
+			struct praas_life_waits *done);
 /* The activation under way has failed; no instance is left. Lock held. */
 void praas_life_start_failed(struct praas_life_process *p,
 			     const struct praas_outcome *why,

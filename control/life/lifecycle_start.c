@@ -213,7 +213,8 @@ static void started(struct praas_life_process *p, struct spawned *spawn, int rec
 	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING) {
 		backend->ops->kill(backend, &p->instance);
 	} else if (p->pending_conn && p->pending_peer == p->instance.os_pid) {
-		praas_life_serving(p, p->pending_conn, p->pending_endpoints, done);
+		praas_life_serving(p, p->pending_conn, p->pending_endpoints,
+				   p->pending_seen, false, done);
 		p->dirty = true;
 	} else if (p->pending_conn) {
 		praas_link_close(life->link,
@@ -334,7 +335,9 @@ static void run_start(struct praas_job *job)
 		spawn.rc = -EIDRM;
 	else
 		spawn = spawn_now(p, &record);
-	rc = praas_life_put(p, &record);
+	rc = praas_life_mail_load(p);
+	if (rc == 0)
+		rc = praas_life_put(p, &record);
 	(void)pthread_mutex_lock(&life->lock);
 	if (rc == 0)
 		p->record.version = record.version;
@@ -373,6 +376,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	p->recovered = false;
 	p->joined = false;
 	p->told_swapped = false;
+	praas_life_mail_forget(p);
 	p->failure = (struct praas_outcome){ 0 };
 	p->pending_conn = 0;
 	p->begun_ns = praas_now_ns();
@@ -394,13 +398,43 @@ static void count_start(struct praas_life_process *p)
 		p->life->stats.start[p->instance.start].max_ns = ns;
 }
 
+/* What its state is after a join. */
+static void take_place(struct praas_life_process *p, uint64_t seen, bool draining)
+{
+	bool first = p->record.state == PRAAS_LIFE_ACTIVATING;
+
+	if (draining && p->record.state == PRAAS_LIFE_ACTIVE)
+		praas_life_set_state(p, PRAAS_LIFE_DRAINING);
+	p->phase_deadline_ns = 0;
+	if (first && !p->mail.behind) { /* else it joins again while it catches up */
+		p->life->stats.activations++;
+		count_start(p);
+	}
+	if (p->record.state == PRAAS_LIFE_DRAINING && (p->swap_id || draining)) {
+		p->mail.seen = praas_max_u64(seen, p->mail.trimmed);
+		return; /* where it is then is looked at when that has failed */
+	}
+	if (praas_life_caught_up(p, seen)) {
+		if (p->record.state != PRAAS_LIFE_ACTIVE)
+			praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
+	} else if (p->record.state == PRAAS_LIFE_ACTIVE) {
+		praas_life_set_state(p, PRAAS_LIFE_DRAINING);
+	}
+	praas_life_more_time(p);
+}
+
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
-			const char *endpoints, struct praas_life_waits *done)
+			const char *endpoints, uint64_t seen, bool draining,
+			struct praas_life_waits *done)
 {
 	struct praas_outcome ok = { 0 };
-	json_t *message = json_pack("{s:s}", "t", "ok");
+	json_t *message;
 
 	praas_life_bind(p, conn);
+	p->joined = true;
+	take_place(p, seen, draining);
+	message = p->mail.behind ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
+				 : json_pack("{s:s}", "t", "ok");
 	if (message)
 		(void)praas_link_send(p->life->link, conn,
 				      message); /* else it is told by
@@ -410,17 +444,10 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 		       endpoints);
 	p->record.os_pid = p->instance.os_pid;
 	p->record.os_start = p->instance.os_start;
-	p->joined = true;
 	p->active_ns = praas_now_ns();
 	p->told_swapped = false;
 	p->fresh = false;
 	p->retries = 0;
-	p->phase_deadline_ns = 0;
-	if (p->record.state == PRAAS_LIFE_ACTIVATING) {
-		p->life->stats.activations++;
-		count_start(p);
-		praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
-	}
 	if (p->record.state == PRAAS_LIFE_ACTIVE)
 		praas_life_finish(p, &p->serving, &ok, done);
 	praas_life_prepare_soon(p->life);

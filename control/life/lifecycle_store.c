@@ -47,15 +47,17 @@ int praas_life_new_generation(struct praas_life *life,
 	struct praas_records *records = life->config.records;
 	uint32_t generation = record->generation;
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	int rc;
 
 	praas_life_store_url(life, record, url);
 	while (folder_of(url)) { /* there are at most as many folders as were made */
 		record->generation++;
 		praas_life_store_url(life, record, url);
 	}
-	return record->version == 0 || record->generation == generation
-		       ? 0
-		       : records->ops->process_put(records, record);
+	if (record->version == 0 || record->generation == generation)
+		return 0;
+	rc = records->queue->drop(records, record->number); /* it was for another */
+	return rc ? rc : records->ops->process_put(records, record);
 }
 
 bool praas_life_store_gone(const struct praas_life_process *p)

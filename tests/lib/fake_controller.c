@@ -10,6 +10,8 @@
  *   linger…   ends 1 s after its swap-out
  *   silent…   commits its release in the slot log and is killed before it can tell
  *   slow…     swaps out for ever, until that is called off
+ *   puppet…   says what a test says, and tells it what it hears: each connection to CODE/NAME-EPOCH.sock
+ *             gets the configuration in a line, then is a connection of the link. It ends when that does
  *   others    serve until told otherwise; their snapshots are of nothing
  *
  * A pid file next to its log is not needed: every start adds a line to CODE/starts.
@@ -276,6 +278,59 @@ static void misbehave(int fd)
 	}
 }
 
+/* What one has to say goes to the other. 0: it has ended. */
+static int pass(int from, int to)
+{
+	static char data[65536];
+	ssize_t n = recv(from, data, sizeof(data), 0), sent = 0;
+
+	while (n > 0 && sent < n) {
+		ssize_t more = send(to, data + sent, (size_t)(n - sent), MSG_NOSIGNAL);
+
+		if (more <= 0)
+			return 0;
+		sent += more;
+	}
+	return n > 0;
+}
+
+static void pump(int test)
+{
+	struct pollfd p[2] = { { .fd = connect_link(), .events = POLLIN },
+			       { .fd = test, .events = POLLIN } };
+
+	say(test, json_incref(config));
+	while (p[0].fd >= 0 && !terminated) {
+		if (poll(p, 2, -1) <= 0)
+			continue;
+		if ((p[0].revents && !pass(p[0].fd, test)) ||
+		    (p[1].revents && !pass(test, p[0].fd)))
+			break;
+	}
+	(void)close(p[0].fd);
+	(void)close(test);
+}
+
+static int be_puppet(void)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	(void)commit(PRAAS_SLOT_ACT); /* there is something in its store */
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/%s-%lld.sock",
+		       text("code"), text("process"), number("epoch"));
+	(void)unlink(addr.sun_path); /* of one of its name that was deleted */
+	if (bind(fd, (struct sockaddr *)&addr, sizeof(addr)) || listen(fd, 8))
+		return 5;
+	while (!terminated) {
+		int test = accept(fd, NULL, NULL);
+
+		if (test >= 0)
+			pump(test);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	int fd;
@@ -293,8 +348,10 @@ int main(int argc, char **argv)
 	config = json_loadfd(atoi(argv[2]), JSON_REJECT_DUPLICATES, NULL);
 	if (!config)
 		return 2;
-	(void)signal(SIGTERM, on_term);
+	(void)sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_term }, NULL);
 	note_start();
+	if (acts("puppet"))
+		return be_puppet();
 	for (;;) {
 		fd = connect_link();
 		if (fd >= 0) {
