@@ -339,7 +339,11 @@ static void on_done(struct praas_life_process *p, const json_t *message,
 	bool ok = json_is_true(json_object_get(message, "ok"));
 	struct praas_outcome outcome = { 0 };
 
-	if (id != 0 && id == p->swap_id && p->record.state == PRAAS_LIFE_DRAINING) {
+	/* After a restart of ours: it drains for a service that was, and that has failed. */
+	bool old = p->swap_id == 0 && !p->mail.behind && !ok && id != p->check_id;
+
+	if (id != 0 && (id == p->swap_id || old) &&
+	    p->record.state == PRAAS_LIFE_DRAINING) {
 		on_swap_answer(p, message, ok, done);
 	} else if (id != 0 && id == p->check_id) {
 		p->check_id = 0;

@@ -429,22 +429,24 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 {
 	struct praas_outcome ok = { 0 };
 	json_t *message;
+	bool more;
 
 	praas_life_bind(p, conn);
+	(void)snprintf(p->record.endpoints, sizeof(p->record.endpoints), "%s",
+		       endpoints);
+	p->record.os_pid = p->instance.os_pid;
+	p->record.os_start = p->instance.os_start;
 	p->joined = true;
+	p->active_ns = praas_now_ns();
 	take_place(p, seen, draining);
-	message = p->mail.behind ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
-				 : json_pack("{s:s}", "t", "ok");
+	more = p->mail.behind && !p->swap_id;
+	message = more ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
+		       : json_pack("{s:s}", "t", "ok");
 	if (message)
 		(void)praas_link_send(p->life->link, conn,
 				      message); /* else it is told by
 								       * what it is asked */
 	json_decref(message);
-	(void)snprintf(p->record.endpoints, sizeof(p->record.endpoints), "%s",
-		       endpoints);
-	p->record.os_pid = p->instance.os_pid;
-	p->record.os_start = p->instance.os_start;
-	p->active_ns = praas_now_ns();
 	p->told_swapped = false;
 	p->fresh = false;
 	p->retries = 0;

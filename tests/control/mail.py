@@ -370,6 +370,33 @@ def test_mail_service_killed(s):
     s.await_state("a", "puppet-b", "ACTIVE")
 
 
+def test_mail_service_killed_in_a_drain(s):
+    """A swap-out that an earlier service asked for fails: the process is active, or has to catch up."""
+    a, b = two(s)
+    b, waiting = wake(s, "puppet-b", 2)
+    assert b.join(seen=0) is False
+    waiting.done()
+    for queued in (0, 1):
+        asked, number = drain(s, b)
+        s.kill()
+        s.start()
+        asked.join()
+        b.close()
+        b.connect()
+        assert b.join(seen=0, state="DRAINING") is False
+        a.close()
+        a.connect()
+        assert a.join() is False
+        assert s.state("a", "puppet-b") == "DRAINING"
+        if queued:
+            a.put(b.pid, 1)
+        failed(b, number)
+        if queued:
+            assert b.hear()[0] == {"t": "more"}
+            assert len(b.read_all(0)) == 1 and b.serve(1) == "OK"
+        s.await_state("a", "puppet-b", "ACTIVE")
+
+
 def test_mail_records_of_a_while_ago(s):
     """Their positions are behind what the process has seen: what waits gets new ones, and nothing is lost."""
     a, b = two(s)
