@@ -12,9 +12,39 @@
 /* For a big segment, which the peer makes and clears: 5 s, and 10 s a GiB on a loaded machine. */
 #define ALLOC_TIMEOUT_NS(bytes) (5000000000ull + (uint64_t)(bytes)*10)
 
+static void registered_free(struct praas_registered *r)
+{
+	praas_buf_release(r->buf);
+	free(r);
+}
+
+/* It may be sent again, and stays the caller's. */
 static void release_shadow(struct praas_buf *buf)
 {
-	buf->cookie = 0; /* may be sent again; the memory stays the caller's */
+	struct praas_registered *r = (struct praas_registered *)(void *)buf;
+
+	r->under_way = false;
+	if (r->freed)
+		registered_free(r);
+}
+
+/* A result may be there before a device says that it has sent the call. */
+static void registered_drop(struct praas_registered *r)
+{
+	if (r->under_way)
+		r->freed = true;
+	else
+		registered_free(r);
+}
+
+void praas_registered_free_all(struct praas_connection *conn)
+{
+	while (conn->registered) {
+		struct praas_registered *r = conn->registered;
+
+		conn->registered = r->next;
+		registered_drop(r);
+	}
 }
 
 static int alloc_heap(struct praas_connection *conn, size_t bytes, void **ret_data)
@@ -29,8 +59,8 @@ static int alloc_heap(struct praas_connection *conn, size_t bytes, void **ret_da
 		free(r);
 		return rc;
 	}
-	r->shadow.data = r->buf->data;
-	r->shadow.capacity = r->buf->capacity;
+	/* Of the same owner, and the same region of a device: sent from where it lies. */
+	r->shadow = *r->buf;
 	r->shadow.release = release_shadow;
 	r->next = conn->registered;
 	conn->registered = r;
@@ -103,8 +133,7 @@ void praas_buffer_free(praas_connection *conn, void *data)
 		if (r->buf->data != data)
 			continue;
 		*at = r->next;
-		praas_buf_release(r->buf);
-		free(r);
+		registered_drop(r);
 		return;
 	}
 }

@@ -325,15 +325,9 @@ void praas_close(praas_connection *conn)
 	if (conn->entries)
 		release_done(conn);
 	if (conn->link)
-		conn->ops->close(conn->link, true);
+		conn->link->ops->close(conn->link, true);
 	conn->link = NULL;
-	while (conn->registered) {
-		struct praas_registered *r = conn->registered;
-
-		conn->registered = r->next;
-		praas_buf_release(r->buf);
-		free(r);
-	}
+	praas_registered_free_all(conn);
 	if (conn->shm) {
 		conn->shm->bufs_out--;
 		praas_shm_conn_unref(conn->shm);
@@ -364,4 +358,5 @@ int praas_function_lookup(praas_connection *conn, const char *function,
 void praas_stats(const praas_connection *conn, struct praas_conn_stats *ret_stats)
 {
 	*ret_stats = conn->stats;
+	ret_stats->transport_copies = conn->port ? conn->port->copies : 0;
 }

@@ -70,8 +70,10 @@ struct praas_function_info {
 
 /* A registered buffer of a transport without segments. */
 struct praas_registered {
-	struct praas_buf shadow; /* what is sent; its release does nothing */
+	struct praas_buf shadow; /* first: what is sent; its release only notes it */
 	struct praas_buf *buf;   /* whose memory it is */
+	bool under_way;          /* the transport has the shadow */
+	bool freed; /* by the caller; goes when the transport has done with it */
 	struct praas_registered *next;
 };
 
@@ -161,6 +163,10 @@ int praas_submit_entry(struct praas_connection *conn, const struct praas_call *c
 		       struct praas_entry **ret_entry);
 /* Fills head from call. */
 void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head);
+
+/* ---- buffer.c */
+/* All registered memory of a transport without segments goes, as soon as the transport lets go. */
+void praas_registered_free_all(struct praas_connection *conn);
 
 /* ---- timing.c */
 /* praas_submit() of a call with PRAAS_CALL_TIMING. */

@@ -95,8 +95,8 @@ static int payload(struct praas_connection *conn, const void *data, size_t bytes
 		return *ret_buf ? 0 : -ENOBUFS;
 	}
 	r = bytes != 0 && !conn->shm ? find_registered(conn, data) : NULL;
-	if (r && r->shadow.cookie == 0) {
-		r->shadow.cookie = 1;
+	if (r && !r->under_way) {
+		r->under_way = true;
 		*ret_buf = &r->shadow;
 		return 0;
 	}

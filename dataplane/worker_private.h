@@ -32,6 +32,7 @@ struct wx_worker;
  * has given it away) and nothing that we hold lies in it. */
 struct wx_region {
 	struct praas_segment segment; /* base NULL: free */
+	struct praas_lent lent;       /* the same, for ports that send from it */
 	struct wx *ex;
 	int read_fd;     /* read-only, for the other workers */
 	uint32_t worker; /* writer */

@@ -83,6 +83,8 @@ int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
 				  free_id(ex), 0, &r->segment);
 	if (rc != 0)
 		return rc;
+	r->lent.region = (struct praas_region){ .base = r->segment.base,
+						.bytes = r->segment.bytes };
 	rc = praas_segment_read_only_fd(&r->segment, &r->read_fd);
 	if (rc == 0 && arena) {
 		area = ex->arena_geometry.pool_bytes;
@@ -119,6 +121,7 @@ void wx_region_free(struct wx_region *r)
 	if (r->read_fd >= 0)
 		(void)close(r->read_fd);
 	free(r->pending);
+	praas_region_going(r->lent.watches, &r->lent.region);
 	praas_segment_release(&r->segment);
 	*r = (struct wx_region){ 0 };
 }
@@ -339,6 +342,7 @@ int wx_buf(struct wx_worker *w, uint32_t segment, uint64_t offset, uint64_t byte
 	buf->capacity = bytes;
 	buf->segment = segment;
 	buf->offset = offset;
+	buf->lent = &r->lent;
 	buf->key[0] = '\0';
 	buf->release = buf_release;
 	buf->owner = r;

@@ -45,6 +45,11 @@ if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
       set_tests_properties(e2e.sizes_ofi.net.${isolation} e2e.sizes_ofi.shm.${isolation} PROPERTIES LABELS "slow;notsan")
     endforeach()
   endif()
+  if(VERBS_FOUND) # and which of them are copied
+    praas_vm_test(e2e.sizes_verbs.worker vm -- $<TARGET_FILE:e2e_sizes> $<TARGET_FILE:praas-controller>
+      $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/tests/faultfns worker verbs verbs://10.99.0.1:0)
+    set_property(TEST e2e.sizes_verbs.worker APPEND PROPERTY LABELS notsan) # emulated: minutes
+  endif()
   praas_e2e_test(worker_faults worker)
   # Many minutes under ThreadSanitizer on two cores; what they run concurrently is in unit.worker.
   if(PRAAS_SANITIZE STREQUAL "thread")

@@ -125,6 +125,7 @@ static int take(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 	buf->capacity = capacity;
 	buf->segment = 0;
 	buf->offset = 0;
+	buf->lent = NULL;
 	buf->key[0] = '\0';
 	buf->release = give_back;
 	buf->owner = heap;
@@ -139,7 +140,8 @@ static int take(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 static bool find_region(void *user, const struct praas_buf *buf,
 			struct praas_region *ret_region)
 {
-	if (buf->release != give_back || buf->owner != user)
+	/* Whoever passes it on may have put a release of its own into the handle, or into a copy of it. */
+	if (buf->owner != user)
 		return false;
 	*ret_region = region_of(buf);
 	return true;

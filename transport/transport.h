@@ -22,6 +22,7 @@ struct praas_port;
 struct praas_conn;
 struct praas_buf;
 struct praas_ticket_secret;
+struct praas_lent;
 
 /* A frame and the memory of its payload. Handles come from fixed arrays; one owner at a time. */
 struct praas_buf {
@@ -33,6 +34,7 @@ struct praas_buf {
 	/* Where the payload lies, for who passes it on by reference; segment 0: private memory. */
 	uint32_t segment;
 	uint64_t offset;
+	struct praas_lent *lent; /* NULL, or memory that is not the port's own */
 	/* Copied before it is looked at, so that nobody changes it under us. */
 	uint8_t trace[PRAAS_TRACE_BYTES]; /* valid when head.flags has TRACE */
 	char key[PRAAS_KEY_MAX +
@@ -118,12 +120,20 @@ struct praas_region_watch {
 	struct praas_region_watch *next; /* of the memory */
 };
 
+/* Memory that buffers given to any port may lie in, though it is not that port's: who owns it lends it
+ * (a worker's arena). It goes with praas_region_going(watches, &region), when no buffer in it is out. */
+struct praas_lent {
+	struct praas_region region;
+	struct praas_region_watch *watches;
+};
+
 /* Memory that a port receives into and may send from. Implemented by the owner of the pools. */
 struct praas_memory {
 	/* A buffer of at least bytes in memory that workers can map; -ENOBUFS, -EMSGSIZE. */
 	int (*alloc)(void *user, uint64_t bytes, struct praas_buf **ret_buf);
 	/* The region that buf lies in: one for many buffers where that can be, to be registered with
-	 * a device once. False: buf is of other memory. NULL: there are none. */
+	 * a device once; buf is not lent. It goes by buf's owner, not by who releases it. False: buf is
+	 * of other memory. NULL: there are none. */
 	bool (*region)(void *user, const struct praas_buf *buf,
 		       struct praas_region *ret_region);
 	/* watch is kept until it is called again with on = false; before the memory ends. Not NULL

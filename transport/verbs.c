@@ -91,11 +91,9 @@ static int port_open(const struct praas_port_config *config,
 	if (rc == 0 && config->listen)
 		rc = praas_verbs_listen(port, config->listen);
 	/* What the device must know of our memory is too much for it, or not: it is known now. */
-	praas_verbs_watch(port, true);
 	if (rc == 0 && port->listener && port->listener->verbs)
 		rc = praas_verbs_device_try(port, port->listener->verbs);
 	if (rc != 0) {
-		praas_verbs_watch(port, false);
 		release_fds(port);
 		free(port);
 		return rc;
@@ -237,9 +235,11 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 			praas_verbs_check_stalls(port, now);
 		}
 	}
-	(void)praas_verbs_devices_take(port);
+	/* First what waits to leave. */
 	if (port->active_first)
 		done = run_active(port, budget);
+	if (praas_verbs_devices_take(port) > 0 && port->active_first)
+		done += run_active(port, budget > done ? budget - done : 0);
 	return done;
 }
 
@@ -302,7 +302,6 @@ static void port_free(struct praas_port *base)
 		else
 			praas_verbs_destroy(conn);
 	}
-	praas_verbs_watch(port, false);
 	release_fds(port);
 	port->freed = true;
 	if (!port->conns)

@@ -26,6 +26,8 @@ extern const struct praas_transport_ops praas_verbs_transport_ops;
 struct praas_verbs_stats {
 	uint64_t sends;         /* work requests posted to send */
 	uint64_t receives;      /* … to receive */
+	uint64_t posts;         /* lists of them given to the device: doorbells … */
+	uint64_t receive_posts; /* … to receive */
 	uint64_t completions;   /* taken */
 	uint64_t tells;         /* messages that carry nothing but credits */
 	uint64_t bulk;          /* payloads that were offered and sent by themselves */

@@ -100,9 +100,11 @@ int praas_verbs_conn_prepare(struct praas_verbs_conn *conn, struct rdma_cm_id *i
 				 &conn->tx_memory, &conn->tx_lkey);
 	if (rc == 0)
 		rc = praas_verbs_qp_new(conn, id, false);
-	for (uint32_t i = 0; rc == 0 && i < PRAAS_VERBS_SLOTS; i++) {
+	if (rc == 0) {
 		conn->id = id; /* posts need it */
-		rc = praas_verbs_slot_post(conn, i);
+		for (uint32_t i = 0; i < PRAAS_VERBS_SLOTS; i++)
+			conn->free_slot[conn->free_slots++] = (uint8_t)i;
+		rc = praas_verbs_slots_post(conn);
 	}
 	conn->told = conn->posted; /* in the greeting */
 	return rc;

@@ -27,24 +27,47 @@ static int add_fd(struct praas_verbs_port *port, int fd)
 	return 0;
 }
 
+/* ---- regions ---- */
+
+static int add_region(void *user, const struct praas_region *region, void **ret_handle)
+{
+	struct praas_verbs_device *d = user;
+	struct ibv_mr *mr =
+		ibv_reg_mr(d->pd, region->base, region->bytes, IBV_ACCESS_LOCAL_WRITE);
+
+	if (!mr)
+		return -errno;
+	*ret_handle = mr;
+	d->port->stats.registrations++;
+	return 0;
+}
+
+static void remove_region(void *user, void *handle)
+{
+	(void)user;
+	(void)ibv_dereg_mr(handle); /* nothing uses it */
+}
+
+/* ---- devices ---- */
+
 static void device_free(struct praas_verbs_device *device)
 {
-	for (uint32_t i = 0; device->region && i < PRAAS_VERBS_REGIONS; i++)
-		if (device->region[i].mr)
-			(void)ibv_dereg_mr(device->region[i].mr); /* nothing uses it */
+	praas_regions_free(device->regions);
 	for (uint32_t i = 0; i < device->cqs; i++)
 		(void)ibv_destroy_cq(device->cq[i]); /* its queue pairs are gone */
 	if (device->channel)
 		(void)ibv_destroy_comp_channel(device->channel); /* as above */
 	if (device->pd)
 		(void)ibv_dealloc_pd(device->pd); /* as above */
-	free(device->region);
 	free(device);
 }
 
 int praas_verbs_device_get(struct praas_verbs_port *port, struct ibv_context *context,
 			   struct praas_verbs_device **ret_device)
 {
+	struct praas_regions_config regions = { .memory = port->config.memory,
+						.add = add_region,
+						.remove = remove_region };
 	struct praas_verbs_device *d;
 	struct ibv_device_attr attr;
 	int rc;
@@ -59,12 +82,12 @@ int praas_verbs_device_get(struct praas_verbs_port *port, struct ibv_context *co
 	if (!d)
 		return -ENOMEM;
 	d->port = port;
+	regions.user = d;
 	d->context = context;
 	d->inline_max = INLINE_WANTED;
-	d->region = calloc(PRAAS_VERBS_REGIONS, sizeof(*d->region));
-	rc = d->region ? 0 : -ENOMEM;
+	rc = -ibv_query_device(context, &attr);
 	if (rc == 0)
-		rc = -ibv_query_device(context, &attr);
+		rc = praas_regions_new(&regions, &d->regions);
 	if (rc != 0)
 		goto err;
 	d->cqe = (int)praas_min_u64(
@@ -153,72 +176,15 @@ int praas_verbs_qp_new(struct praas_verbs_conn *conn, struct rdma_cm_id *id, boo
 	}
 }
 
-/* ---- regions ---- */
-
-static uint32_t place_of(const uint8_t *base)
-{
-	return (uint32_t)(((uintptr_t)base >> 6) * UINT64_C(0x9e3779b97f4a7c15) >> 40);
-}
-
-/* The place of base, or the one where it belongs. */
-static struct praas_verbs_region *find(struct praas_verbs_device *d,
-				       const uint8_t *base)
-{
-	struct praas_verbs_region *gone = NULL;
-
-	for (uint32_t i = place_of(base);; i++) {
-		struct praas_verbs_region *r = &d->region[i % PRAAS_VERBS_REGIONS];
-
-		if (r->base == base)
-			return r;
-		if (r->base == NULL)
-			return gone ? gone : r;
-		if (r->mr == NULL && gone == NULL)
-			gone = r;
-	}
-}
-
-static PRAAS_COLD int add_region(struct praas_verbs_device *d,
-				 const struct praas_region *region,
-				 struct praas_verbs_region *at)
-{
-	struct ibv_mr *mr;
-
-	if (at->base == NULL && d->regions == PRAAS_VERBS_REGIONS / 2)
-		return -ENOBUFS;
-	mr = ibv_reg_mr(d->pd, region->base, region->bytes, IBV_ACCESS_LOCAL_WRITE);
-	if (!mr)
-		return -errno;
-	d->regions += at->base == NULL;
-	*at = (struct praas_verbs_region){ .base = region->base,
-					   .bytes = region->bytes,
-					   .mr = mr };
-	d->port->stats.registrations++;
-	return 0;
-}
-
 int praas_verbs_lkey(struct praas_verbs_device *device, const struct praas_buf *buf,
 		     uint32_t *ret_lkey)
 {
-	const struct praas_memory *m = device->port->config.memory;
-	struct praas_verbs_region *at;
-	struct praas_region region;
-	int rc;
+	void *mr;
+	int rc = praas_regions_find(device->regions, buf, &mr);
 
-	if (!m->region || !m->region(m->user, buf, &region))
-		return -ENOENT;
-	if (praas_unlikely(device->last_base != region.base)) {
-		at = find(device, region.base);
-		if (at->base != region.base || !at->mr) {
-			rc = add_region(device, &region, at);
-			if (rc != 0)
-				return rc;
-		}
-		device->last_base = region.base;
-		device->last_lkey = at->mr->lkey;
-	}
-	*ret_lkey = device->last_lkey;
-	return 0;
+	if (rc == 0)
+		*ret_lkey = ((struct ibv_mr *)mr)->lkey;
+	return rc;
 }
 
 int praas_verbs_device_try(struct praas_verbs_port *port, struct ibv_context *context)
@@ -236,33 +202,6 @@ int praas_verbs_device_try(struct praas_verbs_port *port, struct ibv_context *co
 	rc = praas_verbs_lkey(device, buf, &lkey);
 	praas_buf_release(buf);
 	return rc == -ENOENT ? -EINVAL : rc;
-}
-
-/* Nothing of ours is under way in a region that goes: its buffers have been given back. */
-static void on_going(void *user, const struct praas_region *region)
-{
-	struct praas_verbs_port *port = user;
-
-	for (struct praas_verbs_device *d = port->devices; d; d = d->next) {
-		struct praas_verbs_region *at = find(d, region->base);
-
-		if (at->base != region->base || !at->mr)
-			continue;
-		(void)ibv_dereg_mr(at->mr); /* nothing uses it */
-		at->mr = NULL;
-		if (d->last_base == region->base)
-			d->last_base = NULL;
-	}
-}
-
-void praas_verbs_watch(struct praas_verbs_port *port, bool on)
-{
-	const struct praas_memory *m = port->config.memory;
-
-	port->watch.going = on_going;
-	port->watch.user = port;
-	if (m->watch)
-		m->watch(m->user, &port->watch, on);
 }
 
 /* ---- completions ---- */

@@ -31,6 +31,7 @@
 
 #include "internal/base.h"
 #include "transport/port.h"
+#include "transport/regions.h"
 #include "transport/verbs.h"
 #include "transport/verbs_wire.h"
 
@@ -46,13 +47,16 @@
 #define PRAAS_VERBS_PIECE_BYTES (1u << 20) /* of a bulk payload */
 #define PRAAS_VERBS_PIECES 16u             /* posted at once, either way */
 #define PRAAS_VERBS_OFFERS 32u /* bulk payloads under way out; power of two */
-#define PRAAS_VERBS_GROUP 64u  /* connections of one completion queue */
+#define PRAAS_VERBS_BATCH 32u  /* work requests given to the device at once */
+#define PRAAS_VERBS_REPOST 8u /* free slots wait for so many before they are posted … */
+/* … unless fewer than these are. */
+#define PRAAS_VERBS_POSTED_MIN (PRAAS_VERBS_SLOTS - PRAAS_VERBS_REPOST)
+#define PRAAS_VERBS_GROUP 64u /* connections of one completion queue */
 #define PRAAS_VERBS_GROUP_CQES                                                         \
 	(PRAAS_VERBS_GROUP *                                                           \
 	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES))
 #define PRAAS_VERBS_GROUPS 16u
-#define PRAAS_VERBS_REGIONS 4096u /* places; half of them are used at most */
-#define PRAAS_VERBS_GOING 1       /* end_rc of a connection that is not to be ended */
+#define PRAAS_VERBS_GOING 1 /* end_rc of a connection that is not to be ended */
 
 enum praas_verbs_state {
 	PRAAS_VERBS_CONNECTING = 1,
@@ -70,12 +74,6 @@ enum praas_verbs_op {
 	PRAAS_VERBS_OP_PIECE_OUT /* … number of its offer */
 };
 
-struct praas_verbs_region {
-	const uint8_t *base; /* NULL: free */
-	uint64_t bytes;
-	struct ibv_mr *mr; /* NULL: was deregistered; a search goes on behind it */
-};
-
 struct praas_verbs_device {
 	struct praas_verbs_port *port;
 	struct ibv_context *context;
@@ -84,12 +82,9 @@ struct praas_verbs_device {
 	struct ibv_cq *cq[PRAAS_VERBS_GROUPS];
 	uint32_t cq_conns[PRAAS_VERBS_GROUPS]; /* connections of each */
 	uint32_t cqs;
-	int cqe;             /* of each */
-	uint32_t inline_max; /* asked for; learned */
-	struct praas_verbs_region *region;
-	uint32_t regions;         /* in use, those deregistered included */
-	const uint8_t *last_base; /* of the region that was asked for last; NULL */
-	uint32_t last_lkey;
+	int cqe;                       /* of each */
+	uint32_t inline_max;           /* asked for; learned */
+	struct praas_regions *regions; /* struct ibv_mr */
 	struct praas_verbs_device *next;
 };
 
@@ -118,6 +113,15 @@ struct praas_verbs_offer {
 	uint64_t posted, done; /* pieces */
 };
 
+/* Work requests that are to be given to one queue pair together. */
+struct praas_verbs_batch {
+	struct ibv_qp *qp;
+	struct ibv_send_wr wr[PRAAS_VERBS_BATCH];
+	struct ibv_sge sge[PRAAS_VERBS_BATCH][2];
+	uint32_t count;
+	bool signal; /* one of them wants to be told of */
+};
+
 struct praas_verbs_conn {
 	struct praas_conn base;
 	struct praas_verbs_device *device;
@@ -143,7 +147,9 @@ struct praas_verbs_conn {
 	struct praas_verbs_slot slot[PRAAS_VERBS_SLOTS];
 	uint8_t order[PRAAS_VERBS_SLOTS]; /* slots in the order of arrival */
 	uint32_t order_head, order_tail;
-	uint32_t slots_out;              /* handed up */
+	uint32_t slots_out;                   /* handed up */
+	uint8_t free_slot[PRAAS_VERBS_SLOTS]; /* to be posted again */
+	uint32_t free_slots;
 	uint32_t posted, received, told; /* slots: ever; ever used; as the peer knows */
 	uint32_t told_of; /* slots used since then by messages that only tell */
 	uint32_t pieces_in, pieces_told; /* bulk: ever posted; as the peer knows */
@@ -156,6 +162,9 @@ struct praas_verbs_conn {
 	uint32_t peer_pieces, pieces_out; /* bulk: ever granted; ever used */
 	uint32_t pieces_out_flight;
 	struct praas_send_queue unsent; /* not posted yet; bytes: queued, and offered */
+	uint64_t sent_turn;             /* of the last send() outside of poll() */
+	uint32_t turn_sends;            /* in that turn */
+	bool burst;                     /* there were several in the turn before it */
 	struct praas_verbs_tx tx[PRAAS_VERBS_SENDS];
 	uint32_t tx_head, tx_tail; /* posted; done */
 	struct praas_verbs_offer offer[PRAAS_VERBS_OFFERS];
@@ -174,7 +183,6 @@ struct praas_verbs_port {
 	struct rdma_cm_id *listener;
 	int epoll_fd, timer_fd;
 	bool armed, freed;
-	struct praas_region_watch watch;
 	struct praas_verbs_device *devices;
 	struct praas_verbs_conn **by_index;
 	uint16_t *generation; /* by index */
@@ -183,6 +191,7 @@ struct praas_verbs_port {
 	struct praas_verbs_conn *conns; /* all, the dead too */
 	struct praas_verbs_conn *active_first, *active_last;
 	uint64_t turn, check_ns;
+	struct praas_verbs_batch batch; /* empty but within praas_verbs_flush() */
 	struct praas_verbs_stats stats;
 };
 
@@ -218,8 +227,6 @@ int praas_verbs_lkey(struct praas_verbs_device *device, const struct praas_buf *
 		     uint32_t *ret_lkey);
 /* Makes the device of context and has it register memory of the port, to see that it can. */
 int praas_verbs_device_try(struct praas_verbs_port *port, struct ibv_context *context);
-/* Hears of regions that go, or no more. */
-void praas_verbs_watch(struct praas_verbs_port *port, bool on);
 /* Asks for events. True: there were completions, which have been taken. */
 bool praas_verbs_devices_arm(struct praas_verbs_port *port);
 void praas_verbs_devices_awake(struct praas_verbs_port *port);
@@ -259,7 +266,8 @@ bool praas_verbs_is_busy(const struct praas_verbs_conn *conn);
 
 /* ---- verbs_recv.c ---- */
 void praas_verbs_on_completion(struct praas_verbs_port *port, const struct ibv_wc *wc);
-int praas_verbs_slot_post(struct praas_verbs_conn *conn, uint32_t slot);
+/* Gives all free slots to the device. 0; errno. */
+int praas_verbs_slots_post(struct praas_verbs_conn *conn);
 void praas_verbs_slot_release(struct praas_buf *buf);
 /* Hands up what has come; at most budget frames. */
 unsigned praas_verbs_hand_up(struct praas_verbs_conn *conn, unsigned budget);

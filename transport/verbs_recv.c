@@ -21,33 +21,65 @@ static uint8_t *message_of(const struct praas_verbs_conn *conn, uint32_t slot)
 	       PRAAS_VERBS_SLOT_SKIP;
 }
 
-int praas_verbs_slot_post(struct praas_verbs_conn *conn, uint32_t slot)
-{
-	struct ibv_sge sge = { .addr = (uintptr_t)message_of(conn, slot),
-			       .length = PRAAS_VERBS_MESSAGE_MAX,
-			       .lkey = conn->rx_lkey };
-	struct ibv_recv_wr wr = { .wr_id = praas_verbs_wr(conn, PRAAS_VERBS_OP_RECV,
-							  slot),
-				  .sg_list = &sge,
-				  .num_sge = 1 },
-			   *bad;
-	int rc = ibv_post_recv(conn->id->qp, &wr, &bad);
+/* A list of receives for one queue pair, given to the device together. */
+struct receives {
+	struct ibv_recv_wr wr[PRAAS_VERBS_BATCH];
+	struct ibv_sge sge[PRAAS_VERBS_BATCH];
+	uint32_t count;
+};
 
-	if (praas_unlikely(rc != 0))
-		return rc < 0 ? rc : -rc;
-	conn->posted++;
-	praas_verbs_port_of(conn)->stats.receives++;
-	return 0;
+static void add(struct receives *list, uint64_t id, const struct ibv_sge *sge)
+{
+	uint32_t n = list->count++;
+
+	list->sge[n] = *sge;
+	list->wr[n] = (struct ibv_recv_wr){ .wr_id = id,
+					    .sg_list = &list->sge[n],
+					    .num_sge = 1 };
+	if (n > 0)
+		list->wr[n - 1].next = &list->wr[n];
 }
 
-/* A slot is free again. */
+static int post(struct praas_verbs_conn *conn, struct ibv_qp *qp, struct receives *list)
+{
+	struct praas_verbs_stats *stats = &praas_verbs_port_of(conn)->stats;
+	struct ibv_recv_wr *bad;
+	int rc;
+
+	if (list->count == 0)
+		return 0;
+	stats->receives += list->count;
+	stats->receive_posts++;
+	rc = ibv_post_recv(qp, list->wr, &bad);
+	return rc < 0 ? rc : -rc;
+}
+
+int praas_verbs_slots_post(struct praas_verbs_conn *conn)
+{
+	struct receives list PRAAS_UNINITIALIZED;
+	int rc;
+
+	list.count = 0;
+	for (uint32_t i = 0; i < conn->free_slots; i++) {
+		uint8_t slot = conn->free_slot[i];
+		struct ibv_sge sge = { .addr = (uintptr_t)message_of(conn, slot),
+				       .length = PRAAS_VERBS_MESSAGE_MAX,
+				       .lkey = conn->rx_lkey };
+
+		add(&list, praas_verbs_wr(conn, PRAAS_VERBS_OP_RECV, slot), &sge);
+	}
+	rc = post(conn, conn->id->qp, &list);
+	if (rc == 0)
+		conn->posted += list.count;
+	conn->free_slots = 0;
+	return rc;
+}
+
+/* A slot is free again: posted with others, by the next flush. */
 static void post_again(struct praas_verbs_conn *conn, uint32_t slot)
 {
-	int rc =
-		conn->id && !conn->disconnected ? praas_verbs_slot_post(conn, slot) : 0;
-
-	if (praas_unlikely(rc != 0))
-		praas_verbs_fail(conn, rc);
+	if (conn->id && !conn->disconnected)
+		conn->free_slot[conn->free_slots++] = (uint8_t)slot;
 }
 
 void praas_verbs_slot_release(struct praas_buf *buf)
@@ -235,7 +267,8 @@ static int begin_bulk(struct praas_verbs_conn *conn, struct praas_verbs_slot *sl
 	return rc;
 }
 
-static int post_piece(struct praas_verbs_conn *conn, struct praas_verbs_slot *slot)
+static void add_piece(struct praas_verbs_conn *conn, struct praas_verbs_slot *slot,
+		      struct receives *list)
 {
 	uint64_t at = slot->pieces_posted * PRAAS_VERBS_PIECE_BYTES;
 	struct ibv_sge sge = { .addr = (uintptr_t)(slot->bulk->data + at),
@@ -243,27 +276,20 @@ static int post_piece(struct praas_verbs_conn *conn, struct praas_verbs_slot *sl
 				       slot->bulk->head.bytes - at,
 				       PRAAS_VERBS_PIECE_BYTES),
 			       .lkey = slot->bulk_lkey };
-	struct ibv_recv_wr wr = { .wr_id =
-					  praas_verbs_wr(conn, PRAAS_VERBS_OP_PIECE_IN,
-							 (uint32_t)(slot - conn->slot)),
-				  .sg_list = &sge,
-				  .num_sge = 1 },
-			   *bad;
-	int rc = ibv_post_recv(conn->bulk_id->qp, &wr, &bad);
 
-	if (rc != 0)
-		return rc < 0 ? rc : -rc;
+	add(list,
+	    praas_verbs_wr(conn, PRAAS_VERBS_OP_PIECE_IN,
+			   (uint32_t)(slot - conn->slot)),
+	    &sge);
 	slot->pieces_posted++;
 	conn->pieces_in++;
 	conn->pieces_in_flight++;
-	praas_verbs_port_of(conn)->stats.receives++;
-	return 0;
 }
 
-void praas_verbs_grant(struct praas_verbs_conn *conn)
+/* Pieces of what was offered, as many as may be posted. 0; -ENOBUFS; errno. */
+static int add_offered(struct praas_verbs_conn *conn, struct receives *list)
 {
-	for (uint32_t i = conn->order_head; conn->bulk_open && i != conn->order_tail;
-	     i++) {
+	for (uint32_t i = conn->order_head; i != conn->order_tail; i++) {
 		struct praas_verbs_slot *slot =
 			&conn->slot[conn->order[i % PRAAS_VERBS_SLOTS]];
 		int rc = 0;
@@ -272,16 +298,33 @@ void praas_verbs_grant(struct praas_verbs_conn *conn)
 			continue;
 		if (!slot->begun)
 			rc = begin_bulk(conn, slot);
-		while (rc == 0 && slot->pieces_posted < slot->pieces &&
+		if (rc != 0)
+			return rc;
+		while (slot->pieces_posted < slot->pieces &&
 		       conn->pieces_in_flight < PRAAS_VERBS_PIECES)
-			rc = post_piece(conn, slot);
-		if (rc == -ENOBUFS)
-			conn->starved = true; /* again with the next turn */
-		else if (rc != 0)
-			praas_verbs_fail(conn, rc);
-		if (rc != 0 || slot->pieces_posted < slot->pieces)
-			return;
+			add_piece(conn, slot, list);
+		if (slot->pieces_posted < slot->pieces)
+			return 0;
 	}
+	return 0;
+}
+
+void praas_verbs_grant(struct praas_verbs_conn *conn)
+{
+	struct receives list PRAAS_UNINITIALIZED;
+	int rc, posted;
+
+	if (!conn->bulk_open)
+		return;
+	list.count = 0;
+	rc = add_offered(conn, &list);
+	posted = post(conn, conn->bulk_id->qp, &list);
+	if (rc == -ENOBUFS)
+		conn->starved = true; /* again with the next turn */
+	else if (rc != 0)
+		praas_verbs_fail(conn, rc);
+	if (posted != 0)
+		praas_verbs_fail(conn, posted);
 }
 
 /* The wire does not say these as the layer above wants them. */

@@ -55,32 +55,71 @@ static void put_words(struct praas_verbs_conn *conn, enum praas_verbs_kind kind,
 	conn->pieces_told = conn->pieces_in;
 }
 
-/* Posts the message at place_of(): sge[0] is of it, sge[1] of a payload elsewhere. */
-static void post(struct praas_verbs_conn *conn, struct ibv_sge *sge, int count,
-		 const struct praas_verbs_tx *tx)
+/* What was gathered is given to the device: one doorbell. A list is told of by its last: all before it
+ * are done then. */
+static void ring(struct praas_verbs_conn *conn)
 {
-	uint32_t bytes = sge[0].length + (count > 1 ? sge[1].length : 0);
-	struct ibv_send_wr wr = {
-		.wr_id = praas_verbs_wr(conn, PRAAS_VERBS_OP_SEND,
-					conn->tx_head & 0xffffff),
-		.sg_list = sge,
-		.num_sge = count,
-		.opcode = IBV_WR_SEND,
-	},
-			   *bad;
+	struct praas_verbs_port *port = praas_verbs_port_of(conn);
+	struct praas_verbs_batch *b = &port->batch;
+	struct ibv_send_wr *bad;
 	int rc;
 
-	if (bytes <= conn->inline_max)
-		wr.send_flags |= IBV_SEND_INLINE;
-	if (tx->buf || tx->copy || conn->bye_sent ||
-	    conn->tx_head % PRAAS_VERBS_SIGNALS == PRAAS_VERBS_SIGNALS - 1)
-		wr.send_flags |= IBV_SEND_SIGNALED;
-	conn->tx[conn->tx_head++ % PRAAS_VERBS_SENDS] = *tx;
-	conn->sent++;
-	praas_verbs_port_of(conn)->stats.sends++;
-	rc = ibv_post_send(conn->id->qp, &wr, &bad);
+	if (b->count == 0)
+		return;
+	b->wr[b->count - 1].next = NULL;
+	if (b->signal)
+		b->wr[b->count - 1].send_flags |= IBV_SEND_SIGNALED;
+	port->stats.sends += b->count;
+	port->stats.posts++;
+	rc = ibv_post_send(b->qp, b->wr, &bad);
+	b->count = 0;
+	b->signal = false;
 	if (praas_unlikely(rc != 0))
 		praas_verbs_fail(conn, rc < 0 ? rc : -rc);
+}
+
+/* One work request more of conn for qp, of one or two pieces of memory. */
+static struct ibv_send_wr *add(struct praas_verbs_conn *conn, struct ibv_qp *qp,
+			       uint64_t id, const struct ibv_sge *sge, int count)
+{
+	struct praas_verbs_batch *b = &praas_verbs_port_of(conn)->batch;
+	struct ibv_send_wr *wr;
+
+	if (b->count == PRAAS_VERBS_BATCH || b->qp != qp)
+		ring(conn);
+	b->qp = qp;
+	wr = &b->wr[b->count];
+	b->sge[b->count][0] = sge[0];
+	if (count > 1)
+		b->sge[b->count][1] = sge[1];
+	*wr = (struct ibv_send_wr){ .wr_id = id,
+				    .next = wr + 1, /* or none: ring() */
+				    .sg_list = b->sge[b->count],
+				    .num_sge = count,
+				    .opcode = IBV_WR_SEND };
+	b->count++;
+	return wr;
+}
+
+/* Adds the message at place_of(): sge[0] is of it, sge[1] of a payload elsewhere. */
+static void post(struct praas_verbs_conn *conn, const struct ibv_sge *sge, int count,
+		 const struct praas_verbs_tx *tx)
+{
+	struct praas_verbs_batch *b = &praas_verbs_port_of(conn)->batch;
+	uint32_t bytes = sge[0].length + (count > 1 ? sge[1].length : 0);
+	struct ibv_send_wr *wr =
+		add(conn, conn->id->qp,
+		    praas_verbs_wr(conn, PRAAS_VERBS_OP_SEND, conn->tx_head & 0xffffff),
+		    sge, count);
+
+	if (bytes <= conn->inline_max)
+		wr->send_flags |= IBV_SEND_INLINE;
+	/* Of 47 in a row one is told of at least (15, and a batch): places never run out for good. */
+	if (tx->buf || tx->copy || conn->bye_sent ||
+	    conn->tx_head % PRAAS_VERBS_SIGNALS == PRAAS_VERBS_SIGNALS - 1)
+		b->signal = true;
+	conn->tx[conn->tx_head++ % PRAAS_VERBS_SENDS] = *tx;
+	conn->sent++;
 }
 
 /* A message without a frame. */
@@ -117,8 +156,9 @@ static int locate(struct praas_verbs_conn *conn, struct praas_buf *buf,
 	int rc = praas_verbs_lkey(conn->device, buf, ret_lkey);
 
 	*ret_copy = NULL;
-	if (praas_likely(rc != -ENOENT))
-		return rc;
+	if (praas_likely(rc == 0))
+		return 0;
+	/* Unknown to everybody, or more than the device may be told of: into memory that it knows. */
 	rc = m->alloc(m->user, buf->head.bytes, ret_copy);
 	if (rc != 0)
 		return rc;
@@ -227,31 +267,22 @@ static void flush_queue(struct praas_verbs_conn *conn)
 	}
 }
 
-static int post_piece(struct praas_verbs_conn *conn, struct praas_verbs_offer *o)
+static void post_piece(struct praas_verbs_conn *conn, struct praas_verbs_offer *o)
 {
 	uint64_t at = o->posted * conn->peer.piece_bytes;
 	struct ibv_sge sge = { .addr = (uintptr_t)(o->data + at),
 			       .length = (uint32_t)praas_min_u64(
 				       o->bytes - at, conn->peer.piece_bytes),
 			       .lkey = o->lkey };
-	struct ibv_send_wr wr = {
-		.wr_id = praas_verbs_wr(conn, PRAAS_VERBS_OP_PIECE_OUT,
-					conn->offer_post & 0xffffff),
-		.sg_list = &sge,
-		.num_sge = 1,
-		.opcode = IBV_WR_SEND,
-		.send_flags = IBV_SEND_SIGNALED,
-	},
-			   *bad;
-	int rc = ibv_post_send(conn->bulk_id->qp, &wr, &bad);
+	struct ibv_send_wr *wr = add(conn, conn->bulk_id->qp,
+				     praas_verbs_wr(conn, PRAAS_VERBS_OP_PIECE_OUT,
+						    conn->offer_post & 0xffffff),
+				     &sge, 1);
 
-	if (rc != 0)
-		return rc < 0 ? rc : -rc;
+	wr->send_flags = IBV_SEND_SIGNALED;
 	o->posted++;
 	conn->pieces_out++;
 	conn->pieces_out_flight++;
-	praas_verbs_port_of(conn)->stats.sends++;
-	return 0;
 }
 
 static void flush_pieces(struct praas_verbs_conn *conn)
@@ -261,12 +292,8 @@ static void flush_pieces(struct praas_verbs_conn *conn)
 	       conn->pieces_out_flight < PRAAS_VERBS_PIECES) {
 		struct praas_verbs_offer *o =
 			&conn->offer[conn->offer_post % PRAAS_VERBS_OFFERS];
-		int rc = post_piece(conn, o);
 
-		if (rc != 0) {
-			praas_verbs_fail(conn, rc);
-			return;
-		}
+		post_piece(conn, o);
 		if (o->posted * conn->peer.piece_bytes >= o->bytes)
 			conn->offer_post++;
 	}
@@ -285,13 +312,22 @@ static bool should_tell(const struct praas_verbs_conn *conn)
 	       (unknown > conn->told_of || unknown >= PRAAS_VERBS_RESERVE / 2);
 }
 
-void praas_verbs_flush(struct praas_verbs_conn *conn)
+/* Free slots, before the peer is told of them. */
+static void flush_slots(struct praas_verbs_conn *conn)
 {
-	if (!conn->id || !conn->id->qp || conn->disconnected ||
-	    conn->state == PRAAS_VERBS_CONNECTING || conn->state == PRAAS_VERBS_DEAD)
+	int rc;
+
+	if (conn->free_slots < PRAAS_VERBS_REPOST &&
+	    conn->posted - conn->received >= PRAAS_VERBS_POSTED_MIN)
 		return;
-	flush_queue(conn);
-	flush_pieces(conn);
+	rc = praas_verbs_slots_post(conn);
+	if (praas_unlikely(rc != 0))
+		praas_verbs_fail(conn, rc);
+}
+
+/* A message without a frame, when there is reason for one. */
+static void flush_words(struct praas_verbs_conn *conn)
+{
 	if (conn->tx_head - conn->tx_tail == PRAAS_VERBS_SENDS || credits(conn) == 0)
 		return;
 	if (conn->state == PRAAS_VERBS_FLUSHING && !conn->bye_sent &&
@@ -302,6 +338,18 @@ void praas_verbs_flush(struct praas_verbs_conn *conn)
 		praas_verbs_port_of(conn)->stats.tells++;
 		post_words(conn, PRAAS_VERBS_TELL);
 	}
+}
+
+void praas_verbs_flush(struct praas_verbs_conn *conn)
+{
+	if (!conn->id || !conn->id->qp || conn->disconnected ||
+	    conn->state == PRAAS_VERBS_CONNECTING || conn->state == PRAAS_VERBS_DEAD)
+		return;
+	flush_slots(conn);
+	flush_queue(conn);
+	flush_words(conn);
+	flush_pieces(conn);
+	ring(conn);
 }
 
 /* ---- upwards ---- */
@@ -315,6 +363,23 @@ int praas_verbs_alloc(struct praas_conn *base, uint64_t bytes,
 	if (rc == 0)
 		memset(&(*ret_buf)->head, 0, sizeof((*ret_buf)->head));
 	return rc;
+}
+
+/* A lone frame does. One of several between two polls waits for the others, so that they are one post;
+ * whether there will be several is guessed from the last time. Within a turn all wait for its end. */
+static bool goes_at_once(struct praas_verbs_conn *conn)
+{
+	uint64_t turn = praas_verbs_port_of(conn)->turn;
+
+	if (conn->running)
+		return false;
+	if (conn->sent_turn != turn) {
+		conn->burst = conn->turn_sends > 1;
+		conn->turn_sends = 0;
+		conn->sent_turn = turn;
+	}
+	conn->turn_sends++;
+	return conn->turn_sends == 1 && !conn->burst;
 }
 
 int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
@@ -337,7 +402,10 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 		port->unauthenticated--;
 	}
 	praas_send_push(&conn->unsent, buf, bytes);
-	praas_verbs_flush(conn);
+	if (goes_at_once(conn))
+		praas_verbs_flush(conn);
+	else
+		praas_verbs_activate(conn);
 	return 0;
 }
 

@@ -49,7 +49,16 @@ static uint64_t now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void print_timing(const struct invoke *v)
+/* Payloads copied so far, at this end. */
+static uint64_t copies_of(const praas_connection *conn)
+{
+	struct praas_conn_stats stats;
+
+	praas_stats(conn, &stats);
+	return stats.copies + stats.transport_copies;
+}
+
+static void print_timing(const struct invoke *v, uint64_t copies)
 {
 	const struct praas_timing *t = &v->parts;
 	const uint64_t ns[] = { v->connect_ns, t->call_ns, t->client_ns, t->wire_ns,
@@ -61,22 +70,25 @@ static void print_timing(const struct invoke *v)
 	(void)fprintf(
 		stderr,
 		"process %s over %s, connected in %s: call %s = client %s + wire %s "
-		"+ queue %s + run %s + state %s\n",
+		"+ queue %s + run %s + state %s; payloads copied at this end: %" PRIu64
+		"\n",
 		v->process, praas_transport(v->conn), text[0], text[1], text[2],
-		text[3], text[4], text[5], text[6]);
+		text[3], text[4], text[5], text[6], copies);
 }
 
-static json_t *timing_json(const struct praas_timing *t)
+static json_t *timing_json(const struct praas_timing *t, uint64_t copies)
 {
-	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I}", "call_ns", (json_int_t)t->call_ns,
-			 "client_ns", (json_int_t)t->client_ns, "wire_ns",
-			 (json_int_t)t->wire_ns, "queue_ns", (json_int_t)t->queue_ns,
-			 "run_ns", (json_int_t)t->run_ns, "state_ns",
-			 (json_int_t)t->state_ns);
+	return json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I}", "call_ns",
+			 (json_int_t)t->call_ns, "client_ns", (json_int_t)t->client_ns,
+			 "wire_ns", (json_int_t)t->wire_ns, "queue_ns",
+			 (json_int_t)t->queue_ns, "run_ns", (json_int_t)t->run_ns,
+			 "state_ns", (json_int_t)t->state_ns, "copies",
+			 (json_int_t)copies);
 }
 
 static void print_result(const struct praas_cli *cli, const struct invoke *v,
-			 const struct praas_result *r, uint64_t call_ns)
+			 const struct praas_result *r, uint64_t call_ns,
+			 uint64_t copies)
 {
 	json_t *answer;
 
@@ -95,7 +107,8 @@ static void print_result(const struct praas_cli *cli, const struct invoke *v,
 			   "connect_ns", (json_int_t)v->connect_ns, "result",
 			   praas_cli_payload_json(r->view.data, r->view.bytes));
 	if (answer && v->timing)
-		(void)json_object_set_new(answer, "timing", timing_json(&v->parts));
+		(void)json_object_set_new(answer, "timing",
+					  timing_json(&v->parts, copies));
 	praas_cli_print(cli, answer);
 	json_decref(answer);
 }
@@ -118,20 +131,21 @@ static int invoke_once(const struct praas_cli *cli, const struct invoke *v)
 {
 	struct praas_result result = { 0 };
 	uint64_t start = now_ns();
-	uint64_t ns;
+	uint64_t ns, copies = copies_of(v->conn);
 	uint64_t call = 0;
 	int rc = v->one_way ? praas_submit(v->conn, &v->call, &call)
 			    : call_any(v, &result);
 
 	ns = now_ns() - start;
+	copies = copies_of(v->conn) - copies;
 	if (rc != 0)
 		return praas_cli_fail_call(cli, rc, "invoke the function");
 	if (v->timing)
-		print_timing(v);
+		print_timing(v, copies);
 	if (v->one_way)
 		return PRAAS_EXIT_DONE;
 	if (result.status == 0)
-		print_result(cli, v, &result, ns);
+		print_result(cli, v, &result, ns, copies);
 	else
 		rc = praas_cli_fail_status(v->function, result.status, &result.view);
 	praas_result_release(v->conn, &result);

@@ -131,9 +131,14 @@ PRAAS_API int praas_function_lookup(praas_connection *conn, const char *function
 				    uint32_t *ret_function);
 
 /**
- * A registered buffer of at least bytes, 64-byte aligned, from which sending is free of copies.
+ * A registered buffer of at least bytes, 64-byte aligned, from which sending is free of copies: shared
+ * memory that the process sees, or memory that the connection's device knows and sends from (what a
+ * transport copies all the same, small payloads above all, docs/transports.md tells). Any other
+ * memory can be sent too: that costs one copy, counted in praas_conn_stats.copies.
  * It belongs to the caller until given to a submit (and again once that call's result is there)
- * or to praas_buffer_free(). Returns 0; -EMSGSIZE over the limit; -ENOBUFS.
+ * or to praas_buffer_free(); it ends with the connection. A call sends from its start: praas_call.data
+ * as it was returned here. Given to two calls at once the second is sent from a copy.
+ * Returns 0; -EMSGSIZE over the limit; -ENOBUFS; -ENOTCONN. The connection's own thread.
  */
 PRAAS_API int praas_buffer_alloc(praas_connection *conn, size_t bytes, void **ret_data);
 PRAAS_API void praas_buffer_free(praas_connection *conn, void *data);
@@ -343,11 +348,16 @@ PRAAS_API int praas_event_poll(praas_connection *conn, struct praas_event *ret_e
 struct praas_conn_stats {
 	uint64_t calls;  /* submitted */
 	uint64_t direct; /* that went past the controller */
-	uint64_t copies; /* payloads that had to be copied by us */
+	uint64_t
+		copies; /* payloads copied here, as they were not of registered memory */
 	uint64_t sleeps; /* times a wait went to sleep */
 	uint64_t bytes_out;
 	uint64_t bytes_in;
+	/* Payloads that the transport copied, either way, at this end (docs/transports.md, Copies). */
+	uint64_t transport_copies;
 };
+/** What a connection has done since it was opened. Any time until praas_close(), by its own thread;
+ * no system call. */
 PRAAS_API void praas_stats(const praas_connection *conn,
 			   struct praas_conn_stats *ret_stats);
 

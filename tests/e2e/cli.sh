@@ -107,13 +107,13 @@ expect 0 '' praas tenant rm t
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport tcp
 expect 0 'Hello, World!' praas invoke hello hello -p p1 -d World --transport shm --timing
-grep -Eq '^process p1 over shm, connected in .*s: call .*s = client .*s [+] wire .*s [+] queue .*s [+] run .*s [+] state .*s$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
+grep -Eq '^process p1 over shm, connected in .*s: call .*s = client .*s [+] wire .*s [+] queue .*s [+] run .*s [+] state .*s; payloads copied at this end: 0$' "$dir/err" || fail "--timing says: $(cat "$dir/err")"
 # A client that loses its core right behind its send may see no time on the wire: not every time.
 for transport in shm tcp; do
 	wire=
 	for _ in 1 2 3 4 5 6 7 8 9 10; do
 		praas invoke hello hello -p p1 -d World --transport $transport --timing --json >"$dir/timing" 2>/dev/null
-		jq -e '.timing | .call_ns == .client_ns + .wire_ns + .queue_ns + .run_ns + .state_ns and .run_ns > 0' "$dir/timing" >/dev/null ||
+		jq -e '.timing | .call_ns == .client_ns + .wire_ns + .queue_ns + .run_ns + .state_ns and .run_ns > 0 and (.copies == 0) == ("'"$transport"'" == "shm")' "$dir/timing" >/dev/null ||
 			fail "--timing --json over $transport does not add up: $(cat "$dir/timing")"
 		jq -e '.timing.wire_ns > 0' "$dir/timing" >/dev/null && wire=1 && break
 	done

@@ -12,8 +12,8 @@
 #include "tests/e2e/faults.h"
 
 /* Payloads of every size, over every path, there and back, byte by byte; and beyond the limit. With
- * the argument huge: only 4 GiB + 1, where there is memory for it. With ofi and an address: only
- * there, where there is libfabric. */
+ * the argument huge: only 4 GiB + 1, where there is memory for it. With ofi or verbs and an address: only
+ * there, where there is libfabric or, in a machine of its own (tests/rdma), a device. */
 
 #define KIB ((size_t)1024)
 #define MIB (KIB * 1024)
@@ -23,6 +23,8 @@ static const size_t sizes[] = { 0,       1,           63,
 				64,      65,          4 * KIB - 1,
 				4 * KIB, 4 * KIB + 1, 16 * KIB + 1,
 				1 * MIB, 64 * MIB };
+
+static bool small_machine; /* the last of them is too much for it */
 
 /* A pattern in which no two places look the same. */
 static void fill(uint8_t *data, size_t bytes, uint64_t seed)
@@ -67,19 +69,33 @@ static void there_and_back(praas_connection *conn, const char *function,
 	praas_result_release(conn, &result);
 }
 
-/* From memory of the caller's, from registered memory; copied by the function, and by reference. */
+static uint64_t copies_of(praas_connection *conn, bool by_device)
+{
+	struct praas_conn_stats stats;
+
+	praas_stats(conn, &stats);
+	return by_device ? stats.copies + stats.transport_copies : stats.copies;
+}
+
+/* From memory of the caller's, which costs one copy, from registered memory, which costs none; copied
+ * by the function, and by reference. */
 static void all_ways(praas_connection *conn, size_t bytes, uint64_t seed)
 {
+	bool device = strcmp(praas_transport(conn), "verbs") == 0;
 	uint8_t *own = malloc(bytes + 8);
 	void *registered = NULL;
+	uint64_t copies = copies_of(conn, device);
 
 	assert_non_null(own);
 	fill(own, bytes, seed);
 	there_and_back(conn, "echo", bytes ? own : NULL, bytes, seed);
+	copies += bytes > 0;
+	assert_int_equal(copies_of(conn, device), copies);
 	assert_int_equal(praas_buffer_alloc(conn, bytes ? bytes : 1, &registered), 0);
 	fill(registered, bytes, seed + 1);
 	there_and_back(conn, "echo", registered, bytes, seed + 1);
 	there_and_back(conn, "pass", registered, bytes, seed + 1);
+	assert_int_equal(copies_of(conn, device), copies);
 	praas_buffer_free(conn, registered);
 	free(own);
 }
@@ -90,13 +106,13 @@ static void through(struct fixture *f, const struct praas_connect_config *config
 	praas_connection *conn;
 	struct praas_conn_stats before, after;
 
-	f->o.memory_bytes = 1 * GIB;
+	f->o.memory_bytes = small_machine ? 128 * MIB : 1 * GIB;
 	controller_start(&f->c, &f->o);
 	conn = fault_connect_as(f, config);
 	if (direct)
 		assert_true(fault_warm(conn));
 	praas_stats(conn, &before);
-	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) - small_machine; i++)
 		all_ways(conn, sizes[i], i);
 	praas_stats(conn, &after);
 	if (direct)
@@ -330,6 +346,18 @@ static void test_killed_controller_over_ofi(void **state)
 	praas_close(conn);
 }
 
+static void test_sizes_over_verbs(void **state)
+{
+	struct praas_connect_config config = { .transport = "verbs" };
+
+	through(*state, &config, false);
+}
+
+static void test_sizes_over_the_limit_are_refused_by_verbs(void **state)
+{
+	too_large_to_send(*state, "verbs");
+}
+
 static bool libfabric_is_here(void)
 {
 	glob_t found = { 0 };
@@ -346,6 +374,10 @@ int main(int argc, char **argv)
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_ofi),
 		FAULT_TEST(test_sizes_of_what_is_kept_over_ofi),
 		FAULT_TEST(test_killed_controller_over_ofi),
+	};
+	const struct CMUnitTest verbs_tests[] = {
+		FAULT_TEST(test_sizes_over_verbs),
+		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_verbs),
 	};
 	const struct CMUnitTest tests[] = {
 		FAULT_TEST(test_sizes_over_tcp),
@@ -371,6 +403,11 @@ int main(int argc, char **argv)
 			return skip_all("libfabric is not installed");
 		fault_base.listen = argv[6];
 		return cmocka_run_group_tests_name(argv[6], ofi_tests, NULL, NULL);
+	}
+	if (argc > 6 && strcmp(argv[5], "verbs") == 0) {
+		fault_base.listen = argv[6];
+		small_machine = true;
+		return cmocka_run_group_tests_name(argv[6], verbs_tests, NULL, NULL);
 	}
 	if (argc > 5 && strcmp(argv[5], "huge") == 0)
 		return cmocka_run_group_tests_name(argv[5], huge_tests, NULL, NULL);

@@ -87,11 +87,19 @@ static void test_worker_many_calls(void **state)
 	wf_release(&w);
 }
 
+static void count_going(void *user, const struct praas_region *region)
+{
+	(void)region;
+	(*(unsigned *)user)++;
+}
+
 /* The function sees the very bytes that were received: same place of the same segment. */
 static void test_worker_input_is_not_copied(void **state)
 {
 	struct worker_fixture w;
 	struct praas_buf *buf;
+	unsigned gone = 0;
+	struct praas_region_watch watch = { .going = count_going, .user = &gone };
 	uint64_t first = 0, second = 0;
 
 	(void)state;
@@ -100,7 +108,14 @@ static void test_worker_input_is_not_copied(void **state)
 	memcpy(&first, buf->data, sizeof(first));
 	/* The result is where the worker wrote it. */
 	assert_int_not_equal(buf->segment, w.f.segment.id);
+	/* A device may send from there: it is lent until the worker's memory goes. */
+	assert_non_null(buf->lent);
+	assert_true(buf->data >= buf->lent->region.base);
+	assert_true(buf->data + buf->capacity <=
+		    buf->lent->region.base + buf->lent->region.bytes);
+	praas_region_watch_set(&buf->lent->watches, &watch, true);
 	praas_buf_release(buf);
+	assert_int_equal(gone, 0);
 	/* Another buffer moves it by as much as it moved in the pool. */
 	buf = wf_call(&w, "where", "y", 1);
 	memcpy(&second, buf->data, sizeof(second));
@@ -109,6 +124,7 @@ static void test_worker_input_is_not_copied(void **state)
 	assert_true(first - second < w.f.segment.bytes ||
 		    second - first < w.f.segment.bytes);
 	wf_release(&w);
+	assert_int_equal(gone, 1);
 }
 
 static void test_worker_failures_have_reasons(void **state)

@@ -20,6 +20,7 @@
 
 #define LARGE (24u << 20)
 #define CANARIES 64u
+#define BURST 16u
 #define CANARY_BYTES 65536u
 
 static const struct scheme verbs = { .name = "verbs",
@@ -85,13 +86,47 @@ static void test_verbs_one_post_a_message(void **state)
 	}
 	b = stats_of(rig.client_port);
 	assert_int_equal(b.sends - a.sends, CALLS);
+	assert_int_equal(b.posts - a.posts, CALLS);
 	assert_int_equal(b.receives - a.receives, CALLS);
+	assert_int_equal(b.receive_posts - a.receive_posts, CALLS / PRAAS_VERBS_REPOST);
 	/* One of sixteen sends says that it is done. */
 	assert_int_equal(b.completions - a.completions, CALLS + CALLS / 16);
 	assert_int_equal(b.tells, a.tells);
 	assert_int_equal(b.bulk, a.bulk);
 	assert_int_equal(b.registrations, a.registrations);
 	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
+	rig_stop(&rig);
+}
+
+/* What is to be sent between two polls, and all that one poll answers, is one post each; as many as there
+ * are credits for. Who sends so for the first time does not know it yet. */
+static void test_verbs_queued_messages_are_one_post(void **state)
+{
+	struct praas_verbs_stats a, b, server_a, server_b;
+	unsigned sent = 0;
+
+	(void)state;
+	rig_start(&rig, &verbs, NULL);
+	rig.server.echo = true;
+	rig_connect(&rig, &rig.client);
+	for (unsigned round = 0; round < 4; round++) {
+		rig.server_paused = true;
+		a = stats_of(rig.client_port);
+		server_a = stats_of(rig.server_port);
+		for (unsigned i = 0; i < BURST; i++)
+			assert_int_equal(rig_invoke(rig.client.conn, ++sent, 64), 0);
+		rig_run_ms(&rig, 100); /* the device has carried them */
+		b = stats_of(rig.client_port);
+		rig.server_paused = false;
+		rig_until(&rig, &rig.client.frames, sent);
+		server_b = stats_of(rig.server_port);
+		assert_int_equal(b.sends - a.sends, BURST);
+		assert_int_equal(b.posts - a.posts, round == 0 ? 2 : 1);
+		assert_int_equal(server_b.sends - server_a.sends, BURST);
+		assert_int_equal(server_b.posts - server_a.posts, 1);
+		assert_true(server_b.receive_posts - server_a.receive_posts <=
+			    BURST / PRAAS_VERBS_REPOST + 1);
+	}
 	rig_stop(&rig);
 }
 
@@ -113,6 +148,74 @@ static void test_verbs_large_is_not_copied(void **state)
 	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
 	assert_int_equal(stats_of(rig.client_port).bulk, 1);
 	rig_stop(&rig);
+}
+
+/* ---- whose memory is copied ---- */
+
+static void on_released(struct praas_buf *buf)
+{
+	buf->data = NULL;
+}
+
+/* Sends what buf's handle names, and waits until it is there and given back; payloads copied by it. */
+static uint64_t carries(struct praas_buf *buf, uint8_t *data, uint64_t bytes)
+{
+	uint64_t before = rig.client_port->copies;
+
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_SEND,
+					  .id = rig.server.next_id + 1,
+					  .bytes = bytes };
+	buf->data = data;
+	buf->release = on_released;
+	memset(data, (int)buf->head.id, bytes);
+	assert_int_equal(rig.client.conn->ops->send(rig.client.conn, buf), 0);
+	rig_until(&rig, &rig.server.frames, (unsigned)rig.server.next_id + 1);
+	assert_int_equal(rig.server.kept->head.bytes, bytes);
+	assert_memory_equal(rig.server.kept->data, data, bytes);
+	side_drop_kept(&rig.server);
+	for (unsigned i = 0; i < 1000 && buf->data; i++)
+		rig_run_ms(&rig, 5);
+	assert_null(buf->data);
+	return rig.client_port->copies - before;
+}
+
+/* Memory that its owner lends, and a handle of one's own for memory of the port's: sent from where it
+ * lies, known to the device until it goes. Any other memory costs one copy. */
+static void test_verbs_copies_what_nobody_vouches_for(void **state)
+{
+	static const uint64_t sizes[] = { 4096, 3u << 20 };
+	struct praas_verbs_stats a;
+	struct praas_lent lent = { .region = { .bytes = 4u << 20 } };
+	struct praas_buf handle = { 0 }, *own;
+
+	(void)state;
+	lent.region.base = aligned_alloc(4096, lent.region.bytes);
+	assert_non_null(lent.region.base);
+	rig_start(&rig, &verbs, NULL);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(carries(&handle, lent.region.base, sizes[i]), 1);
+		handle.lent = &lent;
+		a = stats_of(rig.client_port);
+		assert_int_equal(carries(&handle, lent.region.base, sizes[i]), 0);
+		assert_int_equal(carries(&handle, lent.region.base + 8192, sizes[i]),
+				 0);
+		assert_int_equal(stats_of(rig.client_port).registrations,
+				 a.registrations + 1);
+		praas_region_going(lent.watches, &lent.region);
+		assert_null(lent.watches);
+		handle = (struct praas_buf){ 0 };
+		assert_int_equal(
+			rig.client.conn->ops->alloc(rig.client.conn, sizes[i], &own),
+			0);
+		handle = *own;
+		assert_int_equal(carries(&handle, own->data, sizes[i]), 0);
+		praas_buf_release(own);
+		handle = (struct praas_buf){ 0 };
+	}
+	rig_stop(&rig);
+	free(lent.region.base);
 }
 
 /* ---- canaries: memory that was given back must not change any more ---- */
@@ -417,7 +520,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_verbs_strangers),
 		cmocka_unit_test(test_verbs_receive_queue_exhausted),
 		cmocka_unit_test(test_verbs_one_post_a_message),
+		cmocka_unit_test(test_verbs_queued_messages_are_one_post),
 		cmocka_unit_test(test_verbs_large_is_not_copied),
+		cmocka_unit_test(test_verbs_copies_what_nobody_vouches_for),
 		cmocka_unit_test(test_verbs_queue_pair_in_error),
 		cmocka_unit_test(test_verbs_registration_limit),
 	};
