@@ -245,6 +245,17 @@ void praas_reply_errno(struct praas_request *rq, int rc, const char *what)
 			  strerror(-rc));
 }
 
+void praas_reply_unstored(struct praas_request *rq, int rc, const char *what)
+{
+	if (rc == -EIO || rc == -ENOSPC)
+		praas_reply_error(
+			rq, 500, "store_failed",
+			"see the log of the control service; is its disk full?", "%s",
+			what);
+	else
+		praas_reply_errno(rq, rc, what);
+}
+
 int praas_request_number(const char *text, uint64_t max, uint64_t otherwise,
 			 uint64_t *ret_number)
 {

@@ -164,6 +164,8 @@ void praas_reply_error(struct praas_request *rq, int status, const char *code,
 /* What a life operation or the data plane failed with. */
 void praas_reply_outcome(struct praas_request *rq, const struct praas_outcome *outcome);
 void praas_reply_errno(struct praas_request *rq, int rc, const char *what);
+/* The same of what is stored by the service itself: its disk, not the memory of a process. */
+void praas_reply_unstored(struct praas_request *rq, int rc, const char *what);
 /* Before the end. */
 void praas_reply_header(struct praas_request *rq, const char *name, const char *value);
 /* name need not live on: it is one of those that answers have, else nothing happens. */

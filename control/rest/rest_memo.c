@@ -183,7 +183,7 @@ static void tell_other(struct praas_request *rq, int rc, struct praas_memo *ther
 		       "the tenant keeps too many outcomes");
 		break;
 	default:
-		praas_reply_errno(rq, rc, "the outcome cannot be kept");
+		praas_reply_unstored(rq, rc, "the outcome cannot be kept");
 	}
 }
 

@@ -87,7 +87,7 @@ void praas_route_apps_create(struct praas_request *rq)
 				  "needed",
 				  "there may be %u applications", PRAAS_LIMIT_APPS);
 	else if (rc)
-		praas_reply_errno(rq, rc, "the record cannot be written");
+		praas_reply_unstored(rq, rc, "the record cannot be written");
 	else
 		praas_reply_json(rq, 201, praas_app_json(&app));
 }

@@ -275,7 +275,7 @@ static void refuse(struct praas_request *rq, int rc, const char *text)
 	else if (rc == -ENOENT)
 		praas_reply_no_app(rq);
 	else
-		praas_reply_errno(rq, rc, "the application cannot be deployed");
+		praas_reply_unstored(rq, rc, "the application cannot be deployed");
 }
 
 void praas_route_apps_deploy(struct praas_request *rq)

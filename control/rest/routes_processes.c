@@ -202,7 +202,7 @@ static void create_unattended(struct praas_request *rq, const char *pid)
 			  &rq->created);
 	rc = records->ops->process_get(records, rq->app.id, pid ? pid : name, &record);
 	if (rc)
-		praas_reply_errno(rq, rc, "the process could not be created");
+		praas_reply_unstored(rq, rc, "the process could not be created");
 	else
 		praas_reply_json(
 			rq, 202,

@@ -76,7 +76,7 @@ static void put(struct praas_request *rq, const struct praas_tenant *tenant,
 				  "delete tenants that are not needed",
 				  "there may be %u tenants", PRAAS_LIMIT_TENANTS);
 	else if (rc && rc != -ENOENT)
-		praas_reply_errno(rq, rc, "the tenant cannot be stored");
+		praas_reply_unstored(rq, rc, "the tenant cannot be stored");
 	else
 		tell(rq, create ? 201 : 200, tenant->name);
 }
@@ -177,7 +177,7 @@ void praas_route_tenants_delete(struct praas_request *rq)
 		praas_reply_error(rq, 404, "not_found", "GET /v1/tenants lists them",
 				  "no such tenant");
 	else if (rc)
-		praas_reply_errno(rq, rc, "the tenant cannot be removed");
+		praas_reply_unstored(rq, rc, "the tenant cannot be removed");
 	else
 		praas_reply_empty(rq, 204);
 }

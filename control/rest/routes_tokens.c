@@ -145,7 +145,7 @@ void praas_route_tokens_create(struct praas_request *rq)
 		return;
 	}
 	if (rc) {
-		praas_reply_errno(rq, rc, "the key cannot be stored");
+		praas_reply_unstored(rq, rc, "the key cannot be stored");
 		return;
 	}
 	memcpy(rq->made, token.id, sizeof(token.id));
@@ -214,7 +214,7 @@ void praas_route_tokens_delete(struct praas_request *rq)
 		praas_reply_error(rq, 404, "not_found", "GET /v1/tokens lists them",
 				  "no such key");
 	else if (rc)
-		praas_reply_errno(rq, rc, "the key cannot be removed");
+		praas_reply_unstored(rq, rc, "the key cannot be removed");
 	else
 		praas_reply_empty(rq, 204);
 }
