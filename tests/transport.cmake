@@ -22,7 +22,7 @@ foreach(scheme tcp4 tcp6 tcp4-poll tls4 tls6 shm wire4 wire6 wire4-bad)
   set_tests_properties(conformance.transport.${scheme} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()
 # libfabric's providers for everyone's machine; one that is not there is skipped.
-foreach(provider tcp tcp-packets net net6 net-rxm shm sockets rxd)
+foreach(provider tcp tcp-packets tcp-registers net net6 net-rxm shm sockets rxd)
   add_test(NAME conformance.transport.ofi.${provider} COMMAND conformance_transport ofi.${provider})
   set_tests_properties(conformance.transport.ofi.${provider} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 120)
 endforeach()

@@ -425,6 +425,16 @@ void praas_ofi_port_set_packets_only(struct praas_port *port)
 	port_of(port)->packets_only = true;
 }
 
+void praas_ofi_port_set_registers(struct praas_port *port)
+{
+	port_of(port)->registers = true;
+}
+
+uint64_t praas_ofi_port_registrations(const struct praas_port *port)
+{
+	return ((const struct praas_ofi_port *)(const void *)port)->registrations;
+}
+
 const struct praas_transport_ops praas_ofi_transport_ops = {
 	.scheme = "ofi",
 	.open = port_open,

@@ -26,5 +26,9 @@ extern const struct praas_transport_ops praas_ofi_transport_ops;
 /* Before the first connection: large payloads travel in packets, as with a provider that has no
  * remote memory access. */
 void praas_ofi_port_set_packets_only(struct praas_port *port);
+/* Likewise: memory is registered for our own use, as with a provider that asks for it (FI_MR_LOCAL). */
+void praas_ofi_port_set_registers(struct praas_port *port);
+/* How often memory of payloads has been registered for that. */
+uint64_t praas_ofi_port_registrations(const struct praas_port *port);
 
 #endif

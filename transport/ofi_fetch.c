@@ -40,13 +40,10 @@ int praas_ofi_fetch_begin(struct praas_ofi_conn *conn, struct praas_ofi_slot *sl
 		rc = memory->alloc(memory->user, head.head.bytes, &buf);
 	if (rc != 0)
 		return rc;
-	if (port->fabric.local) {
-		rc = praas_ofi_register(&port->fabric, buf->data, head.head.bytes,
-					FI_READ, &fetch->mr);
-		if (rc != 0) {
-			praas_buf_release(buf);
-			return rc;
-		}
+	rc = praas_ofi_local(port, buf, head.head.bytes, &fetch->mr, &fetch->desc);
+	if (rc != 0) {
+		praas_buf_release(buf);
+		return rc;
 	}
 	buf->head = head.head;
 	memcpy(buf->trace, head.trace, sizeof(buf->trace));
@@ -77,9 +74,8 @@ int praas_ofi_fetch_run(struct praas_ofi_fetch *fetch)
 		piece->op.kind = PRAAS_OFI_OP_READ;
 		piece->fetch = fetch;
 		rc = fi_read(port->fabric.ep, fetch->buf->data + fetch->asked,
-			     piece->bytes, fetch->mr ? fi_mr_desc(fetch->mr) : NULL,
-			     conn->peer->addr, fetch->addr + fetch->asked, fetch->key,
-			     piece);
+			     piece->bytes, fetch->desc, conn->peer->addr,
+			     fetch->addr + fetch->asked, fetch->key, piece);
 		if (rc == -FI_EAGAIN) {
 			conn->blocked = true;
 			praas_ofi_activate(conn);

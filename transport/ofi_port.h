@@ -31,6 +31,7 @@
 #include "transport/ofi_fabric.h"
 #include "transport/ofi_packet.h"
 #include "transport/port.h"
+#include "transport/regions.h"
 
 struct praas_ofi_conn;
 struct praas_ofi_port;
@@ -78,7 +79,8 @@ struct praas_ofi_frame {
 	bool offered;      /* until the peer has consumed it */
 	bool whole;        /* nothing more is to be handed over */
 	bool told;         /* sent() */
-	struct fid_mr *mr; /* of the payload, or NULL */
+	struct fid_mr *mr; /* of the payload alone, or NULL */
+	void *desc; /* of its memory, for the provider; NULL where none is needed */
 	struct praas_ofi_frame *next;
 };
 
@@ -104,7 +106,8 @@ struct praas_ofi_piece {
 struct praas_ofi_fetch {
 	struct praas_ofi_conn *conn;
 	struct praas_buf *buf; /* head, key and trace are there; NULL: free */
-	struct fid_mr *mr;     /* of buf, where needed */
+	struct fid_mr *mr;     /* of buf alone, or NULL */
+	void *desc;            /* as of a frame */
 	uint64_t addr, key;
 	uint64_t asked, read; /* bytes */
 	uint32_t busy;        /* pieces */
@@ -207,6 +210,7 @@ struct praas_ofi_port {
 	bool listening;
 	bool moved;        /* the provider had something in this turn */
 	bool packets_only; /* no offers */
+	bool registers;    /* memory for our own use, whether it is asked for or not */
 	bool stopping;     /* in free() */
 
 	struct praas_ofi_conn *conn; /* slots */
@@ -221,6 +225,9 @@ struct praas_ofi_port {
 	struct praas_buf **block; /* memory that they lie in */
 	struct fid_mr **block_mr;
 	uint32_t blocks;
+	struct praas_regions
+		*regions;       /* struct fid_mr, for our own use; NULL: none yet */
+	uint64_t registrations; /* of payloads, ever: of regions and of single ones */
 
 	int epoll_fd, timer_fd;
 	uint64_t turn, now_ns, looked_ns;
@@ -317,6 +324,10 @@ void praas_ofi_offers_withdraw(struct praas_ofi_conn *conn);
 void praas_ofi_frames_drop(struct praas_ofi_conn *conn);
 
 /* ---- ofi_slots.c ---- */
+/* What the provider wants to be told of buf's memory, to send from it or read into it: of its region,
+ * which stays registered, or (then *ret_mr is set) of these bytes alone. 0; errno. */
+int praas_ofi_local(struct praas_ofi_port *port, const struct praas_buf *buf,
+		    uint64_t bytes, struct fid_mr **ret_mr, void **ret_desc);
 /* 0; -ENOMEM; -ENOBUFS; errno. */
 int praas_ofi_slots_init(struct praas_ofi_port *port);
 /* After the endpoint is closed: the provider knows the memory no longer; it is given back. */

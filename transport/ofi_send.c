@@ -88,8 +88,7 @@ static int post(struct praas_ofi_send *send, uint64_t head_bytes, const uint8_t 
 	if (bytes == 0)
 		return praas_ofi_errno(fi_send(f->ep, send->scratch, head_bytes,
 					       desc[0], conn->peer->addr, send));
-	if (send->frame->mr != NULL)
-		desc[1] = fi_mr_desc(send->frame->mr);
+	desc[1] = send->frame->desc;
 	memcpy(&iov[1].iov_base, &data, sizeof(data)); /* is only read */
 	return praas_ofi_errno(fi_sendv(f->ep, iov, desc, 2, conn->peer->addr, send));
 }
@@ -157,10 +156,13 @@ static int frame_begin(struct praas_ofi_conn *conn)
 
 	if (frame == NULL)
 		return -EAGAIN;
-	frame->mr = NULL;
-	if (offer || port->fabric.local)
+	/* A key is for one payload: who holds it reads nothing else. */
+	if (offer)
 		rc = praas_ofi_register(&port->fabric, buf->data, buf->head.bytes,
-					offer ? FI_REMOTE_READ : FI_SEND, &frame->mr);
+					FI_REMOTE_READ, &frame->mr);
+	else
+		rc = praas_ofi_local(port, buf, buf->head.bytes, &frame->mr,
+				     &frame->desc);
 	if (rc != 0)
 		return rc;
 	conn->frames_free = frame->next;

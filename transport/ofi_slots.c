@@ -60,6 +60,69 @@ static int make_block(struct praas_ofi_port *port, uint32_t n)
 	return 0;
 }
 
+/* ---- memory of payloads ---- */
+
+static int add_region(void *user, const struct praas_region *region, void **ret_handle)
+{
+	struct praas_ofi_port *port = user;
+	struct fid_mr *mr;
+	int rc = praas_ofi_register(&port->fabric, region->base, region->bytes,
+				    FI_SEND | FI_RECV | FI_READ, &mr);
+
+	if (rc != 0)
+		return praas_ofi_errno(rc);
+	port->registrations++;
+	*ret_handle = mr;
+	return 0;
+}
+
+static void remove_region(void *user, void *handle)
+{
+	struct fid_mr *mr = handle;
+
+	(void)user;
+	(void)fi_close(&mr->fid); /* nothing of it is under way */
+}
+
+static PRAAS_COLD int make_regions(struct praas_ofi_port *port)
+{
+	struct praas_regions_config config = { .memory = port->config.memory,
+					       .add = add_region,
+					       .remove = remove_region,
+					       .user = port };
+
+	return praas_regions_new(&config, &port->regions);
+}
+
+int praas_ofi_local(struct praas_ofi_port *port, const struct praas_buf *buf,
+		    uint64_t bytes, struct fid_mr **ret_mr, void **ret_desc)
+{
+	void *known;
+	int rc;
+
+	*ret_mr = NULL;
+	*ret_desc = NULL;
+	if (praas_likely(!port->fabric.local && !port->registers))
+		return 0;
+	rc = port->regions ? 0 : make_regions(port);
+	if (rc == 0)
+		rc = praas_regions_find(port->regions, buf, &known);
+	if (praas_likely(rc == 0)) {
+		*ret_desc = fi_mr_desc(known);
+		return 0;
+	}
+	/* Unknown to everybody, or too much of it for the device: these bytes alone. */
+	rc = praas_ofi_register(&port->fabric, buf->data, bytes, FI_SEND | FI_READ,
+				ret_mr);
+	if (rc != 0)
+		return praas_ofi_errno(rc);
+	port->registrations++;
+	*ret_desc = fi_mr_desc(*ret_mr);
+	return 0;
+}
+
+/* ---- blocks ---- */
+
 int praas_ofi_slots_init(struct praas_ofi_port *port)
 {
 	int rc = 0;
@@ -84,6 +147,8 @@ void praas_ofi_slots_unregister(struct praas_ofi_port *port)
 			(void)fi_close(&port->block_mr[i]->fid); /* nothing posted */
 		port->block_mr[i] = NULL;
 	}
+	praas_regions_free(port->regions);
+	port->regions = NULL;
 }
 
 void praas_ofi_slots_release(struct praas_ofi_port *port)

@@ -16,6 +16,7 @@
 #include "internal/base.h"
 #include "tests/lib/skip.h"
 #include "transport/handshake.h"
+#include "transport/ofi.h"
 
 #define STALL_NS UINT64_C(200000000)
 
@@ -413,6 +414,68 @@ static void test_ofi_killed_client(void **state)
 	stop();
 }
 
+static void on_released(struct praas_buf *buf)
+{
+	buf->data = NULL;
+}
+
+/* Sends from data, which lies wherever, and waits until it is there and given back. */
+static void carry(struct praas_buf *buf, uint8_t *data, uint64_t bytes)
+{
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_SEND,
+					  .id = rig.server.next_id + 1,
+					  .bytes = bytes };
+	buf->data = data;
+	buf->release = on_released;
+	assert_int_equal(rig.client.conn->ops->send(rig.client.conn, buf), 0);
+	rig_until(&rig, &rig.server.frames, (unsigned)rig.server.next_id + 1);
+	assert_memory_equal(rig.server.kept->data, data, bytes);
+	side_drop_kept(&rig.server);
+	for (unsigned i = 0; i < 1000 && buf->data; i++)
+		rig_run_ms(&rig, 5);
+	assert_null(buf->data);
+}
+
+/* Where a provider wants to be told of all memory, that of the port and what is lent is told once and for
+ * all; other memory with each frame. None of it is copied above 1 KiB. */
+static void test_ofi_memory_is_registered_once(void **state)
+{
+	struct praas_lent lent = { .region = { .bytes = 1u << 20 } };
+	struct praas_buf handle = { 0 }, *own;
+	uint64_t copies, known;
+
+	(void)state;
+	lent.region.base = aligned_alloc(4096, lent.region.bytes);
+	assert_non_null(lent.region.base);
+	memset(lent.region.base, 7, lent.region.bytes);
+	scheme.registers = true;
+	start(0);
+	rig_connect(&rig, &rig.client);
+	rig.server.keep = true;
+	assert_int_equal(rig.client.conn->ops->alloc(rig.client.conn, 40000, &own), 0);
+	memset(own->data, 9, 40000);
+	copies = rig.client_port->copies;
+	known = praas_ofi_port_registrations(rig.client_port);
+	for (unsigned i = 0; i < 10; i++) {
+		handle = *own;
+		carry(&handle, own->data, 40000); /* in parts */
+		handle = (struct praas_buf){ .lent = &lent };
+		carry(&handle, lent.region.base + 64 * i, 8000);
+	}
+	assert_int_equal(praas_ofi_port_registrations(rig.client_port), known + 2);
+	handle = (struct praas_buf){ .lent = NULL };
+	for (unsigned i = 0; i < 3; i++)
+		carry(&handle, lent.region.base, 8000);
+	assert_int_equal(praas_ofi_port_registrations(rig.client_port), known + 5);
+	assert_int_equal(rig.client_port->copies, copies);
+	praas_region_going(lent.watches, &lent.region);
+	assert_null(lent.watches);
+	praas_buf_release(own);
+	stop();
+	scheme.registers = false;
+	free(lent.region.base);
+}
+
 /* libfabric's libraries take signals when they are loaded; they are given back. */
 static bool signals_are_ours(void)
 {
@@ -447,6 +510,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_ofi_connects_without_end),
 		cmocka_unit_test(test_ofi_silence),
 		cmocka_unit_test(test_ofi_killed_client),
+		cmocka_unit_test(test_ofi_memory_is_registered_once),
 	};
 	glob_t found = { 0 };
 

@@ -250,6 +250,10 @@ void rig_start(struct rig *rig, const struct scheme *scheme,
 		praas_ofi_port_set_packets_only(rig->server_port);
 		praas_ofi_port_set_packets_only(rig->client_port);
 	}
+	if (scheme->registers) {
+		praas_ofi_port_set_registers(rig->server_port);
+		praas_ofi_port_set_registers(rig->client_port);
+	}
 #endif
 }
 

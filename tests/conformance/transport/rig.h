@@ -32,6 +32,7 @@ struct scheme {
 	bool multishot;      /* tcp: receive through io_uring's provided buffers */
 	int nobody;          /* what is told there; 0: -ECONNREFUSED or -ENOENT */
 	bool packets_only;   /* ofi: no remote reads */
+	bool registers;      /* ofi: local memory is registered */
 	/* A transport of the tests' own; NULL: found by the address. */
 	const struct praas_transport_ops *ops;
 	void (*prepare)(void); /* before the ports are opened; may be NULL */
