@@ -120,6 +120,10 @@ struct praas_buf *praas_arq_drop(struct praas_arq *a)
 
 	a->tx_cut = NULL;
 	a->tx_bytes = 0;
+	/* Its segments that are on their way name it: they are neither looked after nor sent again. */
+	a->una = a->next_out;
+	a->lost = 0;
+	a->lost_low = UINT64_MAX;
 	return buf;
 }
 

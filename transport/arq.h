@@ -74,8 +74,8 @@ uint64_t praas_arq_queued(const struct praas_arq *a);
 struct praas_buf *praas_arq_done(struct praas_arq *a);
 /* The oldest frame pushed that the peer is not known to have; the others follow by next. */
 const struct praas_buf *praas_arq_waiting(const struct praas_arq *a);
-/* Takes a frame back that it has not, oldest first; NULL when there is none. After it, reset() alone
- * makes sense. */
+/* Takes a frame back that it has not, oldest first; NULL when there is none. What of them is
+ * on its way is not sent again, so after it only reset() or answering the peer's end makes sense. */
 struct praas_buf *praas_arq_drop(struct praas_arq *a);
 /* The next frame received; NULL. deadline_ns and source as on the wire. */
 struct praas_buf *praas_arq_take(struct praas_arq *a);

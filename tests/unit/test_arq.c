@@ -422,6 +422,44 @@ static void test_arq_reset(void **state)
 	assert_true(praas_arq_reset_done(b));
 }
 
+/* Frames are taken back while parts of them are on their way: late acknowledgements find nothing, and
+ * nothing of them is sent again, however long it takes. */
+static void test_arq_drop_forgets_what_is_on_its_way(void **state)
+{
+	static struct packet p[8];
+	struct packet ack, again;
+	struct praas_buf *buf;
+	unsigned count = 0, dropped = 0;
+	uint64_t out;
+
+	(void)state;
+	push(1000);
+	push(1000);
+	while (count < 8 && emit(a, &p[count]))
+		count++;
+	assert_true(count >= 3);
+	assert_int_equal(give(b, &p[0]), 0);
+	assert_int_equal(give(b, &p[2]), 0);
+	while ((buf = praas_arq_drop(a)) != NULL) {
+		memset(buf->data, 0xee, 1000);
+		praas_buf_release(buf);
+		dropped++;
+	}
+	assert_int_equal(dropped, 2);
+	assert_int_equal(praas_arq_queued(a), 0);
+	out = praas_arq_stats(a)->segments_out;
+	for (unsigned i = 0; i < 50; i++) {
+		now_ns += 20 * MS;
+		if (emit(b, &ack))
+			assert_int_equal(give(a, &ack), 0);
+		(void)praas_arq_tick(a, now_ns); /* it may find the peer silent */
+		while (emit(a, &again))
+			(void)give(b, &again); /* questions, no segments */
+	}
+	assert_int_equal(praas_arq_stats(a)->segments_out, out);
+	assert_null(praas_arq_done(a));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -440,6 +478,7 @@ int main(void)
 		TEST(test_arq_replay_changes_nothing),
 		TEST(test_arq_finish),
 		TEST(test_arq_reset),
+		TEST(test_arq_drop_forgets_what_is_on_its_way),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
