@@ -9,14 +9,11 @@ import sys
 import threading
 import time
 
-from puppet import P, Asked, Puppet, app, drain, end, rest, serving, two, wake
+from puppet import (P, Asked, Puppet, app, begin, drain, end, payloads, records_held, rest, serving, two,
+                    wake)
 from service import alive, run
 
 BATCH, MESSAGE, QUEUE_BYTES = 64, 1 << 20, 64 << 20
-
-
-def payloads(messages):
-    return [m[5] for m in messages]
 
 
 def test_mail_to_who_serves(s):
@@ -122,6 +119,23 @@ def test_mail_crash_while_it_catches_up(s):
     assert payloads(b.read_all(0)) == [b"1", b"2", b"3"]
     b.serve(3)
     waiting.done()
+
+
+def test_mail_swapped_while_it_catches_up(s):
+    """SIGTERM from somebody: its snapshot counts, and who waits for it gets the next epoch."""
+    a, b = two(s)
+    for n in range(1, 4):
+        a.put(b.pid, n, b"%d" % n)
+    b, waiting = wake(s, "puppet-b", 2)
+    assert b.join(seen=0)
+    assert len(b.read_all(0)) == 3
+    b.swapped(cut=2)
+    b = Puppet(s, "puppet-b", 3)
+    assert b.join(seen=2)
+    assert payloads(b.read_all(0)) == [b"3"]
+    assert b.serve(3) == "OK"
+    waiting.done()
+    assert s.json("GET", P + "/puppet-b").get("lost_epoch", 0) == 0
 
 
 def test_mail_trimmed_by_a_cut(s):
@@ -248,6 +262,12 @@ def test_mail_of_nobody(s):
     assert c.way(a.pid)["rc"] == "GONE"
     assert c.way(b.pid, wake=True)["rc"] == "GONE"
     assert a.way(10**6)["rc"] == "GONE"
+    s.json("POST", "/v1/tenants", {"name": "t"}, 201)
+    token = s.json("POST", "/v1/tokens", {"scopes": ["read", "deploy"], "tenant": "t"}, 201)["token"]
+    app(s, token=token)  # of the same name
+    d = begin(s, "puppet-d", token=token)
+    assert d.join() is False
+    assert a.way(d.pid)["rc"] == "GONE" and d.way(a.pid)["rc"] == "GONE"
     a.put(b.pid, 1)
     s.json("DELETE", P + "/puppet-b", expect=204)
     assert a.append(b.pid, (1, 2, b"", b"x", None))["rc"] == "GONE"
@@ -256,6 +276,21 @@ def test_mail_of_nobody(s):
     assert again.pid != b.pid
     assert a.way(b.pid)["rc"] == "GONE"
     assert again.read(0) == ([], False)
+
+
+def test_mail_deleted_meanwhile(s):
+    """A message that is being stored while its receiver is deleted goes with it, and its sender hears of it."""
+    a, b = two(s)
+    with records_held(s):
+        number = a.append_later(b.pid, [(1, 1, b"", b"x", None)])
+        time.sleep(0.1)
+        deletion = threading.Thread(target=s.json, args=("DELETE", P + "/puppet-b"), kwargs={"expect": 204})
+        deletion.start()
+        time.sleep(0.1)
+    answer, _ = a.hear()
+    assert answer["id"] == number and answer["rc"] in ("QUEUED", "GONE"), answer
+    deletion.join()
+    assert a.way(b.pid)["rc"] == "GONE"
 
 
 def test_mail_queue_full(s):
@@ -419,15 +454,59 @@ def test_mail_records_of_a_while_ago(s):
     waiting.done()
 
 
-def test_mail_too_many_waiting(s):
-    """A controller that asks without end is told to wait, and what was taken is answered."""
+def test_mail_under_way_counts(s):
+    """A message that is being stored is one that has come: nobody has seen the end of the queue."""
     a, b = two(s)
-    ids = {a.append_later(b.pid, [(1, n, b"", b"x", None)]): n for n in range(1, 301)}
-    answers = [a.hear()[0] for _ in ids]
-    assert sorted(x["id"] for x in answers) == sorted(ids)
+    a.put(b.pid, 1)
+    b, waiting = wake(s, "puppet-b", 2)
+    assert b.join(seen=0)
+    assert len(b.read_all(0)) == 1
+    with records_held(s):
+        number = a.append_later(b.pid, [(1, 2, b"", b"x", None)])
+        time.sleep(0.2)  # to be decided about
+        served = b.serve(1)
+    answer, _ = a.hear()
+    assert answer["id"] == number
+    assert (served, answer["rc"]) in (("MORE", "QUEUED"), ("OK", "MOVED")), (served, answer)
+    if served == "MORE":
+        assert len(b.read_all(1)) == 1
+        assert b.serve(2) == "OK"
+    waiting.done()
+    rest(s, b, cut=2)
+    # The same of a join.
+    b, waiting = wake(s, "puppet-b", 3)
+    s.await_state("a", "puppet-b", "ACTIVATING")
+    with records_held(s):
+        number = a.append_later(b.pid, [(1, 3, b"", b"x", None)])
+        time.sleep(0.2)
+        more = b.join(seen=2)
+    answer, _ = a.hear()
+    assert (more, answer["rc"]) in ((True, "QUEUED"), (False, "MOVED")), (more, answer)
+    if more:
+        assert b.serve(3) == "OK"
+    waiting.done()
+
+
+def test_mail_too_many_waiting(s):
+    """A controller that asks without end is told to wait, at once; what was taken is answered."""
+    a, b = two(s)
+    with records_held(s):
+        ids = [a.append_later(b.pid, [(1, n, b"", b"x", None)]) for n in range(1, 301)]
+        # One is worked off, 64 wait.
+        answers = [a.hear()[0] for _ in range(300 - 65)]
+        assert {x["rc"] for x in answers} == {"BUSY"}
+    answers += [a.hear()[0] for _ in range(65)]
+    assert sorted(x["id"] for x in answers) == ids
     rcs = [x["rc"] for x in answers]
-    assert set(rcs) <= {"QUEUED", "BUSY"} and rcs.count("QUEUED") >= 64, rcs
-    a.put(b.pid, 301)
+    assert set(rcs) == {"QUEUED", "BUSY"} and rcs.count("QUEUED") in (64, 65), rcs
+    big = os.urandom(MESSAGE)
+    with records_held(s):  # of 64 MiB with their keys that is one too many
+        for n in range(301, 365):
+            a.append_later(b.pid, [(1, n, b"k", big, None)])
+        first, _ = a.hear()
+        assert (first["id"], first["rc"]) == (a.ids, "BUSY"), first
+    rcs = [a.hear()[0]["rc"] for _ in range(63)]
+    assert rcs == ["QUEUED"] * 63, rcs
 
 
 def test_mail_side_by_side(s):

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Controllers that a test speaks for, on their links (docs/control-link.md, tests/lib/fake_controller.c)."""
+import contextlib
 import http.client
 import json
 import os
 import signal
 import socket
+import sqlite3
 import threading
 import time
 
@@ -154,13 +156,13 @@ class Puppet:
         self.socket.close()
 
 
-def app(s, name="a"):
-    s.json("POST", "/v1/apps", {"name": name, "code": s.code}, 201)
+def app(s, name="a", **who):
+    s.json("POST", "/v1/apps", {"name": name, "code": s.code}, 201, **who)
 
 
-def begin(s, name, application="a"):
+def begin(s, name, application="a", **who):
     """A new process whose controller has not joined yet."""
-    s.json("POST", f"/v1/apps/{application}/processes", {"pid": name, "wait": False}, 202)
+    s.json("POST", f"/v1/apps/{application}/processes", {"pid": name, "wait": False}, 202, **who)
     return Puppet(s, name, 1)
 
 
@@ -229,3 +231,19 @@ def two(s):
     rest(s, b)
     s.await_state("a", "puppet-b", "SWAPPED")
     return a, b
+
+
+def payloads(messages):
+    return [m[5] for m in messages]
+
+
+@contextlib.contextmanager
+def records_held(s):
+    """Nobody can commit to the records meanwhile (the service tries for 5 s)."""
+    db = sqlite3.connect(os.path.join(s.data, "records.db"), isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        db.execute("ROLLBACK")
+        db.close()
