@@ -51,6 +51,7 @@ static struct {
 		{ .name = "memory",                                                    \
 		  .kind = PRAAS_CLI_SIZE,                                              \
 		  .value = &wanted.memory,                                             \
+		  .above_zero = true,                                                  \
 		  .arg = "SIZE",                                                       \
 		  .help = "Memory of each process, like 256M" },                       \
 		{ .name = "vcpu",                                                      \

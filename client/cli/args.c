@@ -12,7 +12,8 @@
 #include <string.h>
 
 #define OPTIONS_MAX 24
-#define KEY_FIRST 0x100 /* keys of options without a letter */
+#define KEY_FIRST 0x100  /* keys of options without a letter */
+#define SHOWN_BYTES 100u /* of a wrong value that an error repeats */
 #define KEY_URL 0x201
 #define KEY_TOKEN 0x202
 #define KEY_JSON 0x203
@@ -195,13 +196,28 @@ static bool is_end(const struct praas_cli_option *o)
 	return !o->name && !o->arg;
 }
 
+/* What was given, for an error: short, and nothing that a terminal would heed. */
+static const char *show(const char *text, char ret_shown[SHOWN_BYTES])
+{
+	int cut = snprintf(ret_shown, SHOWN_BYTES, "%s", text) >= (int)SHOWN_BYTES;
+
+	if (cut)
+		(void)snprintf(ret_shown + SHOWN_BYTES - 4, 4, "...");
+	return praas_cli_plain(ret_shown);
+}
+
 static void take(struct argp_state *state, const struct praas_cli_option *o,
 		 const char *text)
 {
 	const char *why = "";
+	char shown[SHOWN_BYTES];
 
-	if (praas_cli_value(o->kind, o->arg, text, o->value, &why) == 0)
-		return;
+	if (praas_cli_value(o->kind, o->arg, text, o->value, &why) == 0) {
+		if (!o->above_zero || *(const uint64_t *)o->value != 0)
+			return;
+		why = "must be above 0";
+	}
+	text = show(text, shown);
 	if (o->kind == PRAAS_CLI_CHOICE)
 		argp_error(state, "'%s' is none of %s", text, o->arg);
 	else
@@ -223,6 +239,7 @@ static error_t parse_ours(int key, char *text, struct argp_state *state)
 {
 	struct parse *p = state->input;
 	const struct praas_cli_option *o;
+	char shown[SHOWN_BYTES];
 
 	switch (key) {
 	case KEY_URL:
@@ -239,7 +256,8 @@ static error_t parse_ours(int key, char *text, struct argp_state *state)
 	case ARGP_KEY_ARG:
 		o = position(p->options, p->positions++);
 		if (is_end(o))
-			argp_error(state, "'%s' is one argument too many", text);
+			argp_error(state, "'%s' is one argument too many",
+				   show(text, shown));
 		else
 			take(state, o, text);
 		return 0;

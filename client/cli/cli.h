@@ -64,6 +64,7 @@ struct praas_cli_option {
 	const char *arg; /* what stands for the value in the help: "SIZE" */
 	const char *help;
 	bool optional; /* of an argument by position: may be missing */
+	bool above_zero; /* of a size or duration: 0, which stands for not given, is refused */
 };
 
 /* Reads argv[1 …] as options ends with a zeroed entry; --url, --token, --json are known
@@ -106,6 +107,10 @@ void praas_cli_write(const void *data, size_t bytes);
 /* All that was printed is written, or an error is told: "cannot write WHAT: why", once. main does it at
  * the end. Returns an exit code. */
 int praas_cli_flush(const char *what);
+/* Called once before an error is told, and then NULL. */
+extern void (*praas_cli_before_error)(void);
+/* Text of others as a terminal may show it: control characters, which could tell it things, become '?'. */
+char *praas_cli_plain(char *text);
 /* praas_cli_fail() for a failed call of libpraas: rc is its errno, what says what was tried. */
 int praas_cli_fail_call(const struct praas_cli *cli, int rc, const char *what);
 /* For an invocation that ended with status != 0; view has the error text. */

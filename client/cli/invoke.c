@@ -431,6 +431,7 @@ static const struct praas_cli_option options[] = {
 	{ .name = "deadline",
 	  .kind = PRAAS_CLI_DURATION,
 	  .value = &asked.deadline_ns,
+	  .above_zero = true,
 	  .arg = "TIME",
 	  .help = "Give up after that time, also in the function" },
 	{ .name = "one-way",

@@ -39,6 +39,16 @@ static bool text_is(const json_t *line, const char *name, const char *wanted)
 	return !wanted || (text && strcmp(text, wanted) == 0);
 }
 
+/* What a function wrote is a tenant's. */
+static void print_plain(const char *text)
+{
+	char *copy = strdup(text);
+
+	if (copy)
+		(void)fputs(praas_cli_plain(copy), stdout);
+	free(copy);
+}
+
 /* A line for people: time, process, level in colour, function, words. */
 static void print_line(const struct logs *l, const struct source *s, const json_t *line)
 {
@@ -59,11 +69,18 @@ static void print_line(const struct logs *l, const struct source *s, const json_
 		praas_cli_colour(stdout, "31");
 	else if (level && strcmp(level, "warning") == 0)
 		praas_cli_colour(stdout, "33");
-	(void)printf("%-7s", level ? level : "-");
+	print_plain(level ? level : "-");
 	praas_cli_colour(stdout, NULL);
-	if (function)
-		(void)printf(" %s:", function);
-	(void)printf(" %s\n", words ? words : "");
+	(void)printf("%*s", level && strlen(level) < 7 ? 7 - (int)strlen(level) : 0,
+		     "");
+	if (function) {
+		(void)putchar(' ');
+		print_plain(function);
+		(void)putchar(':');
+	}
+	(void)putchar(' ');
+	print_plain(words ? words : "");
+	(void)putchar('\n');
 }
 
 /* One line of the log, as it came or for people. Text that is no JSON (a tool that ran in

@@ -34,6 +34,20 @@ static const char *const hints[][2] = {
 	{ "GET /v1/tenants lists them", "praas tenant ls lists them" },
 };
 
+void (*praas_cli_before_error)(void);
+
+char *praas_cli_plain(char *text)
+{
+	for (unsigned char *at = (unsigned char *)text; *at; at++) {
+		if (*at < ' ' || *at == 0x7f)
+			*at = '?';
+		/* U+0080 … U+009F: the same commands in one character. */
+		if (*at == 0xc2 && at[1] >= 0x80 && at[1] <= 0x9f)
+			at[0] = at[1] = '?';
+	}
+	return text;
+}
+
 int praas_cli_fail(enum praas_exit code, const char *format, ...)
 {
 	static char text[SENTENCE_BYTES]; /* there is one thread */
@@ -44,7 +58,7 @@ int praas_cli_fail(enum praas_exit code, const char *format, ...)
 	va_start(args, format);
 	(void)vsnprintf(text, sizeof(text), format, args); /* cut when too long */
 	va_end(args);
-	length = strlen(text);
+	length = strlen(praas_cli_plain(text));
 	for (size_t i = 0; i < sizeof(hints) / sizeof(hints[0]); i++) {
 		tail = strlen(hints[i][0]);
 		if (length < tail || strcmp(text + length - tail, hints[i][0]) != 0)
@@ -53,6 +67,9 @@ int praas_cli_fail(enum praas_exit code, const char *format, ...)
 		end = hints[i][1];
 		break;
 	}
+	if (praas_cli_before_error)
+		praas_cli_before_error();
+	praas_cli_before_error = NULL;
 	(void)fprintf(stderr, "praas: %s%s\n", text, end); /* stderr is all there is */
 	return (int)code;
 }
@@ -196,8 +213,7 @@ static void when_text(uint64_t ns, char ret_text[CELL_BYTES])
 		(void)snprintf(ret_text, CELL_BYTES, "%" PRIu64, ns); /* fits */
 }
 
-/* A member as text; control characters of a name never reach the terminal: names have
- * none, and other strings are shown as JSON shows them. */
+/* A member as text; strings are shown as JSON shows them. */
 static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
 {
 	char *text;
@@ -221,6 +237,7 @@ static void cell(const json_t *value, int unit, char ret_text[CELL_BYTES])
 		}
 		free(text);
 	}
+	(void)praas_cli_plain(ret_text); /* what JSON does not escape */
 }
 
 /* The member "a", or "a.b": b of the object a. NULL when there is none. */

@@ -228,8 +228,9 @@ static _Noreturn void become_control(const struct praas_cli_service *s, int out,
 		(void)prctl(PR_SET_PDEATHSIG, SIGTERM); /* killed: it ends too */
 	}
 	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
+	(void)signal(SIGXFSZ, SIG_DFL);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (dup2(out, STDOUT_FILENO) >= 0)
 		(void)execv(args[0], (char *const *)(uintptr_t)args); /* else below */
 	(void)fprintf(stderr, "praas: cannot start %s in %s: %s\n", args[0], s->data,
@@ -249,23 +250,71 @@ static int wait_ready(struct praas_cli_service *s, int fd)
 	return read_ready(s, line);
 }
 
-static int fail_start(struct praas_cli_service *s, bool detached)
+/* Another one has the folder. Returns an exit code. */
+static int refuse_second(const struct praas_cli_service *s)
 {
 	struct praas_cli_service other = *s; /* not ours: s->pid is never it */
+
+	if (praas_cli_service_find(&other) != 0)
+		return PRAAS_EXIT_DONE;
+	return praas_cli_fail(PRAAS_EXIT_FAILED,
+			      "a control service runs on %s already, at %s; "
+			      "praas down ends it, --data names another folder",
+			      other.data, other.url);
+}
+
+static int fail_start(struct praas_cli_service *s, bool detached)
+{
+	int rc;
 
 	if (s->pid > 0)
 		(void)waitpid(s->pid, NULL, 0); /* has closed its output: it ends */
 	s->pid = 0;
-	if (praas_cli_service_find(&other) == 0)
-		return praas_cli_fail(PRAAS_EXIT_FAILED,
-				      "a control service runs on %s already, at %s; "
-				      "praas down ends it, --data names another folder",
-				      other.data, other.url);
+	rc = refuse_second(s);
+	if (rc != 0)
+		return rc;
 	return praas_cli_fail(PRAAS_EXIT_FAILED,
 			      "the control service did not start; what it said is %s%s",
 			      detached ? "at the end of the file control.log in "
 				       : "above",
 			      detached ? s->data : "");
+}
+
+static volatile pid_t starting; /* in the background, and not ready; 0: none */
+
+/* Who ends us before it is ready wants none. */
+static void on_end(int number)
+{
+	if (starting > 0)
+		(void)kill(starting, SIGTERM);
+	(void)raise(number); /* SA_RESETHAND */
+}
+
+/* One that is in the background hears nothing of Ctrl-C: from the fork until it is ready it ends with us. */
+static pid_t fork_control(bool detached)
+{
+	const struct sigaction ends = { .sa_handler = on_end,
+					.sa_flags = (int)SA_RESETHAND };
+	struct sigaction old;
+	sigset_t set, before;
+	pid_t pid;
+
+	if (!detached)
+		return fork();
+	(void)sigemptyset(&set);
+	for (const int *n = (const int[]){ SIGINT, SIGTERM, SIGHUP, 0 }; *n; n++) {
+		(void)sigaddset(&set, *n);
+		(void)sigaction(*n, NULL, &old); /* cannot fail for these */
+		if (old.sa_handler != SIG_IGN)   /* nohup */
+			(void)sigaction(*n, &ends, NULL);
+	}
+	(void)sigprocmask(SIG_BLOCK, &set, &before);
+	pid = fork();
+	starting = pid;
+	if (pid !=
+	    0) /* the child has them blocked until it has done with our handlers */
+		(void)sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
 }
 
 int praas_cli_service_start(struct praas_cli_service *s, bool detached)
@@ -283,8 +332,10 @@ int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 		NULL
 	};
 	int out[2];
-	int rc = find_program("praas-control", program);
+	int rc = refuse_second(s); /* or later: somebody may be as quick as we are */
 
+	if (rc == 0)
+		rc = find_program("praas-control", program);
 	if (rc == 0)
 		rc = find_program("praas-controller", controller);
 	if (rc == 0)
@@ -295,11 +346,12 @@ int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 		return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot make a pipe: %s",
 				      strerror(errno));
 	(void)fflush(stdout); /* the child has none of it */
-	s->pid = fork();
+	s->pid = fork_control(detached);
 	if (s->pid == 0)
 		become_control(s, out[1], detached, args);
 	(void)close(out[1]); /* ours; the child has its own */
 	rc = s->pid > 0 ? wait_ready(s, out[0]) : -EAGAIN;
+	starting = 0;
 	(void)close(out[0]); /* read only */
 	return rc == 0 ? PRAAS_EXIT_DONE : fail_start(s, detached);
 }

@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/signalfd.h>
 #include <termios.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,24 +145,21 @@ static void draw(const struct praas_cli *cli, json_t *rows, size_t count)
 	(void)fflush(stdout); /* main checks stdout at the end */
 }
 
-/* Waits for the time of the next look. False: q, or a signal to end. */
-static bool pause_or_end(int signals)
+/* Waits for the time of the next look. False: q. */
+static bool pause_or_end(void)
 {
-	struct pollfd fds[] = { { .fd = signals, .events = POLLIN },
-				{ .fd = STDIN_FILENO, .events = POLLIN } };
+	struct pollfd keys = { .fd = STDIN_FILENO, .events = POLLIN };
 	uint64_t until = now_ns() + LOOK_MS * 1000000ull;
 	char key;
 
 	for (uint64_t now = now_ns(); now < until; now = now_ns()) {
-		int n = poll(fds, 2, (int)((until - now) / 1000000u) + 1);
+		int n = poll(&keys, 1, (int)((until - now) / 1000000u) + 1);
 
-		if (n > 0 && fds[0].revents)
-			return false;
-		if (n > 0 && fds[1].revents) {
+		if (n > 0 && keys.revents) {
 			ssize_t got = read(STDIN_FILENO, &key, 1);
 
 			if (got <= 0)
-				fds[1].fd = -1; /* nobody types */
+				keys.fd = -1; /* nobody types */
 			else if (key == 'q')
 				return false;
 		}
@@ -171,19 +167,50 @@ static bool pause_or_end(int signals)
 	return true;
 }
 
-/* Keys come one by one, without echo; *ret_old: how to go back. False: no terminal. */
-static bool take_keys(struct termios *ret_old)
-{
-	struct termios raw;
+/* How the terminal was. */
+static struct {
+	struct termios keys;
+	bool raw;
+} terminal;
 
-	if (tcgetattr(STDIN_FILENO, ret_old) != 0)
-		return false;
-	raw = *ret_old;
-	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
-	return tcsetattr(STDIN_FILENO, TCSANOW, &raw) == 0;
+/* Async-signal-safe. The screen first: an error is told on the one that stays. */
+static void leave_screen(void)
+{
+	static const char leave[] = "\033[?25h\033[?1049l";
+
+	if (write(STDOUT_FILENO, leave, sizeof(leave) - 1) < 0 || !terminal.raw)
+		return; /* no terminal any more */
+	(void)tcsetattr(STDIN_FILENO, TCSANOW, &terminal.keys); /* else it stays raw */
 }
 
-static int watch_screen(struct praas_cli *cli, const char *app, int signals)
+/* The program ends by the signal, as any other does, whatever it waits for; the terminal is as it was. */
+static void on_signal(int number)
+{
+	leave_screen();
+	(void)raise(number); /* SA_RESETHAND */
+}
+
+/* A screen of its own, no cursor; keys come one by one, without echo. */
+static void enter_screen(void)
+{
+	struct sigaction ends = { .sa_handler = on_signal,
+				  .sa_flags = (int)SA_RESETHAND };
+	struct termios raw;
+
+	terminal.raw = tcgetattr(STDIN_FILENO, &terminal.keys) == 0;
+	for (const int *s = (const int[]){ SIGINT, SIGTERM, SIGHUP, SIGQUIT, 0 }; *s;
+	     s++)
+		(void)sigaction(*s, &ends, NULL); /* cannot fail for these */
+	raw = terminal.keys;
+	raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
+	if (terminal.raw)
+		(void)tcsetattr(STDIN_FILENO, TCSANOW, &raw); /* else with Enter */
+	(void)fputs("\033[?1049h\033[?25l", stdout);
+	(void)fflush(stdout); /* main checks stdout at the end */
+	praas_cli_before_error = leave_screen;
+}
+
+static int watch_screen(struct praas_cli *cli, const char *app)
 {
 	json_t *before = NULL;
 	uint64_t looked = 0;
@@ -207,35 +234,19 @@ static int watch_screen(struct praas_cli *cli, const char *app, int signals)
 		json_decref(before);
 		before = kept;
 		looked = now;
-	} while (pause_or_end(signals));
+	} while (pause_or_end());
 	json_decref(before);
 	return rc;
 }
 
 static int on_screen(struct praas_cli *cli, const char *app)
 {
-	struct termios old;
-	bool keys;
-	sigset_t set;
-	int signals;
 	int rc;
 
-	(void)sigemptyset(&set);
-	for (const int *s = (const int[]){ SIGINT, SIGTERM, SIGHUP, 0 }; *s; s++)
-		(void)sigaddset(&set, *s);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL); /* cannot fail: a valid set */
-	signals = signalfd(-1, &set, SFD_CLOEXEC);
-	if (signals < 0)
-		return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot wait for signals");
-	keys = take_keys(&old);
-	(void)fputs("\033[?1049h\033[?25l",
-		    stdout); /* a screen of its own, no cursor */
-	rc = watch_screen(cli, app, signals);
-	(void)fputs("\033[?25h\033[?1049l", stdout);
-	(void)fflush(stdout); /* main checks stdout at the end */
-	if (keys)
-		(void)tcsetattr(STDIN_FILENO, TCSANOW, &old); /* else it stays raw */
-	(void)close(signals);                                 /* of no further use */
+	enter_screen();
+	rc = watch_screen(cli, app);
+	if (praas_cli_before_error) /* not yet left for an error */
+		leave_screen();
 	return rc;
 }
 
