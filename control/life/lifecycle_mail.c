@@ -13,7 +13,7 @@
 #include <string.h>
 
 #include "control/json.h"
-#include "control/names.h"
+#include "control/life/mail_words.h"
 #include "control/records/queued.h"
 #include "internal/base.h"
 
@@ -168,87 +168,34 @@ static bool too_many(const struct praas_life_process *p, uint32_t bytes)
 
 /* ---- what controllers say ----------------------------------------------------------- */
 
-static bool read_number(const json_t *object, const char *name, uint64_t min,
-			uint64_t max, uint64_t *ret_number)
-{
-	*ret_number = praas_json_number_or(object, name, UINT64_MAX);
-	return *ret_number >= min && *ret_number <= max;
-}
-
-/* One message of an append, whose data begins at data and has at most left bytes. */
-static bool read_message(const struct praas_life_process *p, const json_t *value,
-			 const uint8_t *data, uint64_t left,
-			 struct praas_queued *ret_message)
-{
-	const char *trace = json_string_value(json_object_get(value, "trace"));
-	uint64_t epoch, number, key_bytes, bytes;
-
-	if (!read_number(value, "epoch", 1, p->record.epoch, &epoch) ||
-	    !read_number(value, "number", 1, INT64_MAX, &number) ||
-	    !read_number(value, "key_bytes", 0, PRAAS_KEY_MAX, &key_bytes) ||
-	    !read_number(value, "bytes", 0, PRAAS_LIMIT_MESSAGE_BYTES, &bytes) ||
-	    key_bytes + bytes > left)
-		return false;
-	*ret_message = (struct praas_queued){ .source = p->number,
-					      .number = number,
-					      .epoch = (uint32_t)epoch,
-					      .bytes = (uint32_t)bytes,
-					      .key_bytes = (uint8_t)key_bytes,
-					      .data = data };
-	if (!json_object_get(value, "trace"))
-		return true;
-	ret_message->traced = true;
-	return trace && praas_hex_decode(trace, ret_message->trace,
-					 sizeof(ret_message->trace)) == 0;
-}
-
-/* In the order of their places, and as many bytes as came. */
-static bool read_messages(const struct praas_life_process *p, const json_t *list,
-			  struct praas_mail_request *rq)
-{
-	uint32_t at = 0;
-
-	for (uint32_t i = 0; i < rq->count; i++) {
-		struct praas_queued *m = &rq->messages[i];
-
-		if (!read_message(p, json_array_get(list, i),
-				  rq->data ? rq->data + at : NULL, rq->bytes - at, m))
-			return false;
-		if (i > 0 && (m->epoch < m[-1].epoch ||
-			      (m->epoch == m[-1].epoch && m->number <= m[-1].number)))
-			return false;
-		at += m->key_bytes + m->bytes;
-	}
-	return at == rq->bytes;
-}
-
 bool praas_life_on_append(struct praas_life_process *p, uint64_t conn,
 			  const json_t *message, struct praas_link_raw *raw)
 {
-	const json_t *list = json_object_get(message, "messages");
-	uint64_t id = praas_json_number_or(message, "id", 0), to;
-	struct praas_mail_request *rq;
+	uint64_t id = praas_json_number_or(message, "id", 0);
+	uint64_t to = praas_json_number_or(message, "to", 0);
+	bool wake = json_is_true(json_object_get(message, "wake"));
 	bool lost = raw->bytes > 0 && !raw->data;
+	struct praas_queued messages[PRAAS_LIMIT_MAIL_BATCH];
+	struct praas_mail_request *rq;
+	uint32_t count;
 
-	if ((list && !json_is_array(list)) ||
-	    json_array_size(list) > PRAAS_LIMIT_MAIL_BATCH ||
-	    !read_number(message, "to", 1, INT64_MAX, &to))
+	if (to == 0 || praas_mail_read(message, p->number, p->record.epoch, raw->data,
+				       raw->bytes, messages, &count))
 		return false;
-	rq = lost || too_many(p, raw->bytes)
-		     ? NULL
-		     : make(p, MAIL_APPEND, conn, id, (uint32_t)json_array_size(list));
+	if (wake && count > 0)
+		return false;
+	rq = lost || too_many(p, raw->bytes) ? NULL
+					     : make(p, MAIL_APPEND, conn, id, count);
 	if (!rq) {
 		answer(p->life, conn, "way", id, "BUSY");
 		return true;
 	}
+	if (count > 0)
+		memcpy(rq->messages, messages, count * sizeof(messages[0]));
 	rq->to = to;
-	rq->wake = json_is_true(json_object_get(message, "wake"));
+	rq->wake = wake;
 	rq->data = raw->data;
 	rq->bytes = raw->bytes;
-	if (!read_messages(p, list, rq) || (rq->wake && rq->count > 0)) {
-		free(rq); /* the bytes stay the link's */
-		return false;
-	}
 	raw->data = NULL;
 	submit(p, rq);
 	return true;
@@ -425,25 +372,6 @@ static bool append(struct praas_mail_request *rq)
 	return false;
 }
 
-static json_t *describe(const struct praas_queued *m)
-{
-	char trace[2 * PRAAS_QUEUE_TRACE_BYTES + 1];
-	json_t *value = json_pack(
-		"{s:I,s:I,s:I,s:I,s:I,s:I}", "position", (json_int_t)m->position,
-		"source", (json_int_t)m->source, "epoch", (json_int_t)m->epoch,
-		"number", (json_int_t)m->number, "key_bytes", (json_int_t)m->key_bytes,
-		"bytes", (json_int_t)m->bytes);
-
-	if (!m->traced)
-		return value;
-	praas_hex_encode(m->trace, sizeof(m->trace), trace);
-	if (json_object_set_new(value, "trace", json_string(trace))) {
-		json_decref(value);
-		return NULL;
-	}
-	return value;
-}
-
 static void read_queue(const struct praas_mail_request *rq)
 {
 	struct praas_queued messages[PRAAS_LIMIT_MAIL_BATCH];
@@ -456,7 +384,7 @@ static void read_queue(const struct praas_mail_request *rq)
 				      &count, &data, &bytes, &more);
 
 	for (uint32_t i = 0; rc == 0 && i < count; i++)
-		if (json_array_append_new(list, describe(&messages[i])))
+		if (json_array_append_new(list, praas_mail_describe(&messages[i])))
 			rc = -ENOMEM;
 	if (rc) {
 		json_decref(list);
@@ -496,10 +424,10 @@ static void lift(const struct praas_mail_request *rq)
 	struct praas_life_process *p = rq->process;
 	struct praas_records *records = rq->life->config.records;
 	uint64_t tail = 0;
-	int rc = records->queue->lift(records, rq->source, rq->position, &tail);
 
-	if (rc == 0)
-		rc = praas_life_mail_load(p);
+	/* What fails is asked for again before the process serves. */
+	if (records->queue->lift(records, rq->source, rq->position, &tail) == 0)
+		(void)praas_life_mail_load(p);
 	(void)pthread_mutex_lock(&rq->life->lock);
 	p->mail.appending--;
 	(void)pthread_cond_broadcast(&rq->life->changed);

@@ -93,8 +93,8 @@ int praas_sqlite_change(struct praas_sqlite *s, sqlite3_stmt *st, int none)
 
 int praas_sqlite_commit(struct praas_sqlite *s, int rc)
 {
-	if (rc == 0)
-		rc = praas_sqlite_exec(s->writer, "COMMIT");
+	if (rc == 0 && praas_sqlite_exec(s->writer, "COMMIT"))
+		rc = praas_sqlite_failed(s->writer, "commit");
 	if (rc)
 		(void)praas_sqlite_exec(s->writer, "ROLLBACK"); /* if it is open */
 	return rc;

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What a controller may send: taken in whole and in pieces (of the first byte's size) the same messages
- * come out, and the same mistake. A raw part for which there is no room is told as lost.
+ * come out, and the same mistake. A raw part for which there is no room is told as lost. Messages of an
+ * append are within what came and in order, and described as they were.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/life/mail_words.h"
 #include "control/limits.h"
 #include "control/node/link_private.h"
 #include "internal/base.h"
@@ -25,6 +27,43 @@ static void note(struct outcome *o, const void *data, size_t bytes)
 		o->hash = (o->hash ^ at[i]) * 0x100000001b3ull;
 }
 
+/* What is said of a message is what was read. */
+static void check_description(const struct praas_queued *m)
+{
+	json_t *value = praas_mail_describe(m), *again;
+	struct praas_queued back[PRAAS_LIMIT_MAIL_BATCH];
+	uint32_t count = 0;
+
+	praas_check(value);
+	again = json_pack("{s:[O]}", "messages", value);
+	praas_check(praas_mail_read(again, m->source, m->epoch, m->data,
+				    m->key_bytes + m->bytes, back, &count) == 0);
+	praas_check(count == 1 && back[0].number == m->number &&
+		    back[0].epoch == m->epoch && back[0].traced == m->traced &&
+		    memcmp(back[0].trace, m->trace, sizeof(m->trace)) == 0);
+	json_decref(again);
+	json_decref(value);
+}
+
+static void check_messages(const json_t *message, const struct praas_link_raw *raw)
+{
+	struct praas_queued m[PRAAS_LIMIT_MAIL_BATCH];
+	uint32_t count = 0;
+	uint64_t bytes = 0;
+
+	if (praas_mail_read(message, 7, 3, raw->data, raw->bytes, m, &count))
+		return;
+	praas_check(count <= PRAAS_LIMIT_MAIL_BATCH);
+	for (uint32_t i = 0; i < count; i++) {
+		praas_check(m[i].source == 7 && m[i].epoch >= 1 && m[i].epoch <= 3);
+		praas_check(m[i].bytes <= PRAAS_LIMIT_MESSAGE_BYTES);
+		praas_check(!raw->data || m[i].data == raw->data + bytes);
+		check_description(&m[i]);
+		bytes += m[i].key_bytes + m[i].bytes;
+	}
+	praas_check(bytes == raw->bytes);
+}
+
 static void take(struct outcome *o, json_t *message, struct praas_link_raw *raw,
 		 bool room)
 {
@@ -33,6 +72,7 @@ static void take(struct outcome *o, json_t *message, struct praas_link_raw *raw,
 	praas_check(json_is_object(message) && text);
 	praas_check(raw->bytes <= PRAAS_LIMIT_RAW_BYTES);
 	praas_check(raw->bytes == 0 || (raw->data != NULL) == room);
+	check_messages(message, raw);
 	note(o, text, strlen(text));
 	if (raw->data)
 		note(o, raw->data, raw->bytes);
