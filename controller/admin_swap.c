@@ -170,11 +170,6 @@ static bool activate_do(struct praas_admin *a,
 			.kind = PRAAS_ACTIVATE_LOADED, .rc = order_load(a, action->slot)
 		};
 		return ret_event->rc != 0;
-	case PRAAS_ACTIVATE_ADMIT: /* never: it was started without a queue */
-		*ret_event =
-			(struct praas_activate_event){ .kind = PRAAS_ACTIVATE_ADMITTED,
-						       .rc = -EOPNOTSUPP };
-		return true;
 	case PRAAS_ACTIVATE_SERVE:
 		(void)praas_exchange_order(a->exchange, PRAAS_ORDER_SERVE, 0,
 					   0); /* never full: the first orders */

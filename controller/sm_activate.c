@@ -31,14 +31,15 @@ static unsigned load(struct praas_activate *a, uint64_t slot,
 	return 1;
 }
 
-/* All of it is in memory: serve, after what waits in the queue if there is one. */
-static unsigned admit(struct praas_activate *a, struct praas_activate_action *ret)
+/* All of it is in memory. */
+static unsigned serve(struct praas_activate *a, struct praas_activate_action *ret)
 {
-	a->admitting = true;
-	a->serving = !a->queue;
-	*ret = (struct praas_activate_action){ .kind = a->queue
-							       ? PRAAS_ACTIVATE_ADMIT
-							       : PRAAS_ACTIVATE_SERVE };
+	a->serving = true;
+	/* No ACT and no snapshot lies between the last act of the epoch before and ours. */
+	*ret = (struct praas_activate_action){
+		.kind = PRAAS_ACTIVATE_SERVE,
+		.clean = a->released && a->act_put && a->loaded_slot + 1 == a->act_slot
+	};
 	return 1;
 }
 
@@ -61,7 +62,7 @@ static unsigned on_log_read(struct praas_activate *a,
 		n += load(a, e->slot, &ret[n]);
 	} else if (e->epoch == 0) {
 		/* Nobody was there before: there is nothing that could slip in. */
-		n += admit(a, &ret[n]);
+		n += serve(a, &ret[n]);
 	}
 	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_PUT_ACT };
 	return n;
@@ -76,29 +77,11 @@ static unsigned join(struct praas_activate *a, struct praas_activate_action *ret
 		return 0;
 	if (a->wanted_slot != a->loaded_slot)
 		return load(a, a->wanted_slot, ret);
-	if (!a->admitting)
-		n += admit(a, &ret[n]);
-	if (a->serving) {
-		a->phase = SETTLED;
-		ret[n++] = (struct praas_activate_action){
-			.kind = PRAAS_ACTIVATE_SETTLED
-		};
-	}
+	if (!a->serving)
+		n += serve(a, &ret[n]);
+	a->phase = SETTLED;
+	ret[n++] = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_SETTLED };
 	return n;
-}
-
-static unsigned on_admitted(struct praas_activate *a, int rc,
-			    struct praas_activate_action *ret)
-{
-	if (rc != 0)
-		return fail(a, rc, ret);
-	a->serving = true;
-	/* No ACT and no snapshot lies between the last act of the epoch before and ours. */
-	ret[0] = (struct praas_activate_action){
-		.kind = PRAAS_ACTIVATE_SERVE,
-		.clean = a->released && a->act_put && a->loaded_slot + 1 == a->act_slot
-	};
-	return 1 + join(a, &ret[1]);
 }
 
 unsigned praas_activate_step(struct praas_activate *a,
@@ -110,7 +93,6 @@ unsigned praas_activate_step(struct praas_activate *a,
 		if (a->phase != NEW)
 			return 0;
 		*a = (struct praas_activate){ .epoch = e->epoch,
-					      .queue = e->queue,
 					      .phase = READING,
 					      .loaded_slot = PRAAS_SLOT_NONE,
 					      .wanted_slot = PRAAS_SLOT_NONE };
@@ -126,7 +108,7 @@ unsigned praas_activate_step(struct praas_activate *a,
 		if (e->rc != 0)
 			return fail(a, e->rc, ret_actions);
 		/* A fresh process already serves: another's snapshot there cannot be. */
-		if (a->admitting && e->slot != PRAAS_SLOT_NONE)
+		if (a->serving && e->slot != PRAAS_SLOT_NONE)
 			return fail(a, -ESTALE, ret_actions);
 		a->act_put = true;
 		a->wanted_slot = e->slot;
@@ -144,10 +126,6 @@ unsigned praas_activate_step(struct praas_activate *a,
 									 : e->rc,
 				    ret_actions);
 		return join(a, ret_actions);
-	case PRAAS_ACTIVATE_ADMITTED:
-		if (a->phase != JOINING || !a->admitting || a->serving)
-			return 0;
-		return on_admitted(a, e->rc, ret_actions);
 	}
 	return 0;
 }

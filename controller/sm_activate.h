@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Activation of an epoch (docs/protocols.md): read the slot log, put ACT(e) while the last snapshot
- * is loaded, load again when another snapshot slipped in before ACT, catch up with the backup queue
- * where there is one, serve. Pure: events in, actions out; whoever drives it does what they say and
- * reports.
+ * is loaded, load again when another snapshot slipped in before ACT, serve. Pure: events in, actions out;
+ * whoever drives it does what they say and reports.
  *
- * A process that has never lived serves at once (with a queue: when it has caught up); its ACT is put
- * meanwhile, and nothing is committed before it is in.
+ * With a backup queue, serving begins by catching up with it (sm_catch_up.h). The gate is open meanwhile, so
+ * that who finds the process recorded as active finds it open: what comes directly names its predecessor,
+ * and is refused while that waits in the queue.
+ *
+ * A process that has never lived serves at once; its ACT is put meanwhile, and nothing is committed before it
+ * is in.
  */
 #ifndef PRAAS_CONTROLLER_SM_ACTIVATE_H
 #define PRAAS_CONTROLLER_SM_ACTIVATE_H
@@ -15,11 +18,10 @@
 #include <stdint.h>
 
 enum praas_activate_event_kind {
-	PRAAS_ACTIVATE_START = 1, /* epoch, queue */
+	PRAAS_ACTIVATE_START = 1, /* epoch */
 	PRAAS_ACTIVATE_LOG_READ,  /* rc, epoch, tomb, slot */
 	PRAAS_ACTIVATE_ACT_PUT, /* rc, slot: of the last snapshot before our ACT, act_slot */
-	PRAAS_ACTIVATE_LOADED,  /* rc, released */
-	PRAAS_ACTIVATE_ADMITTED /* rc: 0 recorded as active; -ESTALE */
+	PRAAS_ACTIVATE_LOADED   /* rc, released */
 };
 
 struct praas_activate_event {
@@ -27,7 +29,6 @@ struct praas_activate_event {
 	int rc;         /* of the action that it reports */
 	uint32_t epoch; /* START: ours; LOG_READ: the highest in the log, 0 none */
 	bool tomb;
-	bool queue;    /* START: it has a backup queue */
 	bool released; /* LOADED: a REL, the last act of its epoch */
 	uint64_t slot; /* of the last snapshot; PRAAS_SLOT_NONE */
 	uint64_t act_slot;
@@ -37,7 +38,6 @@ enum praas_activate_action_kind {
 	PRAAS_ACTIVATE_READ_LOG = 1, /* → LOG_READ */
 	PRAAS_ACTIVATE_PUT_ACT,      /* → ACT_PUT */
 	PRAAS_ACTIVATE_LOAD,  /* slot → LOADED; forget what an earlier LOAD brought */
-	PRAAS_ACTIVATE_ADMIT, /* catch up (sm_catch_up.h) → ADMITTED */
 	PRAAS_ACTIVATE_SERVE, /* open the gate; at most once */
 	PRAAS_ACTIVATE_SETTLED, /* ACT is in and all is loaded: commits are allowed */
 	PRAAS_ACTIVATE_FAIL /* rc: -ESTALE fenced, -EIDRM deleted, -EBADMSG snapshot, other;
@@ -56,7 +56,7 @@ struct praas_activate_action {
 struct praas_activate {
 	uint32_t epoch;
 	uint8_t phase; /* private */
-	bool queue, act_put, loading, admitting, serving;
+	bool act_put, loading, serving;
 	uint64_t loaded_slot; /* of the snapshot that is, or is being, loaded */
 	uint64_t wanted_slot;
 	uint64_t act_slot;

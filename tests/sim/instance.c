@@ -279,8 +279,7 @@ void instance_event(struct sim *s, struct event *e)
 		life_activate(
 			s, x,
 			(struct praas_activate_event){ .kind = PRAAS_ACTIVATE_START,
-						       .epoch = x->epoch,
-						       .queue = true });
+						       .epoch = x->epoch });
 		break;
 	case EV_FRAME:
 		on_frame(s, x, e);

@@ -197,14 +197,11 @@ static void serve(struct sim *s, struct instance *x, bool clean)
 
 void life_admitted(struct sim *s, struct instance *x, int rc)
 {
-	if (x->activate.admitting && !x->activate.serving)
-		life_activate(s, x,
-			      (struct praas_activate_event){
-				      .kind = PRAAS_ACTIVATE_ADMITTED, .rc = rc });
-	else if (rc != 0)
+	if (rc != 0)
 		instance_exit(s, x, false);
-	else
+	else if (x->admitted)
 		s->resumed++;
+	x->admitted = true;
 }
 
 void life_activate(struct sim *s, struct instance *x, struct praas_activate_event e)
@@ -225,11 +222,9 @@ void life_activate(struct sim *s, struct instance *x, struct praas_activate_even
 			load.a = actions[i].slot;
 			sim_later(s, MS + sim_below(s, 200) * MS, &load);
 			break;
-		case PRAAS_ACTIVATE_ADMIT:
-			instance_catch_up(s, x, x->catch_up.position);
-			break;
 		case PRAAS_ACTIVATE_SERVE:
 			serve(s, x, actions[i].clean);
+			instance_catch_up(s, x, x->catch_up.position);
 			break;
 		case PRAAS_ACTIVATE_SETTLED:
 			swap(s, x,

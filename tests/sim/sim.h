@@ -212,7 +212,7 @@ struct body_head {
 struct instance {
 	uint16_t process, node;
 	uint32_t epoch;
-	bool gate_open, over;
+	bool gate_open, admitted, over;
 	bool served;    /* it was open */
 	bool cut_final; /* what it does from here on is in no snapshot */
 	struct praas_activate activate;

@@ -104,9 +104,6 @@ static void activate(struct activation *x, const struct praas_activate_event *e)
 			x->loaded = actions[i].slot;
 			x->loaded_ok = false;
 			break;
-		case PRAAS_ACTIVATE_ADMIT:
-			fail(); /* it was started without a queue */
-			break;
 		case PRAAS_ACTIVATE_SERVE:
 			assert_false(x->served);
 			assert_false(x->loading);
