@@ -50,16 +50,20 @@ void praas_admin_end(struct praas_admin *a, int exit_code, const char *code,
 
 /* ---- reports of the data thread ---- */
 
-static void on_serving(struct praas_admin *a, int rc, const char *text)
+/* b: why not, or the position of the backup queue that was loaded. */
+static void on_serving(struct praas_admin *a, int rc, uint64_t b)
 {
+	char *text = rc != 0 ? (char *)(uintptr_t)b : NULL;
 	const char *endpoint;
 
 	if (rc != 0) {
 		praas_admin_end(a, PRAAS_EXIT_START, "START",
 				text ? text : strerror(-rc));
+		free(text);
 		return;
 	}
 	a->serving = true;
+	a->catch_up.position = b;
 	a->serving_ns = praas_now_ns();
 	praas_admin_join(a); /* somebody waits for it */
 	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
@@ -107,14 +111,19 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		praas_admin_activate_event(a, &loaded);
 		break;
 	case PRAAS_REPORT_SERVING:
-		on_serving(a, rc, pointer);
-		free(pointer);
+		on_serving(a, rc, msg->b);
 		break;
 	case PRAAS_REPORT_QUIET:
 		praas_admin_swap_event(a, PRAAS_SWAP_QUIET, 0, 0);
 		break;
 	case PRAAS_REPORT_CUT:
 		on_cut(a, rc, pointer);
+		break;
+	case PRAAS_REPORT_ASK:
+		praas_admin_mail_ask(a, pointer);
+		break;
+	case PRAAS_REPORT_QUEUE:
+		praas_admin_mail_applied(a, rc, msg->b);
 		break;
 	case PRAAS_REPORT_LOG:
 		on_log(rc, pointer);
@@ -168,6 +177,7 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->sweep_due_ns, &ns);
 	earliest(a->late_due_ns, &ns);
 	earliest(a->stop_due_ns, &ns);
+	earliest(a->catch_due_ns, &ns);
 	if (praas_link_connected(a->link))
 		earliest(a->metrics_due_ns, &ns);
 	earliest(praas_link_due_ns(a->link), &ns);
@@ -193,6 +203,8 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_sweep(a);
 	if (due(a->late_due_ns, now_ns))
 		praas_admin_late(a, now_ns);
+	if (due(a->catch_due_ns, now_ns))
+		praas_admin_mail_due(a);
 	if (due(a->metrics_due_ns, now_ns))
 		praas_admin_metrics(a, now_ns);
 	if (due(a->stop_due_ns, now_ns) && !a->over)
@@ -298,7 +310,8 @@ static void end(struct praas_admin *a)
 		while (praas_exchange_take_report(a->exchange, &msg) == 0)
 			if (msg.kind == PRAAS_REPORT_LOG ||
 			    msg.kind == PRAAS_REPORT_BUILT ||
-			    msg.kind == PRAAS_REPORT_SERVING)
+			    msg.kind == PRAAS_REPORT_ASK ||
+			    (msg.kind == PRAAS_REPORT_SERVING && msg.a != 0))
 				free((void *)(uintptr_t)msg.b);
 	}
 	praas_spawner_free(a->spawner);

@@ -72,7 +72,8 @@ void praas_admin_join(struct praas_admin *a)
 			    endpoints(a), "os_pid", (int)getpid(), "executor",
 			    c->isolation_inline ? "inline" : "worker", "sandbox",
 			    words(praas_data_layers(a->data)), "state",
-			    a->swap.final ? "DRAINING" : "ACTIVE");
+			    a->swap.final ? "DRAINING" : "ACTIVE", "seen",
+			    (json_int_t)a->catch_up.position);
 	if (praas_link_send(a->link, message) != 0) {
 		praas_link_renew(a->link); /* a connection begins with it */
 		return;
@@ -89,8 +90,10 @@ void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
 		return;
 	if (rc == 0) {
 		praas_admin_metrics_now(a);
-		message = json_pack("{ss sI sb sI}", "t", "done", "id", (json_int_t)id,
-				    "ok", 1, "slot", (json_int_t)a->log.snapshot_slot);
+		message =
+			json_pack("{ss sI sb sI sI}", "t", "done", "id", (json_int_t)id,
+				  "ok", 1, "slot", (json_int_t)a->log.snapshot_slot,
+				  "cut", (json_int_t)a->queue_cut);
 	} else {
 		message =
 			json_pack("{ss sI sb ss ss}", "t", "done", "id", (json_int_t)id,
@@ -266,7 +269,8 @@ static void on_request(struct praas_admin *a, const char *type, const json_t *me
 	}
 }
 
-static void on_message(void *user, const json_t *message)
+static void on_message(void *user, const json_t *message, const uint8_t *raw,
+		       uint64_t raw_bytes)
 {
 	struct praas_admin *a = user;
 	const char *type = json_string_value(json_object_get(message, "t"));
@@ -280,11 +284,18 @@ static void on_message(void *user, const json_t *message)
 		praas_admin_end(a, PRAAS_EXIT_START, NULL, NULL);
 		return;
 	}
-	on_request(a, type, message);
+	if (strcmp(type, "ok") == 0) {
+		if (json_is_true(json_object_get(message, "more")))
+			praas_admin_mail_more(a);
+		return;
+	}
+	if (!praas_admin_mail_message(a, type, message, raw, raw_bytes))
+		on_request(a, type, message);
 }
 
 static void on_connected(void *user)
 {
+	praas_admin_mail_renew(user);
 	praas_admin_join(user);
 }
 

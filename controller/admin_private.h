@@ -8,9 +8,20 @@
 #include "controller/admin.h"
 #include "controller/data.h"
 #include "controller/link.h"
+#include "controller/mail.h"
 #include "controller/sm_activate.h"
+#include "controller/sm_catch_up.h"
 #include "controller/sm_swap_out.h"
 #include "controller/store/named.h"
+
+#define PRAAS_ADMIN_ASKS 64u /* questions for ways under way */
+
+/* A question that the control service has not answered yet. */
+struct praas_admin_ask {
+	uint64_t id; /* on the link; 0: free */
+	uint64_t receiver;
+	uint32_t attempt;
+};
 
 struct praas_admin {
 	struct praas_config *config; /* constant once its process is known */
@@ -36,6 +47,15 @@ struct praas_admin {
 	uint64_t drain_due_ns, put_due_ns, metrics_due_ns,
 		sweep_due_ns; /* 0: not set */
 	uint64_t late_due_ns;
+	struct praas_admin_ask asks[PRAAS_ADMIN_ASKS];
+	struct praas_catch_up catch_up;
+	struct praas_catch_up_action catch_last; /* what was to be done last */
+	uint64_t mail_id; /* of the last request about messages */
+	uint64_t
+		catch_id; /* of the queue's part, or of "serve", that is waited for; 0: none */
+	bool catch_more; /* of that part */
+	uint64_t catch_due_ns, catch_backoff_ns;
+	uint64_t queue_cut;                /* of the last committed snapshot */
 	uint64_t stop_due_ns, stop_end_ns; /* of a signal; 0: none, or obeyed */
 	uint64_t put_backoff_ns;
 	uint64_t serving_ns;              /* since when */
@@ -88,6 +108,24 @@ void praas_admin_sweep(struct praas_admin *a);
 void praas_admin_late(struct praas_admin *a, uint64_t now_ns);
 /* The code of an errno in messages of the link. */
 const char *praas_admin_code(int rc);
+
+/* ---- admin_mail.c: messages between processes ---- */
+
+/* The data thread asks for a way; ask is given. */
+void praas_admin_mail_ask(struct praas_admin *a, struct praas_mail_ask *ask);
+/* The control service has messages for us: catch up with the backup queue. */
+void praas_admin_mail_more(struct praas_admin *a);
+/* "way", "queue", "served". false: none of them. */
+bool praas_admin_mail_message(struct praas_admin *a, const char *type,
+			      const json_t *message, const uint8_t *raw,
+			      uint64_t raw_bytes);
+/* A part of the queue was applied up to position, or not: rc. */
+void praas_admin_mail_applied(struct praas_admin *a, int rc, uint64_t position);
+/* The gate closes: nothing more is read from the queue. */
+void praas_admin_mail_stop(struct praas_admin *a);
+/* The link begins anew: nothing will be answered. */
+void praas_admin_mail_renew(struct praas_admin *a);
+void praas_admin_mail_due(struct praas_admin *a);
 
 /* ---- admin_link.c: what is said on the link ---- */
 

@@ -171,7 +171,8 @@ static bool activate_do(struct praas_admin *a,
 		};
 		return ret_event->rc != 0;
 	case PRAAS_ACTIVATE_SERVE:
-		(void)praas_exchange_order(a->exchange, PRAAS_ORDER_SERVE, 0,
+		(void)praas_exchange_order(a->exchange, PRAAS_ORDER_SERVE,
+					   action->clean,
 					   0); /* never full: the first orders */
 		return false;
 	case PRAAS_ACTIVATE_SETTLED:
@@ -275,6 +276,7 @@ static void committed(struct praas_admin *a, bool final)
 {
 	praas_snapshot_release(&a->previous);
 	a->previous = a->current;
+	a->queue_cut = a->cut->queue_cut;
 	a->current = a->cut->snapshot;
 	a->cut->snapshot = (struct praas_snapshot){ 0 };
 	if (!final) /* else who comes next sweeps */
@@ -315,10 +317,11 @@ static void swap_exit(struct praas_admin *a, int rc)
 		praas_admin_metrics_now(a);
 		(void)praas_link_send(
 			a->link,
-			json_pack("{ss sI sI sI}", "t", "swapped", "epoch",
+			json_pack("{ss sI sI sI sI}", "t", "swapped", "epoch",
 				  (json_int_t)a->config->epoch, "slot",
 				  (json_int_t)a->log.snapshot_slot, "bytes",
-				  (json_int_t)a->written_bytes)); /* the log tells */
+				  (json_int_t)a->written_bytes, "cut",
+				  (json_int_t)a->queue_cut)); /* the log tells */
 		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
 	} else {
 		praas_admin_end(a, PRAAS_EXIT_FENCED, "FENCED",
@@ -341,6 +344,7 @@ static bool swap_do(struct praas_admin *a, const struct praas_swap_action *actio
 {
 	switch (action->kind) {
 	case PRAAS_SWAP_CLOSE_GATE:
+		praas_admin_mail_stop(a);
 		order(a, PRAAS_ORDER_GATE_CLOSE, 0);
 		return false;
 	case PRAAS_SWAP_OPEN_GATE:

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "dataplane/inbox.h"
+
 /* Room for one more in a growing array of 8-byte things. */
 static int grow(void **array, uint64_t count, uint64_t *room)
 {
@@ -86,6 +88,7 @@ int praas_cut_take(struct praas_process *p, struct praas_pool *pool,
 	c->pool = pool;
 	c->segment = segment;
 	c->final = final;
+	c->queue_cut = praas_process_queue_cut(p);
 	rc = praas_process_export(p, add, c);
 	if (rc != 0) {
 		praas_cut_drop(c);

@@ -15,6 +15,7 @@
 
 struct praas_cut {
 	struct praas_snapshot snapshot; /* the admin thread's while it has the cut */
+	uint64_t queue_cut; /* position of the backup queue that it has in it */
 	/* The data thread's. */
 	struct praas_pool *pool;
 	const struct praas_segment *segment;

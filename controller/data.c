@@ -30,10 +30,11 @@
 #define TURNS_PER_TICK 256u      /* how often a busy loop looks at the clock */
 #define TICK_NS 10000000u        /* how often sessions are looked after */
 #define SLEEP_MAX_NS 1000000000  /* with connections: their tickets expire */
-#define LOG_ROOM_MIN 32u         /* reports that logs leave room for */
-#define CUT_WAIT_NS 2000000000u  /* for updates in place to end */
-#define CUT_LOOK_NS 100000u      /* whether they have */
-#define STOP_GRACE_NS 200000000u /* for the last frames on their way */
+#define SPARE_ROOM_MIN 32u       /* reports that logs and questions leave room for */
+#define MAIL_PATIENCE_NS 2000000000u /* of a swap-out, for messages to others */
+#define CUT_WAIT_NS 2000000000u      /* for updates in place to end */
+#define CUT_LOOK_NS 100000u          /* whether they have */
+#define STOP_GRACE_NS 200000000u     /* for the last frames on their way */
 
 /* ---- reports ---- */
 
@@ -56,6 +57,19 @@ static void report(struct praas_data *d, enum praas_exchange_report kind, uint64
 	praas_check(rc == 0);
 }
 
+int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
+			    uint64_t a, uint64_t b)
+{
+	struct praas_ring_tx *tx = &d->config.exchange->reports_tx;
+
+	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN && praas_ring_tx_refresh(tx) != 0)
+		return -EAGAIN;
+	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN)
+		return -EAGAIN; /* the rest is for reports that count */
+	report(d, kind, a, b);
+	return 0;
+}
+
 /* A function's own words. Never waits: what nobody reads in time is dropped. */
 static void on_function_log(void *user, const struct praas_function_log *line)
 {
@@ -64,14 +78,8 @@ static void on_function_log(void *user, const struct praas_function_log *line)
 		PRAAS_LOG_WARNING, PRAAS_LOG_INFO,  PRAAS_LOG_INFO,  PRAAS_LOG_DEBUG,
 	}; /* by the numbers of syslog(3) */
 	struct praas_data *d = user;
-	struct praas_ring_tx *tx = &d->config.exchange->reports_tx;
-	struct praas_log_note *note;
+	struct praas_log_note *note = calloc(1, sizeof(*note));
 
-	if (praas_ring_tx_room(tx) < LOG_ROOM_MIN && praas_ring_tx_refresh(tx) != 0)
-		return;
-	if (praas_ring_tx_room(tx) < LOG_ROOM_MIN)
-		return; /* the rest is for reports that count */
-	note = calloc(1, sizeof(*note));
 	if (!note)
 		return;
 	(void)snprintf(note->function, sizeof(note->function), "%s",
@@ -80,7 +88,9 @@ static void on_function_log(void *user, const struct praas_function_log *line)
 		       line->text); /* may be cut */
 	if (line->trace)
 		memcpy(note->trace, line->trace, sizeof(note->trace));
-	report(d, PRAAS_REPORT_LOG, levels[line->level & 7], (uint64_t)(uintptr_t)note);
+	if (praas_data_report_spare(d, PRAAS_REPORT_LOG, levels[line->level & 7],
+				    (uint64_t)(uintptr_t)note) != 0)
+		free(note);
 }
 
 static void publish(struct praas_data *d)
@@ -156,10 +166,13 @@ static void try_serve(struct praas_data *d)
 	d->serve_wanted = false;
 	if (rc > 0)
 		rc = praas_data_open_ports(d);
-	if (rc == 0)
+	if (rc == 0) {
+		praas_outbox_begin(praas_process_outbox(d->process), d->clean);
 		gate(d, true);
+	}
 	publish(d);
-	report(d, PRAAS_REPORT_SERVING, code_of(rc), rc == 0 ? 0 : words_of(d));
+	report(d, PRAAS_REPORT_SERVING, code_of(rc),
+	       rc == 0 ? praas_process_queue_cut(d->process) : words_of(d));
 }
 
 /* While an object is updated in place a cut would show half of the update: it waits for the end. */
@@ -172,6 +185,8 @@ static void try_cut(struct praas_data *d)
 
 	if (rc == -EBUSY && praas_now_ns() < d->cut_until_ns)
 		return;
+	if (rc == 0 && d->cut_final) /* what is sent from here on is not in it */
+		praas_outbox_hold(praas_process_outbox(d->process), true);
 	publish(d); /* what is told when it is written, is of now */
 	d->cut_until_ns = 0;
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
@@ -198,9 +213,11 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_SERVE:
 		d->serve_wanted = true;
+		d->clean = msg->a != 0;
 		break;
 	case PRAAS_ORDER_GATE_OPEN:
 		d->quiet_wanted = false;
+		praas_outbox_hold(praas_process_outbox(d->process), false);
 		d->executor->ops->stop(d->executor, 0); /* if it was: it goes on */
 		gate(d, true);
 		break;
@@ -209,6 +226,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_WAIT_QUIET:
 		d->quiet_wanted = true;
+		d->quiet_until_ns = praas_now_ns() + MAIL_PATIENCE_NS;
 		break;
 	case PRAAS_ORDER_INTERRUPT:
 		d->executor->ops->stop(d->executor, praas_now_ns());
@@ -223,6 +241,12 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		break;
 	case PRAAS_ORDER_MEMBERS:
 		on_members(d, pointer, msg->b);
+		break;
+	case PRAAS_ORDER_WAY:
+		praas_data_mail_way(d, pointer);
+		break;
+	case PRAAS_ORDER_QUEUE:
+		praas_data_mail_queue(d, pointer);
 		break;
 	case PRAAS_ORDER_STOP:
 		if (msg->a)
@@ -400,6 +424,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		*ret_wait_ns = SLEEP_MAX_NS;
 	if (d->direct_wanted && d->direct_open)
 		*ret_wait_ns = TICK_NS;
+	if (d->quiet_wanted)
+		*ret_wait_ns = TICK_NS;
 	if (d->cut_until_ns != 0)
 		*ret_wait_ns = CUT_LOOK_NS;
 	if (wake_ns != 0) {
@@ -439,6 +465,10 @@ static PRAAS_COLD void sleep_until_work(struct praas_data *d)
 static void look_quiet(struct praas_data *d)
 {
 	if (!praas_process_quiet(d->process) || !praas_data_direct_quiet(d))
+		return;
+	/* While we rest nobody would send them. */
+	if (praas_outbox_count(praas_process_outbox(d->process)) != 0 &&
+	    praas_now_ns() < d->quiet_until_ns)
 		return;
 	d->quiet_wanted = false;
 	report(d, PRAAS_REPORT_QUIET, 0, 0);

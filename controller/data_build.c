@@ -110,6 +110,7 @@ static int build_process(struct praas_data *d)
 		return failed(d, rc, "cannot make the tables of the process");
 	}
 	praas_process_gate(d->process, false);
+	praas_data_mail_host(d);
 	return 0;
 }
 
@@ -190,6 +191,8 @@ int praas_data_identify(struct praas_data *d)
 
 void praas_data_unbuild(struct praas_data *d)
 {
+	if (d->process)
+		praas_outbox_disconnect(praas_process_outbox(d->process));
 	for (unsigned i = 0; i < d->ports_count; i++)
 		d->ports[i]->ops->free(d->ports[i]);
 	d->ports_count = 0;

@@ -8,6 +8,7 @@
 #include <pthread.h>
 
 #include "controller/data.h"
+#include "controller/mail.h"
 #include "controller/pool_memory.h"
 #include "transport/session.h"
 
@@ -56,6 +57,8 @@ struct praas_data {
 	bool built;                       /* BUILT has been reported */
 	bool serve_wanted;                /* SERVE came before the workers were ready */
 	bool quiet_wanted;
+	bool clean;              /* of SERVE */
+	uint64_t quiet_until_ns; /* so long messages to others may take */
 	bool cut_final;
 	uint64_t cut_until_ns; /* a cut is wanted, and fails then; 0: none */
 	bool direct_open;      /* the direct path may be granted */
@@ -78,6 +81,17 @@ void praas_data_unbuild(struct praas_data *d);
 /* 1: all workers are ready; 0 not yet; or why not, with text. */
 int praas_data_ready(struct praas_data *d);
 int praas_data_open_ports(struct praas_data *d);
+
+/* ---- data_mail.c: messages between processes ---- */
+
+/* How the outbox of the process finds its way. */
+void praas_data_mail_host(struct praas_data *d);
+/* Orders; what they name is freed. */
+void praas_data_mail_way(struct praas_data *d, struct praas_way *way);
+void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch);
+/* A report of which others must leave room for what counts more. 0; -EAGAIN. */
+int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
+			    uint64_t a, uint64_t b);
 
 /* ---- data_direct.c ---- */
 

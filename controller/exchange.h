@@ -19,9 +19,9 @@
 /* Admin → data. */
 enum praas_exchange_order {
 	PRAAS_ORDER_IDENTITY =
-		1,         /* the configuration is whole now; before all others */
-	PRAAS_ORDER_LOAD,  /* a: struct praas_data_load, lent until LOADED */
-	PRAAS_ORDER_SERVE, /* open ports and gate → SERVING */
+		1,        /* the configuration is whole now; before all others */
+	PRAAS_ORDER_LOAD, /* a: struct praas_data_load, lent until LOADED */
+	PRAAS_ORDER_SERVE, /* a: 1 clean (sm_activate.h); open ports and gate → SERVING */
 	PRAAS_ORDER_GATE_OPEN,
 	PRAAS_ORDER_GATE_CLOSE,
 	PRAAS_ORDER_WAIT_QUIET, /* → QUIET, once */
@@ -29,6 +29,8 @@ enum praas_exchange_order {
 	PRAAS_ORDER_CUT,        /* a: 1 it is the last one → CUT */
 	PRAAS_ORDER_CUT_DROP,   /* a: struct praas_cut, given back */
 	PRAAS_ORDER_MEMBERS,    /* a: malloc'd array of struct praas_member, b: count */
+	PRAAS_ORDER_WAY,        /* a: malloc'd struct praas_way, of ASK */
+	PRAAS_ORDER_QUEUE, /* a: malloc'd struct praas_mail_batch, to be applied → QUEUE */
 	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
 };
 
@@ -38,10 +40,12 @@ enum praas_exchange_report {
 		1, /* a: rc; process and executor exist; b: malloc'd text or NULL */
 	PRAAS_REPORT_LOADED, /* a: rc; b: struct praas_snapshot_late that admin may step, lent
 				 * until the next LOAD or the end; or NULL */
-	PRAAS_REPORT_SERVING, /* a: rc; b: malloc'd text of why not, or NULL */
+	PRAAS_REPORT_SERVING, /* a: rc; b: malloc'd text of why not, or NULL; rc 0: the queue cut */
 	PRAAS_REPORT_QUIET,
-	PRAAS_REPORT_CUT, /* a: rc; b: struct praas_cut */
-	PRAAS_REPORT_LOG  /* a: level; b: malloc'd struct praas_log_note */
+	PRAAS_REPORT_CUT,   /* a: rc; b: struct praas_cut */
+	PRAAS_REPORT_ASK,   /* b: malloc'd struct praas_mail_ask → WAY */
+	PRAAS_REPORT_QUEUE, /* a: rc; b: position up to which the queue is applied */
+	PRAAS_REPORT_LOG    /* a: level; b: malloc'd struct praas_log_note */
 };
 
 struct praas_log_note {

@@ -21,6 +21,9 @@ struct praas_link {
 	uint64_t backoff_ns; /* after the next failure */
 	char *queue;         /* what is not sent yet */
 	size_t queued, queue_room;
+	json_t *waits; /* a line whose raw part is still to come; NULL: none */
+	uint8_t *raw;  /* of it */
+	size_t raw_bytes, raw_filled;
 	size_t filled; /* of line */
 	char line[PRAAS_LINK_LINE_MAX];
 };
@@ -48,12 +51,22 @@ void praas_link_target(struct praas_link *l, const char *path)
 	l->due_ns = path[0] != '\0' ? 1 : 0;
 }
 
+static void end_raw(struct praas_link *l)
+{
+	json_decref(l->waits);
+	free(l->raw);
+	l->waits = NULL;
+	l->raw = NULL;
+	l->raw_bytes = l->raw_filled = 0;
+}
+
 void praas_link_free(struct praas_link *l)
 {
 	if (!l)
 		return;
 	if (l->fd >= 0)
 		(void)close(l->fd); /* flushed before, or of no use */
+	end_raw(l);
 	free(l->queue);
 	free(l);
 }
@@ -66,6 +79,7 @@ static void broken(struct praas_link *l)
 	l->fd = -1;
 	l->queued = 0;
 	l->filled = 0;
+	end_raw(l);
 	l->due_ns = praas_now_ns() + l->backoff_ns;
 	l->backoff_ns = praas_min_u64(l->backoff_ns * 2, PRAAS_LINK_BACKOFF_MAX_NS);
 }
@@ -104,28 +118,78 @@ static void write_out(struct praas_link *l)
 	}
 }
 
+static void tell(struct praas_link *l, const json_t *message, const uint8_t *raw,
+		 size_t bytes)
+{
+	l->backoff_ns = PRAAS_LINK_BACKOFF_MIN_NS;
+	l->events->message(l->user, message, raw, bytes);
+}
+
+/* A part of the queue has the messages themselves behind it. false: it cannot be. */
+static bool begin_raw(struct praas_link *l, json_t *message)
+{
+	const char *type = json_string_value(json_object_get(message, "t"));
+	const json_t *bytes = json_object_get(message, "bytes");
+
+	if (!bytes || !type || strcmp(type, "queue") != 0)
+		return true;
+	if (!json_is_integer(bytes) || json_integer_value(bytes) < 0 ||
+	    json_integer_value(bytes) > (json_int_t)PRAAS_LINK_RAW_MAX)
+		return false;
+	l->raw_bytes = (size_t)json_integer_value(bytes);
+	if (l->raw_bytes == 0)
+		return true;
+	l->raw = malloc(l->raw_bytes);
+	l->waits = json_incref(message);
+	return l->raw != NULL;
+}
+
 /* One whole line. What is no object ends the connection: the peer is not what we think. */
 static void on_line(struct praas_link *l, const char *text, size_t bytes)
 {
 	json_t *message = json_loadb(text, bytes, JSON_REJECT_DUPLICATES, NULL);
 
-	if (!json_is_object(message)) {
-		json_decref(message);
+	if (!json_is_object(message) || !begin_raw(l, message))
 		broken(l);
-		return;
-	}
-	l->backoff_ns = PRAAS_LINK_BACKOFF_MIN_NS;
-	l->events->message(l->user, message);
+	else if (!l->waits)
+		tell(l, message, NULL, 0);
 	json_decref(message);
+}
+
+/* Up to bytes of the raw part that is waited for. Returns how many. */
+static size_t take_raw(struct praas_link *l, const char *from, size_t bytes)
+{
+	size_t n = praas_min_u64(bytes, l->raw_bytes - l->raw_filled);
+
+	memcpy(l->raw + l->raw_filled, from, n);
+	l->raw_filled += n;
+	if (l->raw_filled == l->raw_bytes) {
+		json_t *message = l->waits;
+		uint8_t *raw = l->raw;
+
+		/* Whoever hears it may end the connection. */
+		l->waits = NULL;
+		l->raw = NULL;
+		tell(l, message, raw, l->raw_bytes);
+		json_decref(message);
+		free(raw);
+		end_raw(l);
+	}
+	return n;
 }
 
 static void split_lines(struct praas_link *l)
 {
 	size_t start = 0;
 
-	while (l->fd >= 0) {
-		char *end = memchr(l->line + start, '\n', l->filled - start);
+	while (l->fd >= 0 && start < l->filled) {
+		char *end;
 
+		if (l->waits) {
+			start += take_raw(l, l->line + start, l->filled - start);
+			continue;
+		}
+		end = memchr(l->line + start, '\n', l->filled - start);
 		if (!end)
 			break;
 		on_line(l, l->line + start, (size_t)(end - l->line) - start);
@@ -187,27 +251,44 @@ bool praas_link_connected(const struct praas_link *l)
 	return l->fd >= 0;
 }
 
-static int append(struct praas_link *l, const char *text, size_t bytes)
+static int append(struct praas_link *l, const void *data, size_t bytes)
 {
-	if (bytes + 1 > PRAAS_LINK_LINE_MAX)
-		return -EMSGSIZE;
-	if (l->queued + bytes + 1 > PRAAS_LINK_QUEUE_MAX)
-		return -ENOBUFS;
-	if (l->queued + bytes + 1 > l->queue_room) {
-		char *more = realloc(l->queue, l->queued + bytes + 1 + 4096);
+	if (l->queued + bytes > l->queue_room) {
+		char *more = realloc(l->queue, l->queued + bytes + 4096);
 
 		if (!more)
 			return -ENOBUFS;
 		l->queue = more;
-		l->queue_room = l->queued + bytes + 1 + 4096;
+		l->queue_room = l->queued + bytes + 4096;
 	}
-	memcpy(l->queue + l->queued, text, bytes);
-	l->queue[l->queued + bytes] = '\n';
-	l->queued += bytes + 1;
+	memcpy(l->queue + l->queued, data, bytes);
+	l->queued += bytes;
 	return 0;
 }
 
-int praas_link_send(struct praas_link *l, json_t *message)
+/* All of it, or nothing. */
+static int enqueue(struct praas_link *l, const char *text, const void *raw,
+		   size_t bytes)
+{
+	size_t queued = l->queued, n = strlen(text);
+	int rc;
+
+	if (n + 1 > PRAAS_LINK_LINE_MAX || bytes > PRAAS_LINK_RAW_MAX)
+		return -EMSGSIZE;
+	if (queued + n + 1 + bytes > PRAAS_LINK_QUEUE_MAX)
+		return -ENOBUFS;
+	rc = append(l, text, n);
+	if (rc == 0)
+		rc = append(l, "\n", 1);
+	if (rc == 0 && bytes != 0)
+		rc = append(l, raw, bytes);
+	if (rc != 0)
+		l->queued = queued;
+	return rc;
+}
+
+int praas_link_send_raw(struct praas_link *l, json_t *message, const void *raw,
+			size_t bytes)
 {
 	char *text = message ? json_dumps(message, JSON_COMPACT) : NULL;
 	int rc = -ENOTCONN;
@@ -216,10 +297,15 @@ int praas_link_send(struct praas_link *l, json_t *message)
 	if (!text)
 		return -ENOBUFS;
 	if (l->fd >= 0)
-		rc = append(l, text, strlen(text));
+		rc = enqueue(l, text, raw, bytes);
 	free(text);
 	write_out(l);
 	return rc;
+}
+
+int praas_link_send(struct praas_link *l, json_t *message)
+{
+	return praas_link_send_raw(l, message, NULL, 0);
 }
 
 void praas_link_renew(struct praas_link *l)

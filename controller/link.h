@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The controller's end of the control link (docs/control-link.md): lines of JSON over a UNIX socket,
- * connected again with back-off when it breaks. Admin thread; nothing blocks but
+ * The controller's end of the control link (docs/control-link.md): lines of JSON over a UNIX socket, some with
+ * raw bytes behind them, connected again with back-off when it breaks. Admin thread; nothing blocks but
  * praas_link_flush().
  */
 #ifndef PRAAS_CONTROLLER_LINK_H
@@ -12,8 +12,9 @@
 #include <stdint.h>
 
 #define PRAAS_LINK_LINE_MAX 65536u
+#define PRAAS_LINK_RAW_MAX (1024u * 1024u + 65536u) /* bytes behind a line */
 #define PRAAS_LINK_QUEUE_MAX                                                           \
-	(1024u * 1024u) /* bytes not sent yet; more: the line is dropped */
+	(4096u * 1024u) /* bytes not sent yet; more: the line is dropped */
 #define PRAAS_LINK_BACKOFF_MIN_NS 50000000u
 #define PRAAS_LINK_BACKOFF_MAX_NS 2000000000u
 
@@ -22,8 +23,9 @@ struct praas_link;
 struct praas_link_events {
 	/* The socket is connected, for the first time or again. */
 	void (*connected)(void *user);
-	/* A line came: an object. Borrowed. */
-	void (*message)(void *user, const json_t *message);
+	/* A line came: an object, and the raw part behind it if it has one. Borrowed. */
+	void (*message)(void *user, const json_t *message, const uint8_t *raw,
+			uint64_t raw_bytes);
 };
 
 /* path "": there is no control service; all calls then do nothing. 0; -ENOMEM. */
@@ -45,6 +47,9 @@ void praas_link_poll(struct praas_link *link, uint64_t now_ns);
 bool praas_link_connected(const struct praas_link *link);
 /* Takes the reference. 0; -ENOTCONN; -ENOBUFS; -EMSGSIZE. */
 int praas_link_send(struct praas_link *link, json_t *message);
+/* The same with a raw part, which message tells of as "bytes"; copied. */
+int praas_link_send_raw(struct praas_link *link, json_t *message, const void *raw,
+			size_t bytes);
 /* Ends the connection because something that had to be said could not be: the next one begins with a join,
  * upon which control asks again for all that it waits for. */
 void praas_link_renew(struct praas_link *link);

@@ -21,7 +21,7 @@ enum praas_activate_event_kind {
 	PRAAS_ACTIVATE_START = 1, /* epoch */
 	PRAAS_ACTIVATE_LOG_READ,  /* rc, epoch, tomb, slot */
 	PRAAS_ACTIVATE_ACT_PUT, /* rc, slot: of the last snapshot before our ACT, act_slot */
-	PRAAS_ACTIVATE_LOADED   /* rc, released */
+	PRAAS_ACTIVATE_LOADED /* rc, released */
 };
 
 struct praas_activate_event {

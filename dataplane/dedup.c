@@ -104,6 +104,11 @@ enum praas_dedup_verdict praas_dedup_judge_queued(const struct praas_dedup *d,
 	return s && has(s, seq) ? PRAAS_DEDUP_SEEN : PRAAS_DEDUP_NEW;
 }
 
+bool praas_dedup_admits(const struct praas_dedup *d, uint64_t source)
+{
+	return d->free || d->used < d->sources_max || find(d, source);
+}
+
 int praas_dedup_accept(struct praas_dedup *d, uint64_t source, struct praas_seq seq)
 {
 	struct praas_dedup_source *s = find_or_add(d, source);

@@ -12,6 +12,7 @@
 #ifndef PRAAS_DATAPLANE_DEDUP_H
 #define PRAAS_DATAPLANE_DEDUP_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "internal/seq.h"
@@ -56,6 +57,8 @@ enum praas_dedup_verdict praas_dedup_judge(const struct praas_dedup *d, uint64_t
 enum praas_dedup_verdict praas_dedup_judge_queued(const struct praas_dedup *d,
 						  uint64_t source,
 						  struct praas_seq seq);
+/* A message of that sender could be accepted: it is known, or there is room for one more. */
+bool praas_dedup_admits(const struct praas_dedup *d, uint64_t source);
 /* It counts from here on. 0; -ENOBUFS too many senders (nothing changed). Also for import. */
 int praas_dedup_accept(struct praas_dedup *d, uint64_t source, struct praas_seq seq);
 /* The sender was deleted and never sends again. */

@@ -124,6 +124,72 @@ static int export_input(void *user, const struct praas_invocation *inv)
 	return w->fn(w->user, &r);
 }
 
+/* ---- messages with other processes ---- */
+
+static int export_source(void *user, const struct praas_dedup_source *source)
+{
+	struct walk *w = user;
+	int rc = 0;
+
+	for (unsigned i = 0; rc == 0 && i < PRAAS_DEDUP_EPOCHS; i++) {
+		struct praas_export_record r = { .kind = PRAAS_EXPORT_ACCEPTED,
+						 .source = source->source,
+						 .id = source->highest[i].epoch,
+						 .sequence =
+							 source->highest[i].number };
+
+		if (!praas_seq_none(source->highest[i]))
+			rc = w->fn(w->user, &r);
+	}
+	return rc;
+}
+
+static int export_receiver(void *user, uint64_t pid, struct praas_seq last,
+			   struct praas_seq durable)
+{
+	struct walk *w = user;
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_SENT,
+					 .source = pid,
+					 .id = last.epoch,
+					 .sequence = last.number,
+					 .status = (int32_t)durable.epoch,
+					 .version = durable.number };
+
+	return w->fn(w->user, &r);
+}
+
+static int export_sent(void *user, uint64_t pid, const struct praas_outbox_item *item)
+{
+	struct walk *w = user;
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_OUTBOX,
+					 .source = pid,
+					 .id = item->seq.epoch,
+					 .sequence = item->seq.number,
+					 .key = item->key,
+					 .key_bytes = item->key_bytes,
+					 .data = item->data,
+					 .bytes = item->bytes };
+
+	return w->fn(w->user, &r);
+}
+
+/* All of it rolls back with the state: what was sent, and what was accepted. */
+static int export_mails(struct walk *w)
+{
+	const struct praas_outbox_visitor v = { .receiver = export_receiver,
+						.message = export_sent,
+						.user = w };
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_QUEUE,
+					 .id = w->p->inbox.cut };
+	int rc = r.id != 0 ? w->fn(w->user, &r) : 0;
+
+	if (rc == 0)
+		rc = praas_dedup_each(&w->p->inbox.dedup, export_source, w);
+	if (rc == 0)
+		rc = praas_outbox_each(w->p->outbox, &v);
+	return rc;
+}
+
 int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user)
 {
 	struct walk w = { .p = p, .fn = fn, .user = user };
@@ -138,6 +204,8 @@ int praas_process_export(struct praas_process *p, praas_export_fn fn, void *user
 		rc = export_memos(&w);
 	if (rc == 0)
 		rc = praas_triggers_each(&p->triggers, export_input, &w);
+	if (rc == 0)
+		rc = export_mails(&w);
 	return rc;
 }
 
@@ -266,11 +334,34 @@ static int import_input(struct praas_process *p, const struct praas_export_recor
 	return 0;
 }
 
+static struct praas_seq place(const struct praas_export_record *r)
+{
+	return (struct praas_seq){ .epoch = (uint32_t)r->id, .number = r->sequence };
+}
+
+/* Of messages with other processes, what has no value. */
+static int import_numbers(struct praas_process *p, const struct praas_export_record *r)
+{
+	struct praas_seq durable = { .epoch = (uint32_t)r->status,
+				     .number = r->version };
+
+	if (r->kind == PRAAS_EXPORT_QUEUE) {
+		p->inbox.cut = r->id;
+		return 0;
+	}
+	if (r->kind == PRAAS_EXPORT_ACCEPTED)
+		return praas_dedup_accept(&p->inbox.dedup, r->source, place(r)) == 0
+			       ? 0
+			       : -ENOSPC;
+	return praas_outbox_import_receiver(p->outbox, r->source, place(r), durable);
+}
+
 int praas_process_import(struct praas_process *p,
 			 const struct praas_export_record *record)
 {
 	bool keyed = record->kind == PRAAS_EXPORT_STATE ||
-		     record->kind == PRAAS_EXPORT_MESSAGE;
+		     record->kind == PRAAS_EXPORT_MESSAGE ||
+		     record->kind == PRAAS_EXPORT_OUTBOX;
 	struct praas_value value;
 	int rc;
 
@@ -280,6 +371,9 @@ int praas_process_import(struct praas_process *p,
 		return -EINVAL;
 	if (record->kind == PRAAS_EXPORT_TRIGGER)
 		return import_input(p, record);
+	if (record->kind == PRAAS_EXPORT_QUEUE ||
+	    record->kind == PRAAS_EXPORT_ACCEPTED || record->kind == PRAAS_EXPORT_SENT)
+		return import_numbers(p, record);
 	rc = import_value(p, record, &value);
 	if (rc != 0)
 		return rc;
@@ -293,11 +387,15 @@ int praas_process_import(struct praas_process *p,
 	case PRAAS_EXPORT_DEDUP:
 		rc = import_memo(p, record, &value);
 		break;
+	case PRAAS_EXPORT_OUTBOX:
+		rc = praas_outbox_import_message(p->outbox, record->source,
+						 place(record), record->key,
+						 record->key_bytes, &value);
+		break;
 	case PRAAS_EXPORT_TRIGGER:
 	case PRAAS_EXPORT_QUEUE:
 	case PRAAS_EXPORT_ACCEPTED:
 	case PRAAS_EXPORT_SENT:
-	case PRAAS_EXPORT_OUTBOX:
 	default:
 		rc = -EINVAL;
 		break;

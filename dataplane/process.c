@@ -21,6 +21,8 @@
 #define STATE_POOL_SHARE 8u /* the index takes no more than this part of the pool, … */
 #define STATE_LARGE_SHARE 32u /* … and a larger one no more than this */
 #define DEFAULT_DEDUP_BYTES (1u << 20)
+#define OUTBOX_POOL_SHARE                                                              \
+	4u /* messages to others take no more than this part of the pool */
 #define DEFAULT_RECEIVERS 1024u
 #define TRIGGER_AGAIN_NS                                                               \
 	10000000u /* a trigger whose time passed while the gate is closed */
@@ -109,6 +111,10 @@ static int init_tables(struct praas_process *p)
 					c->mailbox_bytes_max,
 					c->invocations_max + c->receivers_max);
 	if (rc == 0)
+		rc = praas_inbox_init(&p->inbox);
+	if (rc == 0)
+		rc = praas_outbox_new(&p->outbox);
+	if (rc == 0)
 		rc = praas_requests_init(p);
 	return rc;
 }
@@ -146,6 +152,7 @@ void praas_process_identify(struct praas_process *p, praas_pid_t pid, uint32_t e
 	p->config.pid = pid;
 	p->config.epoch = epoch;
 	p->epoch = epoch;
+	praas_outbox_identify(p->outbox, epoch);
 }
 
 void praas_process_free(struct praas_process *p)
@@ -159,6 +166,8 @@ void praas_process_free(struct praas_process *p)
 	for (; p->pending_head != p->pending_tail; p->pending_head++)
 		praas_buf_release(
 			p->pending[p->pending_head & (p->pending_max - 1)].buf);
+	praas_outbox_free(p->outbox);
+	praas_inbox_release(&p->inbox);
 	praas_mailbox_release(&p->mailbox);
 	praas_invocations_release(&p->invocations);
 	praas_state_release(&p->state);
@@ -178,6 +187,7 @@ void praas_process_free(struct praas_process *p)
 static const uint8_t rights[PRAAS_FRAME_KIND_MAX + 1] = {
 	[PRAAS_FRAME_INVOKE] = PRAAS_RIGHT_INVOKE,
 	[PRAAS_FRAME_SEND] = PRAAS_RIGHT_SEND,
+	[PRAAS_FRAME_MAIL] = PRAAS_RIGHT_SEND,
 	[PRAAS_FRAME_RECV] = PRAAS_RIGHT_RECV,
 	[PRAAS_FRAME_PEEK] = PRAAS_RIGHT_RECV,
 	[PRAAS_FRAME_LIST] = PRAAS_RIGHT_RECV,
@@ -236,6 +246,9 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		break;
 	case PRAAS_FRAME_CANCEL:
 		praas_invoke_cancel_frame(p, conn, buf);
+		break;
+	case PRAAS_FRAME_MAIL:
+		praas_inbox_frame(p, conn, buf);
 		break;
 	case PRAAS_FRAME_PING:
 		on_ping(p, conn, buf);
@@ -355,6 +368,7 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 		done += poll_timers(p, budget);
 	if (praas_unlikely(p->ready_first != NULL))
 		praas_invoke_pump(p);
+	done += praas_outbox_poll(p->outbox);
 	if (praas_unlikely(p->pending_head != p->pending_tail))
 		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
@@ -374,10 +388,15 @@ void praas_process_announce(struct praas_process *p)
 
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
 {
+	uint64_t due_ns;
+
 	stamp_activity(p);
 	praas_lease_sync_all(&p->state);
 	praas_state_reclaim(&p->state, true);
 	*ret_wake_ns = praas_timers_next(&p->timers);
+	due_ns = praas_outbox_due_ns(p->outbox);
+	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
+		*ret_wake_ns = due_ns;
 	/* An answer that could not be sent is tried again soon; nothing tells when. */
 	if (p->pending_head != p->pending_tail) {
 		uint64_t soon = praas_now_ns() + PRAAS_RETRY_AFTER_NS;
@@ -428,7 +447,25 @@ int praas_process_members_set(struct praas_process *p,
 		return -ENOSPC;
 	memcpy(p->members, members, count * sizeof(*members));
 	p->members_count = count;
+	for (uint32_t i = 0; i < count; i++)
+		p->members_last = praas_max_u64(p->members_last, members[i].pid);
 	return 0;
+}
+
+void praas_process_outbox_host_set(struct praas_process *p,
+				   const struct praas_outbox_host *host)
+{
+	struct praas_pool_stats pool;
+	struct praas_outbox_config config = { .host = *host };
+
+	praas_pool_stats(p->config.pool, &pool);
+	config.bytes_max = pool.bytes_total / OUTBOX_POOL_SHARE;
+	praas_outbox_configure(p->outbox, &config);
+}
+
+struct praas_outbox *praas_process_outbox(struct praas_process *p)
+{
+	return p->outbox;
 }
 
 void praas_process_stats(const struct praas_process *p,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "dataplane/executor.h"
+#include "dataplane/outbox.h"
 #include "shm/pool.h"
 #include "transport/transport.h"
 
@@ -73,6 +74,12 @@ struct praas_member {
 int praas_process_members_set(struct praas_process *p,
 			      const struct praas_member *members, uint32_t count);
 
+/* How messages to other processes find their way. Before the process serves. */
+void praas_process_outbox_host_set(struct praas_process *p,
+				   const struct praas_outbox_host *host);
+/* The outbox, for answers to its questions. */
+struct praas_outbox *praas_process_outbox(struct praas_process *p);
+
 /* What a function said with praas_log(). */
 struct praas_function_log {
 	const char *function; /* its name; NULL: not known */
@@ -120,13 +127,13 @@ enum praas_export_kind {
 	PRAAS_EXPORT_DEDUP, /* source, id, status, value (result) */
 	PRAAS_EXPORT_TRIGGER, /* function, key, source, value: an accumulated input; trace: as above,
 				 * with sequence for id */
-	/* Messages with other processes; not a process's own: controller/snapshot_mail.h. */
+	/* Of messages with other processes. */
 	PRAAS_EXPORT_QUEUE, /* id: the queue cut, all up to it has its effect in here */
 	PRAAS_EXPORT_ACCEPTED, /* source: a sender; id, sequence: epoch and number, highest */
 	PRAAS_EXPORT_SENT, /* source: a receiver; id, sequence: last place given out;
 				* status, version: epoch and number of the last one queued */
 	PRAAS_EXPORT_OUTBOX /* source: a receiver; id, sequence: place; key, value: a message
-			     * that it has not acknowledged */
+			     * that it has not acknowledged, without its trace */
 };
 struct praas_export_record {
 	enum praas_export_kind kind;

@@ -94,8 +94,9 @@ void praas_process_fn_log(const struct praas_process *p,
 /* ---- messages ---- */
 
 /* destination PRAAS_SELF or a pid; value is given on success. key and trace (a block as in frames;
- * NULL: none) are copied. *ret_sequence may be NULL. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
- * mailbox; -ESHUTDOWN the gate is closed. */
+ * NULL: none) are copied. *ret_sequence may be NULL; 0 of a message to another process, which is in the
+ * outbox then. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
+ * mailbox, or of the outbox. */
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,
 			  const char *key, uint32_t key_bytes,
 			  struct praas_value *value, const uint8_t *trace,

@@ -88,13 +88,59 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 	return 0;
 }
 
+/* False: no such process. One that is newer than the list of members may exist. */
+static bool may_exist(const struct praas_process *p, uint64_t pid)
+{
+	if (pid == 0 || (pid & PRAAS_CLIENT))
+		return false;
+	for (uint32_t i = 0; i < p->members_count; i++)
+		if (p->members[i].pid == pid)
+			return true;
+	return p->members_count == 0 || pid > p->members_last;
+}
+
+/* To another process. What lies in a worker's memory is copied: that may be wanted back any time. */
+static int send_away(struct praas_process *p, uint64_t destination, const char *key,
+		     uint32_t key_bytes, struct praas_value *value,
+		     const uint8_t *trace)
+{
+	struct praas_value copy = { 0 };
+	uint8_t *room;
+	int rc = 0;
+
+	if (praas_key_check(key, key_bytes) != 0)
+		return -EINVAL;
+	if (value->bytes > p->config.bytes_max)
+		return -EMSGSIZE;
+	if (!may_exist(p, destination))
+		return -ENOENT;
+	if (value->bytes != 0 && value->segment != p->config.pool_segment->id) {
+		rc = praas_process_value_new(p, value->bytes, &copy, &room);
+		if (rc != 0)
+			return rc;
+		memcpy(room, value->data, value->bytes);
+	}
+	rc = praas_outbox_send(p->outbox, destination, key, key_bytes,
+			       copy.bytes != 0 ? &copy : value, trace);
+	if (rc != 0) {
+		praas_value_release(&copy);
+		return rc;
+	}
+	p->activity++;
+	praas_value_release(value); /* moved, or copied */
+	return 0;
+}
+
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,
 			  const char *key, uint32_t key_bytes,
 			  struct praas_value *value, const uint8_t *trace,
 			  uint64_t *ret_sequence)
 {
-	if (destination != PRAAS_SELF && destination != p->config.pid)
-		return -ENOENT;
+	if (destination != PRAAS_SELF && destination != p->config.pid) {
+		if (ret_sequence)
+			*ret_sequence = 0;
+		return send_away(p, destination, key, key_bytes, value, trace);
+	}
 	/* Functions that still run may write to themselves while the gate is closed: what they
 	 * send is in the snapshot. */
 	return praas_process_message_put(p, p->config.pid, key, key_bytes, value, trace,

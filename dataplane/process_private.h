@@ -9,9 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/inbox.h"
 #include "dataplane/invocations.h"
 #include "dataplane/lanes.h"
 #include "dataplane/mailbox.h"
+#include "dataplane/outbox.h"
 #include "dataplane/process.h"
 #include "dataplane/process_fn.h"
 #include "dataplane/state.h"
@@ -82,6 +84,9 @@ struct praas_process {
 	uint64_t activity_seen;
 	struct praas_member *members;
 	uint32_t members_count;
+	praas_pid_t members_last; /* the highest of them */
+	struct praas_inbox inbox;
+	struct praas_outbox *outbox;
 	struct praas_receiver *receivers, *receivers_free;
 	uint32_t receivers_made; /* of receivers_max; the others were never used */
 	struct praas_state_write

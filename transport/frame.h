@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "internal/bytes.h"
+#include "internal/seq.h"
 #include "praas/types.h"
 #include "shm/ring.h"
 
@@ -45,6 +46,8 @@ enum praas_frame_kind {
 	 * or the end of the connection, which lets it go. */
 	PRAAS_FRAME_HOLD = 21,
 	PRAAS_FRAME_TAKEN = 22,
+	PRAAS_FRAME_MAIL =
+		23, /* a message of another process, with its place (below): key, payload */
 	PRAAS_FRAME_STATE_GET = 24, /* key */
 	PRAAS_FRAME_STATE_PUT =
 		25, /* key, payload; aux = expected version + 1, 0: any */
@@ -118,6 +121,47 @@ static inline struct praas_frame_timing praas_frame_timing_get(
 	timing.state_ns = f->deadline_ns >> PRAAS_FRAME_TIMING_BITS |
 			  (uint64_t)f->function << (64 - PRAAS_FRAME_TIMING_BITS);
 	return timing;
+}
+
+/* MAIL has its place, and the place of the message without which it must not be accepted, in fields
+ * that it has no other use for: id, status (the epoch of the sender), aux, and function, which
+ * tells how many epochs lie between the two. So many or more: there is no predecessor. A message
+ * that was queued so long ago is in the state of whoever serves: the queue is applied first.
+ * Its REPLY has the place in id and aux (the epoch). */
+#define PRAAS_FRAME_NO_PREDECESSOR 0xffffu
+
+static inline void praas_frame_place_put(struct praas_frame *f, struct praas_seq seq,
+					 struct praas_seq after)
+{
+	uint32_t epochs = seq.epoch - after.epoch;
+
+	f->id = seq.number;
+	f->status = (int32_t)seq.epoch;
+	f->function = PRAAS_FRAME_NO_PREDECESSOR;
+	f->aux = 0;
+	if (praas_seq_none(after) || epochs >= PRAAS_FRAME_NO_PREDECESSOR)
+		return;
+	f->function = (uint16_t)epochs;
+	f->aux = after.number;
+}
+
+/* 0; -EPROTO it has no place, or one that is not behind its predecessor. */
+static inline int praas_frame_place_get(const struct praas_frame *f,
+					struct praas_seq *ret_seq,
+					struct praas_seq *ret_after)
+{
+	*ret_seq = (struct praas_seq){ .number = f->id, .epoch = (uint32_t)f->status };
+	*ret_after = (struct praas_seq){ 0 };
+	if (f->function != PRAAS_FRAME_NO_PREDECESSOR) {
+		ret_after->number = f->aux;
+		ret_after->epoch = ret_seq->epoch - f->function;
+		if (f->function >= ret_seq->epoch || f->aux == 0)
+			return -EPROTO;
+	}
+	return praas_seq_none(*ret_seq) || f->id == 0 ||
+			       praas_seq_compare(*ret_seq, *ret_after) <= 0
+		       ? -EPROTO
+		       : 0;
 }
 
 /* Bytes of the meta block (trace and key, padded to 64) between header and payload. */

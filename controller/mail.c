@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "controller/mail.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "internal/base.h"
+
+/* ---- hex ---- */
+
+static void to_hex(const uint8_t *data, size_t bytes, char *ret_text)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < bytes; i++) {
+		ret_text[2 * i] = digits[data[i] >> 4];
+		ret_text[2 * i + 1] = digits[data[i] & 15];
+	}
+	ret_text[2 * bytes] = '\0';
+}
+
+static int digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* A member of exactly so many bytes. 0; -EPROTO. */
+static int from_hex(const json_t *line, const char *name, size_t bytes,
+		    uint8_t *ret_data)
+{
+	const json_t *member = json_object_get(line, name);
+	const char *text = json_string_value(member);
+
+	if (!text || json_string_length(member) != 2 * bytes)
+		return -EPROTO;
+	for (size_t i = 0; i < bytes; i++) {
+		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
+
+		if (high < 0 || low < 0)
+			return -EPROTO;
+		ret_data[i] = (uint8_t)(high << 4 | low);
+	}
+	return 0;
+}
+
+/* A whole number in [0, max]. 0; -EPROTO. */
+static int number(const json_t *line, const char *name, uint64_t max,
+		  uint64_t *ret_value)
+{
+	const json_t *member = json_object_get(line, name);
+
+	if (!json_is_integer(member) || json_integer_value(member) < 0 ||
+	    (uint64_t)json_integer_value(member) > max)
+		return -EPROTO;
+	*ret_value = (uint64_t)json_integer_value(member);
+	return 0;
+}
+
+/* ---- questions ---- */
+
+struct praas_mail_ask *praas_mail_ask_new(const struct praas_outbox_question *question)
+{
+	struct praas_mail_ask *ask;
+	uint64_t bytes = 0, at = 0;
+
+	for (uint32_t i = 0; i < question->count; i++)
+		bytes += question->items[i].key_bytes + question->items[i].bytes;
+	ask = malloc(sizeof(*ask) + bytes);
+	if (!ask)
+		return NULL;
+	ask->question = *question;
+	ask->raw_bytes = bytes;
+	for (uint32_t i = 0; i < question->count; i++) {
+		struct praas_outbox_item *item = &ask->question.items[i];
+
+		memcpy(ask->raw + at, item->key, item->key_bytes);
+		item->key = (const char *)ask->raw + at;
+		at += item->key_bytes;
+		if (item->bytes != 0)
+			memcpy(ask->raw + at, item->data, item->bytes);
+		item->data = ask->raw + at;
+		at += item->bytes;
+		if (item->trace) {
+			memcpy(ask->traces[i], item->trace, PRAAS_TRACE_BYTES);
+			item->trace = ask->traces[i];
+		}
+	}
+	return ask;
+}
+
+static json_t *describe(const struct praas_outbox_item *item)
+{
+	json_t *object = json_pack(
+		"{sI sI sI sI}", "epoch", (json_int_t)item->seq.epoch, "number",
+		(json_int_t)item->seq.number, "key_bytes", (json_int_t)item->key_bytes,
+		"bytes", (json_int_t)item->bytes);
+	char trace[2 * PRAAS_TRACE_BYTES + 1];
+
+	if (!object || !item->trace)
+		return object;
+	to_hex(item->trace, PRAAS_TRACE_BYTES, trace);
+	if (json_object_set_new(object, "trace", json_string(trace)) != 0) {
+		json_decref(object);
+		return NULL;
+	}
+	return object;
+}
+
+json_t *praas_mail_ask_line(const struct praas_mail_ask *ask, uint64_t id)
+{
+	const struct praas_outbox_question *q = &ask->question;
+	json_t *list = json_array();
+	json_t *line;
+
+	for (uint32_t i = 0; list && i < q->count; i++) {
+		if (json_array_append_new(list, describe(&q->items[i])) != 0) {
+			json_decref(list);
+			list = NULL;
+		}
+	}
+	if (!list)
+		return NULL;
+	line = json_pack("{ss sI sI sI so}", "t", "append", "id", (json_int_t)id, "to",
+			 (json_int_t)q->receiver, "bytes", (json_int_t)ask->raw_bytes,
+			 "messages", list); /* takes list, also when it fails */
+	if (line && q->count == 0 &&
+	    json_object_set_new(line, "wake", json_true()) != 0) {
+		json_decref(line);
+		return NULL;
+	}
+	return line;
+}
+
+/* ---- the queue ---- */
+
+/* Message number i: what the line says of it. *at: where its key begins. */
+static int parse_one(const json_t *item, uint64_t bytes, uint64_t *at,
+		     struct praas_mail_batch *b, uint32_t i)
+{
+	struct praas_queued *m = &b->messages[i];
+	uint64_t epoch, key_bytes;
+	int rc = number(item, "position", PRAAS_MAIL_POSITION_MAX, &m->position);
+
+	if (rc == 0)
+		rc = number(item, "source", INT64_MAX, &m->source);
+	if (rc == 0)
+		rc = number(item, "epoch", UINT32_MAX, &epoch);
+	if (rc == 0)
+		rc = number(item, "number", INT64_MAX, &m->seq.number);
+	if (rc == 0)
+		rc = number(item, "key_bytes", PRAAS_KEY_MAX, &key_bytes);
+	if (rc == 0)
+		rc = number(item, "bytes", PRAAS_OUTBOX_APPEND_BYTES, &m->bytes);
+	if (rc == 0 && json_object_get(item, "trace"))
+		rc = from_hex(item, "trace", PRAAS_TRACE_BYTES, b->traces[i]);
+	if (rc != 0 || epoch == 0 || m->seq.number == 0 || m->position == 0 ||
+	    key_bytes > bytes - *at || m->bytes > bytes - *at - key_bytes)
+		return -EPROTO;
+	m->seq.epoch = (uint32_t)epoch;
+	m->key_bytes = (uint8_t)key_bytes;
+	m->key = (const char *)b->raw + *at;
+	m->data = b->raw + *at + key_bytes;
+	m->trace = json_object_get(item, "trace") ? b->traces[i] : NULL;
+	*at += key_bytes + m->bytes;
+	return 0;
+}
+
+int praas_mail_batch_parse(const json_t *line, const uint8_t *raw, uint64_t bytes,
+			   struct praas_mail_batch **ret_batch)
+{
+	const json_t *list = json_object_get(line, "messages");
+	size_t count = json_array_size(list);
+	struct praas_mail_batch *b;
+	uint64_t at = 0;
+	int rc = 0;
+
+	if (!json_is_array(list) || count > PRAAS_OUTBOX_APPEND_MAX)
+		return -EPROTO;
+	b = calloc(1, sizeof(*b) + bytes);
+	if (!b)
+		return -ENOMEM;
+	if (bytes != 0)
+		memcpy(b->raw, raw, bytes);
+	b->count = (uint32_t)count;
+	b->more = json_is_true(json_object_get(line, "more"));
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		rc = parse_one(json_array_get(list, i), bytes, &at, b, i);
+	if (rc != 0 || at != bytes) {
+		free(b);
+		return -EPROTO;
+	}
+	*ret_batch = b;
+	return 0;
+}
+
+/* ---- ways ---- */
+
+static int parse_endpoints(const json_t *line, struct praas_way *way)
+{
+	const json_t *list = json_object_get(line, "endpoints");
+
+	if (!json_is_array(list))
+		return -EPROTO;
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *item = json_array_get(list, i);
+		const char *text = json_string_value(item);
+
+		if (!text || json_string_length(item) >= PRAAS_ADDR_MAX)
+			return -EPROTO;
+		if (way->endpoints_count < PRAAS_WAY_ENDPOINTS_MAX)
+			memcpy(way->endpoints[way->endpoints_count++], text,
+			       json_string_length(item) + 1);
+	}
+	return 0;
+}
+
+int praas_mail_way_parse(const json_t *line, struct praas_way *ret_way)
+{
+	const char *word = json_string_value(json_object_get(line, "rc"));
+	uint64_t epoch = 0;
+	int rc = 0;
+
+	*ret_way = (struct praas_way){ .kind = PRAAS_WAY_BUSY };
+	if (!word)
+		return -EPROTO;
+	if (strcmp(word, "GONE") == 0) {
+		ret_way->kind = PRAAS_WAY_GONE;
+		return 0;
+	}
+	if (strcmp(word, "QUEUED") != 0 && strcmp(word, "MOVED") != 0)
+		return 0; /* BUSY, FULL: later */
+	rc = number(line, "epoch", UINT32_MAX, &epoch);
+	if (rc == 0 && strcmp(word, "QUEUED") == 0) {
+		ret_way->kind = PRAAS_WAY_QUEUED;
+		ret_way->seq.epoch = (uint32_t)epoch;
+		return number(line, "number", INT64_MAX, &ret_way->seq.number);
+	}
+	ret_way->kind = PRAAS_WAY_MOVED;
+	ret_way->epoch = (uint32_t)epoch;
+	if (rc == 0)
+		rc = parse_endpoints(line, ret_way);
+	if (rc == 0)
+		rc = from_hex(line, "ticket", PRAAS_TICKET_BYTES,
+			      ret_way->secret.ticket);
+	if (rc == 0)
+		rc = from_hex(line, "session_key", PRAAS_KEY_BYTES,
+			      ret_way->secret.session_key);
+	return rc;
+}
