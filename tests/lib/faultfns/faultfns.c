@@ -356,3 +356,88 @@ PRAAS_FUNCTION int takes(struct praas_ctx *ctx)
 	praas_log(ctx, 6, text);
 	return -praas_output_view(ctx, &msg.view);
 }
+
+/* ---- between processes ------------------------------------------------------------------ */
+
+/* "PID FIRST COUNT": so many numbered messages to that process, one after the other, as far as there is room for
+ * them. Returns how many there were, in decimal. */
+PRAAS_FUNCTION int send_many(struct praas_ctx *ctx)
+{
+	unsigned long long pid, first, count, sent = 0;
+	char text[64];
+	struct praas_msg in;
+	int rc = 0;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+		return 1;
+	memcpy(text, in.view.data, in.view.bytes);
+	text[in.view.bytes] = '\0';
+	if (sscanf(text, "%llu %llu %llu", &pid, &first, &count) != 3)
+		return praas_fail(ctx, 1, "PID FIRST COUNT");
+	while (rc == 0 && sent < count) {
+		(void)snprintf(text, sizeof(text), "%llu", first + sent);
+		rc = praas_send(ctx, pid, "k", text, strlen(text));
+		sent += rc == 0;
+	}
+	if (rc != 0 && rc != -ENOBUFS)
+		return praas_fail(ctx, 2, strerror(-rc));
+	(void)snprintf(text, sizeof(text), "%llu", sent);
+	return give(ctx, text, strlen(text));
+}
+
+/* "PID BYTES": one message of that size, of which each byte is 'x'. */
+PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
+{
+	unsigned long long pid, bytes;
+	char text[64];
+	struct praas_msg in;
+	void *data;
+	int rc;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+		return 1;
+	memcpy(text, in.view.data, in.view.bytes);
+	text[in.view.bytes] = '\0';
+	if (sscanf(text, "%llu %llu", &pid, &bytes) != 2)
+		return praas_fail(ctx, 1, "PID BYTES");
+	rc = praas_buffer(ctx, bytes, &data);
+	if (rc == 0) {
+		memset(data, 'x', bytes);
+		rc = praas_send(ctx, pid, "k", data, bytes);
+	}
+	return rc ? praas_fail(ctx, 2, strerror(-rc)) : 0;
+}
+
+/* Takes all messages into the state "log", a line each: "SOURCE TEXT" (of a long one its length). The input, if
+ * any, is how many milliseconds to wait for the first. */
+PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
+{
+	static char log[1u << 20];
+	struct praas_view old;
+	struct praas_msg in, msg;
+	int64_t wait_ns = 0;
+	size_t at = 0;
+
+	if (praas_input(ctx, 0, &in) == 0 && in.view.bytes != 0)
+		wait_ns = INT64_C(1000000) * atoi(in.view.data);
+	if (praas_state_get(ctx, "log", &old, NULL) == 0) {
+		at = old.bytes;
+		memcpy(log, old.data, at);
+	}
+	while (praas_recv(ctx, PRAAS_ANY, "k", wait_ns, &msg) == 0) {
+		wait_ns = 0;
+		if (msg.view.bytes > 20)
+			at += (size_t)snprintf(
+				log + at, sizeof(log) - at, "%llu #%zu\n",
+				(unsigned long long)msg.source, msg.view.bytes);
+		else
+			at += (size_t)snprintf(
+				log + at, sizeof(log) - at, "%llu %.*s\n",
+				(unsigned long long)msg.source, (int)msg.view.bytes,
+				(const char *)msg.view.data);
+		praas_release(ctx, &msg.view);
+	}
+	if (praas_state_put(ctx, "log", log, at) != 0)
+		return praas_fail(ctx, 3, "the log cannot be kept");
+	return give(ctx, log, at);
+}

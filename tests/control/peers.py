@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Messages between processes with the real programs: functions send, others take what came; receivers rest, are
+woken, saved and killed meanwhile."""
+import os
+import random
+import signal
+import sys
+import threading
+import time
+
+from service import await_gone, run
+
+APP, P = "/v1/apps/a", "/v1/apps/a/processes"
+FUNCTIONS = os.path.abspath(sys.argv[3])
+PATIENCE = 20
+
+
+class Processes:
+    def __init__(self, s, names, isolation, **app):
+        self.s, self.numbers = s, {}
+        s.json("POST", "/v1/apps", {"name": "a", "code": FUNCTIONS, "isolation": isolation,
+                                    "allow_weak_sandbox": True, **app}, 201)
+        for name in names:
+            self.numbers[name] = s.json("POST", P, {"pid": name}, 201)["number"]
+
+    def call(self, name, fn, text="", status=200):
+        got, _, answer = self.s.ask("POST", f"{APP}/invoke/{fn}", text, {"Praas-Pid": name})
+        assert got == status, (name, fn, got, answer)
+        return answer.decode()
+
+    def send(self, name, to, first, count):
+        while count > 0:
+            sent = int(self.call(name, "send_many", f"{self.numbers[to]} {first} {count}"))
+            first, count = first + sent, count - sent
+            if count:
+                time.sleep(0.002)  # no room
+
+    def log(self, name, source=None, wait_ms=0):
+        """What came, of one sender."""
+        lines = [line.split(" ", 1) for line in self.call(name, "drain", str(wait_ms)).splitlines()]
+        return [text for who, text in lines if source is None or int(who) == self.numbers[source]]
+
+    def await_log(self, name, source, wanted):
+        end = time.monotonic() + PATIENCE
+        while True:
+            got = self.log(name, source)
+            if len(got) >= len(wanted) or time.monotonic() > end:
+                break
+            time.sleep(0.01)
+        assert got == wanted, (len(got), len(wanted), got[:5], got[-5:])
+
+    def rest(self, name):
+        pid = self.s.json("GET", f"{P}/{name}", expect=200)["os_pid"]
+        self.s.json("POST", f"{P}/{name}/swap-out", {}, 200)
+        await_gone(pid)
+
+
+def numbers(first, count):
+    return [str(n) for n in range(first, first + count)]
+
+
+def delivered(s, isolation):
+    """In order, once, also while the receiver comes and goes; a resting one is not woken, its queue waits."""
+    p = Processes(s, ["a", "b"], isolation)
+    p.send("a", "b", 1, 500)
+    p.await_log("b", "a", numbers(1, 500))
+    p.rest("b")
+    p.send("a", "b", 501, 500)
+    time.sleep(0.1)
+    assert s.state("a", "b") == "SWAPPED"
+    p.rest("a")  # what it has not sent goes along, or is in the queue
+    p.await_log("b", "a", numbers(1, 1000))
+    p.send("a", "b", 1001, 10)  # another epoch of the sender
+    p.await_log("b", "a", numbers(1, 1010))
+    p.send("b", "b", 1, 3)
+    p.await_log("b", "b", numbers(1, 3))
+
+
+def test_peers_inline(s):
+    delivered(s, "inline")
+
+
+def test_peers_worker(s):
+    delivered(s, "worker")
+
+
+def test_peers_large(s):
+    """Larger than what a queue takes: the receiver is woken for it."""
+    p = Processes(s, ["a", "b"], "worker", resources={"memory_bytes": 256 << 20})
+    for size in (1000, 1 << 20, 5 << 20):
+        p.call("a", "send_large", f"{p.numbers['b']} {size}")
+    p.await_log("b", "a", ["#1000", f"#{1 << 20}", f"#{5 << 20}"])
+    p.rest("b")
+    p.call("a", "send_large", f"{p.numbers['b']} {5 << 20}")
+    s.await_state("a", "b", "ACTIVE")
+    p.await_log("b", "a", ["#1000", f"#{1 << 20}"] + 2 * [f"#{5 << 20}"])
+
+
+def test_peers_nobody(s):
+    """A process that was deleted is told apart from one that rests."""
+    p = Processes(s, ["a", "b"], "inline")
+    p.send("a", "b", 1, 1)
+    p.await_log("b", "a", ["1"])
+    s.json("DELETE", f"{P}/b", expect=204)
+    end = time.monotonic() + PATIENCE
+    while True:  # it is told with the next question
+        got, _, answer = s.ask("POST", f"{APP}/invoke/send_many", f"{p.numbers['b']} 2 1", {"Praas-Pid": "a"})
+        if got != 200 or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    assert got == 422 or b"No such file" in answer, (got, answer)
+
+
+def test_peers_under_way(s):
+    """Three senders, a receiver that rests and is woken and saved without a pause: each one's messages once and in
+    order."""
+    count, step = 1500, 50
+    p = Processes(s, ["b", "x", "y", "z"], "worker")
+    over, failed = threading.Event(), []
+    chance = random.Random(5)
+
+    def sender(name):
+        try:
+            for first in range(1, count, step):
+                p.send(name, "b", first, step)
+        except Exception as e:
+            failed.append((name, e))
+
+    def trouble():
+        while not over.is_set():
+            what = chance.choice(["swap-out", "swap-out", "checkpoint", "drain"])
+            if what == "drain":
+                p.call("b", "drain")
+            else:
+                s.ask("POST", f"{P}/b/{what}", "{}")
+            time.sleep(chance.random() * 0.02)
+
+    threads = [threading.Thread(target=sender, args=(n,)) for n in "xyz"]
+    t = threading.Thread(target=trouble)
+    for each in (*threads, t):
+        each.start()
+    for each in threads:
+        each.join()
+    over.set()
+    t.join()
+    assert not failed, failed
+    for name in "xyz":
+        p.await_log("b", name, numbers(1, count))
+
+
+def test_peers_killed_receiver(s):
+    """What was acknowledged from memory goes with the epoch that is killed, in one piece from its end; all else
+    comes, in order, once."""
+    p = Processes(s, ["a", "b"], "inline")
+    p.send("a", "b", 1, 100)
+    p.await_log("b", "a", numbers(1, 100))
+    s.json("POST", f"{P}/b/checkpoint", {}, 200)
+    p.send("a", "b", 101, 50)
+    p.await_log("b", "a", numbers(1, 150))
+    os.kill(s.json("GET", f"{P}/b", expect=200)["os_pid"], signal.SIGKILL)
+    s.await_state("a", "b", "LOST")
+    p.send("a", "b", 151, 50)
+    p.await_log("b", "a", numbers(1, 100) + numbers(151, 50))
+
+
+only = os.environ.get('ONLY')
+TESTS = ([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
+     test_peers_killed_receiver])
+run([t for t in TESTS if not only or t.__name__ == only])
