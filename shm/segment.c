@@ -176,13 +176,13 @@ static void join_pages(const struct praas_segment *s)
 }
 
 /* Allocated in full, so that no access ever raises SIGBUS. */
-static int fill(const struct praas_segment *s, bool populate)
+static int fill(const struct praas_segment *s, unsigned flags)
 {
-	if (populate && !s->huge)
+	if ((flags & PRAAS_SEGMENT_JOIN) && !s->huge)
 		join_pages(s);
 	if (fallocate(s->fd, 0, 0, (off_t)s->bytes) != 0)
 		return -errno;
-	if (populate)
+	if (flags & PRAAS_SEGMENT_POPULATE)
 		fault_in(s, MADV_POPULATE_WRITE);
 	return 0;
 }
@@ -199,7 +199,7 @@ static int make_segment(const char *name, unsigned flags, bool huge,
 	if (rc != 0)
 		goto err_close;
 	if (!(flags & PRAAS_SEGMENT_LAZY))
-		rc = fill(s, flags & PRAAS_SEGMENT_POPULATE);
+		rc = fill(s, flags);
 	if (rc == 0)
 		return 0;
 	unreserve(s->base, s->bytes);

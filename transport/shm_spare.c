@@ -37,13 +37,14 @@ int praas_shm_spare_new(const struct praas_shm_config *config,
 	spare = calloc(1, sizeof(*spare));
 	if (!spare)
 		return -ENOMEM;
-	rc = praas_segment_create("praas client",
-				  page_up(praas_channel_segment_bytes(&client)), 1,
-				  PRAAS_SEGMENT_POPULATE, &spare->client);
+	rc = praas_segment_create(
+		"praas client", page_up(praas_channel_segment_bytes(&client)), 1,
+		PRAAS_SEGMENT_POPULATE | PRAAS_SEGMENT_JOIN, &spare->client);
 	if (rc == 0)
 		rc = praas_segment_create(
 			"praas reply", page_up(praas_channel_segment_bytes(&reply)), 1,
-			PRAAS_SEGMENT_POPULATE | PRAAS_SEGMENT_OWN, &spare->reply);
+			PRAAS_SEGMENT_POPULATE | PRAAS_SEGMENT_JOIN | PRAAS_SEGMENT_OWN,
+			&spare->reply);
 	if (rc != 0) {
 		praas_shm_spare_free(spare);
 		return rc;

@@ -163,7 +163,5 @@ def test_peers_killed_receiver(s):
     p.await_log("b", "a", numbers(1, 100) + numbers(151, 50))
 
 
-only = os.environ.get('ONLY')
-TESTS = ([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
+run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
      test_peers_killed_receiver])
-run([t for t in TESTS if not only or t.__name__ == only])

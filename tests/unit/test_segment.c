@@ -327,28 +327,29 @@ static void test_segment_populated_never_faults(void **state)
 	static const uint64_t sizes[] = { 1u << 20, (4u << 20) + 24576, 6u << 20 };
 
 	(void)state;
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 6; i++) {
+		unsigned flags =
+			PRAAS_SEGMENT_POPULATE | (i < 3 ? 0 : PRAAS_SEGMENT_JOIN);
 		struct praas_segment s, writer, reader;
 		struct stat st;
 		int fd;
 
-		assert_int_equal(praas_segment_create("test", sizes[i], 1,
-						      PRAAS_SEGMENT_POPULATE, &s),
-				 0);
+		assert_int_equal(
+			praas_segment_create("test", sizes[i % 3], 1, flags, &s), 0);
 		assert_true(faults_of_use(&s, true) < 4);
-		for (uint64_t at = 0; at < sizes[i]; at += 8)
+		for (uint64_t at = 0; at < sizes[i % 3]; at += 8)
 			assert_int_equal(*(uint64_t *)(void *)(s.base + at), 0);
 		assert_int_equal(fstat(s.fd, &st), 0);
-		assert_true((uint64_t)st.st_blocks * 512 >= sizes[i]);
+		assert_true((uint64_t)st.st_blocks * 512 >= sizes[i % 3]);
 		assert_int_equal(ftruncate(s.fd, 4096), -1);
 		fd = dup(s.fd);
-		assert_int_equal(praas_segment_attach(fd, sizes[i], 1, true, &writer),
-				 0);
+		assert_int_equal(
+			praas_segment_attach(fd, sizes[i % 3], 1, true, &writer), 0);
 		praas_segment_populate(&writer);
 		assert_true(faults_of_use(&writer, true) < 4);
 		assert_int_equal(praas_segment_read_only_fd(&s, &fd), 0);
-		assert_int_equal(praas_segment_attach(fd, sizes[i], 1, false, &reader),
-				 0);
+		assert_int_equal(
+			praas_segment_attach(fd, sizes[i % 3], 1, false, &reader), 0);
 		praas_segment_populate(&reader);
 		assert_true(faults_of_use(&reader, false) < 4);
 		praas_segment_release(&reader);
