@@ -285,11 +285,17 @@ static inline int praas_state_update_commit(struct praas_ctx *ctx,
 }
 
 /**
- * Send a message into a process's mailbox (PRAAS_SELF: this one's). The sender is stamped by
- * the controller. data from praas_buffer() is not copied inside this process.
+ * Send a message into the mailbox of a process of this application (PRAAS_SELF: this one's), wherever it runs, also while
+ * it rests: then it waits in its backup queue (up to 1 MiB; a larger one wakes it). The sender is stamped by the controller.
+ * data from praas_buffer() is not copied inside this process; to another one it is copied once.
  * It carries the trace of this invocation, whose span is its parent.
- * Returns 0 when the controller has accepted it; -ENOENT no such process; -EMSGSIZE;
- * -ENOBUFS the mailbox is full; -EINVAL bad key.
+ * Messages of one process to another arrive in their order, once; after a crash of the sender perhaps again
+ * (docs/protocols.md).
+ * Returns 0 when the controller has accepted it: to another process it is in the outbox then, which is part of this
+ * process's snapshot. -ENOENT no such process, as far as it is known (one that was deleted a moment ago is told later, and
+ * in the log); -EMSGSIZE; -ENOBUFS the mailbox is full, or 256 messages to that process are on their way: try again;
+ * -ENOSPC no memory for it; -EINVAL bad key.
+ * Paper: section 3.1, Listing 1; 4.2.
  */
 static inline int praas_send(struct praas_ctx *ctx, praas_pid_t destination,
 			     const char *key, const void *data, size_t bytes)

@@ -325,7 +325,7 @@ PRAAS_FUNCTION int mail(struct praas_ctx *ctx)
 	if (praas_recv(ctx, PRAAS_ANY, "to/me", 0, &msg) != -EAGAIN ||
 	    praas_recv(ctx, PRAAS_ANY, "to/me", 1000000, &msg) != -EAGAIN)
 		return 6;
-	if (praas_send(ctx, 12345, "to/me", "x", 1) != -ENOENT ||
+	if (praas_send(ctx, PRAAS_CLIENT | 1, "to/me", "x", 1) != -ENOENT ||
 	    praas_send(ctx, PRAAS_SELF, "", "x", 1) != -EINVAL)
 		return 7;
 	return 0;
