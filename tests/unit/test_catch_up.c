@@ -17,7 +17,7 @@
 /* One event, its actions' kinds as digits: 1 READ_LOG, 2 PUT_ACT, 3 LOAD, 4 SERVE, 5 SETTLED,
  * 6 FAIL. The clean flag of a SERVE. */
 static unsigned stepped(struct praas_activate *a, struct praas_activate_event e,
-		       bool *ret_clean)
+			bool *ret_clean)
 {
 	struct praas_activate_action actions[PRAAS_ACTIVATE_ACTIONS_MAX];
 	unsigned n = praas_activate_step(a, &e, actions), kinds = 0;
