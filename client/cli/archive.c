@@ -221,27 +221,30 @@ static int target_open(const struct copy *c, struct target *t)
 	return rc == 0 ? 0 : fail_target(c, rc);
 }
 
-/* rc is that of the writing. The file is there, or what was there before is. */
-static int target_close(const struct copy *c, struct target *t, int rc)
+/* What is written is the file from now on. */
+static bool target_install(const struct target *t)
 {
 	char self[32];
 
-	if (t->path && rc == 0) {
-		(void)snprintf(self, sizeof(self), "/proc/self/fd/%d",
-			       t->fd); /* fits */
-		if (fsync(t->fd) != 0)
-			rc = fail_target(c, errno);
-		else if (t->nameless && linkat(AT_FDCWD, self, AT_FDCWD, t->temp,
-					       AT_SYMLINK_FOLLOW) != 0)
-			rc = fail_target(c, errno);
-		else if (rename(t->temp, t->path) != 0)
-			rc = fail_target(c, errno);
-		else
-			t->temp[0] = '\0';
-	}
-	if (t->path && t->fd >= 0 && t->temp[0] && (!t->nameless || rc != 0))
-		(void)unlink(
-			t->temp); /* half of it is of no use; nameless: not there, as a rule */
+	(void)snprintf(self, sizeof(self), "/proc/self/fd/%d", t->fd); /* fits */
+	if (fsync(t->fd) != 0)
+		return false;
+	if (t->nameless &&
+	    linkat(AT_FDCWD, self, AT_FDCWD, t->temp, AT_SYMLINK_FOLLOW) != 0)
+		return false;
+	return rename(t->temp, t->path) == 0;
+}
+
+/* rc is that of the writing. The file is there, or what was there before is. */
+static int target_close(const struct copy *c, struct target *t, int rc)
+{
+	bool installed = t->path && rc == 0 && target_install(t);
+
+	if (t->path && rc == 0 && !installed)
+		rc = fail_target(c, errno);
+	/* Half of it is of no use. One without a name has none, as a rule. */
+	if (t->path && t->fd >= 0 && !installed)
+		(void)unlink(t->temp);
 	if (t->fd > STDERR_FILENO)
 		(void)close(t->fd); /* written, or given up */
 	free(t->path);
