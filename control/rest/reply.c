@@ -225,6 +225,10 @@ static const struct errno_row errno_rows[] = {
 	{ -ETIMEDOUT, 504, "deadline", "allow more time" },
 	{ -ENOTCONN, 502, "unreachable",
 	  "try again: the process may have been swapped out" },
+	{ -ECONNRESET, 502, "unreachable",
+	  "try again: the process may have been swapped out" },
+	{ -EPIPE, 502, "unreachable",
+	  "try again: the process may have been swapped out" },
 	{ -ECONNREFUSED, 502, "unreachable",
 	  "try again: the process may have been swapped "
 	  "out" },

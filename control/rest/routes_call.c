@@ -25,6 +25,9 @@ static bool again(const struct praas_request *rq, bool leased)
 		return true;
 	if (rc == -ESTALE || rc == -ESHUTDOWN || rc == -ECONNREFUSED)
 		return true;
+	/* Its controller ended between the record and our handshake. */
+	if (!leased && (rc == -ECONNRESET || rc == -EPIPE || rc == -ENOENT))
+		return true;
 	return rc == -ENOTCONN && (!leased || !rq->once);
 }
 
