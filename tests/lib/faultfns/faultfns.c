@@ -422,7 +422,8 @@ PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 		wait_ns = INT64_C(1000000) * atoi(in.view.data);
 	if (praas_state_get(ctx, "log", &old, NULL) == 0) {
 		at = old.bytes;
-		memcpy(log, old.data, at);
+		if (at != 0)
+			memcpy(log, old.data, at);
 	}
 	while (praas_recv(ctx, PRAAS_ANY, "k", wait_ns, &msg) == 0) {
 		wait_ns = 0;
