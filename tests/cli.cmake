@@ -19,6 +19,7 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
   add_test(NAME e2e.observe COMMAND ${praas_guard} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/observe.sh ${PROJECT_BINARY_DIR})
   add_test(NAME e2e.hostile COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hostile.py ${PROJECT_BINARY_DIR})
   set_tests_properties(e2e.hostile e2e.cli e2e.up e2e.tour e2e.terminal e2e.observe PROPERTIES LABELS "slow" SKIP_RETURN_CODE 77 TIMEOUT 300)
+  set_tests_properties(e2e.hostile PROPERTIES TIMEOUT 900) # hundreds of commands
 endif()
 if(TARGET man)
   add_test(NAME lint.man COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/man ${PROJECT_BINARY_DIR})

@@ -115,7 +115,7 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.full
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/full.py
       $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
-  set_tests_properties(control.full PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
+  set_tests_properties(control.full PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 600)
   if(NOT PRAAS_SANITIZE)
     add_test(NAME control.cgroup2
       COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/control/cgroup2 $<TARGET_FILE:praas-control>
