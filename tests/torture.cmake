@@ -26,6 +26,9 @@ if(PRAAS_SANITIZE MATCHES "address" AND TARGET praas AND TARGET praas-control AN
   set(torture /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/torture/torture.py
     $<TARGET_FILE:praas-control-torture> $<TARGET_FILE:praas-controller-torture>
     $<TARGET_FILE:praas-worker> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
+  add_test(NAME torture.mail COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/torture/mail.py
+    $<TARGET_FILE:praas-control-torture> $<TARGET_FILE:fake-controller>)
+  set_tests_properties(torture.mail PROPERTIES TIMEOUT 600)
   add_test(NAME torture.some COMMAND ${torture})
   set_tests_properties(torture.some PROPERTIES TIMEOUT 900)
   # Every call of every scenario, in parts of a few minutes each: by hand, ctest --test-dir build/asan -L long.

@@ -428,7 +428,6 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 			struct praas_life_waits *done)
 {
 	struct praas_outcome ok = { 0 };
-	json_t *message;
 	bool more;
 
 	praas_life_bind(p, conn);
@@ -440,13 +439,8 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->active_ns = praas_now_ns();
 	take_place(p, seen, draining);
 	more = p->mail.behind && !p->swap_id;
-	message = more ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
-		       : json_pack("{s:s}", "t", "ok");
-	if (message)
-		(void)praas_link_send(p->life->link, conn,
-				      message); /* else it is told by
-								       * what it is asked */
-	json_decref(message);
+	praas_life_ask(p, more ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
+			       : json_pack("{s:s}", "t", "ok"));
 	p->told_swapped = false;
 	p->fresh = false;
 	p->retries = 0;

@@ -39,12 +39,15 @@ class Puppet:
         self.config = self.line()
         self.pid = self.config["pid"]
 
+    def more(self):
+        data = self.socket.recv(1 << 20)
+        if not data:
+            raise EOFError
+        self.have += data
+
     def line(self):
         while b"\n" not in self.have:
-            data = self.socket.recv(65536)
-            if not data:
-                raise EOFError
-            self.have += data
+            self.more()
         line, self.have = self.have.split(b"\n", 1)
         return json.loads(line)
 
@@ -53,7 +56,7 @@ class Puppet:
         message = self.line()
         count = message.get("bytes", 0) if message["t"] == "queue" else 0
         while len(self.have) < count:
-            self.have += self.socket.recv(1 << 20)
+            self.more()
         raw, self.have = self.have[:count], self.have[count:]
         return message, raw
 
