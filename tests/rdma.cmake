@@ -25,6 +25,9 @@ if(VERBS_FOUND)
   praas_vm_test(conformance.verbs-rxe vm -- $<TARGET_FILE:conformance_verbs>)
   praas_vm_test(conformance.verbs-siw vm --link siw -- $<TARGET_FILE:conformance_verbs>)
 
+  # A link that goes down and comes back.
+  praas_vm_test(conformance.link.verbs-rxe vm --timeout 240 --pair -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/link ${PROJECT_BINARY_DIR})
+
   # The whole system, from the command line.
   praas_vm_test(e2e.verbs vm --timeout 240 -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/e2e ${PROJECT_BINARY_DIR} 10.99.0.1)
   set_property(TEST e2e.verbs APPEND PROPERTY LABELS notsan) # minutes, emulated; the suites above run there

@@ -271,13 +271,16 @@ static int port_arm(struct praas_port *base, int *ret_fd)
 	}
 	if (praas_verbs_devices_arm(port))
 		return -EAGAIN;
-	for (const struct praas_verbs_conn *c = port->conns; c && wake_ns == 0;
+	if (port->used > 0) /* silence is looked into */
+		wake_ns = praas_max_u64(port->config.stall_timeout_ns / 2, TIMER_NS);
+	for (const struct praas_verbs_conn *c = port->conns; c && wake_ns != TIMER_NS;
 	     c = c->next)
 		if (praas_verbs_is_busy(c))
 			wake_ns = TIMER_NS;
 	if (starved)
 		wake_ns = STARVED_NS;
-	timer.it_value.tv_nsec = (long)wake_ns;
+	timer.it_value.tv_sec = (time_t)(wake_ns / 1000000000u);
+	timer.it_value.tv_nsec = (long)(wake_ns % 1000000000u);
 	if (timerfd_settime(port->timer_fd, 0, &timer, NULL) != 0)
 		return -EAGAIN; /* rather polls */
 	port->armed = true;

@@ -236,9 +236,29 @@ bool praas_verbs_is_busy(const struct praas_verbs_conn *conn)
 	if (conn->state == PRAAS_VERBS_DEAD)
 		return false;
 	return conn->state != PRAAS_VERBS_OPEN || conn->disconnected ||
-	       conn->pending > 0 || !praas_verbs_sent_all(conn) ||
+	       conn->pending > 0 || conn->asking || !praas_verbs_sent_all(conn) ||
 	       (conn->order_head != conn->order_tail && !conn->starved &&
 		first->kind == PRAAS_VERBS_OFFER);
+}
+
+/* Nothing is under way. A message that only tells makes the device try to reach the peer, and say when it
+ * cannot. A peer that lives but does not look (a client between two calls) is asked ever more seldom. */
+static void look_idle(struct praas_verbs_conn *conn, uint64_t now_ns)
+{
+	uint64_t half_ns = praas_verbs_port_of(conn)->config.stall_timeout_ns / 2;
+
+	conn->since_ns = 0;
+	if (conn->asked_ns == 0 || conn->heard != conn->received) {
+		conn->asked_ns = now_ns;
+		conn->heard = conn->received;
+		conn->asks = 0;
+	} else if (now_ns - conn->asked_ns >= half_ns << conn->asks) {
+		conn->asked_ns = now_ns;
+		if (conn->asks < PRAAS_VERBS_ASKS_SHIFT)
+			conn->asks++;
+		conn->ask = true;
+		praas_verbs_activate(conn);
+	}
 }
 
 void praas_verbs_check_stalls(struct praas_verbs_port *port, uint64_t now_ns)
@@ -250,7 +270,7 @@ void praas_verbs_check_stalls(struct praas_verbs_port *port, uint64_t now_ns)
 
 		next = conn->next;
 		if (!praas_verbs_is_busy(conn)) {
-			conn->since_ns = 0;
+			look_idle(conn, now_ns);
 			continue;
 		}
 		if (conn->state == PRAAS_VERBS_LINGERING)

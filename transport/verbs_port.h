@@ -56,6 +56,8 @@
 	(PRAAS_VERBS_GROUP *                                                           \
 	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES))
 #define PRAAS_VERBS_GROUPS 16u
+#define PRAAS_VERBS_ASKS_SHIFT                                                         \
+	4u                  /* half a stall timeout of silence, doubled so often */
 #define PRAAS_VERBS_GOING 1 /* end_rc of a connection that is not to be ended */
 
 enum praas_verbs_state {
@@ -172,6 +174,12 @@ struct praas_verbs_conn {
 	struct praas_send_queue left;                /* done, sent() not told yet */
 
 	uint64_t progress, progress_then, since_ns; /* for stalls */
+	/* A connection on which nothing moves does not notice that its peer is gone: it is asked. */
+	uint64_t asked_ns;
+	uint32_t heard; /* received, when last looked at */
+	uint8_t asks;   /* since something came; at most PRAAS_VERBS_ASKS_SHIFT */
+	bool ask,
+		asking; /* to be posted; posted, and the device has not said that it arrived */
 	struct praas_verbs_conn *active_next;
 	struct praas_verbs_conn *prev, *next; /* of the port */
 };

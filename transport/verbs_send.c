@@ -115,7 +115,7 @@ static void post(struct praas_verbs_conn *conn, const struct ibv_sge *sge, int c
 	if (bytes <= conn->inline_max)
 		wr->send_flags |= IBV_SEND_INLINE;
 	/* Of 47 in a row one is told of at least (15, and a batch): places never run out for good. */
-	if (tx->buf || tx->copy || conn->bye_sent ||
+	if (tx->buf || tx->copy || conn->bye_sent || conn->ask ||
 	    conn->tx_head % PRAAS_VERBS_SIGNALS == PRAAS_VERBS_SIGNALS - 1)
 		b->signal = true;
 	conn->tx[conn->tx_head++ % PRAAS_VERBS_SENDS] = *tx;
@@ -330,14 +330,18 @@ static void flush_words(struct praas_verbs_conn *conn)
 {
 	if (conn->tx_head - conn->tx_tail == PRAAS_VERBS_SENDS || credits(conn) == 0)
 		return;
+	/* Questions leave a quarter of the slots of who does not look. */
+	conn->ask &= credits(conn) > PRAAS_VERBS_SLOTS / 4;
 	if (conn->state == PRAAS_VERBS_FLUSHING && !conn->bye_sent &&
 	    praas_verbs_sent_all(conn) && credits(conn) > PRAAS_VERBS_RESERVE) {
 		conn->bye_sent = true;
 		post_words(conn, PRAAS_VERBS_BYE);
-	} else if (should_tell(conn)) {
+	} else if (should_tell(conn) || conn->ask) {
 		praas_verbs_port_of(conn)->stats.tells++;
 		post_words(conn, PRAAS_VERBS_TELL);
+		conn->asking |= conn->ask;
 	}
+	conn->ask = false;
 }
 
 void praas_verbs_flush(struct praas_verbs_conn *conn)
@@ -411,6 +415,7 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 
 void praas_verbs_on_sent(struct praas_verbs_conn *conn, uint32_t position)
 {
+	conn->asking = false;
 	while ((conn->tx_tail & 0xffffff) != ((position + 1) & 0xffffff)) {
 		struct praas_verbs_tx *tx =
 			&conn->tx[conn->tx_tail++ % PRAAS_VERBS_SENDS];

@@ -115,6 +115,8 @@ static void through(struct fixture *f, const struct praas_connect_config *config
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes) - small_machine; i++)
 		all_ways(conn, sizes[i], i);
 	praas_stats(conn, &after);
+	if (config->wait == PRAAS_WAIT_BLOCK)
+		assert_true(after.sleeps > before.sleeps);
 	if (direct)
 		assert_true(after.direct > before.direct);
 	else
@@ -353,6 +355,15 @@ static void test_sizes_over_verbs(void **state)
 	through(*state, &config, false);
 }
 
+/* A client that sleeps at once is woken by the device, for small payloads and large ones. */
+static void test_sizes_over_verbs_asleep(void **state)
+{
+	struct praas_connect_config config = { .transport = "verbs",
+					       .wait = PRAAS_WAIT_BLOCK };
+
+	through(*state, &config, false);
+}
+
 static void test_sizes_over_the_limit_are_refused_by_verbs(void **state)
 {
 	too_large_to_send(*state, "verbs");
@@ -377,6 +388,7 @@ int main(int argc, char **argv)
 	};
 	const struct CMUnitTest verbs_tests[] = {
 		FAULT_TEST(test_sizes_over_verbs),
+		FAULT_TEST(test_sizes_over_verbs_asleep),
 		FAULT_TEST(test_sizes_over_the_limit_are_refused_by_verbs),
 	};
 	const struct CMUnitTest tests[] = {
