@@ -57,12 +57,12 @@ struct praas_data {
 	bool built;                       /* BUILT has been reported */
 	bool serve_wanted;                /* SERVE came before the workers were ready */
 	bool quiet_wanted;
-	bool clean;              /* of SERVE */
-	uint64_t quiet_until_ns; /* so long messages to others may take */
+	bool clean; /* of SERVE */
 	bool cut_final;
-	uint64_t cut_until_ns; /* a cut is wanted, and fails then; 0: none */
-	bool direct_open;      /* the direct path may be granted */
-	bool direct_wanted;    /* somebody has not what he could have */
+	uint64_t quiet_until_ns; /* so long messages to others may take */
+	uint64_t cut_until_ns;   /* a cut is wanted, and fails then; 0: none */
+	bool direct_open;        /* the direct path may be granted */
+	bool direct_wanted;      /* somebody has not what he could have */
 	bool stop;
 	uint64_t tick_ns;               /* last time that sessions were looked after */
 	char text[PRAAS_DATA_TEXT_MAX]; /* why building failed */

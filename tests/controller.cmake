@@ -29,6 +29,7 @@ endforeach()
 
 if(COMMAND praas_fuzz_target)
   praas_fuzz_target(manifest praas_controller)
+  praas_fuzz_target(mail praas_controller)
   praas_fuzz_target(snapshot praas_controller)
 endif()
 

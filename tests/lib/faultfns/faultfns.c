@@ -364,7 +364,7 @@ PRAAS_FUNCTION int takes(struct praas_ctx *ctx)
 PRAAS_FUNCTION int send_many(struct praas_ctx *ctx)
 {
 	unsigned long long pid, first, count, sent = 0;
-	char text[64];
+	char text[64], *rest;
 	struct praas_msg in;
 	int rc = 0;
 
@@ -372,8 +372,9 @@ PRAAS_FUNCTION int send_many(struct praas_ctx *ctx)
 		return 1;
 	memcpy(text, in.view.data, in.view.bytes);
 	text[in.view.bytes] = '\0';
-	if (sscanf(text, "%llu %llu %llu", &pid, &first, &count) != 3)
-		return praas_fail(ctx, 1, "PID FIRST COUNT");
+	pid = strtoull(text, &rest, 10);
+	first = strtoull(rest, &rest, 10);
+	count = strtoull(rest, &rest, 10);
 	while (rc == 0 && sent < count) {
 		(void)snprintf(text, sizeof(text), "%llu", first + sent);
 		rc = praas_send(ctx, pid, "k", text, strlen(text));
@@ -389,7 +390,7 @@ PRAAS_FUNCTION int send_many(struct praas_ctx *ctx)
 PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
 {
 	unsigned long long pid, bytes;
-	char text[64];
+	char text[64], *rest;
 	struct praas_msg in;
 	void *data;
 	int rc;
@@ -398,8 +399,8 @@ PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
 		return 1;
 	memcpy(text, in.view.data, in.view.bytes);
 	text[in.view.bytes] = '\0';
-	if (sscanf(text, "%llu %llu", &pid, &bytes) != 2)
-		return praas_fail(ctx, 1, "PID BYTES");
+	pid = strtoull(text, &rest, 10);
+	bytes = strtoull(rest, &rest, 10);
 	rc = praas_buffer(ctx, bytes, &data);
 	if (rc == 0) {
 		memset(data, 'x', bytes);
@@ -415,11 +416,14 @@ PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 	static char log[1u << 20];
 	struct praas_view old;
 	struct praas_msg in, msg;
-	int64_t wait_ns = 0;
+	char text[16] = "";
+	int64_t wait_ns;
 	size_t at = 0;
 
-	if (praas_input(ctx, 0, &in) == 0 && in.view.bytes != 0)
-		wait_ns = INT64_C(1000000) * atoi(in.view.data);
+	if (praas_input(ctx, 0, &in) == 0 && in.view.bytes != 0 &&
+	    in.view.bytes < sizeof(text))
+		memcpy(text, in.view.data, in.view.bytes);
+	wait_ns = INT64_C(1000000) * strtol(text, NULL, 10);
 	if (praas_state_get(ctx, "log", &old, NULL) == 0) {
 		at = old.bytes;
 		if (at != 0)
