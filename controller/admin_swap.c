@@ -91,6 +91,32 @@ static void put_act(struct praas_admin *a, struct praas_activate_event *ret_even
 						    .slot = a->log.snapshot_slot };
 }
 
+/* After a rollback in that slot: what others rely on is as the process's own last snapshot says. Without one that can
+ * be read messages to it may wait until their senders begin a new epoch. */
+static int keep_agreed(struct praas_admin *a, uint64_t slot)
+{
+	struct praas_snapshot last = { 0 };
+	int rc = -ENOENT;
+
+	while (slot > 0) {
+		rc = praas_slot_log_read(&a->log, --slot, a->entry);
+		if (rc != 0 || a->entry->kind == PRAAS_SLOT_SNAP ||
+		    a->entry->kind == PRAAS_SLOT_REL)
+			break;
+		rc = -ENOENT;
+	}
+	if (rc == 0)
+		rc = praas_snapshot_open(a->store, a->entry, &last);
+	if (rc == 0)
+		rc = praas_snapshot_keep_agreed(&a->current, &last);
+	praas_snapshot_release(&last);
+	if (rc != 0 && rc != -ENOENT)
+		praas_journal(PRAAS_LOG_WARNING,
+			      "what was agreed with other processes cannot be read: %s",
+			      strerror(-rc));
+	return rc == -ENOMEM ? rc : 0;
+}
+
 /* The manifest here, the values on the data thread. Non-zero: it ends here. */
 static int order_load(struct praas_admin *a, uint64_t slot)
 {
@@ -100,8 +126,10 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	a->late = NULL;
 	if (rc == 0)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
-	if (rc == 0 && a->entry->kind == PRAAS_SLOT_BACK)
+	if (rc == 0 && a->entry->kind == PRAAS_SLOT_BACK) {
 		praas_snapshot_keep_own(&a->current);
+		rc = keep_agreed(a, slot);
+	}
 	if (rc != 0) {
 		(void)snprintf(a->failure, sizeof(a->failure),
 			       "snapshot in slot %" PRIu64 ": %s", slot,

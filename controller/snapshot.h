@@ -91,6 +91,10 @@ int praas_snapshot_open(struct praas_store *store, const struct praas_slot_entry
 /* Of the snapshot of a BACK entry: only what the process itself was. What it had answered, and had agreed
  * upon with others, is of another time. */
 void praas_snapshot_keep_own(struct praas_snapshot *snapshot);
+/* What it has agreed upon with others since stands in last, its own snapshot before that entry: which places of
+ * messages it has accepted and given out. Added; messages of last's outbox are not. 0; -ENOMEM; -E2BIG. */
+int praas_snapshot_keep_agreed(struct praas_snapshot *snapshot,
+			       const struct praas_snapshot *last);
 
 /**
  * Read all values, check them, and hand the records over in their order. functions: of the

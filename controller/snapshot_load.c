@@ -50,6 +50,21 @@ void praas_snapshot_keep_own(struct praas_snapshot *s)
 	s->records_count = kept;
 }
 
+int praas_snapshot_keep_agreed(struct praas_snapshot *s,
+			       const struct praas_snapshot *last)
+{
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < last->records_count; i++) {
+		const struct praas_export_record *r = &last->records[i].record;
+
+		if (r->kind == PRAAS_EXPORT_QUEUE || r->kind == PRAAS_EXPORT_ACCEPTED ||
+		    r->kind == PRAAS_EXPORT_SENT)
+			rc = praas_snapshot_add(s, r);
+	}
+	return rc;
+}
+
 /* What has been read of a chunk: the values of consecutive records mostly lie side by side. */
 struct window {
 	struct praas_store *store;

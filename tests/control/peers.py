@@ -163,5 +163,25 @@ def test_peers_killed_receiver(s):
     p.await_log("b", "a", numbers(1, 100) + numbers(151, 50))
 
 
+def test_peers_rollback(s):
+    """A receiver that goes back in time forgets what it took since; its senders go on where they were, and so
+    does it as a sender."""
+    p = Processes(s, ["a", "b"], "worker")
+    p.send("a", "b", 1, 10)
+    p.await_log("b", "a", numbers(1, 10))
+    s.json("POST", f"{P}/b/snapshots", {"name": "ten"}, 201)
+    p.rest("b")
+    p.send("a", "b", 11, 10)  # by its queue
+    p.await_log("b", "a", numbers(1, 20))
+    p.send("b", "a", 1, 5)
+    p.await_log("a", "b", numbers(1, 5))
+    for _ in range(2):
+        s.json("POST", f"{P}/b/rollback", {"snapshot": "ten"}, 200)
+    p.send("a", "b", 21, 10)
+    p.await_log("b", "a", numbers(1, 10) + numbers(21, 10))
+    p.send("b", "a", 6, 5)
+    p.await_log("a", "b", numbers(1, 10))
+
+
 run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
-     test_peers_killed_receiver])
+     test_peers_killed_receiver, test_peers_rollback])
