@@ -344,6 +344,35 @@ static void test_verbs_peer_killed_in_transfer(void **state)
 	}
 }
 
+/* A peer that lives and does not look for long is asked, ever more seldom; its device answers for it, and it
+ * is served as before. */
+static void test_verbs_peer_that_does_not_look_is_kept(void **state)
+{
+	struct rig_config config = { .stall_timeout_ns = UINT64_C(200000000) };
+	struct praas_verbs_stats before, after;
+	uint64_t end_ns;
+
+	(void)state;
+	rig_start(&rig, &verbs, &config);
+	rig.server.echo = true;
+	rig_connect(&rig, &rig.client);
+	rig_invoke_wait(&rig, rig.client.conn, 1, 64);
+	rig_until(&rig, &rig.client.frames, 1);
+	before = stats_of(rig.server_port);
+	end_ns = praas_now_ns() + UINT64_C(5000000000);
+	while (praas_now_ns() < end_ns) {
+		(void)rig.ops->poll(rig.server_port, 64);
+		sched_yield();
+	}
+	after = stats_of(rig.server_port);
+	assert_in_range(after.tells - before.tells, 1, 8); /* 4 doublings, then 1.6 s */
+	assert_int_equal(rig.server.closed, 0);
+	rig_invoke_wait(&rig, rig.client.conn, 2, 100000);
+	rig_until(&rig, &rig.client.frames, 2);
+	assert_int_equal(rig.client.closed + rig.server.closed, 0);
+	rig_stop(&rig);
+}
+
 /* ---- strangers ---- */
 
 enum flaw { FLAW_GREETING, FLAW_TOKEN, FLAW_CREDITS, FLAW_KIND, FLAW_FLOOD };
@@ -517,6 +546,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verbs_peer_killed_in_transfer),
+		cmocka_unit_test(test_verbs_peer_that_does_not_look_is_kept),
 		cmocka_unit_test(test_verbs_strangers),
 		cmocka_unit_test(test_verbs_receive_queue_exhausted),
 		cmocka_unit_test(test_verbs_one_post_a_message),
