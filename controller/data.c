@@ -467,8 +467,7 @@ static void look_quiet(struct praas_data *d)
 	if (!praas_process_quiet(d->process) || !praas_data_direct_quiet(d))
 		return;
 	/* While we rest nobody would send them. */
-	if (praas_outbox_count(praas_process_outbox(d->process)) != 0 &&
-	    praas_now_ns() < d->quiet_until_ns)
+	if (praas_process_away(d->process) != 0 && praas_now_ns() < d->quiet_until_ns)
 		return;
 	d->quiet_wanted = false;
 	report(d, PRAAS_REPORT_QUIET, 0, 0);

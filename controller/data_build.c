@@ -192,7 +192,7 @@ int praas_data_identify(struct praas_data *d)
 void praas_data_unbuild(struct praas_data *d)
 {
 	if (d->process)
-		praas_outbox_disconnect(praas_process_outbox(d->process));
+		praas_process_disconnect(d->process);
 	for (unsigned i = 0; i < d->ports_count; i++)
 		d->ports[i]->ops->free(d->ports[i]);
 	d->ports_count = 0;

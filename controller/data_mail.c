@@ -39,11 +39,13 @@ static struct praas_port *port_for(const struct praas_data *d, const char *addre
 
 static int connect_to(void *user, const char *address,
 		      const struct praas_ticket_secret *secret,
-		      const struct praas_conn_events *events, void *events_user,
-		      struct praas_conn **ret_conn)
+		      const struct praas_conn_events *events,
+		      void (*welcome)(void *user, const struct praas_welcome *welcome),
+		      void *events_user, struct praas_conn **ret_conn)
 {
 	struct praas_session_client_config config = { .events = events,
-						      .user = events_user };
+						      .user = events_user,
+						      .welcome = welcome };
 	struct praas_port *port = port_for(user, address);
 	int rc;
 
@@ -107,7 +109,7 @@ void praas_data_mail_way(struct praas_data *d, struct praas_way *way)
 {
 	order_endpoints(way);
 	if (d->process)
-		praas_outbox_way(praas_process_outbox(d->process), way);
+		praas_process_way(d->process, way);
 	explicit_bzero(way, sizeof(*way));
 	free(way);
 }

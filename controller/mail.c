@@ -221,7 +221,7 @@ static int parse_endpoints(const json_t *line, struct praas_way *way)
 int praas_mail_way_parse(const json_t *line, struct praas_way *ret_way)
 {
 	const char *word = json_string_value(json_object_get(line, "rc"));
-	uint64_t epoch = 0;
+	uint64_t epoch = 0, lost = 0;
 	int rc = 0;
 
 	*ret_way = (struct praas_way){ .kind = PRAAS_WAY_BUSY };
@@ -241,6 +241,9 @@ int praas_mail_way_parse(const json_t *line, struct praas_way *ret_way)
 	}
 	ret_way->kind = PRAAS_WAY_MOVED;
 	ret_way->epoch = (uint32_t)epoch;
+	if (rc == 0)
+		rc = number(line, "lost_epoch", UINT32_MAX, &lost);
+	ret_way->lost_epoch = (uint32_t)lost;
 	if (rc == 0)
 		rc = parse_endpoints(line, ret_way);
 	if (rc == 0)

@@ -24,9 +24,11 @@ static int refuse_all(void *user, const struct praas_outbox_question *question)
 
 static int no_way(void *user, const char *address,
 		  const struct praas_ticket_secret *secret,
-		  const struct praas_conn_events *events, void *events_user,
-		  struct praas_conn **ret_conn)
+		  const struct praas_conn_events *events,
+		  void (*welcome)(void *user, const struct praas_welcome *welcome),
+		  void *events_user, struct praas_conn **ret_conn)
 {
+	(void)welcome;
 	(void)user;
 	(void)address;
 	(void)secret;

@@ -29,6 +29,7 @@
 #define PRAAS_WAY_ENDPOINTS_MAX 8u
 
 struct praas_outbox;
+struct praas_welcome;
 
 /* A message in a question; all of it is borrowed. */
 struct praas_outbox_item {
@@ -62,6 +63,7 @@ struct praas_way {
 	uint64_t receiver;
 	struct praas_seq seq;
 	uint32_t epoch;
+	uint32_t lost_epoch; /* the last that ended without a snapshot of its end; 0: none */
 	uint32_t endpoints_count;
 	char endpoints[PRAAS_WAY_ENDPOINTS_MAX][PRAAS_ADDR_MAX]; /* best first */
 	struct praas_ticket_secret secret;
@@ -71,11 +73,12 @@ struct praas_outbox_host {
 	/* 0; an error: as if it was answered BUSY. */
 	int (*ask)(void *user, const struct praas_outbox_question *question);
 	/* A connection as praas_session_connect() makes it: its opened() means that both sides are proved. An
-	 * error, of those and -EPROTONOSUPPORT: the next endpoint is tried. */
+	 * error, of those and -EPROTONOSUPPORT: the next endpoint is tried. welcome: as there; may be NULL. */
 	int (*connect)(void *user, const char *address,
 		       const struct praas_ticket_secret *secret,
-		       const struct praas_conn_events *events, void *events_user,
-		       struct praas_conn **ret_conn);
+		       const struct praas_conn_events *events,
+		       void (*welcome)(void *user, const struct praas_welcome *welcome),
+		       void *events_user, struct praas_conn **ret_conn);
 	/* A message will not be delivered: -ENOENT its receiver is gone. */
 	void (*dropped)(void *user, uint64_t receiver, int rc);
 	void *user;

@@ -20,7 +20,8 @@ static void connect_next(struct praas_peer *p)
 
 	while (p->way && p->endpoint < p->way->endpoints_count)
 		if (host->connect(host->user, p->way->endpoints[p->endpoint++],
-				  &p->way->secret, &peer_events, p, &p->conn) == 0)
+				  &p->way->secret, &peer_events, NULL, p,
+				  &p->conn) == 0)
 			return;
 	p->conn = NULL;
 	praas_peer_forget_way(p);

@@ -115,6 +115,8 @@ static int init_tables(struct praas_process *p)
 	if (rc == 0)
 		rc = praas_outbox_new(&p->outbox);
 	if (rc == 0)
+		rc = praas_remote_new(&p->remote);
+	if (rc == 0)
 		rc = praas_requests_init(p);
 	return rc;
 }
@@ -153,12 +155,14 @@ void praas_process_identify(struct praas_process *p, praas_pid_t pid, uint32_t e
 	p->config.epoch = epoch;
 	p->epoch = epoch;
 	praas_outbox_identify(p->outbox, epoch);
+	praas_remote_identify(p->remote, epoch);
 }
 
 void praas_process_free(struct praas_process *p)
 {
 	if (!p)
 		return;
+	praas_remote_drop(p->remote);
 	if (p->executor)
 		p->executor->ops->free(p->executor);
 	if (p->invocations.slots)
@@ -166,6 +170,7 @@ void praas_process_free(struct praas_process *p)
 	for (; p->pending_head != p->pending_tail; p->pending_head++)
 		praas_buf_release(
 			p->pending[p->pending_head & (p->pending_max - 1)].buf);
+	praas_remote_free(p->remote);
 	praas_outbox_free(p->outbox);
 	praas_inbox_release(&p->inbox);
 	praas_mailbox_release(&p->mailbox);
@@ -368,7 +373,7 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 		done += poll_timers(p, budget);
 	if (praas_unlikely(p->ready_first != NULL))
 		praas_invoke_pump(p);
-	done += praas_outbox_poll(p->outbox);
+	done += praas_outbox_poll(p->outbox) + praas_remote_poll(p->remote);
 	if (praas_unlikely(p->pending_head != p->pending_tail))
 		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
@@ -395,6 +400,9 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 	praas_state_reclaim(&p->state, true);
 	*ret_wake_ns = praas_timers_next(&p->timers);
 	due_ns = praas_outbox_due_ns(p->outbox);
+	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
+		*ret_wake_ns = due_ns;
+	due_ns = praas_remote_due_ns(p->remote);
 	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
 		*ret_wake_ns = due_ns;
 	/* An answer that could not be sent is tried again soon; nothing tells when. */
@@ -461,6 +469,26 @@ void praas_process_outbox_host_set(struct praas_process *p,
 	praas_pool_stats(p->config.pool, &pool);
 	config.bytes_max = pool.bytes_total / OUTBOX_POOL_SHARE;
 	praas_outbox_configure(p->outbox, &config);
+	praas_remote_configure(p->remote, host);
+}
+
+void praas_process_way(struct praas_process *p, const struct praas_way *way)
+{
+	if (way->attempt & PRAAS_REMOTE_ATTEMPT)
+		praas_remote_way(p->remote, way);
+	else
+		praas_outbox_way(p->outbox, way);
+}
+
+uint64_t praas_process_away(const struct praas_process *p)
+{
+	return praas_outbox_count(p->outbox) + praas_remote_count(p->remote);
+}
+
+void praas_process_disconnect(struct praas_process *p)
+{
+	praas_remote_disconnect(p->remote);
+	praas_outbox_disconnect(p->outbox);
 }
 
 struct praas_outbox *praas_process_outbox(struct praas_process *p)

@@ -77,8 +77,13 @@ int praas_process_members_set(struct praas_process *p,
 /* How messages to other processes find their way. Before the process serves. */
 void praas_process_outbox_host_set(struct praas_process *p,
 				   const struct praas_outbox_host *host);
-/* The outbox, for answers to its questions. */
 struct praas_outbox *praas_process_outbox(struct praas_process *p);
+/* The answer to a question of the outbox or of a call to another process; copied. */
+void praas_process_way(struct praas_process *p, const struct praas_way *way);
+/* Messages and calls to other processes that are under way. */
+uint64_t praas_process_away(const struct praas_process *p);
+/* Ends the connections to other processes: before the ports end. Nothing is sent any more. */
+void praas_process_disconnect(struct praas_process *p);
 
 /* What a function said with praas_log(). */
 struct praas_function_log {

@@ -106,6 +106,21 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 	return b == 0 || a < b ? a : b;
 }
 
+/* In another process. */
+static int invoke_away(struct praas_process *p, const struct praas_fn_call *call,
+		       uint64_t *ret_id)
+{
+	struct praas_fn_call away = *call;
+
+	if (!praas_process_may_exist(p, call->destination))
+		return -ENOENT;
+	away.deadline_ns = earlier(call->deadline_ns,
+				   call->parent ? call->parent->deadline_ns : 0);
+	p->activity++;
+	return praas_remote_invoke(p->remote, &away,
+				   p->config.functions[call->function].name, ret_id);
+}
+
 int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call *call,
 			    uint64_t *ret_id)
 {
@@ -113,8 +128,6 @@ int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call 
 	struct praas_buf *input;
 	int rc;
 
-	if (call->destination != PRAAS_SELF && call->destination != p->config.pid)
-		return -ENOENT;
 	if (call->function >= p->functions_count)
 		return -ENOENT;
 	if (call->key_bytes > PRAAS_KEY_MAX)
@@ -123,6 +136,8 @@ int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call 
 		return -EMSGSIZE;
 	if (!p->open && !call->parent)
 		return -ESHUTDOWN;
+	if (call->destination != PRAAS_SELF && call->destination != p->config.pid)
+		return invoke_away(p, call, ret_id);
 	inv = praas_invocations_alloc(&p->invocations);
 	if (!inv)
 		return -ENOBUFS;
@@ -149,7 +164,9 @@ int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t i
 	uint32_t slot = (uint32_t)id;
 	struct praas_invocation *inv;
 
-	if (!(id & CALL_ID) || slot >= p->invocations.slots_count)
+	if (!(id & CALL_ID))
+		return praas_remote_cancel(p->remote, id);
+	if (slot >= p->invocations.slots_count)
 		return -ENOENT;
 	inv = &p->invocations.slots[slot];
 	if (inv->state == PRAAS_INVOCATION_FREE || inv->id != id ||
@@ -165,7 +182,9 @@ int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
 	uint32_t slot = (uint32_t)id;
 	struct praas_invocation *inv;
 
-	if (!(id & CALL_ID) || slot >= p->invocations.slots_count)
+	if (!(id & CALL_ID)) /* nothing that runs here helps it */
+		return praas_remote_pending(p->remote, id) ? -EAGAIN : -ENOENT;
+	if (slot >= p->invocations.slots_count)
 		return -ENOENT;
 	inv = &p->invocations.slots[slot];
 	if (inv->id != id || inv->state == PRAAS_INVOCATION_FREE)

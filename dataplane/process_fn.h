@@ -196,8 +196,7 @@ uint64_t praas_process_state_index_offset(const struct praas_process *p);
 /* ---- calls ---- */
 
 struct praas_fn_call {
-	uint64_t
-		destination; /* PRAAS_SELF or this process's pid; others: -ENOENT until routed */
+	uint64_t destination; /* PRAAS_SELF, or a process of the application */
 	uint64_t source;      /* stamped: who asks */
 	uint64_t deadline_ns; /* 0: none; the parent's when it is earlier */
 	uint32_t function;    /* number */
@@ -206,7 +205,8 @@ struct praas_fn_call {
 	struct praas_buf *input; /* given on success; may be NULL when empty */
 	const uint8_t *trace;    /* a block as in frames, copied; NULL: none */
 	struct praas_invocation_caller
-		caller; /* done() perhaps before the call returns */
+		caller; /* done() perhaps before the call returns; of another process with NULL for
+			 * the invocation */
 	const struct praas_invocation *parent; /* may be NULL */
 };
 /* 0: caller.done() is called exactly once. *ret_id is set before done() is. -ENOENT; -ENOBUFS

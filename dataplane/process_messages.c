@@ -88,8 +88,7 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 	return 0;
 }
 
-/* False: no such process. One that is newer than the list of members may exist. */
-static bool may_exist(const struct praas_process *p, uint64_t pid)
+bool praas_process_may_exist(const struct praas_process *p, uint64_t pid)
 {
 	if (pid == 0 || (pid & PRAAS_CLIENT))
 		return false;
@@ -112,7 +111,7 @@ static int send_away(struct praas_process *p, uint64_t destination, const char *
 		return -EINVAL;
 	if (value->bytes > p->config.bytes_max)
 		return -EMSGSIZE;
-	if (!may_exist(p, destination))
+	if (!praas_process_may_exist(p, destination))
 		return -ENOENT;
 	if (value->bytes != 0 && value->segment != p->config.pool_segment->id) {
 		rc = praas_process_value_new(p, value->bytes, &copy, &room);

@@ -16,6 +16,7 @@
 #include "dataplane/outbox.h"
 #include "dataplane/process.h"
 #include "dataplane/process_fn.h"
+#include "dataplane/remote.h"
 #include "dataplane/state.h"
 #include "dataplane/timers.h"
 #include "dataplane/trigger.h"
@@ -87,6 +88,7 @@ struct praas_process {
 	praas_pid_t members_last; /* the highest of them */
 	struct praas_inbox inbox;
 	struct praas_outbox *outbox;
+	struct praas_remote *remote;
 	struct praas_receiver *receivers, *receivers_free;
 	uint32_t receivers_made; /* of receivers_max; the others were never used */
 	struct praas_state_write
@@ -139,6 +141,8 @@ void praas_process_value_disown(struct praas_process *p, const void *data,
 int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
 			      uint32_t key_bytes, struct praas_value *value,
 			      const uint8_t *trace, uint64_t *ret_sequence);
+/* False: no such process. One that is newer than the list of members may exist. */
+bool praas_process_may_exist(const struct praas_process *p, uint64_t pid);
 /* wait stands in its queue: give it its timer. 0; -ENOBUFS. */
 int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait,
 			   uint32_t kind);

@@ -83,9 +83,10 @@ static void way_moved(const struct praas_mail_request *rq,
 		way(rq, "BUSY");
 	} else {
 		reply(rq->life, rq->conn,
-		      json_pack("{s:s,s:I,s:s,s:I,s:O,s:O,s:O,s:b}", "t", "way", "id",
-				(json_int_t)rq->id, "rc", "MOVED", "epoch",
-				(json_int_t)record->epoch, "endpoints", endpoints,
+		      json_pack("{s:s,s:I,s:s,s:I,s:I,s:O,s:O,s:O,s:b}", "t", "way",
+				"id", (json_int_t)rq->id, "rc", "MOVED", "epoch",
+				(json_int_t)record->epoch, "lost_epoch",
+				(json_int_t)record->lost_epoch, "endpoints", endpoints,
 				"ticket", json_object_get(ticket, "ticket"),
 				"session_key", json_object_get(ticket, "session_key"),
 				"local", 1),

@@ -55,7 +55,7 @@ static void call_push(struct ctx *ctx, struct call *call, bool one_way)
 				 .id = call->id,
 				 .deadline_ns = ctx->head.info.deadline_ns,
 				 .bytes = call->bytes,
-				 .aux = PRAAS_SELF };
+				 .aux = call->destination };
 
 	if (praas_unlikely(praas_span_traced(&ctx->head.info))) {
 		f.flags |= PRAAS_FRAME_TRACE;
@@ -91,8 +91,8 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 	if (!function || (bytes != 0 && !data) ||
 	    (key && strnlen(key, PRAAS_KEY_MAX + 1) > PRAAS_KEY_MAX))
 		return -EINVAL;
-	if (destination != PRAAS_SELF && destination != head->info.pid)
-		return -ENOENT;
+	if (destination == head->info.pid)
+		destination = PRAAS_SELF;
 	rc = function_find(w, function, &number);
 	if (rc != 0)
 		return rc;
@@ -106,6 +106,7 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 	w->calls_used |= UINT64_C(1) << (call - w->calls);
 	call->id = ++w->end.requests;
 	call->function = number;
+	call->destination = destination;
 	call->depth = ctx->depth;
 	call->data = call->input.data;
 	call->bytes = bytes;
@@ -113,7 +114,7 @@ int ctx_invoke(struct praas_ctx *head, praas_pid_t destination, const char *func
 	call->key_bytes = ctx_key_bytes(key);
 	memcpy(call->key, key ? key : "", call->key_bytes);
 	call->key[call->key_bytes] = '\0';
-	if (runs_in_place(ctx, number)) {
+	if (destination == PRAAS_SELF && runs_in_place(ctx, number)) {
 		call->state = CALL_DEFERRED;
 		w->deferred = call;
 	} else {

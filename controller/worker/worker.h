@@ -69,6 +69,7 @@ enum call_state {
 struct call {
 	enum call_state state;
 	uint64_t id;
+	uint64_t destination; /* PRAAS_SELF, or another process */
 	uint32_t function;
 	uint32_t depth;      /* of who started it */
 	const uint8_t *data; /* input, while deferred */

@@ -362,8 +362,10 @@ static inline void praas_release(struct praas_ctx *ctx, struct praas_view *view)
 }
 
 /**
- * Start another function, here (PRAAS_SELF) or in another process; key may be NULL.
- * ret_call names it for praas_wait(). The deadline of this invocation goes along.
+ * Start another function, here (PRAAS_SELF) or in another process of the application, which is woken if it rests; key may
+ * be NULL. function: a name of this process's own functions. ret_call names it for praas_wait(). The deadline of this
+ * invocation goes along. In another process it runs once, but perhaps again after a crash there, when the status is
+ * PRAAS_UNKNOWN (docs/protocols.md); a process that does not exist is PRAAS_NOT_FOUND.
  * Returns 0; -ENOENT no such function or process; -ENOBUFS queue full; -EMSGSIZE.
  */
 static inline int praas_invoke_async(struct praas_ctx *ctx, praas_pid_t destination,

@@ -183,5 +183,88 @@ def test_peers_rollback(s):
     p.await_log("a", "b", numbers(1, 10))
 
 
+def calls(p, name, to, count, fn, payload="", status=200):
+    """(status, result) of functions that one process has run in another."""
+    text = p.call(name, "calls", f"{p.numbers[to]} {count} {fn} {payload}", status)
+    return [tuple(line.split(" ", 1)) for line in text.splitlines()]
+
+
+def test_peers_calls(s):
+    """Functions call functions of other processes, also of one that rests, many at a time; what fails there says so."""
+    p = Processes(s, ["a", "b", "c"], "worker")
+    assert calls(p, "a", "b", 1, "echo", "hello") == [("0", "hello")]
+    assert calls(p, "a", "b", 32, "echo", "x") == 32 * [("0", "x")]
+    p.rest("b")
+    assert calls(p, "a", "b", 2, "echo", "awake") == 2 * [("0", "awake")]
+    assert s.state("a", "b") == "ACTIVE"
+    (status, why), = calls(p, "a", "b", 1, "crash")
+    assert status == "-1001" and "SIGSEGV" in why, (status, why)
+    assert calls(p, "a", "b", 1, "echo", "again") == [("0", "again")]
+    # it calls back: a waits, b runs it in c
+    p.call("b", "calls", f"{p.numbers['c']} 1 echo deep")
+    p.rest("a")
+    assert calls(p, "a", "b", 1, "echo", "next epoch") == [("0", "next epoch")]
+    s.json("DELETE", f"{P}/c", expect=204)
+    (status, why), = calls(p, "a", "c", 1, "echo", "nobody")
+    assert status == "-1016", (status, why)
+
+
+def test_peers_calls_under_way(s):
+    """A process that is swapped out and saved while others call it runs each call once."""
+    p = Processes(s, ["a", "b", "c"], "worker")
+    over, results, failed = threading.Event(), [], []
+
+    def caller(name):
+        try:
+            for _ in range(25):
+                results.extend(calls(p, name, "b", 16, "count"))
+        except Exception as e:
+            failed.append((name, e))
+
+    def trouble():
+        chance = random.Random(7)
+        while not over.is_set():
+            s.ask("POST", f"{P}/b/{chance.choice(['swap-out', 'checkpoint'])}", "{}")
+            time.sleep(chance.random() * 0.03)
+
+    threads = [threading.Thread(target=caller, args=(n,)) for n in "ac"]
+    t = threading.Thread(target=trouble)
+    for each in (*threads, t):
+        each.start()
+    for each in threads:
+        each.join()
+    over.set()
+    t.join()
+    assert not failed, failed
+    assert {status for status, _ in results} == {"0"}, {status for status, _ in results}
+    assert sorted(int(n) for _, n in results) == list(range(1, 2 * 25 * 16 + 1))
+
+
+def test_peers_call_of_the_killed(s):
+    """Whether it ran is not known when its process is killed; the next one runs in its next epoch."""
+    p = Processes(s, ["a", "b"], "worker")
+    assert calls(p, "a", "b", 1, "echo", "hello") == [("0", "hello")]
+    got = []
+    t = threading.Thread(target=lambda: got.append(calls(p, "a", "b", 1, "hang")))
+    t.start()
+    time.sleep(0.3)
+    os.kill(s.json("GET", f"{P}/b", expect=200)["os_pid"], signal.SIGKILL)
+    t.join()
+    assert got[0][0][0] == "-1011", got
+    assert calls(p, "a", "b", 1, "echo", "alive") == [("0", "alive")]
+
+
+def test_peers_call_deadline(s):
+    """The caller's deadline goes along, and ends the function there."""
+    p = Processes(s, ["a", "b"], "worker")
+    began = time.monotonic()
+    got, _, answer = s.ask("POST", f"{APP}/invoke/calls", f"{p.numbers['b']} 1 hang ", {"Praas-Pid": "a",
+                           "Praas-Deadline-Ms": "700"})
+    assert got == 504 and time.monotonic() - began < 10, (got, answer)
+    assert calls(p, "a", "b", 1, "echo", "free again") == [("0", "free again")]
+
+
 run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
-     test_peers_killed_receiver, test_peers_rollback])
+     test_peers_killed_receiver, test_peers_rollback, test_peers_calls, test_peers_calls_under_way,
+     test_peers_call_of_the_killed,
+     test_peers_call_deadline])

@@ -86,10 +86,12 @@ static const struct praas_transport_ops far_ops = { .scheme = "far",
 
 static int far_connect(void *user, const char *address,
 		       const struct praas_ticket_secret *secret,
-		       const struct praas_conn_events *events, void *events_user,
-		       struct praas_conn **ret_conn)
+		       const struct praas_conn_events *events,
+		       void (*welcome)(void *user, const struct praas_welcome *welcome),
+		       void *events_user, struct praas_conn **ret_conn)
 {
 	(void)user;
+	assert_null(welcome);
 	assert_int_equal(secret->ticket[0], 7);
 	if (strcmp(address, "far://works") != 0)
 		return -EPROTONOSUPPORT;

@@ -4,6 +4,7 @@
  * which they may not.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -445,4 +446,46 @@ PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 	if (praas_state_put(ctx, "log", log, at) != 0)
 		return praas_fail(ctx, 3, "the log cannot be kept");
 	return give(ctx, log, at);
+}
+
+/* "PID COUNT FUNCTION PAYLOAD": starts the function in that process so often, waits for each, and returns a line
+ * each: "STATUS RESULT"; eight bytes as a number. */
+PRAAS_FUNCTION int calls(struct praas_ctx *ctx)
+{
+	char text[128], out[4096], function[64] = "", *rest, *payload;
+	uint64_t pid, count, count_of, call[32];
+	struct praas_msg in;
+	size_t at = 0;
+	int rc = 0;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+		return 1;
+	memcpy(text, in.view.data, in.view.bytes);
+	text[in.view.bytes] = '\0';
+	pid = strtoull(text, &rest, 10);
+	count = strtoull(rest, &rest, 10);
+	payload = strchr(rest + 1, ' ');
+	if (!payload || payload - rest > 60 || count > 32)
+		return praas_fail(ctx, 1, "PID COUNT FUNCTION PAYLOAD");
+	memcpy(function, rest + 1, (size_t)(payload - rest) - 1);
+	for (uint64_t i = 0; rc == 0 && i < count; i++)
+		rc = praas_invoke_async(ctx, pid, function, NULL, payload + 1,
+					strlen(payload + 1), &call[i]);
+	for (uint64_t i = 0; rc == 0 && i < count; i++) {
+		struct praas_view result;
+		int status;
+
+		rc = praas_wait(ctx, call[i], -1, &status, &result);
+		if (rc == 0 && result.bytes == sizeof(uint64_t)) {
+			memcpy(&count_of, result.data, sizeof(count_of));
+			at += (size_t)snprintf(out + at, sizeof(out) - at,
+					       "%d %" PRIu64 "\n", status, count_of);
+		} else if (rc == 0) {
+			at += (size_t)snprintf(out + at, sizeof(out) - at, "%d %.*s\n",
+					       status, (int)(result.bytes % 100),
+					       result.bytes ? (const char *)result.data
+							    : "");
+		}
+	}
+	return rc ? praas_fail(ctx, 2, strerror(-rc)) : give(ctx, out, at);
 }
