@@ -142,7 +142,7 @@ static int parse_one(const json_t *item, uint64_t bytes, uint64_t *at,
 		     struct praas_mail_batch *b, uint32_t i)
 {
 	struct praas_queued *m = &b->messages[i];
-	uint64_t epoch, key_bytes;
+	uint64_t epoch = 0, key_bytes = 0;
 	int rc = number(item, "position", PRAAS_MAIL_POSITION_MAX, &m->position);
 
 	if (rc == 0)

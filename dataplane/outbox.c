@@ -45,12 +45,13 @@ static void forget(void *user, uint64_t receiver, int rc)
 	(void)rc;
 }
 
-int praas_outbox_new(struct praas_outbox **ret_o)
+int praas_outbox_new(uint64_t *wanted, struct praas_outbox **ret_o)
 {
 	struct praas_outbox *o = calloc(1, sizeof(*o));
 
 	if (!o)
 		return -ENOMEM;
+	o->wanted = wanted;
 	o->config.host = (struct praas_outbox_host){ .ask = refuse_all,
 						     .connect = no_way,
 						     .dropped = forget };
@@ -227,7 +228,7 @@ void praas_peer_lost(struct praas_peer *p, uint32_t attempt)
 {
 	p->stalled = false;
 	praas_sender_lost(&p->sender, attempt, praas_now_ns());
-	p->outbox->kicked = true;
+	praas_outbox_kick(p->outbox);
 }
 
 void praas_outbox_disconnect(struct praas_outbox *o)
@@ -400,7 +401,7 @@ void praas_outbox_way(struct praas_outbox *o, const struct praas_way *way)
 
 	if (!p)
 		return;
-	o->kicked = true;
+	praas_outbox_kick(o);
 	switch (way->kind) {
 	case PRAAS_WAY_QUEUED:
 		praas_peer_forget_way(p);
@@ -451,14 +452,14 @@ int praas_outbox_send(struct praas_outbox *o, uint64_t receiver, const char *key
 		return -ENOBUFS;
 	rc = praas_sender_push(&p->sender, (uint64_t)(m - o->messages), 0, &m->seq);
 	praas_check(rc == 0); /* asked for above */
-	o->kicked = true;
+	praas_outbox_kick(o);
 	return 0;
 }
 
 void praas_outbox_hold(struct praas_outbox *o, bool held)
 {
 	o->held = held;
-	o->kicked = true;
+	praas_outbox_kick(o);
 	for (uint32_t i = 0; i < o->peers_count; i++)
 		praas_sender_hold(&o->peers[i].sender, held);
 }
@@ -535,7 +536,8 @@ int praas_outbox_import_message(struct praas_outbox *o, uint64_t pid,
 
 void praas_outbox_begin(struct praas_outbox *o, bool clean)
 {
-	o->begun = o->kicked = true;
+	o->begun = true;
+	praas_outbox_kick(o);
 	for (uint32_t k = 0; k < o->peers_count; k++) {
 		struct praas_peer *p = &o->peers[k];
 		uint32_t i = p->imported_first;

@@ -63,7 +63,8 @@ struct praas_way {
 	uint64_t receiver;
 	struct praas_seq seq;
 	uint32_t epoch;
-	uint32_t lost_epoch; /* the last that ended without a snapshot of its end; 0: none */
+	uint32_t
+		lost_epoch; /* the last that ended without a snapshot of its end; 0: none */
 	uint32_t endpoints_count;
 	char endpoints[PRAAS_WAY_ENDPOINTS_MAX][PRAAS_ADDR_MAX]; /* best first */
 	struct praas_ticket_secret secret;
@@ -89,8 +90,8 @@ struct praas_outbox_config {
 	uint64_t bytes_max; /* of all messages together */
 };
 
-/* 0; -ENOMEM. */
-int praas_outbox_new(struct praas_outbox **ret_o);
+/* *wanted is set whenever praas_outbox_poll() has something to do, or will have; cleared by who polls. 0; -ENOMEM. */
+int praas_outbox_new(uint64_t *wanted, struct praas_outbox **ret_o);
 /* Ends all connections: before their ports end. Nothing is sent any more. */
 void praas_outbox_disconnect(struct praas_outbox *o);
 /* NULL is allowed. Disconnected, and the ports have given back all that they were given. */

@@ -86,7 +86,7 @@ static void on_opened(void *user, struct praas_conn *conn)
 	p->open = true;
 	p->used_ns = praas_now_ns();
 	praas_sender_connected(&p->sender, p->conn_attempt, p->used_ns);
-	p->outbox->kicked = true;
+	praas_outbox_kick(p->outbox);
 }
 
 static void on_reply(struct praas_peer *p, const struct praas_frame *f)
@@ -96,7 +96,7 @@ static void on_reply(struct praas_peer *p, const struct praas_frame *f)
 	if (f->status == 0) {
 		p->used_ns = praas_now_ns();
 		praas_sender_acked(&p->sender, p->conn_attempt, seq, p->used_ns);
-		p->outbox->kicked = true;
+		praas_outbox_kick(p->outbox);
 		return;
 	}
 	/* A full mailbox will have room again; all else the control service knows better. */

@@ -49,10 +49,18 @@ struct praas_outbox {
 	uint32_t *buckets;
 	uint32_t epoch;
 	bool begun, held, ended;
-	bool kicked;     /* something happened: look at all */
-	uint64_t due_ns; /* 0: never */
+	bool kicked;      /* something happened: look at all */
+	uint64_t due_ns;  /* 0: never */
+	uint64_t *wanted; /* of who polls */
 	uint32_t turns;
 };
+
+/* Look at all receivers soon. */
+static inline void praas_outbox_kick(struct praas_outbox *o)
+{
+	o->kicked = true;
+	*o->wanted = 1;
+}
 
 /* The sender's attempt has no connection any more, or gets none. */
 void praas_peer_lost(struct praas_peer *p, uint32_t attempt);

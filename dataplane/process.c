@@ -113,9 +113,9 @@ static int init_tables(struct praas_process *p)
 	if (rc == 0)
 		rc = praas_inbox_init(&p->inbox);
 	if (rc == 0)
-		rc = praas_outbox_new(&p->outbox);
+		rc = praas_outbox_new(&p->away, &p->outbox);
 	if (rc == 0)
-		rc = praas_remote_new(&p->remote);
+		rc = praas_remote_new(&p->away, &p->remote);
 	if (rc == 0)
 		rc = praas_requests_init(p);
 	return rc;
@@ -365,15 +365,30 @@ static void stamp_activity(struct praas_process *p)
 	p->stats.last_activity_ns = praas_now_ns();
 }
 
+/* What waits for the executor; messages and calls to other processes. */
+__attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
+{
+	unsigned done = 0;
+
+	if (p->ready_first)
+		praas_invoke_pump(p);
+	if (praas_likely(!p->away))
+		return 0;
+	done = praas_outbox_poll(p->outbox) + praas_remote_poll(p->remote);
+	p->away = praas_outbox_due_ns(p->outbox) != 0 ||
+		  praas_remote_due_ns(p->remote) != 0;
+	return done;
+}
+
 unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 {
 	unsigned done = p->executor->ops->poll(p->executor, budget);
 
 	if (praas_unlikely(p->timers.count != 0))
 		done += poll_timers(p, budget);
-	if (praas_unlikely(p->ready_first != NULL))
-		praas_invoke_pump(p);
-	done += praas_outbox_poll(p->outbox) + praas_remote_poll(p->remote);
+	/* One look for both. */
+	if (praas_unlikely(((uintptr_t)p->ready_first | p->away) != 0))
+		done += poll_queues(p);
 	if (praas_unlikely(p->pending_head != p->pending_tail))
 		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
@@ -470,6 +485,7 @@ void praas_process_outbox_host_set(struct praas_process *p,
 	config.bytes_max = pool.bytes_total / OUTBOX_POOL_SHARE;
 	praas_outbox_configure(p->outbox, &config);
 	praas_remote_configure(p->remote, host);
+	p->routed = true;
 }
 
 void praas_process_way(struct praas_process *p, const struct praas_way *way)

@@ -90,7 +90,7 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 
 bool praas_process_may_exist(const struct praas_process *p, uint64_t pid)
 {
-	if (pid == 0 || (pid & PRAAS_CLIENT))
+	if (!p->routed || pid == 0 || (pid & PRAAS_CLIENT))
 		return false;
 	for (uint32_t i = 0; i < p->members_count; i++)
 		if (p->members[i].pid == pid)

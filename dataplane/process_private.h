@@ -65,8 +65,10 @@ struct praas_process {
 	bool open;    /* the gate */
 	bool moved;   /* lives elsewhere */
 	bool pumping; /* praas_invoke_pump() is on the stack */
+	bool routed;  /* there is a way to other processes */
 	uint64_t running;
 	struct praas_invocation *ready_first, *ready_last;
+	uint64_t away;     /* 1: outbox or remote want their turn */
 	uint64_t queued;   /* in any list */
 	uint64_t activity; /* counts events, to see whether something happened */
 	struct praas_process_stats stats;

@@ -18,12 +18,13 @@
 #define IDLE_NS 30000000000u
 #define TURNS_PER_CLOCK 64u
 
-int praas_remote_new(struct praas_remote **ret_r)
+int praas_remote_new(uint64_t *wanted, struct praas_remote **ret_r)
 {
 	struct praas_remote *r = calloc(1, sizeof(*r));
 
 	if (!r)
 		return -ENOMEM;
+	r->wanted = wanted;
 	/* Touched as far as they are used. */
 	r->calls = calloc(PRAAS_REMOTE_CALLS_MAX, sizeof(*r->calls));
 	r->links = calloc(PRAAS_REMOTE_PEERS_MAX, sizeof(*r->links));
@@ -40,7 +41,6 @@ void praas_remote_configure(struct praas_remote *r,
 			    const struct praas_outbox_host *host)
 {
 	r->host = *host;
-	r->hosted = true;
 }
 
 void praas_remote_identify(struct praas_remote *r, uint32_t epoch)
@@ -190,7 +190,7 @@ void praas_remote_back_off(struct praas_remote_link *l)
 	l->wait_ns = praas_now_ns() + l->backoff_ns;
 	l->asking = false;
 	l->attempt++;
-	l->remote->kicked = true;
+	praas_remote_kick(l->remote);
 }
 
 /* What was sent may have run: only the same epoch knows. */
@@ -255,7 +255,7 @@ void praas_remote_way(struct praas_remote *r, const struct praas_way *way)
 	if (!l || !l->asking || (l->attempt | PRAAS_REMOTE_ATTEMPT) != way->attempt)
 		return;
 	l->asking = false;
-	r->kicked = true;
+	praas_remote_kick(r);
 	if (way->kind == PRAAS_WAY_GONE) {
 		while (l->first)
 			praas_remote_fail(l, l->first, PRAAS_NOT_FOUND,
@@ -398,8 +398,7 @@ uint64_t praas_remote_due_ns(const struct praas_remote *r)
 int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call,
 			const char *function, uint64_t *ret_id)
 {
-	struct praas_remote_link *l =
-		r->hosted && !r->ended ? link_get(r, call->destination) : NULL;
+	struct praas_remote_link *l = r->ended ? NULL : link_get(r, call->destination);
 	struct praas_remote_call *c = l ? call_get(r) : NULL;
 	uint32_t slot;
 
@@ -431,7 +430,7 @@ int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call
 		l->first = c;
 	l->last = c;
 	r->calls_count++;
-	r->kicked = true;
+	praas_remote_kick(r);
 	return 0;
 }
 

@@ -31,8 +31,8 @@
 
 struct praas_remote;
 
-/* 0; -ENOMEM. */
-int praas_remote_new(struct praas_remote **ret_r);
+/* wanted: as of praas_outbox_new(). 0; -ENOMEM. */
+int praas_remote_new(uint64_t *wanted, struct praas_remote **ret_r);
 /* NULL is allowed. Dropped. */
 void praas_remote_free(struct praas_remote *r);
 /* All calls end, and nobody is told: before the memory of their inputs goes. Disconnected. NULL is allowed. */

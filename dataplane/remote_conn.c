@@ -122,7 +122,7 @@ static void on_opened(void *user, struct praas_conn *conn)
 	l->open = true;
 	l->backoff_ns = 0;
 	l->used_ns = praas_now_ns();
-	l->remote->kicked = true;
+	praas_remote_kick(l->remote);
 }
 
 static struct praas_remote_call *sent_call(const struct praas_remote_link *l,

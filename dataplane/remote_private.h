@@ -50,9 +50,17 @@ struct praas_remote {
 	uint32_t links_count;
 	uint32_t *buckets;
 	uint32_t epoch, turns;
-	bool kicked, ended, hosted;
+	bool kicked, ended;
+	uint64_t *wanted; /* of who polls */
 	uint64_t due_ns;
 };
+
+/* Look at all of them soon. */
+static inline void praas_remote_kick(struct praas_remote *r)
+{
+	r->kicked = true;
+	*r->wanted = 1;
+}
 
 /* ---- remote.c ---- */
 
