@@ -414,8 +414,10 @@ PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
  * any, is how many milliseconds to wait for the first. */
 PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 {
-	static char log[1u << 20];
+	const size_t room = 1u << 20;
 	struct praas_view old;
+	char *log;
+	void *data;
 	struct praas_msg in, msg;
 	char text[16] = "";
 	int64_t wait_ns;
@@ -425,6 +427,9 @@ PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 	    in.view.bytes < sizeof(text))
 		memcpy(text, in.view.data, in.view.bytes);
 	wait_ns = INT64_C(1000000) * strtol(text, NULL, 10);
+	if (praas_buffer(ctx, room, &data) != 0)
+		return praas_fail(ctx, 3, "no memory for the log");
+	log = data;
 	if (praas_state_get(ctx, "log", &old, NULL) == 0) {
 		at = old.bytes;
 		if (at != 0)
@@ -433,17 +438,17 @@ PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 	while (praas_recv(ctx, PRAAS_ANY, "k", wait_ns, &msg) == 0) {
 		wait_ns = 0;
 		if (msg.view.bytes > 20)
-			at += (size_t)snprintf(
-				log + at, sizeof(log) - at, "%llu #%zu\n",
-				(unsigned long long)msg.source, msg.view.bytes);
+			at += (size_t)snprintf(log + at, room - at, "%llu #%zu\n",
+					       (unsigned long long)msg.source,
+					       msg.view.bytes);
 		else
-			at += (size_t)snprintf(
-				log + at, sizeof(log) - at, "%llu %.*s\n",
-				(unsigned long long)msg.source, (int)msg.view.bytes,
-				(const char *)msg.view.data);
+			at += (size_t)snprintf(log + at, room - at, "%llu %.*s\n",
+					       (unsigned long long)msg.source,
+					       (int)msg.view.bytes,
+					       (const char *)msg.view.data);
 		praas_release(ctx, &msg.view);
 	}
-	if (praas_state_put(ctx, "log", log, at) != 0)
+	if (praas_state_put_flags(ctx, "log", log, at, PRAAS_COPY) != 0)
 		return praas_fail(ctx, 3, "the log cannot be kept");
 	return give(ctx, log, at);
 }
