@@ -281,15 +281,16 @@ void praas_remote_way(struct praas_remote *r, const struct praas_way *way)
 static void send_cancel(const struct praas_remote_link *l,
 			const struct praas_remote_call *c)
 {
+	struct praas_conn *conn = l->open ? l->conn : NULL;
 	struct praas_buf *buf;
 
-	if (c->state != PRAAS_REMOTE_SENT || !l->open ||
-	    l->conn->ops->alloc(l->conn, 0, &buf) != 0)
+	if (c->state != PRAAS_REMOTE_SENT || !conn ||
+	    conn->ops->alloc(conn, 0, &buf) != 0)
 		return;
 	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_CANCEL,
 					  .id = c->wire_id,
 					  .epoch = c->epoch };
-	(void)praas_conn_send_or_release(l->conn, buf); /* it ends without, later */
+	(void)praas_conn_send_or_release(conn, buf); /* it ends without, later */
 }
 
 static void expire(struct praas_remote_link *l, uint64_t now_ns)
