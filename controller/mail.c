@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/json.h"
 #include "internal/base.h"
 
 /* ---- hex ---- */
@@ -19,45 +20,6 @@ static void to_hex(const uint8_t *data, size_t bytes, char *ret_text)
 		ret_text[2 * i + 1] = digits[data[i] & 15];
 	}
 	ret_text[2 * bytes] = '\0';
-}
-
-static int digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-/* A member of exactly so many bytes. 0; -EPROTO. */
-static int from_hex(const json_t *line, const char *name, size_t bytes,
-		    uint8_t *ret_data)
-{
-	const json_t *member = json_object_get(line, name);
-	const char *text = json_string_value(member);
-
-	if (!text || json_string_length(member) != 2 * bytes)
-		return -EPROTO;
-	for (size_t i = 0; i < bytes; i++) {
-		int high = digit(text[2 * i]), low = digit(text[2 * i + 1]);
-
-		if (high < 0 || low < 0)
-			return -EPROTO;
-		ret_data[i] = (uint8_t)(high << 4 | low);
-	}
-	return 0;
-}
-
-/* A whole number in [0, max]. 0; -EPROTO. */
-static int number(const json_t *line, const char *name, uint64_t max,
-		  uint64_t *ret_value)
-{
-	const json_t *member = json_object_get(line, name);
-
-	if (!json_is_integer(member) || json_integer_value(member) < 0 ||
-	    (uint64_t)json_integer_value(member) > max)
-		return -EPROTO;
-	*ret_value = (uint64_t)json_integer_value(member);
-	return 0;
 }
 
 /* ---- questions ---- */
@@ -141,30 +103,27 @@ json_t *praas_mail_ask_line(const struct praas_mail_ask *ask, uint64_t id)
 static int parse_one(const json_t *item, uint64_t bytes, uint64_t *at,
 		     struct praas_mail_batch *b, uint32_t i)
 {
+	char error[PRAAS_JSON_ERROR_MAX] = "";
+	struct praas_json_reader r = praas_json_reader(item, "messages", error);
 	struct praas_queued *m = &b->messages[i];
-	uint64_t epoch = 0, key_bytes = 0;
-	int rc = number(item, "position", PRAAS_MAIL_POSITION_MAX, &m->position);
+	uint64_t key_bytes;
 
-	if (rc == 0)
-		rc = number(item, "source", INT64_MAX, &m->source);
-	if (rc == 0)
-		rc = number(item, "epoch", UINT32_MAX, &epoch);
-	if (rc == 0)
-		rc = number(item, "number", INT64_MAX, &m->seq.number);
-	if (rc == 0)
-		rc = number(item, "key_bytes", PRAAS_KEY_MAX, &key_bytes);
-	if (rc == 0)
-		rc = number(item, "bytes", PRAAS_OUTBOX_APPEND_BYTES, &m->bytes);
-	if (rc == 0 && json_object_get(item, "trace"))
-		rc = from_hex(item, "trace", PRAAS_TRACE_BYTES, b->traces[i]);
-	if (rc != 0 || epoch == 0 || m->seq.number == 0 || m->position == 0 ||
-	    key_bytes > bytes - *at || m->bytes > bytes - *at - key_bytes)
+	m->position = praas_json_number(&r, "position", 1, PRAAS_MAIL_POSITION_MAX);
+	m->source = praas_json_number(&r, "source", 0, INT64_MAX);
+	m->seq.epoch = (uint32_t)praas_json_number(&r, "epoch", 1, UINT32_MAX);
+	m->seq.number = praas_json_number(&r, "number", 1, INT64_MAX);
+	key_bytes = praas_json_number(&r, "key_bytes", 0, PRAAS_KEY_MAX);
+	m->bytes = praas_json_number(&r, "bytes", 0, PRAAS_OUTBOX_APPEND_BYTES);
+	if (json_object_get(item, "trace")) {
+		praas_json_hex(&r, "trace", b->traces[i], PRAAS_TRACE_BYTES);
+		m->trace = b->traces[i];
+	}
+	if (praas_json_failed(&r) || key_bytes > bytes - *at ||
+	    m->bytes > bytes - *at - key_bytes)
 		return -EPROTO;
-	m->seq.epoch = (uint32_t)epoch;
 	m->key_bytes = (uint8_t)key_bytes;
 	m->key = (const char *)b->raw + *at;
 	m->data = b->raw + *at + key_bytes;
-	m->trace = json_object_get(item, "trace") ? b->traces[i] : NULL;
 	*at += key_bytes + m->bytes;
 	return 0;
 }
@@ -221,8 +180,9 @@ static int parse_endpoints(const json_t *line, struct praas_way *way)
 int praas_mail_way_parse(const json_t *line, struct praas_way *ret_way)
 {
 	const char *word = json_string_value(json_object_get(line, "rc"));
-	uint64_t epoch = 0, lost = 0;
-	int rc = 0;
+	char error[PRAAS_JSON_ERROR_MAX] = "";
+	struct praas_json_reader r = praas_json_reader(line, "way", error);
+	uint32_t epoch;
 
 	*ret_way = (struct praas_way){ .kind = PRAAS_WAY_BUSY };
 	if (!word)
@@ -233,24 +193,18 @@ int praas_mail_way_parse(const json_t *line, struct praas_way *ret_way)
 	}
 	if (strcmp(word, "QUEUED") != 0 && strcmp(word, "MOVED") != 0)
 		return 0; /* BUSY, FULL: later */
-	rc = number(line, "epoch", UINT32_MAX, &epoch);
-	if (rc == 0 && strcmp(word, "QUEUED") == 0) {
+	epoch = (uint32_t)praas_json_number(&r, "epoch", 0, UINT32_MAX);
+	if (strcmp(word, "QUEUED") == 0) {
 		ret_way->kind = PRAAS_WAY_QUEUED;
-		ret_way->seq.epoch = (uint32_t)epoch;
-		return number(line, "number", INT64_MAX, &ret_way->seq.number);
+		ret_way->seq.epoch = epoch;
+		ret_way->seq.number = praas_json_number(&r, "number", 0, INT64_MAX);
+		return praas_json_failed(&r) ? -EPROTO : 0;
 	}
 	ret_way->kind = PRAAS_WAY_MOVED;
-	ret_way->epoch = (uint32_t)epoch;
-	if (rc == 0)
-		rc = number(line, "lost_epoch", UINT32_MAX, &lost);
-	ret_way->lost_epoch = (uint32_t)lost;
-	if (rc == 0)
-		rc = parse_endpoints(line, ret_way);
-	if (rc == 0)
-		rc = from_hex(line, "ticket", PRAAS_TICKET_BYTES,
-			      ret_way->secret.ticket);
-	if (rc == 0)
-		rc = from_hex(line, "session_key", PRAAS_KEY_BYTES,
-			      ret_way->secret.session_key);
-	return rc;
+	ret_way->epoch = epoch;
+	ret_way->lost_epoch =
+		(uint32_t)praas_json_number(&r, "lost_epoch", 0, UINT32_MAX);
+	praas_json_hex(&r, "ticket", ret_way->secret.ticket, PRAAS_TICKET_BYTES);
+	praas_json_hex(&r, "session_key", ret_way->secret.session_key, PRAAS_KEY_BYTES);
+	return praas_json_failed(&r) ? -EPROTO : parse_endpoints(line, ret_way);
 }

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages between processes with the real programs: functions send, others take what came; receivers rest, are
 woken, saved and killed meanwhile."""
+import functools
 import os
 import random
 import signal
@@ -53,6 +54,30 @@ class Processes:
         pid = self.s.json("GET", f"{P}/{name}", expect=200)["os_pid"]
         self.s.json("POST", f"{P}/{name}/swap-out", {}, 200)
         await_gone(pid)
+
+
+def beside(trouble, *work):
+    """Trouble without a pause as long as the others work."""
+    over, failed = threading.Event(), []
+
+    def one(what):
+        try:
+            what()
+        except Exception as e:
+            failed.append(e)
+
+    def again():
+        while not over.is_set():
+            trouble()
+
+    threads = [threading.Thread(target=one, args=(what,)) for what in (*work, again)]
+    for t in threads:
+        t.start()
+    for t in threads[:-1]:
+        t.join()
+    over.set()
+    threads[-1].join()
+    assert not failed, failed
 
 
 def numbers(first, count):
@@ -116,34 +141,21 @@ def test_peers_under_way(s):
     order."""
     count, step = 1500, 50
     p = Processes(s, ["b", "x", "y", "z"], "worker")
-    over, failed = threading.Event(), []
     chance = random.Random(5)
 
     def sender(name):
-        try:
-            for first in range(1, count, step):
-                p.send(name, "b", first, step)
-        except Exception as e:
-            failed.append((name, e))
+        for first in range(1, count, step):
+            p.send(name, "b", first, step)
 
     def trouble():
-        while not over.is_set():
-            what = chance.choice(["swap-out", "swap-out", "checkpoint", "drain"])
-            if what == "drain":
-                p.call("b", "drain")
-            else:
-                s.ask("POST", f"{P}/b/{what}", "{}")
-            time.sleep(chance.random() * 0.02)
+        what = chance.choice(["swap-out", "swap-out", "checkpoint", "drain"])
+        if what == "drain":
+            p.call("b", "drain")
+        else:
+            s.ask("POST", f"{P}/b/{what}", "{}")
+        time.sleep(chance.random() * 0.02)
 
-    threads = [threading.Thread(target=sender, args=(n,)) for n in "xyz"]
-    t = threading.Thread(target=trouble)
-    for each in (*threads, t):
-        each.start()
-    for each in threads:
-        each.join()
-    over.set()
-    t.join()
-    assert not failed, failed
+    beside(trouble, *(functools.partial(sender, name) for name in "xyz"))
     for name in "xyz":
         p.await_log("b", name, numbers(1, count))
 
@@ -212,30 +224,17 @@ def test_peers_calls(s):
 def test_peers_calls_under_way(s):
     """A process that is swapped out and saved while others call it runs each call once."""
     p = Processes(s, ["a", "b", "c"], "worker")
-    over, results, failed = threading.Event(), [], []
+    results, chance = [], random.Random(7)
 
     def caller(name):
-        try:
-            for _ in range(25):
-                results.extend(calls(p, name, "b", 16, "count"))
-        except Exception as e:
-            failed.append((name, e))
+        for _ in range(25):
+            results.extend(calls(p, name, "b", 16, "count"))
 
     def trouble():
-        chance = random.Random(7)
-        while not over.is_set():
-            s.ask("POST", f"{P}/b/{chance.choice(['swap-out', 'checkpoint'])}", "{}")
-            time.sleep(0.05 + chance.random() * 0.1)  # who calls must get in at all, slow as he may be
+        s.ask("POST", f"{P}/b/{chance.choice(['swap-out', 'checkpoint'])}", "{}")
+        time.sleep(0.05 + chance.random() * 0.1)  # who calls must get in at all, slow as he may be
 
-    threads = [threading.Thread(target=caller, args=(n,)) for n in "ac"]
-    t = threading.Thread(target=trouble)
-    for each in (*threads, t):
-        each.start()
-    for each in threads:
-        each.join()
-    over.set()
-    t.join()
-    assert not failed, failed
+    beside(trouble, *(functools.partial(caller, name) for name in "ac"))
     assert {status for status, _ in results} == {"0"}, {status for status, _ in results}
     assert sorted(int(n) for _, n in results) == list(range(1, 2 * 25 * 16 + 1))
 

@@ -368,7 +368,9 @@ static void test_mail_once_and_in_order(void **state)
 	unsigned connects = 0, breaks = 0, queued = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 12; seed++) {
+	/* How much happens in a story depends on how long its back-offs are beside its turns. */
+	for (uint64_t seed = 1;
+	     seed <= 12 || (seed <= 60 && (connects <= 24 || breaks <= 12)); seed++) {
 		story(seed);
 		connects += w->connects;
 		breaks += w->breaks;
@@ -379,8 +381,8 @@ static void test_mail_once_and_in_order(void **state)
 	/* It was not all sunshine. */
 	print_message("%u connections, %u broken, %u queued\n", connects, breaks,
 		      queued);
-	assert_true(connects > 12);
-	assert_true(breaks > 2);
+	assert_true(connects > 24);
+	assert_true(breaks > 12);
 	assert_true(queued > 100);
 }
 

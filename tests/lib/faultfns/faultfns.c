@@ -360,19 +360,29 @@ PRAAS_FUNCTION int takes(struct praas_ctx *ctx)
 
 /* ---- between processes ------------------------------------------------------------------ */
 
+/* The input as a text; false: there is no room for it. */
+static bool input_text(struct praas_ctx *ctx, char *ret_text, size_t room)
+{
+	struct praas_msg in;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= room)
+		return false;
+	if (in.view.bytes != 0)
+		memcpy(ret_text, in.view.data, in.view.bytes);
+	ret_text[in.view.bytes] = '\0';
+	return true;
+}
+
 /* "PID FIRST COUNT": so many numbered messages to that process, one after the other, as far as there is room for
  * them. Returns how many there were, in decimal. */
 PRAAS_FUNCTION int send_many(struct praas_ctx *ctx)
 {
 	unsigned long long pid, first, count, sent = 0;
 	char text[64], *rest;
-	struct praas_msg in;
 	int rc = 0;
 
-	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+	if (!input_text(ctx, text, sizeof(text)))
 		return 1;
-	memcpy(text, in.view.data, in.view.bytes);
-	text[in.view.bytes] = '\0';
 	pid = strtoull(text, &rest, 10);
 	first = strtoull(rest, &rest, 10);
 	count = strtoull(rest, &rest, 10);
@@ -392,14 +402,11 @@ PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
 {
 	unsigned long long pid, bytes;
 	char text[64], *rest;
-	struct praas_msg in;
 	void *data;
 	int rc;
 
-	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+	if (!input_text(ctx, text, sizeof(text)))
 		return 1;
-	memcpy(text, in.view.data, in.view.bytes);
-	text[in.view.bytes] = '\0';
 	pid = strtoull(text, &rest, 10);
 	bytes = strtoull(rest, &rest, 10);
 	rc = praas_buffer(ctx, bytes, &data);
@@ -459,14 +466,11 @@ PRAAS_FUNCTION int calls(struct praas_ctx *ctx)
 {
 	char text[128], out[4096], function[64] = "", *rest, *payload;
 	uint64_t pid, count, count_of, call[32];
-	struct praas_msg in;
 	size_t at = 0;
 	int rc = 0;
 
-	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes >= sizeof(text))
+	if (!input_text(ctx, text, sizeof(text)))
 		return 1;
-	memcpy(text, in.view.data, in.view.bytes);
-	text[in.view.bytes] = '\0';
 	pid = strtoull(text, &rest, 10);
 	count = strtoull(rest, &rest, 10);
 	payload = strchr(rest + 1, ' ');
