@@ -15,7 +15,8 @@
 
 int praas_link_in_init(struct praas_link_in *in, size_t *under_way)
 {
-	*in = (struct praas_link_in){ .under_way = under_way };
+	*in = (struct praas_link_in){ .line = NULL };
+	in->under_way = under_way;
 	in->line = malloc(PRAAS_LIMIT_LINE_BYTES);
 	return in->line ? 0 : -ENOMEM;
 }
