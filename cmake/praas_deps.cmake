@@ -16,6 +16,8 @@ pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(FABRIC libfabric)
 pkg_check_modules(HIREDIS IMPORTED_TARGET hiredis)
 pkg_check_modules(DPDK IMPORTED_TARGET libdpdk)
+find_path(IPSEC_MB_INCLUDE intel-ipsec-mb.h)
+find_library(IPSEC_MB_LIBRARY NAMES libIPSec_MB.so.1) # comes with libdpdk-dev, on x86
 # A transport over devices is built where its library is found; nothing else needs it.
 option(PRAAS_VERBS "Build the transport over RDMA verbs where libibverbs and librdmacm are found" ON)
 if(PRAAS_VERBS)

@@ -17,8 +17,8 @@ if(VERBS_FOUND)
   praas_vm_test(conformance.transport.verbs-lossy vm --timeout 240 --pair --netem "loss 0.2% delay 100us"
     -- $<TARGET_FILE:conformance_transport> verbs-pair -*huge)
 
-  add_executable(conformance_verbs conformance/transport/verbs.c conformance/transport/rig.c
-    conformance/transport/schemes.c)
+  add_executable(conformance_verbs conformance/transport/verbs.c conformance/transport/verbs_cost.c
+    conformance/transport/rig.c conformance/transport/schemes.c)
   praas_target(conformance_verbs)
   target_link_libraries(conformance_verbs PRIVATE praas_wire PkgConfig::CMOCKA PkgConfig::VERBS)
   set_target_properties(conformance_verbs PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)

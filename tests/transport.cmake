@@ -4,6 +4,14 @@ praas_unit_test(frame praas_transport)
 praas_unit_test(arq praas_transport)
 praas_unit_test(arq_hostile praas_transport)
 praas_unit_test(seal praas_transport)
+if(TARGET praas_aead_mb) # the same by the other library
+  add_executable(test_seal_mb unit/test_seal.c)
+  praas_target(test_seal_mb)
+  target_link_libraries(test_seal_mb PRIVATE PkgConfig::CMOCKA praas_aead_mb praas_transport)
+  set_target_properties(test_seal_mb PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+  add_test(NAME unit.seal_mb COMMAND test_seal_mb)
+  set_tests_properties(unit.seal_mb PROPERTIES TIMEOUT 120)
+endif()
 praas_unit_test(inet praas_transport)
 
 # The datagram transport on a wire in memory.

@@ -5,10 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <openssl/evp.h>
-
 #include "internal/base.h"
 #include "internal/bytes.h"
+#include "transport/aead.h"
 #include "transport/mac.h"
 
 /*
@@ -17,12 +16,10 @@
  * more. Both are made once: a steady state allocates nothing.
  */
 
-#define NONCE_BYTES 12u
-
 static const char next_label[] = "praas seal next 1";
 
 struct praas_seal {
-	EVP_CIPHER_CTX *ctx[2];
+	struct praas_aead *aead[2];
 	uint8_t key[PRAAS_SEAL_KEY_BYTES]; /* of the latest epoch prepared */
 	uint64_t prepared;                 /* its number */
 	unsigned shift;
@@ -31,12 +28,11 @@ struct praas_seal {
 
 static int set_key(struct praas_seal *seal, uint64_t epoch)
 {
-	EVP_CIPHER_CTX *ctx = seal->ctx[epoch & 1];
+	int rc = praas_aead_set_key(seal->aead[epoch & 1], seal->key);
 
-	if (EVP_CipherInit_ex(ctx, NULL, NULL, seal->key, NULL, -1) != 1)
-		return -EIO;
-	seal->prepared = epoch;
-	return 0;
+	if (rc == 0)
+		seal->prepared = epoch;
+	return rc;
 }
 
 /* The key after the latest. */
@@ -57,23 +53,18 @@ int praas_seal_new(const uint8_t key[PRAAS_SEAL_KEY_BYTES], bool clear,
 		   unsigned epoch_shift, struct praas_seal **ret_seal)
 {
 	struct praas_seal *seal = calloc(1, sizeof(*seal));
-	EVP_CIPHER *cipher;
-	int rc = -EIO;
+	int rc = 0;
 
 	if (seal == NULL)
 		return -ENOMEM;
 	memcpy(seal->key, key, PRAAS_SEAL_KEY_BYTES);
 	seal->clear = clear;
 	seal->shift = epoch_shift;
-	cipher = EVP_CIPHER_fetch(NULL, "AES-256-GCM", NULL);
-	for (unsigned i = 0; i < 2 && cipher != NULL; i++) {
-		seal->ctx[i] = EVP_CIPHER_CTX_new();
-		if (seal->ctx[i] == NULL ||
-		    EVP_CipherInit_ex(seal->ctx[i], cipher, NULL, key, NULL, 1) != 1)
-			break;
-		rc = i == 1 ? 0 : -EIO;
+	for (unsigned i = 0; i < 2 && rc == 0; i++) {
+		rc = praas_aead_new(&seal->aead[i]);
+		if (rc == 0)
+			rc = praas_aead_set_key(seal->aead[i], key);
 	}
-	EVP_CIPHER_free(cipher); /* the contexts hold references */
 	if (rc != 0) {
 		praas_seal_free(seal);
 		return rc;
@@ -86,20 +77,20 @@ void praas_seal_free(struct praas_seal *seal)
 {
 	if (seal == NULL)
 		return;
-	EVP_CIPHER_CTX_free(seal->ctx[0]); /* wipes the key */
-	EVP_CIPHER_CTX_free(seal->ctx[1]);
+	praas_aead_free(seal->aead[0]);
+	praas_aead_free(seal->aead[1]);
 	praas_mac_wipe(seal, sizeof(*seal));
 	free(seal);
 }
 
 /* The context for a packet; NULL: its key is gone, or far ahead. */
-static EVP_CIPHER_CTX *context(const struct praas_seal *seal, uint64_t number)
+static struct praas_aead *context(const struct praas_seal *seal, uint64_t number)
 {
 	uint64_t epoch = number >> seal->shift;
 
 	if (epoch > seal->prepared || epoch + 1 < seal->prepared)
 		return NULL;
-	return seal->ctx[epoch & 1];
+	return seal->aead[epoch & 1];
 }
 
 /* After a packet that was good: the next key in time. */
@@ -113,48 +104,38 @@ static int look_ahead(struct praas_seal *seal, uint64_t number)
 	return prepare(seal);
 }
 
-/* Nonce, head and data through the cipher. */
-static bool pass(const struct praas_seal *seal, EVP_CIPHER_CTX *ctx,
-		 const struct praas_seal_packet *p, int encrypt)
+static struct praas_aead_message message_of(const struct praas_seal *seal,
+					    const struct praas_seal_packet *p,
+					    uint8_t nonce[PRAAS_AEAD_NONCE_BYTES])
 {
-	uint8_t nonce[NONCE_BYTES] = { 0 };
-	int n;
-
+	memset(nonce, 0, 4);
 	praas_put_u64(nonce + 4, p->number);
-	if (EVP_CipherInit_ex(ctx, NULL, NULL, NULL, nonce, encrypt) != 1 ||
-	    EVP_CipherUpdate(ctx, NULL, &n, p->head, (int)p->head_bytes) != 1)
-		return false;
-	return EVP_CipherUpdate(ctx, seal->clear ? NULL : p->data, &n, p->data,
-				(int)p->bytes) == 1;
+	return (struct praas_aead_message){ .nonce = nonce,
+					    .head = p->head,
+					    .data = p->data,
+					    .tag = p->tag,
+					    .head_bytes = p->head_bytes,
+					    .bytes = p->bytes,
+					    .clear = seal->clear };
 }
 
 int praas_seal_close(struct praas_seal *seal, const struct praas_seal_packet *p)
 {
-	EVP_CIPHER_CTX *ctx = context(seal, p->number);
-	uint8_t none[PRAAS_SEAL_TAG_BYTES];
-	int n;
+	struct praas_aead *aead = context(seal, p->number);
+	uint8_t nonce[PRAAS_AEAD_NONCE_BYTES];
+	struct praas_aead_message m = message_of(seal, p, nonce);
 
-	if (ctx == NULL || !pass(seal, ctx, p, 1) ||
-	    EVP_CipherFinal_ex(ctx, none, &n) != 1 ||
-	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, PRAAS_SEAL_TAG_BYTES,
-				p->tag) != 1)
+	if (aead == NULL || praas_aead_close(aead, &m) != 0)
 		return -EIO;
 	return look_ahead(seal, p->number);
 }
 
 int praas_seal_open(struct praas_seal *seal, const struct praas_seal_packet *p)
 {
-	EVP_CIPHER_CTX *ctx = context(seal, p->number);
-	uint8_t none[PRAAS_SEAL_TAG_BYTES];
-	int n;
+	struct praas_aead *aead = context(seal, p->number);
+	uint8_t nonce[PRAAS_AEAD_NONCE_BYTES];
+	struct praas_aead_message m = message_of(seal, p, nonce);
+	int rc = aead ? praas_aead_open(aead, &m) : -EBADMSG;
 
-	if (ctx == NULL)
-		return -EBADMSG;
-	if (!pass(seal, ctx, p, 0) ||
-	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, PRAAS_SEAL_TAG_BYTES,
-				p->tag) != 1)
-		return -EIO;
-	if (EVP_CipherFinal_ex(ctx, none, &n) != 1)
-		return -EBADMSG;
-	return look_ahead(seal, p->number);
+	return rc != 0 ? rc : look_ahead(seal, p->number);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * What only verbs can be asked, on a machine with an RDMA device (tests/rdma/vm): what a call costs,
- * queue pairs in error, peers that die in the middle of a transfer, strangers that send without
+ * What only verbs can be asked, on a machine with an RDMA device (tests/rdma/vm): what a call costs
+ * (verbs_cost.c), queue pairs in error, peers that die in the middle of a transfer, strangers that send without
  * being allowed to, memory that may not be registered. A stranger or a peer that dies is a process of
  * its own: a device that was opened before a fork is not the child's. */
 #include "rig.h"
@@ -16,17 +16,10 @@
 #include <unistd.h>
 
 #include "transport/tcp_addr.h"
-#include "transport/verbs_port.h"
+#include "verbs_cost.h"
 
-#define LARGE (24u << 20)
 #define CANARIES 64u
-#define BURST 16u
 #define CANARY_BYTES 65536u
-
-static const struct scheme verbs = { .name = "verbs",
-				     .listen = "verbs://10.99.0.1:0",
-				     .nowhere = "verbs://10.99.0.1:1" };
-static struct rig rig;
 
 /* ---- another process ---- */
 
@@ -41,7 +34,7 @@ static pid_t start_other(const char *role, unsigned number)
 		return pid;
 	(void)alarm(60); /* never left behind */
 	(void)snprintf(text, sizeof(text), "%u", number);
-	(void)execl("/proc/self/exe", "conformance_verbs", role, rig.addr, text,
+	(void)execl("/proc/self/exe", "conformance_verbs", role, verbs_rig.addr, text,
 		    (char *)NULL);
 	_exit(127);
 }
@@ -50,172 +43,6 @@ static void kill_other(pid_t pid)
 {
 	(void)kill(pid, SIGKILL); /* or it has ended */
 	assert_int_equal(waitpid(pid, NULL, 0), pid);
-}
-
-/* ---- what calls cost ---- */
-
-static struct praas_verbs_stats stats_of(const struct praas_port *port)
-{
-	struct praas_verbs_stats s;
-
-	praas_verbs_port_stats(port, &s);
-	return s;
-}
-
-/* One request and one answer: one work request and one arrival on each side, and nothing beside; no
- * payload is copied that does not go into a work request, and no memory registered. */
-static void test_verbs_one_post_a_message(void **state)
-{
-	enum { CALLS = 320 };
-	struct praas_verbs_stats a, b;
-	uint64_t copies;
-
-	(void)state;
-	rig_start(&rig, &verbs, NULL);
-	rig.server.echo = true;
-	rig_connect(&rig, &rig.client);
-	for (unsigned i = 1; i <= 640; i++) {
-		assert_int_equal(rig_invoke(rig.client.conn, i, 64), 0);
-		rig_until(&rig, &rig.client.frames, i);
-	}
-	a = stats_of(rig.client_port);
-	copies = rig.client_port->copies + rig.server_port->copies;
-	for (unsigned i = 641; i <= 640 + CALLS; i++) {
-		assert_int_equal(rig_invoke(rig.client.conn, i, 64), 0);
-		rig_until(&rig, &rig.client.frames, i);
-	}
-	b = stats_of(rig.client_port);
-	assert_int_equal(b.sends - a.sends, CALLS);
-	assert_int_equal(b.posts - a.posts, CALLS);
-	assert_int_equal(b.receives - a.receives, CALLS);
-	assert_int_equal(b.receive_posts - a.receive_posts, CALLS / PRAAS_VERBS_REPOST);
-	/* One of sixteen sends says that it is done. */
-	assert_int_equal(b.completions - a.completions, CALLS + CALLS / 16);
-	assert_int_equal(b.tells, a.tells);
-	assert_int_equal(b.bulk, a.bulk);
-	assert_int_equal(b.registrations, a.registrations);
-	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
-	rig_stop(&rig);
-}
-
-/* What is to be sent between two polls, and all that one poll answers, is one post each; as many as there
- * are credits for. Who sends so for the first time does not know it yet. */
-static void test_verbs_queued_messages_are_one_post(void **state)
-{
-	struct praas_verbs_stats a, b, server_a, server_b;
-	unsigned sent = 0;
-
-	(void)state;
-	rig_start(&rig, &verbs, NULL);
-	rig.server.echo = true;
-	rig_connect(&rig, &rig.client);
-	for (unsigned round = 0; round < 4; round++) {
-		rig.server_paused = true;
-		a = stats_of(rig.client_port);
-		server_a = stats_of(rig.server_port);
-		for (unsigned i = 0; i < BURST; i++)
-			assert_int_equal(rig_invoke(rig.client.conn, ++sent, 64), 0);
-		rig_run_ms(&rig, 100); /* the device has carried them */
-		b = stats_of(rig.client_port);
-		rig.server_paused = false;
-		rig_until(&rig, &rig.client.frames, sent);
-		server_b = stats_of(rig.server_port);
-		assert_int_equal(b.sends - a.sends, BURST);
-		assert_int_equal(b.posts - a.posts, round == 0 ? 2 : 1);
-		assert_int_equal(server_b.sends - server_a.sends, BURST);
-		assert_int_equal(server_b.posts - server_a.posts, 1);
-		assert_true(server_b.receive_posts - server_a.receive_posts <=
-			    BURST / PRAAS_VERBS_REPOST + 1);
-	}
-	rig_stop(&rig);
-}
-
-/* A large payload is sent from where it lies into the buffer that is handed up. */
-static void test_verbs_large_is_not_copied(void **state)
-{
-	uint64_t copies;
-
-	(void)state;
-	rig_start(&rig, &verbs, NULL);
-	rig_connect(&rig, &rig.client);
-	rig.server.keep = true;
-	copies = rig.client_port->copies + rig.server_port->copies;
-	rig_invoke_wait(&rig, rig.client.conn, 1, LARGE);
-	rig_until(&rig, &rig.server.frames, 1);
-	assert_true(rig_pattern_is(rig.server.kept));
-	assert_true(rig.server.kept->capacity >= LARGE);
-	rig_until(&rig, &rig.client.sent, 1);
-	assert_int_equal(rig.client_port->copies + rig.server_port->copies, copies);
-	assert_int_equal(stats_of(rig.client_port).bulk, 1);
-	rig_stop(&rig);
-}
-
-/* ---- whose memory is copied ---- */
-
-static void on_released(struct praas_buf *buf)
-{
-	buf->data = NULL;
-}
-
-/* Sends what buf's handle names, and waits until it is there and given back; payloads copied by it. */
-static uint64_t carries(struct praas_buf *buf, uint8_t *data, uint64_t bytes)
-{
-	uint64_t before = rig.client_port->copies;
-
-	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_SEND,
-					  .id = rig.server.next_id + 1,
-					  .bytes = bytes };
-	buf->data = data;
-	buf->release = on_released;
-	memset(data, (int)buf->head.id, bytes);
-	assert_int_equal(rig.client.conn->ops->send(rig.client.conn, buf), 0);
-	rig_until(&rig, &rig.server.frames, (unsigned)rig.server.next_id + 1);
-	assert_int_equal(rig.server.kept->head.bytes, bytes);
-	assert_memory_equal(rig.server.kept->data, data, bytes);
-	side_drop_kept(&rig.server);
-	for (unsigned i = 0; i < 1000 && buf->data; i++)
-		rig_run_ms(&rig, 5);
-	assert_null(buf->data);
-	return rig.client_port->copies - before;
-}
-
-/* Memory that its owner lends, and a handle of one's own for memory of the port's: sent from where it
- * lies, known to the device until it goes. Any other memory costs one copy. */
-static void test_verbs_copies_what_nobody_vouches_for(void **state)
-{
-	static const uint64_t sizes[] = { 4096, 3u << 20 };
-	struct praas_verbs_stats a;
-	struct praas_lent lent = { .region = { .bytes = 4u << 20 } };
-	struct praas_buf handle = { 0 }, *own;
-
-	(void)state;
-	lent.region.base = aligned_alloc(4096, lent.region.bytes);
-	assert_non_null(lent.region.base);
-	rig_start(&rig, &verbs, NULL);
-	rig_connect(&rig, &rig.client);
-	rig.server.keep = true;
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(carries(&handle, lent.region.base, sizes[i]), 1);
-		handle.lent = &lent;
-		a = stats_of(rig.client_port);
-		assert_int_equal(carries(&handle, lent.region.base, sizes[i]), 0);
-		assert_int_equal(carries(&handle, lent.region.base + 8192, sizes[i]),
-				 0);
-		assert_int_equal(stats_of(rig.client_port).registrations,
-				 a.registrations + 1);
-		praas_region_going(lent.watches, &lent.region);
-		assert_null(lent.watches);
-		handle = (struct praas_buf){ 0 };
-		assert_int_equal(
-			rig.client.conn->ops->alloc(rig.client.conn, sizes[i], &own),
-			0);
-		handle = *own;
-		assert_int_equal(carries(&handle, own->data, sizes[i]), 0);
-		praas_buf_release(own);
-		handle = (struct praas_buf){ 0 };
-	}
-	rig_stop(&rig);
-	free(lent.region.base);
 }
 
 /* ---- canaries: memory that was given back must not change any more ---- */
@@ -249,18 +76,18 @@ static void canaries_check(void)
 /* A new client is served as if nothing had been. */
 static void goes_on(void)
 {
-	struct side side = { .rig = &rig };
+	struct side side = { .rig = &verbs_rig };
 
-	rig.server.next_id = 0;
-	rig.server.keep = false;
-	rig_connect(&rig, &side);
-	rig.server.echo = true;
-	rig_invoke_wait(&rig, side.conn, 1, 100000);
-	rig_until(&rig, &side.frames, 1);
-	rig_invoke_wait(&rig, side.conn, 2, 64);
-	rig_until(&rig, &side.frames, 2);
+	verbs_rig.server.next_id = 0;
+	verbs_rig.server.keep = false;
+	rig_connect(&verbs_rig, &side);
+	verbs_rig.server.echo = true;
+	rig_invoke_wait(&verbs_rig, side.conn, 1, 100000);
+	rig_until(&verbs_rig, &side.frames, 1);
+	rig_invoke_wait(&verbs_rig, side.conn, 2, 64);
+	rig_until(&verbs_rig, &side.frames, 2);
 	side.conn->ops->close(side.conn, false);
-	rig_run_ms(&rig, 20);
+	rig_run_ms(&verbs_rig, 20);
 }
 
 /* ---- queue pairs in error ---- */
@@ -268,7 +95,7 @@ static void goes_on(void)
 static void break_qp(bool bulk)
 {
 	struct ibv_qp_attr attr = { .qp_state = IBV_QPS_ERR };
-	struct praas_verbs_conn *conn = praas_verbs_conn_of(rig.client.conn);
+	struct praas_verbs_conn *conn = praas_verbs_conn_of(verbs_rig.client.conn);
 	struct rdma_cm_id *id = bulk ? conn->bulk_id : conn->id;
 
 	assert_non_null(id);
@@ -279,21 +106,22 @@ static void breaks(bool bulk, uint64_t bytes)
 {
 	unsigned accepted = 0;
 
-	rig_start(&rig, &verbs, NULL);
-	rig_connect(&rig, &rig.client);
-	rig_invoke_wait(&rig, rig.client.conn, ++accepted, 100000);
-	rig_until(&rig, &rig.server.frames, 1);
-	while (accepted < 20 && rig_invoke(rig.client.conn, accepted + 1, bytes) == 0)
+	rig_start(&verbs_rig, &verbs_scheme, NULL);
+	rig_connect(&verbs_rig, &verbs_rig.client);
+	rig_invoke_wait(&verbs_rig, verbs_rig.client.conn, ++accepted, 100000);
+	rig_until(&verbs_rig, &verbs_rig.server.frames, 1);
+	while (accepted < 20 &&
+	       rig_invoke(verbs_rig.client.conn, accepted + 1, bytes) == 0)
 		accepted++;
-	rig_turn(&rig);
+	rig_turn(&verbs_rig);
 	break_qp(bulk);
-	rig_until(&rig, &rig.client.closed, 1);
-	assert_true(rig.client.closed_rc < 0);
-	assert_int_equal(rig.client.sent + rig.client.sent_bad, accepted);
-	rig_until(&rig, &rig.server.closed, 1);
-	assert_true(rig.server.closed_rc < 0);
+	rig_until(&verbs_rig, &verbs_rig.client.closed, 1);
+	assert_true(verbs_rig.client.closed_rc < 0);
+	assert_int_equal(verbs_rig.client.sent + verbs_rig.client.sent_bad, accepted);
+	rig_until(&verbs_rig, &verbs_rig.server.closed, 1);
+	assert_true(verbs_rig.server.closed_rc < 0);
 	goes_on();
-	rig_stop(&rig);
+	rig_stop(&verbs_rig);
 }
 
 static void test_verbs_queue_pair_in_error(void **state)
@@ -308,13 +136,14 @@ static void test_verbs_queue_pair_in_error(void **state)
 
 static void send_for_ever(const char *addr)
 {
-	rig_start(&rig, &verbs, NULL);
-	(void)snprintf(rig.addr, sizeof(rig.addr), "%s", addr);
-	rig_connect_begin(&rig, &rig.client, NULL);
-	while (rig.client.closed == 0) {
-		if (rig.client.opened > 0)
-			(void)rig_invoke(rig.client.conn, rig.client.next_id, LARGE);
-		(void)rig.ops->poll(rig.client_port, 64);
+	rig_start(&verbs_rig, &verbs_scheme, NULL);
+	(void)snprintf(verbs_rig.addr, sizeof(verbs_rig.addr), "%s", addr);
+	rig_connect_begin(&verbs_rig, &verbs_rig.client, NULL);
+	while (verbs_rig.client.closed == 0) {
+		if (verbs_rig.client.opened > 0)
+			(void)rig_invoke(verbs_rig.client.conn,
+					 verbs_rig.client.next_id, LARGE);
+		(void)verbs_rig.ops->poll(verbs_rig.client_port, 64);
 		sched_yield();
 	}
 }
@@ -327,20 +156,20 @@ static void test_verbs_peer_killed_in_transfer(void **state)
 	for (unsigned round = 0; round < 3; round++) {
 		pid_t other;
 
-		rig_start(&rig, &verbs, NULL);
-		rig.server.keep = true;
+		rig_start(&verbs_rig, &verbs_scheme, NULL);
+		verbs_rig.server.keep = true;
 		other = start_other("sends", 0);
-		rig_until(&rig, &rig.server.frames, 1 + round);
+		rig_until(&verbs_rig, &verbs_rig.server.frames, 1 + round);
 		for (unsigned i = 0; i < 50 * round; i++)
-			rig_turn(&rig);
+			rig_turn(&verbs_rig);
 		kill_other(other);
-		rig_until(&rig, &rig.server.closed, 1);
-		assert_true(rig.server.closed_rc < 0);
-		canaries_set(rig.server_heap);
-		rig_run_ms(&rig, 200);
+		rig_until(&verbs_rig, &verbs_rig.server.closed, 1);
+		assert_true(verbs_rig.server.closed_rc < 0);
+		canaries_set(verbs_rig.server_heap);
+		rig_run_ms(&verbs_rig, 200);
 		canaries_check();
 		goes_on();
-		rig_stop(&rig);
+		rig_stop(&verbs_rig);
 	}
 }
 
@@ -353,24 +182,24 @@ static void test_verbs_peer_that_does_not_look_is_kept(void **state)
 	uint64_t end_ns;
 
 	(void)state;
-	rig_start(&rig, &verbs, &config);
-	rig.server.echo = true;
-	rig_connect(&rig, &rig.client);
-	rig_invoke_wait(&rig, rig.client.conn, 1, 64);
-	rig_until(&rig, &rig.client.frames, 1);
-	before = stats_of(rig.server_port);
+	rig_start(&verbs_rig, &verbs_scheme, &config);
+	verbs_rig.server.echo = true;
+	rig_connect(&verbs_rig, &verbs_rig.client);
+	rig_invoke_wait(&verbs_rig, verbs_rig.client.conn, 1, 64);
+	rig_until(&verbs_rig, &verbs_rig.client.frames, 1);
+	before = verbs_stats(verbs_rig.server_port);
 	end_ns = praas_now_ns() + UINT64_C(5000000000);
 	while (praas_now_ns() < end_ns) {
-		(void)rig.ops->poll(rig.server_port, 64);
+		(void)verbs_rig.ops->poll(verbs_rig.server_port, 64);
 		sched_yield();
 	}
-	after = stats_of(rig.server_port);
+	after = verbs_stats(verbs_rig.server_port);
 	assert_in_range(after.tells - before.tells, 1, 8); /* 4 doublings, then 1.6 s */
-	assert_int_equal(rig.server.closed, 0);
-	rig_invoke_wait(&rig, rig.client.conn, 2, 100000);
-	rig_until(&rig, &rig.client.frames, 2);
-	assert_int_equal(rig.client.closed + rig.server.closed, 0);
-	rig_stop(&rig);
+	assert_int_equal(verbs_rig.server.closed, 0);
+	rig_invoke_wait(&verbs_rig, verbs_rig.client.conn, 2, 100000);
+	rig_until(&verbs_rig, &verbs_rig.client.frames, 2);
+	assert_int_equal(verbs_rig.client.closed + verbs_rig.server.closed, 0);
+	rig_stop(&verbs_rig);
 }
 
 /* ---- strangers ---- */
@@ -447,21 +276,22 @@ static void strange(enum flaw which, bool accepted)
 {
 	pid_t other;
 
-	rig_start(&rig, &verbs, NULL);
+	rig_start(&verbs_rig, &verbs_scheme, NULL);
 	other = start_other("stranger", which);
 	if (accepted) {
 		uint64_t end_ns = praas_now_ns() + UINT64_C(20000000000);
 
-		while (rig.server_port->protocol_errors == 0 && praas_now_ns() < end_ns)
-			rig_turn(&rig);
-		assert_true(rig.server_port->protocol_errors > 0);
+		while (verbs_rig.server_port->protocol_errors == 0 &&
+		       praas_now_ns() < end_ns)
+			rig_turn(&verbs_rig);
+		assert_true(verbs_rig.server_port->protocol_errors > 0);
 	} else {
-		rig_run_ms(&rig, 1500);
+		rig_run_ms(&verbs_rig, 1500);
 	}
-	assert_int_equal(rig.server.opened, 0);
+	assert_int_equal(verbs_rig.server.opened, 0);
 	goes_on();
 	kill_other(other);
-	rig_stop(&rig);
+	rig_stop(&verbs_rig);
 }
 
 static void test_verbs_strangers(void **state)
@@ -479,14 +309,14 @@ static void test_verbs_strangers(void **state)
 static pid_t start_flood(void)
 {
 	const struct praas_verbs_port *port =
-		(struct praas_verbs_port *)(void *)rig.server_port;
+		(struct praas_verbs_port *)(void *)verbs_rig.server_port;
 
 	for (unsigned tries = 0; tries < 10; tries++) {
 		uint64_t until = praas_now_ns() + 5000000000u;
 		pid_t other = start_other("stranger", FLAW_FLOOD);
 
 		while (port->pending == 0 && praas_now_ns() < until)
-			rig_turn(&rig);
+			rig_turn(&verbs_rig);
 		if (port->pending > 0)
 			return other;
 		kill_other(other);
@@ -500,16 +330,16 @@ static void test_verbs_receive_queue_exhausted(void **state)
 	pid_t other;
 
 	(void)state;
-	rig_start(&rig, &verbs, NULL);
+	rig_start(&verbs_rig, &verbs_scheme, NULL);
 	other = start_flood();
 	/* It has been answered; nothing that it sends is taken for a while. */
-	rig.server_paused = true;
-	rig_run_ms(&rig, 1000);
-	rig.server_paused = false;
+	verbs_rig.server_paused = true;
+	rig_run_ms(&verbs_rig, 1000);
+	verbs_rig.server_paused = false;
 	goes_on();
 	kill_other(other);
-	rig_run_ms(&rig, 50);
-	rig_stop(&rig);
+	rig_run_ms(&verbs_rig, 50);
+	rig_stop(&verbs_rig);
 }
 
 /* ---- memory that may not be registered ---- */
@@ -520,26 +350,26 @@ static void test_verbs_registration_limit(void **state)
 	struct rlimit old, tight = { .rlim_cur = 1u << 20, .rlim_max = RLIM_INFINITY };
 
 	(void)state;
-	rig_start(&rig, &verbs, NULL);
-	rig.server.keep = true;
-	rig_connect(&rig, &rig.client);
-	if (strncmp(ibv_get_device_name(praas_verbs_conn_of(rig.client.conn)
+	rig_start(&verbs_rig, &verbs_scheme, NULL);
+	verbs_rig.server.keep = true;
+	rig_connect(&verbs_rig, &verbs_rig.client);
+	if (strncmp(ibv_get_device_name(praas_verbs_conn_of(verbs_rig.client.conn)
 						->device->context->device),
 		    "siw", 3) != 0) {
-		rig_stop(&rig);
+		rig_stop(&verbs_rig);
 		skip();
 	}
 	assert_int_equal(getrlimit(RLIMIT_MEMLOCK, &old), 0);
 	tight.rlim_max = old.rlim_max;
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &tight), 0);
-	assert_int_equal(rig_invoke(rig.client.conn, 1, LARGE), 0);
-	rig_until(&rig, &rig.client.closed, 1);
-	assert_int_equal(rig.client.closed_rc, -ENOMEM);
-	assert_int_equal(rig.client.sent_bad, 1);
-	rig_until(&rig, &rig.server.closed, 1);
+	assert_int_equal(rig_invoke(verbs_rig.client.conn, 1, LARGE), 0);
+	rig_until(&verbs_rig, &verbs_rig.client.closed, 1);
+	assert_int_equal(verbs_rig.client.closed_rc, -ENOMEM);
+	assert_int_equal(verbs_rig.client.sent_bad, 1);
+	rig_until(&verbs_rig, &verbs_rig.server.closed, 1);
 	assert_int_equal(setrlimit(RLIMIT_MEMLOCK, &old), 0);
 	goes_on();
-	rig_stop(&rig);
+	rig_stop(&verbs_rig);
 }
 
 int main(int argc, char **argv)
@@ -550,6 +380,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_verbs_strangers),
 		cmocka_unit_test(test_verbs_receive_queue_exhausted),
 		cmocka_unit_test(test_verbs_one_post_a_message),
+		cmocka_unit_test(test_verbs_polls_without_system_calls),
 		cmocka_unit_test(test_verbs_queued_messages_are_one_post),
 		cmocka_unit_test(test_verbs_large_is_not_copied),
 		cmocka_unit_test(test_verbs_copies_what_nobody_vouches_for),
@@ -563,7 +394,7 @@ int main(int argc, char **argv)
 		(strcmp(argv[1], "sends") == 0 ? send_for_ever : stranger)(argv[2]);
 		return 0;
 	}
-	missing = scheme_missing(&verbs);
+	missing = scheme_missing(&verbs_scheme);
 	if (missing != NULL) {
 		(void)printf("SKIPPED: %s\n", missing);
 		return 77;
