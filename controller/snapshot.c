@@ -249,6 +249,8 @@ struct packing {
 	XXH3_state_t *value; /* hash of the current value */
 	XXH3_state_t *chunk; /* hash over the hashes */
 	uint64_t nonce;
+	bool named; /* the hashes were made before: nothing may have changed since */
+	int rc;
 };
 
 static void value_done(struct packing *p, struct praas_snapshot_record *r)
@@ -256,6 +258,8 @@ static void value_done(struct packing *p, struct praas_snapshot_record *r)
 	XXH128_canonical_t sum;
 
 	XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(p->value));
+	if (p->named && memcmp(r->hash, sum.digest, sizeof(r->hash)) != 0)
+		p->rc = -EIO;
 	memcpy(r->hash, sum.digest, sizeof(r->hash));
 	(void)XXH3_128bits_update(p->chunk, r->hash,
 				  sizeof(r->hash)); /* not NULL: no error */
@@ -292,11 +296,27 @@ static size_t pack_piece(struct packing *p, uint8_t *data, size_t bytes)
 /* praas_store_source.fill: copies values, each to its aligned place, and hashes them meanwhile. */
 static int pack_fill(void *user, uint8_t *data, size_t bytes)
 {
+	struct packing *p = user;
 	size_t done = 0;
 
 	while (done < bytes)
-		done += pack_piece(user, data + done, bytes - done);
-	return 0;
+		done += pack_piece(p, data + done, bytes - done);
+	return p->rc;
+}
+
+/* All hashes at once: the store wants the name before the bytes. */
+static void pack_hash(struct packing *p)
+{
+	for (uint64_t i = p->next; i < p->s->records_count; i++) {
+		struct praas_snapshot_record *r = &p->s->records[i];
+
+		if (r->chunk != p->number)
+			continue;
+		praas_snapshot_hash(r->record.data, r->record.bytes, r->hash);
+		(void)XXH3_128bits_update(p->chunk, r->hash,
+					  sizeof(r->hash)); /* not NULL: no error */
+	}
+	p->named = true;
 }
 
 static int pack_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
@@ -305,6 +325,8 @@ static int pack_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 	struct praas_snapshot_chunk *chunk = &p->s->chunks[p->number];
 	XXH128_canonical_t sum;
 
+	if (p->at < chunk->bytes)
+		pack_hash(p);
 	XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(p->chunk));
 	memcpy(chunk->hash, sum.digest, sizeof(chunk->hash));
 	chunk->nonce = p->nonce;
@@ -359,6 +381,8 @@ static int write_chunks(struct praas_store *store, struct praas_snapshot *s, boo
 		p->number = s->chunks_count - 1;
 		p->at = 0;
 		p->value_at = 0;
+		p->named = false;
+		p->rc = 0;
 		(void)XXH3_128bits_reset(p->value); /* not NULL: no error */
 		(void)XXH3_128bits_reset(p->chunk);
 		rc = store->ops->put(store, &source);

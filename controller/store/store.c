@@ -2,8 +2,11 @@
 #include "controller/store/store.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 /*
  * What all stores share: names, addresses, objects that fit in memory.
@@ -15,15 +18,15 @@ static int name_char(char c)
 	       (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
 }
 
-int praas_store_key_check(const char *key)
+int praas_store_path_check(const char *path, size_t max)
 {
 	size_t bytes = 0;
 	char before = '/';
 
-	for (; key[bytes] != '\0'; bytes++) {
-		char c = key[bytes];
+	for (; path[bytes] != '\0'; bytes++) {
+		char c = path[bytes];
 
-		if (bytes >= PRAAS_STORE_KEY_MAX)
+		if (bytes >= max)
 			return -EINVAL;
 		if (before == '/' && (c == '/' || c == '.'))
 			return -EINVAL;
@@ -34,17 +37,81 @@ int praas_store_key_check(const char *key)
 	return bytes > 0 && before != '/' ? 0 : -EINVAL;
 }
 
-int praas_store_open(const char *url, struct praas_store **ret_store)
+int praas_store_key_check(const char *key)
 {
-	static const char file[] = "file://";
+	return praas_store_path_check(key, PRAAS_STORE_KEY_MAX);
+}
+
+int praas_store_open_with(const char *url, const struct praas_s3_credentials *keys,
+			  struct praas_store **ret_store)
+{
+	static const char file[] = "file://", s3[] = "s3://";
 
 	if (strlen(url) > PRAAS_STORE_URL_MAX)
 		return -EINVAL;
 	if (strncmp(url, file, sizeof(file) - 1) == 0)
 		return praas_store_file_open(url + sizeof(file) - 1, ret_store);
+	if (strncmp(url, s3, sizeof(s3) - 1) == 0)
+		return praas_store_s3_open(url, keys, ret_store);
 	if (strcmp(url, "memory:") == 0)
 		return praas_store_memory_open(ret_store);
 	return -EINVAL;
+}
+
+int praas_store_open(const char *url, struct praas_store **ret_store)
+{
+	return praas_store_open_with(url, NULL, ret_store);
+}
+
+int praas_store_url_below(const char *url, const char *parts, char *ret_url,
+			  size_t room)
+{
+	size_t bytes = strcspn(url, "?");
+	const char *query = url + bytes;
+	int n;
+
+	while (bytes > 0 && url[bytes - 1] == '/')
+		bytes--;
+	n = snprintf(ret_url, room, "%.*s/%s%s", (int)bytes, url, parts, query);
+	return n > 0 && (size_t)n < room ? 0 : -ENAMETOOLONG;
+}
+
+/* The second one must be refused, and the first one's bytes be there. */
+static int probe_key(struct praas_store *store, const char *key)
+{
+	char data[8] = "";
+	size_t got = 0;
+	int rc = store->ops->put_if_absent(store, key, "first", 5);
+
+	if (rc != 0)
+		return rc;
+	rc = store->ops->put_if_absent(store, key, "other", 5);
+	if (rc == -EEXIST)
+		rc = store->ops->get(store, key, 0, data, sizeof(data), &got);
+	else if (rc == 0)
+		rc = -EOPNOTSUPP;
+	if (rc == 0 && (got != 5 || memcmp(data, "first", 5) != 0))
+		rc = -EOPNOTSUPP;
+	if (rc == -EOPNOTSUPP)
+		(void)snprintf(store->why, sizeof(store->why),
+			       "it writes over an object that was to be created if "
+			       "absent: not fit for slot logs");
+	return rc;
+}
+
+int praas_store_probe(struct praas_store *store)
+{
+	uint64_t nonce[2];
+	char key[64];
+	int rc, gone;
+
+	if (getrandom(nonce, sizeof(nonce), 0) != (ssize_t)sizeof(nonce))
+		return -EIO;
+	(void)snprintf(key, sizeof(key), "probe/%016" PRIx64 "%016" PRIx64, nonce[0],
+		       nonce[1]); /* fits */
+	rc = probe_key(store, key);
+	gone = store->ops->delete (store, key);
+	return rc != 0 ? rc : gone;
 }
 
 void praas_store_free(struct praas_store *store)

@@ -21,16 +21,19 @@
 
 #define PRAAS_STORE_KEY_MAX 200u
 #define PRAAS_STORE_URL_MAX 1024u
+#define PRAAS_STORE_WHY_BYTES 240u
 
+struct praas_s3_credentials;
 struct praas_store;
 
 /* Where a large object comes from: pulled piece by piece into the store's own buffers, so that
- * the bytes are copied once. All calls come from within put(), in this order. */
+ * the bytes are copied once. All calls come from within put(). */
 struct praas_store_source {
 	uint64_t bytes; /* of the object; exactly so many are asked for */
 	/* The next bytes. 0; anything else ends the put and is its result. */
 	int (*fill)(void *user, uint8_t *data, size_t bytes);
-	/* After the last fill: the object's name, which may depend on what it holds. */
+	/* The object's name, which may depend on what it holds: asked once, before the first fill by a store that
+	 * has to know where bytes go, else after the last. */
 	int (*name)(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1]);
 	void *user;
 };
@@ -39,7 +42,7 @@ struct praas_store_source {
 typedef int (*praas_store_list_fn)(void *user, const char *key);
 
 struct praas_store_ops {
-	const char *scheme; /* "file", "memory" */
+	const char *scheme; /* "file", "memory", "s3" */
 
 	/* Create an object. Exactly one of those who try gets 0, all others -EEXIST. Durable on
 	 * return. After -EIO: put again; -EEXIST then may mean that the first one succeeded. */
@@ -70,17 +73,32 @@ struct praas_store_ops {
 struct praas_store {
 	const struct praas_store_ops *ops;
 	uint64_t bytes_written, bytes_read; /* of objects, since opened */
+	char why[PRAAS_STORE_WHY_BYTES]; /* the last failure, in words; "": errno says all */
 };
 
-/* "file:///absolute/folder" (made when missing) or "memory:". Returns 0; -EINVAL no such scheme
- * or not an absolute path; or what the store says. */
+/* "file:///absolute/folder" (made when missing), "memory:", or "s3://bucket/prefix" as s3_url.h has it (nothing is
+ * asked yet; keys are those of s3_credentials.h). Returns 0; -EINVAL no such scheme, not an absolute path,
+ * no such address; or what the store says. */
 int praas_store_open(const char *url, struct praas_store **ret_store);
+/* The same, with keys of whoever started us, for stores that need some. NULL: as above. */
+int praas_store_open_with(const char *url, const struct praas_s3_credentials *keys,
+			  struct praas_store **ret_store);
+
+/* Whether the store does what ownership stands on: creates an object if absent, once, and gives it back. 0;
+ * -EOPNOTSUPP it does not; or why it could not be tried. store->why says more. */
+int praas_store_probe(struct praas_store *store);
+
+/* The address of a store within this one: parts joined by '/', without one in front. 0; -ENAMETOOLONG. */
+int praas_store_url_below(const char *url, const char *parts, char *ret_url,
+			  size_t room);
 
 /* NULL is allowed. */
 void praas_store_free(struct praas_store *store);
 
 /* 0; -EINVAL. */
 int praas_store_key_check(const char *key);
+/* As a key, but of at most max bytes. */
+int praas_store_path_check(const char *path, size_t max);
 
 /* A whole object in new memory, malloc'd, the caller's. -ENOENT; -EMSGSIZE above bytes_max. */
 int praas_store_get_all(struct praas_store *store, const char *key, size_t bytes_max,
@@ -98,6 +116,8 @@ int praas_store_share(struct praas_store *store, struct praas_store *from,
 /* The stores; path is an absolute folder. */
 int praas_store_file_open(const char *path, struct praas_store **ret_store);
 int praas_store_memory_open(struct praas_store **ret_store);
+int praas_store_s3_open(const char *url, const struct praas_s3_credentials *keys,
+			struct praas_store **ret_store);
 
 /*
  * Faults for tests: asked before and after every operation of a memory store (done says

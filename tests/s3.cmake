@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: Apache-2.0
+# The S3 store: its signer, what it reads, and the store against real servers (tests/s3).
+set(s3 ${CMAKE_CURRENT_SOURCE_DIR}/s3)
+praas_unit_test(sigv4 praas_store)
+praas_unit_test(s3_parse praas_store PkgConfig::CURL)
+set(praas_fuzz_files_s3 controller/store/s3_xml.c controller/store/s3_url.c)
+praas_fuzz_target(s3 praas_store)
+
+add_executable(s3_sign s3/sign.c)
+praas_target(s3_sign)
+target_link_libraries(s3_sign PRIVATE praas_store)
+set_target_properties(s3_sign PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+add_test(NAME s3.oracle COMMAND ${s3}/oracle.py $<TARGET_FILE:s3_sign>)
+set_tests_properties(s3.oracle PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 120)
+
+# The suite for all stores, here too: path style, virtual hosts, TLS; Ceph as the strict judge.
+foreach(kind moto moto-host moto-tls rgw)
+  add_test(NAME conformance.store.s3.${kind}
+    COMMAND ${s3}/with ${kind} -- $<TARGET_FILE:conformance_store> {url})
+  set_tests_properties(conformance.store.s3.${kind} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
+endforeach()
+set_tests_properties(conformance.store.s3.rgw PROPERTIES LABELS "slow;full")
