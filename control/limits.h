@@ -36,6 +36,9 @@
 #define PRAAS_LIMIT_USAGE_S 3600u      /* between two rows of a process with calls */
 #define PRAAS_LIMIT_EVENTS 4096u       /* kept for who resumes to watch */
 #define PRAAS_LIMIT_WATCHERS 256u      /* at once */
+#define PRAAS_LIMIT_ROSTER 8192u       /* members that functions are told of */
+#define PRAAS_LIMIT_ROSTER_GONE 4096u  /* that left, and are told of one by one */
+#define PRAAS_LIMIT_ROSTER_LINE 400u   /* members in one line on the link */
 #define PRAAS_LIMIT_LINKS 16384u       /* controllers connected */
 #define PRAAS_LIMIT_LINE_BYTES (64u * 1024)  /* a line on the link */
 #define PRAAS_LIMIT_RAW_BYTES (1088u * 1024) /* what follows one: 1 MiB and keys */

@@ -125,6 +125,9 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 	case PRAAS_REPORT_QUEUE:
 		praas_admin_mail_applied(a, rc, msg->b);
 		break;
+	case PRAAS_REPORT_MEMBERS:
+		praas_admin_members_ask(a);
+		break;
 	case PRAAS_REPORT_LOG:
 		on_log(rc, pointer);
 		free(pointer);
@@ -320,6 +323,7 @@ static void end(struct praas_admin *a)
 	praas_snapshot_release(&a->current);
 	praas_snapshot_release(&a->previous);
 	praas_named_set_release(&a->named);
+	praas_members_feed_release(&a->members);
 	praas_store_free(a->store);
 	praas_store_free(a->load_store);
 	if (a->signal_fd >= 0)

@@ -206,32 +206,6 @@ void praas_admin_metrics_wake(struct praas_admin *a)
 
 /* ---- what control says ---- */
 
-static void on_members(struct praas_admin *a, const json_t *message)
-{
-	const json_t *list = json_object_get(message, "members");
-	size_t count = json_array_size(list);
-	struct praas_member *members;
-
-	if (!json_is_array(list) || count > PRAAS_MEMBERS_MAX)
-		return;
-	members = calloc(count ? count : 1, sizeof(*members));
-	if (!members)
-		return;
-	for (size_t i = 0; i < count; i++) {
-		const json_t *item = json_array_get(list, i);
-		const char *name = json_string_value(json_object_get(item, "name"));
-
-		members[i].pid =
-			(praas_pid_t)json_integer_value(json_object_get(item, "pid"));
-		if (name && strlen(name) <= PRAAS_NAME_MAX)
-			(void)snprintf(members[i].name, sizeof(members[i].name), "%s",
-				       name); /* checked */
-	}
-	if (praas_exchange_order(a->exchange, PRAAS_ORDER_MEMBERS,
-				 (uint64_t)(uintptr_t)members, count) != 0)
-		free(members);
-}
-
 /* A swap-out for want of work, with the time for which there must have been none. */
 static bool idle_enough(const struct praas_admin *a, const json_t *message)
 {
@@ -265,7 +239,7 @@ static void on_request(struct praas_admin *a, const char *type, const json_t *me
 		praas_admin_answer(a, number, 0);
 		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
 	} else if (strcmp(type, "members") == 0) {
-		on_members(a, message);
+		praas_admin_members_line(a, message);
 	}
 }
 
@@ -285,6 +259,7 @@ static void on_message(void *user, const json_t *message, const uint8_t *raw,
 		return;
 	}
 	if (strcmp(type, "ok") == 0) {
+		praas_admin_members_joined(a);
 		if (json_is_true(json_object_get(message, "more")))
 			praas_admin_mail_more(a);
 		return;
@@ -295,8 +270,11 @@ static void on_message(void *user, const json_t *message, const uint8_t *raw,
 
 static void on_connected(void *user)
 {
-	praas_admin_mail_renew(user);
-	praas_admin_join(user);
+	struct praas_admin *a = user;
+
+	a->joined = false;
+	praas_admin_mail_renew(a);
+	praas_admin_join(a);
 }
 
 const struct praas_link_events praas_admin_link_events = {

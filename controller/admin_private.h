@@ -9,6 +9,7 @@
 #include "controller/data.h"
 #include "controller/link.h"
 #include "controller/mail.h"
+#include "controller/members.h"
 #include "controller/sm_activate.h"
 #include "controller/sm_catch_up.h"
 #include "controller/sm_swap_out.h"
@@ -55,7 +56,10 @@ struct praas_admin {
 		catch_id; /* of the queue's part, or of "serve", that is waited for; 0: none */
 	bool catch_more; /* of that part */
 	uint64_t catch_due_ns, catch_backoff_ns;
-	uint64_t queue_cut;                /* of the last committed snapshot */
+	struct praas_members_feed members;
+	bool members_wanted; /* a function has asked for them */
+	bool joined;         /* on this connection, as the control service said */
+	uint64_t queue_cut;  /* of the last committed snapshot */
 	uint64_t stop_due_ns, stop_end_ns; /* of a signal; 0: none, or obeyed */
 	uint64_t put_backoff_ns;
 	uint64_t serving_ns;              /* since when */
@@ -126,6 +130,14 @@ void praas_admin_mail_stop(struct praas_admin *a);
 /* The link begins anew: nothing will be answered. */
 void praas_admin_mail_renew(struct praas_admin *a);
 void praas_admin_mail_due(struct praas_admin *a);
+
+/* ---- admin_members.c: the members of the application ---- */
+
+/* A function wants them. */
+void praas_admin_members_ask(struct praas_admin *a);
+/* The control service believes our join. */
+void praas_admin_members_joined(struct praas_admin *a);
+void praas_admin_members_line(struct praas_admin *a, const json_t *line);
 
 /* ---- admin_link.c: what is said on the link ---- */
 

@@ -192,14 +192,6 @@ static void try_cut(struct praas_data *d)
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }
 
-static void on_members(struct praas_data *d, struct praas_member *members,
-		       uint64_t count)
-{
-	/* The admin thread has checked the number. */
-	(void)praas_process_members_set(d->process, members, (uint32_t)count);
-	free(members);
-}
-
 static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 {
 	void *pointer = (void *)(uintptr_t)msg->a;
@@ -240,7 +232,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		praas_cut_drop(pointer);
 		break;
 	case PRAAS_ORDER_MEMBERS:
-		on_members(d, pointer, msg->b);
+		praas_process_members_give(d->process, pointer);
 		break;
 	case PRAAS_ORDER_WAY:
 		praas_data_mail_way(d, pointer);

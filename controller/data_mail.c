@@ -9,8 +9,8 @@
 #include "internal/base.h"
 
 /*
- * What the outbox needs of the world: the admin thread, which asks the control service, and connections
- * by the ports on which we listen.
+ * What messages to other processes need of the world: the admin thread, which asks the control service (also who
+ * they are), and connections by the ports on which we listen.
  */
 
 static int ask(void *user, const struct praas_outbox_question *question)
@@ -70,6 +70,11 @@ static void dropped(void *user, uint64_t receiver, int rc)
 	praas_process_fn_log(d->process, &line);
 }
 
+static int ask_members(void *user)
+{
+	return praas_data_report_spare(user, PRAAS_REPORT_MEMBERS, 0, 0);
+}
+
 void praas_data_mail_host(struct praas_data *d)
 {
 	const struct praas_outbox_host host = {
@@ -77,6 +82,7 @@ void praas_data_mail_host(struct praas_data *d)
 	};
 
 	praas_process_outbox_host_set(d->process, &host);
+	praas_process_members_host_set(d->process, ask_members, d);
 }
 
 /* The place of a transport in the order in which clients try them. */

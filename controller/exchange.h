@@ -28,7 +28,7 @@ enum praas_exchange_order {
 	PRAAS_ORDER_INTERRUPT,  /* end what runs now */
 	PRAAS_ORDER_CUT,        /* a: 1 it is the last one → CUT */
 	PRAAS_ORDER_CUT_DROP,   /* a: struct praas_cut, given back */
-	PRAAS_ORDER_MEMBERS,    /* a: malloc'd array of struct praas_member, b: count */
+	PRAAS_ORDER_MEMBERS,    /* a: malloc'd struct praas_members */
 	PRAAS_ORDER_WAY,        /* a: malloc'd struct praas_way, of ASK */
 	PRAAS_ORDER_QUEUE, /* a: malloc'd struct praas_mail_batch, to be applied → QUEUE */
 	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
@@ -45,7 +45,8 @@ enum praas_exchange_report {
 	PRAAS_REPORT_CUT,   /* a: rc; b: struct praas_cut */
 	PRAAS_REPORT_ASK,   /* b: malloc'd struct praas_mail_ask → WAY */
 	PRAAS_REPORT_QUEUE, /* a: rc; b: position up to which the queue is applied */
-	PRAAS_REPORT_LOG    /* a: level; b: malloc'd struct praas_log_note */
+	PRAAS_REPORT_MEMBERS, /* a function wants them → MEMBERS, also when they change */
+	PRAAS_REPORT_LOG      /* a: level; b: malloc'd struct praas_log_note */
 };
 
 struct praas_log_note {

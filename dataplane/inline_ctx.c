@@ -370,6 +370,36 @@ static int ctx_member(struct praas_ctx *base, const char *name, praas_pid_t *ret
 				       ret_pid);
 }
 
+static int ctx_members(struct praas_ctx *base, struct praas_member_info *ret_infos,
+		       uint32_t infos_max, uint32_t *ret_count, uint64_t *ret_version)
+{
+	const struct praas_inline_ctx *ctx = praas_inline_of(base);
+	const struct praas_members *list;
+	uint32_t first, n;
+	int rc = praas_process_fn_members(ctx->process, 0, &list, &first);
+
+	if (rc != 0)
+		return rc;
+	n = infos_max < list->count ? infos_max : list->count;
+	if (n != 0)
+		memcpy(ret_infos, list->items, n * sizeof(*ret_infos));
+	*ret_count = list->count;
+	*ret_version = list->version;
+	return 0;
+}
+
+static int ctx_members_wait(struct praas_ctx *base, uint64_t version,
+			    int64_t timeout_ns, uint64_t *ret_version)
+{
+	const struct praas_inline_ctx *ctx = praas_inline_of(base);
+	struct praas_fn_wait wait = { .deadline_ns = 0 };
+	int rc = praas_process_fn_members_wait(ctx->process, version, &wait);
+
+	(void)timeout_ns; /* an inline function never waits */
+	*ret_version = praas_process_members_version(ctx->process);
+	return rc;
+}
+
 static void ctx_log(struct praas_ctx *base, int level, const char *text)
 {
 	const struct praas_inline_ctx *ctx = praas_inline_of(base);
@@ -420,4 +450,6 @@ const struct praas_function_ops praas_inline_ops = {
 	.member = ctx_member,
 	.log = ctx_log,
 	.msg_trace = ctx_msg_trace,
+	.members = ctx_members,
+	.members_wait = ctx_members_wait,
 };

@@ -86,8 +86,7 @@ static int init_tables(struct praas_process *p)
 	p->pending_max = pending;
 	p->pending = calloc(pending, sizeof(*p->pending));
 	p->plain = calloc(c->functions_count ? c->functions_count : 1, 1);
-	p->members = calloc(PRAAS_MEMBERS_MAX, sizeof(*p->members));
-	if (!p->pending || !p->plain || !p->members)
+	if (!p->pending || !p->plain)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->functions_count; i++)
 		p->plain[i] = c->functions[i].trigger == PRAAS_TRIGGER_STANDARD &&
@@ -461,18 +460,6 @@ bool praas_process_quiet(const struct praas_process *p)
 	if (p->queued != 0)
 		(void)praas_triggers_each(&p->triggers, count_input, &held);
 	return p->queued == held;
-}
-
-int praas_process_members_set(struct praas_process *p,
-			      const struct praas_member *members, uint32_t count)
-{
-	if (count > PRAAS_MEMBERS_MAX)
-		return -ENOSPC;
-	memcpy(p->members, members, count * sizeof(*members));
-	p->members_count = count;
-	for (uint32_t i = 0; i < count; i++)
-		p->members_last = praas_max_u64(p->members_last, members[i].pid);
-	return 0;
 }
 
 void praas_process_outbox_host_set(struct praas_process *p,

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "dataplane/executor.h"
+#include "dataplane/members.h"
 #include "dataplane/outbox.h"
 #include "shm/pool.h"
 #include "transport/transport.h"
@@ -65,14 +66,11 @@ void praas_process_interrupt(struct praas_process *p);
 
 /* Where the process is: our own, or gone elsewhere (requests are refused with PRAAS_MOVED). */
 void praas_process_moved(struct praas_process *p, bool moved);
-/* The other processes of the application; copied, at most PRAAS_MEMBERS_MAX. */
-#define PRAAS_MEMBERS_MAX 4096u
-struct praas_member {
-	praas_pid_t pid;
-	char name[PRAAS_NAME_MAX + 1];
-};
-int praas_process_members_set(struct praas_process *p,
-			      const struct praas_member *members, uint32_t count);
+/* The processes of the application; malloc'd, and given. */
+void praas_process_members_give(struct praas_process *p, struct praas_members *list);
+/* How they are asked for, when a function does first. 0: they will be given; else it is tried again. */
+void praas_process_members_host_set(struct praas_process *p, int (*ask)(void *user),
+				    void *user);
 
 /* How messages to other processes find their way. Before the process serves. */
 void praas_process_outbox_host_set(struct praas_process *p,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Calls of functions by functions, and the names that they know each other by.
+ * Calls of functions by functions.
  */
 #include <errno.h>
 #include <string.h>
@@ -50,21 +50,6 @@ int praas_process_function(const struct praas_process *p, const char *name,
 		if (strcmp(p->config.functions[i].name, name) != 0)
 			continue;
 		*ret_number = i;
-		return 0;
-	}
-	return -ENOENT;
-}
-
-int praas_process_fn_member(const struct praas_process *p, const char *name,
-			    uint32_t name_bytes, uint64_t *ret_pid)
-{
-	if (name_bytes == 0 || name_bytes > PRAAS_NAME_MAX)
-		return -ENOENT;
-	for (uint32_t i = 0; i < p->members_count; i++) {
-		if (memcmp(p->members[i].name, name, name_bytes) != 0 ||
-		    p->members[i].name[name_bytes] != '\0')
-			continue;
-		*ret_pid = p->members[i].pid;
 		return 0;
 	}
 	return -ENOENT;

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "dataplane/invocation.h"
+#include "dataplane/members.h"
 #include "dataplane/timers.h"
 #include "dataplane/value.h"
 #include "transport/frame.h"
@@ -229,9 +230,20 @@ int praas_process_start_queued(struct praas_process *p, struct praas_invocation 
 /* Number of a function by name. 0; -ENOENT. */
 int praas_process_function(const struct praas_process *p, const char *name,
 			   uint32_t *ret_number);
-/* pid of a member by name. 0; -ENOENT. */
-int praas_process_fn_member(const struct praas_process *p, const char *name,
+/* ---- members ---- */
+
+/* pid of a member by name. 0; -ENOENT; -EAGAIN the list is not here yet, it has been asked for; -E2BIG. */
+int praas_process_fn_member(struct praas_process *p, const char *name,
 			    uint32_t name_bytes, uint64_t *ret_pid);
+/* The list, borrowed until the next call into the process, and the place of the first one above that number.
+ * 0; -EAGAIN; -E2BIG as above. */
+int praas_process_fn_members(struct praas_process *p, uint64_t after,
+			     const struct praas_members **ret_list,
+			     uint32_t *ret_first);
+/* Until there is a list of another version. 0; -EINPROGRESS; -EAGAIN; -ESHUTDOWN; -ENOBUFS. */
+int praas_process_fn_members_wait(struct praas_process *p, uint64_t version,
+				  struct praas_fn_wait *wait);
+uint64_t praas_process_members_version(const struct praas_process *p); /* 0: no list */
 
 /* A value from a received buffer: by reference when it lies in the pool, else by a copy into
  * the pool. The buffer is given on success. 0; -ENOSPC. */

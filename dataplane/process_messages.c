@@ -16,6 +16,8 @@ static void wait_leave(struct praas_process *p, struct praas_fn_wait *wait)
 		return;
 	if (wait->kind == PRAAS_WAIT_RECV)
 		praas_mailbox_wait_remove(&p->mailbox, wait);
+	else if (wait->kind == PRAAS_WAIT_MEMBERS)
+		praas_process_members_wait_remove(p, wait);
 	else
 		praas_state_wait_remove(&p->state, wait);
 }
@@ -54,7 +56,8 @@ void praas_process_waits_end(struct praas_process *p, int rc)
 	struct praas_fn_wait *wait;
 
 	/* done() may start a new wait; while the gate is closed there is none. */
-	while ((wait = p->mailbox.waits) || (wait = p->state.waits)) {
+	while ((wait = p->mailbox.waits) || (wait = p->state.waits) ||
+	       (wait = p->members_waits)) {
 		wait_leave(p, wait);
 		wait->done(wait, rc);
 	}
@@ -90,12 +93,8 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 
 bool praas_process_may_exist(const struct praas_process *p, uint64_t pid)
 {
-	if (!p->routed || pid == 0 || (pid & PRAAS_CLIENT))
-		return false;
-	for (uint32_t i = 0; i < p->members_count; i++)
-		if (p->members[i].pid == pid)
-			return true;
-	return p->members_count == 0 || pid > p->members_last;
+	/* The list of members is of a moment ago: it cannot tell who does not exist. */
+	return p->routed && pid != 0 && !(pid & PRAAS_CLIENT);
 }
 
 /* To another process. What lies in a worker's memory is copied: that may be wanted back any time. */

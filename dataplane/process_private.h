@@ -33,7 +33,7 @@ enum praas_invocation_queue {
 };
 
 /* What a struct praas_fn_wait waits for. */
-enum praas_wait_kind { PRAAS_WAIT_RECV = 1, PRAAS_WAIT_UPDATE };
+enum praas_wait_kind { PRAAS_WAIT_RECV = 1, PRAAS_WAIT_UPDATE, PRAAS_WAIT_MEMBERS };
 
 /* A client that waits in RECV or HOLD, or holds a message. */
 struct praas_receiver {
@@ -85,9 +85,11 @@ struct praas_process {
 	uint32_t pending_max; /* a power of two */
 	uint64_t pending_head, pending_tail;
 	uint64_t activity_seen;
-	struct praas_member *members;
-	uint32_t members_count;
-	praas_pid_t members_last; /* the highest of them */
+	struct praas_members *members; /* NULL: nobody has asked, or not here yet */
+	struct praas_fn_wait *members_waits; /* for another list */
+	int (*members_ask)(void *user);
+	void *members_user;
+	bool members_asked;
 	struct praas_inbox inbox;
 	struct praas_outbox *outbox;
 	struct praas_remote *remote;
@@ -143,7 +145,7 @@ void praas_process_value_disown(struct praas_process *p, const void *data,
 int praas_process_message_put(struct praas_process *p, uint64_t source, const char *key,
 			      uint32_t key_bytes, struct praas_value *value,
 			      const uint8_t *trace, uint64_t *ret_sequence);
-/* False: no such process. One that is newer than the list of members may exist. */
+/* False: no process has that number. */
 bool praas_process_may_exist(const struct praas_process *p, uint64_t pid);
 /* wait stands in its queue: give it its timer. 0; -ENOBUFS. */
 int praas_process_wait_arm(struct praas_process *p, struct praas_fn_wait *wait,
@@ -154,6 +156,11 @@ void praas_process_wait_over(struct praas_fn_wait *wait, int rc);
 void praas_process_wait_due(struct praas_process *p, struct praas_fn_wait *wait);
 /* All that wait are told so. */
 void praas_process_waits_end(struct praas_process *p, int rc);
+
+/* ---- process_members.c ---- */
+
+void praas_process_members_wait_remove(struct praas_process *p,
+				       struct praas_fn_wait *wait);
 
 /* ---- requests.c ---- */
 

@@ -105,9 +105,8 @@ void wx_calls_end(struct wx_worker *w)
 	}
 }
 
-/* Answer with a value that becomes the worker's to read. */
-static void reply_value(struct wx_worker *w, struct praas_frame *f,
-			struct praas_value *value)
+void wx_reply_value(struct wx_worker *w, struct praas_frame *f,
+		    struct praas_value *value)
 {
 	uint32_t segment = value->segment;
 	uint64_t offset = value->offset;
@@ -141,8 +140,7 @@ static void reply_value(struct wx_worker *w, struct praas_frame *f,
 
 /* ---- messages ---- */
 
-static void reply_message(struct wx_worker *w, uint64_t id,
-			  struct praas_message *message)
+void wx_reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message)
 {
 	struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
 				 .id = id,
@@ -153,7 +151,7 @@ static void reply_message(struct wx_worker *w, uint64_t id,
 		f.flags = PRAAS_FRAME_TRACE;
 		memcpy(w->order->message_trace, message->trace, sizeof(message->trace));
 	}
-	reply_value(w, &f, &message->value);
+	wx_reply_value(w, &f, &message->value);
 }
 
 static void reply_grant(struct wx_worker *w, uint64_t id,
@@ -181,12 +179,15 @@ static void on_waited(struct praas_fn_wait *wait, int rc)
 	if (rc != 0)
 		wx_reply(w, w->wait_id, rc, 0);
 	else if (w->wait_kind == PRAAS_FRAME_RECV)
-		reply_message(w, w->wait_id, &wait->message);
+		wx_reply_message(w, w->wait_id, &wait->message);
+	else if (w->wait_kind == PRAAS_WORKER_MEMBERS_WAIT)
+		wx_reply(w, w->wait_id, 0,
+			 praas_process_members_version(w->ex->base.process));
 	else
 		reply_grant(w, w->wait_id, &wait->grant);
 }
 
-static void wait_begin(struct wx_worker *w, const struct praas_frame *f)
+void wx_wait_begin(struct wx_worker *w, const struct praas_frame *f)
 {
 	memset(&w->wait, 0, sizeof(w->wait));
 	w->wait.done = on_waited;
@@ -197,7 +198,7 @@ static void wait_begin(struct wx_worker *w, const struct praas_frame *f)
 	w->wait_kind = f->kind;
 }
 
-static void wait_begun(struct wx_worker *w, int rc)
+void wx_wait_begun(struct wx_worker *w, int rc)
 {
 	if (rc != -EINPROGRESS) {
 		on_waited(&w->wait, rc);
@@ -240,9 +241,9 @@ static int on_recv(struct wx_worker *w, const struct praas_frame *f, const char 
 		return rc;
 	if (wx_given_up(w, f))
 		return 0;
-	wait_begin(w, f);
-	wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key,
-					    f->key_bytes, &w->wait));
+	wx_wait_begin(w, f);
+	wx_wait_begun(w, praas_process_fn_recv(w->ex->base.process, f->aux, key,
+					       f->key_bytes, &w->wait));
 	if (w->waiting)
 		wx_wait_began(w);
 	return 0;
@@ -255,10 +256,11 @@ static int on_update_begin(struct wx_worker *w, const struct praas_frame *f,
 		return -EPROTO;
 	if (wx_given_up(w, f))
 		return 0;
-	wait_begin(w, f);
+	wx_wait_begin(w, f);
 	w->wait.word = &w->line->lease[f->status];
 	w->wait.ended = &w->order->lease_ended[f->status];
-	wait_begun(w, praas_process_fn_update_begin(w->ex->base.process, w->index, key,
+	wx_wait_begun(w,
+		      praas_process_fn_update_begin(w->ex->base.process, w->index, key,
 						    f->key_bytes, f->aux, &w->wait));
 	return 0;
 }
@@ -288,57 +290,6 @@ static int on_update_commit(struct wx_worker *w, const struct praas_frame *f,
 		praas_value_release(&moved);
 	if (!(f->flags & PRAAS_FRAME_ONE_WAY))
 		wx_reply(w, f->id, rc, version << 1 | (kept ? 1 : 0));
-	return 0;
-}
-
-static int on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key)
-{
-	struct praas_process *p = w->ex->base.process;
-	struct praas_message message, copy = { 0 };
-	uint8_t *room;
-	int rc = praas_process_fn_peek(p, f->aux, key, f->key_bytes, &message);
-
-	/* It is not ours, and may go with the next message: the worker gets a copy. */
-	if (rc == 0) {
-		copy = message;
-		copy.value = (struct praas_value){ 0 };
-	}
-	if (rc == 0 && message.value.bytes != 0) {
-		const uint8_t *data = message.value.data;
-		uint64_t bytes = message.value.bytes;
-
-		rc = praas_process_value_new(p, bytes, &copy.value, &room);
-		if (rc == 0)
-			memcpy(room, data, bytes);
-	}
-	if (rc != 0)
-		wx_reply(w, f->id, rc, 0);
-	else
-		reply_message(w, f->id, &copy);
-	return 0;
-}
-
-static int on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
-		   uint64_t offset, const char *key)
-{
-	bool traced = (f->flags & PRAAS_FRAME_TRACE) != 0;
-	uint8_t trace[PRAAS_TRACE_BYTES];
-	struct praas_value value;
-	uint64_t sequence = 0;
-	int rc = wx_value(w, segment, offset, f->bytes, &value);
-
-	if (rc == -EPROTO)
-		return rc;
-	if (praas_unlikely(traced))
-		wx_take_trace(w, trace);
-	if (rc == 0) {
-		rc = praas_process_fn_send(w->ex->base.process, f->aux, key,
-					   f->key_bytes, &value, traced ? trace : NULL,
-					   &sequence);
-		if (rc != 0)
-			praas_value_release(&value);
-	}
-	wx_reply(w, f->id, rc, sequence);
 	return 0;
 }
 
@@ -444,7 +395,7 @@ static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 			p, key, f->key_bytes, after, (uint32_t)f->bytes, room,
 			PRAAS_LIST_BYTES_MAX, &value.bytes, &answer.aux);
 	if (rc == 0 && value.bytes != 0) {
-		reply_value(w, &answer, &value);
+		wx_reply_value(w, &answer, &value);
 		return 0;
 	}
 	praas_value_release(&value);
@@ -519,19 +470,16 @@ static int on_timing(const struct wx_worker *w, const struct praas_frame *f)
 int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key)
 {
-	uint64_t pid = 0;
-	int rc;
-
 	w->ex->base.asked++;
 	switch ((uint32_t)f->kind) {
 	case PRAAS_FRAME_SEND:
-		return on_send(w, f, segment, offset, key);
+		return wx_on_send(w, f, segment, offset, key);
 	case PRAAS_FRAME_RECV:
 		return on_recv(w, f, key);
 	case PRAAS_WORKER_WAIT:
 		return wx_on_wait(w, f);
 	case PRAAS_FRAME_PEEK:
-		return on_peek(w, f, key);
+		return wx_on_peek(w, f, key);
 	case PRAAS_FRAME_INVOKE:
 		return wx_on_invoke(w, f, segment, offset, key);
 	case PRAAS_FRAME_STATE_LIST:
@@ -545,10 +493,13 @@ int wx_on_call(struct wx_worker *w, const struct praas_frame *f, uint32_t segmen
 	case PRAAS_WORKER_UPDATE_COMMIT:
 		return on_update_commit(w, f, segment, offset, key);
 	case PRAAS_WORKER_MEMBER:
-		rc = praas_process_fn_member(w->ex->base.process, key, f->key_bytes,
-					     &pid);
-		wx_reply(w, f->id, rc, pid);
+		wx_on_member(w, f, key);
 		return 0;
+	case PRAAS_WORKER_MEMBERS:
+		wx_on_members(w, f);
+		return 0;
+	case PRAAS_WORKER_MEMBERS_WAIT:
+		return wx_on_members_wait(w, f);
 	case PRAAS_WORKER_SEGMENT:
 		return on_segment(w, f);
 	case PRAAS_WORKER_TIMING:

@@ -127,7 +127,7 @@ static void answer(struct wx_worker *w, int rc)
 				       .id = w->wait_id,
 				       .status = rc };
 
-	if (w->wait_kind == PRAAS_FRAME_RECV)
+	if (w->wait_kind != PRAAS_WORKER_WAIT)
 		praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
 	w->waiting = false;
 	wx_push(w, &f, 0, 0);

@@ -276,6 +276,23 @@ bool wx_given_up(struct wx_worker *w, const struct praas_frame *f);
 /* The question that waits is answered: given up. */
 void wx_wait_give_up(struct wx_worker *w);
 
+/* Answer with a value that becomes the worker's to read; f is the reply but for its size. */
+void wx_reply_value(struct wx_worker *w, struct praas_frame *f,
+		    struct praas_value *value);
+void wx_reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message);
+/* Its one question that may wait: w->wait is for the process's call, whose result ends or begins the waiting. */
+void wx_wait_begin(struct wx_worker *w, const struct praas_frame *f);
+void wx_wait_begun(struct wx_worker *w, int rc);
+
+/* ---- worker_messages.c ---- */
+
+int wx_on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
+	       uint64_t offset, const char *key);
+int wx_on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key);
+void wx_on_member(struct wx_worker *w, const struct praas_frame *f, const char *key);
+void wx_on_members(struct wx_worker *w, const struct praas_frame *f);
+int wx_on_members_wait(struct wx_worker *w, const struct praas_frame *f);
+
 /* ---- worker_invoke.c ---- */
 
 int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,

@@ -44,7 +44,7 @@
  *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
  *           has aux = source and, as its deadline_ns, the message's sequence; flag TRACE: its trace is in
  *           the order. RECV: status as WAIT.
- * RECV and WAIT may be answered with -EINTR: an INVOKE comes, or came before. It is run in place, on
+ * RECV, WAIT and MEMBERS_WAIT may be answered with -EINTR: an INVOKE comes, or came before. It is run in place, on
  * top of who asks; then the question is asked again.
  *   STATE_LIST  as on the wire (single objects are read from the index, without a message).
  * A payload or key of a request is copied or taken over when it is popped.
@@ -65,7 +65,8 @@ enum praas_worker_kind {
 	 * lease kept. With a kept lease the worker updates again, and counts that in its line, without a
 	 * message; until the order says that the lease has ended: then it says so by one with aux 0. */
 	PRAAS_WORKER_UPDATE_COMMIT = 42,
-	PRAAS_WORKER_MEMBER = 43, /* key = name. Reply aux = pid */
+	PRAAS_WORKER_MEMBER =
+		43, /* key = name. Reply aux = pid; -EAGAIN the list is not here yet */
 	/* aux = bytes: wants a big buffer, a segment of its own that it may write. It comes by the
 	 * socket, before the reply, whose aux is its id. Lent and given back as offset 0 of it. */
 	PRAAS_WORKER_SEGMENT = 44,
@@ -89,7 +90,14 @@ enum praas_worker_kind {
 	PRAAS_WORKER_SKIPPED = 51,
 	/* id of an INVOKE with TIMING, right before its RESULT: aux = how long it had waited before it
 	 * began, and as its deadline_ns how long its commit took. */
-	PRAAS_WORKER_TIMING = 52
+	PRAAS_WORKER_TIMING = 52,
+	/* aux = the number of a member; deadline_ns = a version, or 0. Reply: those after it, struct
+	 * praas_member_info each, as many as go into one; aux = the version of the list, and as its deadline_ns
+	 * how many it has. -ESTALE it is of another version. */
+	PRAAS_WORKER_MEMBERS = 53,
+	/* aux = a version; deadline; status as WAIT. Reply when the list is of another: aux = its version. Also
+	 * -EINTR. */
+	PRAAS_WORKER_MEMBERS_WAIT = 54
 };
 
 /* Keys that the worker sends lie at the start of its buffer area, one a ring slot and as many

@@ -33,7 +33,7 @@ praas_target(praas-control-fake)
 target_link_libraries(praas-control-fake PRIVATE praas_control_rest)
 set_target_properties(fake-controller praas-control-fake PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
-foreach(part rest wire watch faults sums deploy mail)
+foreach(part rest wire watch faults sums deploy mail members)
   add_test(NAME control.${part}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
@@ -96,7 +96,8 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
   add_test(NAME control.peers
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/peers.py $<TARGET_FILE:praas-control>
-      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
+      ${PROJECT_BINARY_DIR}/examples/allreduce)
   set_tests_properties(control.peers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   add_test(NAME control.snapshots
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/snapshots.py

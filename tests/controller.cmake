@@ -13,6 +13,8 @@ target_include_directories(test_late PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.late PROPERTIES LABELS tsan)
 praas_unit_test(state_machines praas_controller)
 praas_unit_test(catch_up praas_controller)
+praas_unit_test(members praas_controller)
+target_sources(test_members PRIVATE ../control/life/roster.c)
 
 # One suite for all stores: tests/conformance/store.c STORE.
 add_executable(conformance_store conformance/store.c)

@@ -29,6 +29,9 @@ struct praas_events {
 	uint64_t beat_ns;
 	uint32_t watchers;
 	bool closed;
+	void (*listener)(void *user, const struct praas_process_record *process,
+			 const char *state);
+	void *listener_user;
 	struct praas_watcher *waiting;
 	struct event ring[PRAAS_LIMIT_EVENTS];
 };
@@ -84,7 +87,21 @@ void praas_events_add(struct praas_events *events,
 	memcpy(at->app, process->app, sizeof(at->app));
 	memcpy(at->name, process->name, sizeof(at->name));
 	events->count++;
+	if (events->listener)
+		events->listener(events->listener_user, process, state);
 	wake_all(events);
+	(void)pthread_mutex_unlock(&events->lock);
+}
+
+void praas_events_listen(struct praas_events *events,
+			 void (*fn)(void *user,
+				    const struct praas_process_record *process,
+				    const char *state),
+			 void *user)
+{
+	(void)pthread_mutex_lock(&events->lock);
+	events->listener = fn;
+	events->listener_user = user;
 	(void)pthread_mutex_unlock(&events->lock);
 }
 

@@ -24,6 +24,13 @@ void praas_events_free(struct praas_events *events);    /* nobody watches */
 void praas_events_add(struct praas_events *events,
 		      const struct praas_process_record *process, const char *state);
 
+/* One more who is told of each event, at once, under the lock of the events; must not wait. NULL: nobody. */
+void praas_events_listen(struct praas_events *events,
+			 void (*fn)(void *user,
+				    const struct praas_process_record *process,
+				    const char *state),
+			 void *user);
+
 /* Where the list ends now, as an id. */
 void praas_events_now(struct praas_events *events, char ret_id[PRAAS_EVENT_ID_BYTES]);
 

@@ -142,6 +142,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	due_by(life, praas_life_idle_look(life, now_ns));
 	due_by(life, praas_life_tidy_due(life, now_ns));
 	due_by(life, backend_due(life, now_ns));
+	due_by(life, praas_life_members_due(life, now_ns));
 	due = life->due_ns;
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);

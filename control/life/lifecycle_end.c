@@ -271,6 +271,8 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 	if (rc == 0)
 		rc = praas_link_new(life->link_path, &praas_life_link_events, life,
 				    &life->link);
+	if (rc == 0)
+		rc = praas_life_members_new(life);
 	if (rc) {
 		praas_life_free(life);
 		return rc;
@@ -388,6 +390,7 @@ void praas_life_free(struct praas_life *life)
 	if (!life)
 		return;
 	praas_link_stop(life->link);
+	praas_life_members_free(life);
 	HASH_CLEAR(hh_conn, life->by_conn); /* who is still connected is freed below */
 	HASH_ITER(hh, life->processes, p, next)
 	{

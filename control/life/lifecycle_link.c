@@ -405,6 +405,8 @@ static bool on_word(struct praas_life_process *p, uint64_t conn, json_t *message
 		return praas_life_on_read(p, conn, message);
 	else if (!strcmp(type, "serve"))
 		return praas_life_on_serve(p, conn, message, done, ret_save);
+	else if (!strcmp(type, "members"))
+		return praas_life_on_members(p, conn, message);
 	/* else: from a newer controller */
 	return true;
 }
@@ -457,6 +459,7 @@ static void on_closed(void *user, uint64_t conn)
 	if (p)
 		praas_life_bind(p, 0); /* it serves on, and connects again */
 	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_members_left(life, conn);
 }
 
 static struct praas_outcome describe_exit(const struct praas_life_process *p,

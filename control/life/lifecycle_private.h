@@ -94,6 +94,8 @@ struct praas_life_process {
 	struct praas_life_process *unborn_next; /* in life->unborn */
 };
 
+struct praas_life_members;
+
 struct praas_life {
 	struct praas_life_config config; /* strings: the copies below */
 	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
@@ -103,6 +105,7 @@ struct praas_life {
 	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
 		worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;
+	struct praas_life_members *members; /* with a lock of its own */
 	pthread_mutex_t
 		place_lock; /* choosing a process and creating one are one step */
 	/* While a record and a row of usage become one commit, and their account says so. Before
@@ -241,6 +244,20 @@ int praas_life_put(struct praas_life_process *p, struct praas_process_record *re
 void praas_life_used(struct praas_life_process *p, const json_t *message);
 /* From the tick: now, if it is due. When to look again; 0 when it is over. */
 uint64_t praas_life_tidy_due(struct praas_life *life, uint64_t now_ns);
+
+/* ---- lifecycle_members.c ---- */
+
+int praas_life_members_new(struct praas_life *life); /* 0; -ENOMEM */
+void praas_life_members_free(struct praas_life *life);
+/* As praas_events_listen() tells. */
+void praas_life_members_changed(void *user, const struct praas_process_record *record,
+				const char *state);
+/* A controller wants to be told. false: no controller says that. Lock held. */
+bool praas_life_on_members(struct praas_life_process *p, uint64_t conn,
+			   const json_t *message);
+void praas_life_members_left(struct praas_life *life, uint64_t conn);
+/* From the tick: tells what is new. When to look again; 0 never. Lock held. */
+uint64_t praas_life_members_due(struct praas_life *life, uint64_t now_ns);
 
 /* ---- lifecycle_idle.c ---- */
 

@@ -336,6 +336,8 @@ const struct praas_function_ops worker_function_ops = {
 	.member = ctx_member,
 	.log = ops_log,
 	.msg_trace = ctx_msg_trace,
+	.members = ctx_members,
+	.members_wait = ctx_members_wait,
 };
 
 void worker_borrowed(struct worker *w, uint64_t token)

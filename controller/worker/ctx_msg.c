@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Messages and members: always the controller's business, one question and one answer each.
+ * Messages: always the controller's business, one question and one answer each.
  */
 #include <errno.h>
 #include <string.h>
@@ -117,19 +117,4 @@ int ctx_peek(struct praas_ctx *head, praas_pid_t source, const char *key,
 	struct praas_frame f = { .kind = PRAAS_FRAME_PEEK, .aux = source };
 
 	return receive(ctx_of(head), &f, key, PRAAS_SHARE, ret_msg);
-}
-
-int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid)
-{
-	struct praas_frame f = { .kind = PRAAS_WORKER_MEMBER,
-				 .key_bytes = ctx_key_bytes(name) };
-	struct praas_worker_frame reply;
-	int rc;
-
-	if (f.key_bytes == 0)
-		return -ENOENT;
-	rc = ctx_request(ctx_of(head), &f, name, 0, 0, &reply);
-	if (rc == 0)
-		*ret_pid = reply.head.aux;
-	return rc;
 }

@@ -284,7 +284,14 @@ int ctx_peek(struct praas_ctx *head, praas_pid_t source, const char *key,
 	     struct praas_msg *ret_msg);
 int ctx_msg_trace(struct praas_ctx *head, const struct praas_msg *msg,
 		  struct praas_trace_context *ret_trace);
+
+/* ---- ctx_members.c ---- */
+
 int ctx_member(struct praas_ctx *head, const char *name, praas_pid_t *ret_pid);
+int ctx_members(struct praas_ctx *head, struct praas_member_info *ret_infos,
+		uint32_t infos_max, uint32_t *ret_count, uint64_t *ret_version);
+int ctx_members_wait(struct praas_ctx *head, uint64_t version, int64_t timeout_ns,
+		     uint64_t *ret_version);
 
 /* ---- ctx_call.c ---- */
 

@@ -114,6 +114,10 @@ struct praas_function_ops {
 	void (*log)(struct praas_ctx *, int level, const char *text);
 	int (*msg_trace)(struct praas_ctx *, const struct praas_msg *msg,
 			 struct praas_trace_context *ret_trace);
+	int (*members)(struct praas_ctx *, struct praas_member_info *ret_infos,
+		       uint32_t infos_max, uint32_t *ret_count, uint64_t *ret_version);
+	int (*members_wait)(struct praas_ctx *, uint64_t version, int64_t timeout_ns,
+			    uint64_t *ret_version);
 };
 
 /* The head of every context; what follows belongs to its maker. */
@@ -410,11 +414,53 @@ static inline bool praas_cancelled(struct praas_ctx *ctx)
 	return ctx->ops->cancelled(ctx);
 }
 
-/** The process number of a member of the application by its name. Returns 0; -ENOENT. */
+/**
+ * The process number of a member of the application by its name. The list of members comes when one of these three calls
+ * is made first, and is kept up to date from then on; a function in a worker waits for it, up to 2 s.
+ * Returns 0; -ENOENT; -EAGAIN the list is not here yet: try again soon; -E2BIG more than 8,192 members.
+ */
 static inline int praas_member(struct praas_ctx *ctx, const char *name,
 			       praas_pid_t *ret_pid)
 {
 	return ctx->ops->member(ctx, name, ret_pid);
+}
+
+/**
+ * The members of the application, in the order of their numbers, which is that of their creation: the place in it is a rank.
+ * At most infos_max are written; *ret_count is how many there are, *ret_version (may be NULL) names the list: members that
+ * see the same version see the same list. Versions grow. What it says of a member was so a moment ago: whoever was swapped
+ * out since gets messages and calls all the same.
+ * Returns 0; -EAGAIN, -E2BIG as praas_member(); -ENOSPC; -ENOSYS this PraaS is older.
+ * Paper: section 4.2.
+ */
+static inline int praas_members(struct praas_ctx *ctx,
+				struct praas_member_info *ret_infos, uint32_t infos_max,
+				uint32_t *ret_count, uint64_t *ret_version)
+{
+	uint64_t version;
+
+	if (ctx->ops->size <
+	    offsetof(struct praas_function_ops, members) + sizeof(ctx->ops->members))
+		return -ENOSYS;
+	return ctx->ops->members(ctx, ret_infos, infos_max, ret_count,
+				 ret_version ? ret_version : &version);
+}
+
+/**
+ * Wait until the list of members is another than that version (0: until there is one). timeout_ns as praas_recv(). A
+ * function inside of a controller never waits. *ret_version, which may be NULL, is the version of now.
+ * Returns 0; -EAGAIN it is the same, or not here; -ECANCELED; -ESHUTDOWN; -ENOSYS.
+ */
+static inline int praas_members_wait(struct praas_ctx *ctx, uint64_t version,
+				     int64_t timeout_ns, uint64_t *ret_version)
+{
+	uint64_t now;
+
+	if (ctx->ops->size < offsetof(struct praas_function_ops, members_wait) +
+				     sizeof(ctx->ops->members_wait))
+		return -ENOSYS;
+	return ctx->ops->members_wait(ctx, version, timeout_ns,
+				      ret_version ? ret_version : &now);
 }
 
 /** Write a line to the process's log; level as in syslog(3), 3 error … 7 debug. Never blocks;

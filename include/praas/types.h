@@ -63,6 +63,27 @@ struct praas_msg_info {
 	uint64_t bytes;     /* of its payload */
 };
 
+/* Where a member of an application is in its life. */
+enum praas_member_state {
+	PRAAS_MEMBER_STARTING = 1, /* it is being started */
+	PRAAS_MEMBER_ACTIVE,       /* it serves */
+	PRAAS_MEMBER_DRAINING,     /* it serves no more: it is being swapped out */
+	PRAAS_MEMBER_SWAPPED,      /* it rests, and is woken when it is called */
+	PRAAS_MEMBER_LOST, /* the same, but what it did after its last snapshot is gone */
+	PRAAS_MEMBER_KILLED /* the same, on request */
+};
+
+/* A process of an application. */
+struct praas_member_info {
+	praas_pid_t pid;
+	uint32_t epoch; /* in which it is, or was last */
+	uint8_t state;  /* enum praas_member_state */
+	uint8_t local;  /* 1: on the host of who asks */
+	uint8_t reserved[2];
+	char name[PRAAS_NAME_MAX + 1]; /* NUL-terminated */
+	uint8_t padding[7];
+};
+
 /* Statuses of an invocation, beside 0 (done) and positive codes (the function's own).
  * The numbers are stable and travel in frames; praas_status_text() explains them. */
 enum praas_status {

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Messages between processes with the real programs: functions send, others take what came; receivers rest, are
-woken, saved and killed meanwhile."""
+woken, saved and killed meanwhile. And who they are: the members of the application."""
 import functools
 import os
 import random
@@ -263,7 +263,99 @@ def test_peers_call_deadline(s):
     assert calls(p, "a", "b", 1, "echo", "free again") == [("0", "free again")]
 
 
+def members_of(p, name):
+    """(version, {name: (number, state, epoch)})"""
+    lines = p.call(name, "members").splitlines()
+    rows = [line.split(" ") for line in lines[1:]]
+    assert [int(r[0]) for r in rows] == sorted(int(r[0]) for r in rows), rows
+    return int(lines[0]), {r[1]: (int(r[0]), int(r[2]), int(r[3])) for r in rows}
+
+
+def await_members(p, name, wanted):
+    """wanted: {name: state}. Waits for each list to be another."""
+    version, got = members_of(p, name)
+    while {n: state for n, (_, state, _) in got.items()} != wanted:
+        rc, _ = p.call(name, "other_members", f"{version} {PATIENCE * 1000}").split()
+        assert rc == "0", (got, wanted)
+        version, got = members_of(p, name)
+    return version, got
+
+
+ACTIVE, SWAPPED, LOST = 2, 4, 5
+
+
+def test_peers_members(s):
+    """A function sees who belongs to its application, and what becomes of them; the versions of all agree."""
+    p = Processes(s, ["a", "b"], "worker")
+    version, got = await_members(p, "a", {"a": ACTIVE, "b": ACTIVE})
+    assert {n: number for n, (number, _, _) in got.items()} == p.numbers
+    assert members_of(p, "b") == (version, got)
+    assert p.call("a", "knows", "b") == str(p.numbers["b"]) and p.call("a", "knows", "c") == "-2"
+    assert p.call("a", "other_members", f"{version} 50").split() == ["-11", str(version)]
+    results = []
+    waiting = threading.Thread(target=lambda: results.append(p.call("a", "other_members", f"{version} 60000")))
+    waiting.start()
+    time.sleep(0.1)
+    c = s.json("POST", P, {"pid": "c"}, 201)["number"]
+    waiting.join()
+    assert results[0].split()[0] == "0" and int(results[0].split()[1]) > version, results
+    await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": ACTIVE})
+    assert p.call("a", "knows", "c") == str(c)
+    p.numbers["c"] = c
+    p.rest("c")
+    assert await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": SWAPPED})[1]["c"] == (c, SWAPPED, 1)
+    s.json("POST", f"{P}/c/swap-in", {}, 200)
+    assert await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": ACTIVE})[1]["c"] == (c, ACTIVE, 2)
+    os.kill(s.json("GET", f"{P}/c", expect=200)["os_pid"], signal.SIGKILL)
+    await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": LOST})
+    s.json("DELETE", f"{P}/c", expect=204)
+    await_members(p, "a", {"a": ACTIVE, "b": ACTIVE})
+    again = s.json("POST", P, {"pid": "c"}, 201)["number"]
+    assert await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": ACTIVE})[1]["c"][0] == again != c
+    await_members(p, "b", {"a": ACTIVE, "b": ACTIVE, "c": ACTIVE})
+    p.rest("a")  # its next epoch asks anew
+    version, _ = await_members(p, "a", {"a": ACTIVE, "b": ACTIVE, "c": ACTIVE})
+    s.kill()
+    s.start()
+    s.json("DELETE", f"{P}/c", expect=204)
+    assert await_members(p, "a", {"a": ACTIVE, "b": ACTIVE})[0] > version
+
+
+def test_peers_members_inline(s):
+    """A function inside of a controller is told to come again until the list is there."""
+    p = Processes(s, ["a", "b"], "inline")
+    end = time.monotonic() + PATIENCE
+    got = p.call("a", "knows", "b")
+    while got == "-11":
+        assert time.monotonic() < end
+        time.sleep(0.01)
+        got = p.call("a", "knows", "b")
+    assert got == str(p.numbers["b"])
+    version, _ = members_of(p, "a")
+    assert p.call("a", "other_members", f"{version} 60000") == f"-11 {version}"  # it does not wait
+
+
+def test_peers_allreduce(s):
+    """The example: members that serve and that rest sum up what each of them has."""
+    names = [f"p{i}" for i in range(7)]
+    p = Processes(s, names, "worker", code=os.path.abspath(sys.argv[4]), resources={"memory_bytes": 32 << 20})
+    for i, name in enumerate(names):
+        p.call(name, "set", str(10 ** i))
+    for turn in range(4):
+        for name in names[turn::3]:
+            p.rest(name)
+        assert p.call(names[turn], "sum") == "1111111 of 7 members\n"
+    s.json("DELETE", f"{P}/p3", expect=204)
+    end = time.monotonic() + PATIENCE
+    while True:  # who has not heard of it yet is told that one could not take part
+        status, _, answer = s.ask("POST", f"{APP}/invoke/sum", "", {"Praas-Pid": "p6"})
+        if status == 200 or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    assert answer == b"1110111 of 6 members\n", answer
+
+
 run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
      test_peers_killed_receiver, test_peers_rollback, test_peers_calls, test_peers_calls_under_way,
      test_peers_call_of_the_killed,
-     test_peers_call_deadline])
+     test_peers_call_deadline, test_peers_members, test_peers_members_inline, test_peers_allreduce])

@@ -21,6 +21,7 @@ class Puppet:
         self.name, self.epoch = name, epoch
         self.path = os.path.join(s.code, f"{name}-{epoch}.sock")
         self.ids = 0
+        self.deaf_to = ()
         self.connect()
 
     def connect(self):
@@ -54,6 +55,8 @@ class Puppet:
     def hear(self):
         """(message, its raw part)"""
         message = self.line()
+        while message["t"] in self.deaf_to:
+            message = self.line()
         count = message.get("bytes", 0) if message["t"] == "queue" else 0
         while len(self.have) < count:
             self.more()

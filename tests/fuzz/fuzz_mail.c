@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a control service says on the link: lines, raw parts, ways and pieces of the backup queue. Whatever it
+ * What a control service says on the link: lines, raw parts, ways, pieces of the backup queue, members. Whatever it
  * is, it is taken as it should be or refused, and a part of the queue lies inside of what came.
  */
 #include <stdio.h>
@@ -12,8 +12,10 @@
 
 #include "controller/link.h"
 #include "controller/mail.h"
+#include "controller/members.h"
 
 static char path[64];
+static struct praas_members_feed members;
 static int listener = -1;
 
 static void remove_socket(void)
@@ -62,6 +64,22 @@ static void ask_again(const struct praas_mail_batch *b)
 	free(ask);
 }
 
+/* Whoever is in the list is found by his number and, but for another of that name, by that. */
+static void look_at_members(int rc)
+{
+	const struct praas_members *list = members.list;
+
+	for (uint32_t i = 0; rc > 0 && i < list->count; i++) {
+		const struct praas_member_info *one = &list->items[i];
+		const struct praas_member_info *named = praas_members_named(
+			list, one->name, (uint32_t)strlen(one->name));
+
+		if (praas_members_after(list, one->pid) != i + 1 || !named ||
+		    strcmp(named->name, one->name) != 0 || named < one)
+			abort();
+	}
+}
+
 static void on_message(void *user, const json_t *message, const uint8_t *raw,
 		       uint64_t raw_bytes)
 {
@@ -70,6 +88,7 @@ static void on_message(void *user, const json_t *message, const uint8_t *raw,
 	uint64_t sum = 0;
 
 	(void)user;
+	look_at_members(praas_members_feed(&members, message));
 	(void)praas_mail_way_parse(message, &way); /* either is fine */
 	if (way.endpoints_count > PRAAS_WAY_ENDPOINTS_MAX)
 		abort();
@@ -114,5 +133,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	(void)close(fd);
 	praas_link_poll(link, 1);
 	praas_link_free(link);
+	praas_members_feed_release(&members);
 	return 0;
 }

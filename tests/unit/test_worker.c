@@ -285,11 +285,15 @@ static void test_worker_messages_and_calls(void **state)
 	struct worker_fixture w;
 	struct praas_buf *buf;
 	const struct praas_frame send = { .kind = PRAAS_FRAME_SEND, .id = 1000 };
-	const struct praas_member peer = { .pid = 99, .name = "peer" };
+	struct praas_member_info peer = { .pid = 99,
+					  .state = PRAAS_MEMBER_ACTIVE,
+					  .name = "peer" };
+	struct praas_members *list;
 
 	(void)state;
 	begin(&w, &usual);
-	assert_int_equal(praas_process_members_set(w.f.p, &peer, 1), 0);
+	assert_int_equal(praas_members_apply(NULL, &peer, 1, 1, &list), 0);
+	praas_process_members_give(w.f.p, list);
 	for (int i = 0; i < 20; i++) {
 		wf_expect(&w, "mail", 0, NULL);
 		wf_expect(&w, "nested", 0, NULL);

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -231,6 +232,27 @@ static void do_member(struct script *s, const char *name)
 	say(s, rc ? rc : (int)pid, NULL, 0);
 }
 
+/* All members, and whether there is another list than that of the version in how. */
+static void do_members(struct script *s, const char *how)
+{
+	struct praas_member_info infos[8];
+	uint64_t version = 0, now = 0;
+	uint32_t count = 0;
+	char text[512];
+	size_t n = 0;
+	int rc = praas_members(s->ctx, infos, 8, &count, &version);
+
+	for (uint32_t i = 0; rc == 0 && i < count && i < 8; i++)
+		n += (size_t)snprintf(text + n, sizeof(text) - n, "%s:%llu:%u:%u ",
+				      infos[i].name, (unsigned long long)infos[i].pid,
+				      infos[i].state, infos[i].epoch);
+	if (rc == 0 && *how != '\0')
+		rc = praas_members_wait(s->ctx, strtoull(how, NULL, 10), 0, &now);
+	n += (size_t)snprintf(text + n, sizeof(text) - n, "of %u, version %llu", count,
+			      (unsigned long long)version);
+	say(s, rc, text, n);
+}
+
 static void say_trace(struct script *s, int rc, const struct praas_trace_context *trace)
 {
 	char text[2 * sizeof(*trace) + 3];
@@ -341,6 +363,8 @@ static int step(struct script *s, char *line, int *ret_code)
 		do_invoke(s, key, text);
 	else if (strcmp(line, "member") == 0)
 		do_member(s, key);
+	else if (strcmp(line, "members") == 0)
+		do_members(s, key);
 	else if (strcmp(line, "fail") == 0)
 		*ret_code = 7;
 	else if (!message_step(s, line, key, text))

@@ -44,7 +44,14 @@ static int setup(void **state)
 {
 	struct table *t = calloc(1, sizeof(*t));
 	struct praas_process_config config;
-	struct praas_member member = { .pid = 4711, .name = "other" };
+	struct praas_member_info members[2] = {
+		{ .pid = 4711,
+		  .state = PRAAS_MEMBER_SWAPPED,
+		  .epoch = 3,
+		  .name = "other" },
+		{ .pid = 12, .state = PRAAS_MEMBER_ACTIVE, .epoch = 1, .name = "first" }
+	};
+	struct praas_members *list;
 	int rc;
 
 	fixture_init(&t->f, 16 << 20);
@@ -60,7 +67,8 @@ static int setup(void **state)
 		exit(77);
 	assert_int_equal(rc, 0);
 	fixture_start(&t->f, &config);
-	assert_int_equal(praas_process_members_set(t->f.p, &member, 1), 0);
+	assert_int_equal(praas_members_apply(NULL, members, 2, 7, &list), 0);
+	praas_process_members_give(t->f.p, list);
 	if (under_test->started)
 		under_test->started(&t->f);
 	t->c = fake_conn_new(&t->f, 1);
@@ -468,6 +476,10 @@ static void test_members(void **state)
 	struct table *t = *state;
 
 	run(t, "member other\nmember nobody\n", "4711\n-2\n");
+	run(t, "members\nmembers 6\nmembers 7\n",
+	    "0 first:12:2:1 other:4711:4:3 of 2, version 7\n"
+	    "0 first:12:2:1 other:4711:4:3 of 2, version 7\n"
+	    "-11 first:12:2:1 other:4711:4:3 of 2, version 7\n");
 }
 
 /* Many at once: each caller gets its own answer. */

@@ -498,3 +498,52 @@ PRAAS_FUNCTION int calls(struct praas_ctx *ctx)
 	}
 	return rc ? praas_fail(ctx, 2, strerror(-rc)) : give(ctx, out, at);
 }
+
+/* The version of the list of members, then a line for each: number, name, state, epoch. */
+PRAAS_FUNCTION int members(struct praas_ctx *ctx)
+{
+	static struct praas_member_info infos[2000];
+	static char out[200000];
+	uint64_t version;
+	uint32_t count;
+	int n, rc = praas_members(ctx, infos, 2000, &count, &version);
+
+	if (rc != 0)
+		return praas_fail(ctx, 2, strerror(-rc));
+	n = snprintf(out, sizeof(out), "%" PRIu64 "\n", version);
+	for (uint32_t i = 0; i < count && i < 2000; i++)
+		n += snprintf(out + n, sizeof(out) - (size_t)n,
+			      "%" PRIu64 " %s %u %u\n", infos[i].pid, infos[i].name,
+			      infos[i].state, infos[i].epoch);
+	return give(ctx, out, (size_t)n);
+}
+
+/* "VERSION MS": waits so long for another list than that; what came of it, and its version. */
+PRAAS_FUNCTION int other_members(struct praas_ctx *ctx)
+{
+	char text[64], *rest;
+	uint64_t version;
+	int rc;
+
+	if (!input_text(ctx, text, sizeof(text)))
+		return 1;
+	version = strtoull(text, &rest, 10);
+	rc = praas_members_wait(ctx, version, strtoll(rest, NULL, 10) * 1000000,
+				&version);
+	(void)snprintf(text, sizeof(text), "%d %" PRIu64, rc, version);
+	return give(ctx, text, strlen(text));
+}
+
+/* The number of the member of that name; or why it is not known. */
+PRAAS_FUNCTION int knows(struct praas_ctx *ctx)
+{
+	praas_pid_t pid = 0;
+	char text[80];
+	int rc;
+
+	if (!input_text(ctx, text, sizeof(text)))
+		return 1;
+	rc = praas_member(ctx, text, &pid);
+	(void)snprintf(text, sizeof(text), "%lld", rc ? (long long)rc : (long long)pid);
+	return give(ctx, text, strlen(text));
+}
