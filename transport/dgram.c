@@ -18,7 +18,8 @@
 
 #define CONNS_MAX 65535u /* the slot is 16 bits of a connection's number */
 #define CLOCK_TURNS 16u
-#define NUMBER_FIRST 49152u       /* of ports taken by chance */
+#define NUMBER_FIRST 49152u /* of ports taken by chance */
+#define NUMBER_TRIES 64u
 #define BLIND_NS UINT64_C(500000) /* sleep before a device that cannot wake us */
 
 static struct praas_dgram_port *port_of(struct praas_port *base)
@@ -75,6 +76,23 @@ int praas_dgram_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_
 	return 0;
 }
 
+/* Takes one by chance that is free on the device. */
+static int take_number(struct praas_dgram_port *port)
+{
+	struct praas_netdev *dev = port->dev;
+	uint16_t random;
+	int rc = -EADDRINUSE;
+
+	for (unsigned i = 0; i < NUMBER_TRIES && rc == -EADDRINUSE; i++) {
+		if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+			return -EIO;
+		port->number =
+			(uint16_t)(NUMBER_FIRST + random % (65536u - NUMBER_FIRST));
+		rc = dev->ops->claim ? dev->ops->claim(dev, port->number) : 0;
+	}
+	return rc;
+}
+
 /* Its own address and number, and what fits into its packets. */
 static int set_address(struct praas_dgram_port *port, const char *listen)
 {
@@ -82,7 +100,7 @@ static int set_address(struct praas_dgram_port *port, const char *listen)
 			 PRAAS_INET_ETHER_BYTES + PRAAS_DGRAM_HEAD_BYTES +
 			 PRAAS_SEAL_TAG_BYTES + PRAAS_ARQ_BODY_MIN(0);
 	struct praas_inet_ip ip;
-	uint16_t random;
+	uint16_t number;
 	int rc;
 
 	if (port->dev->mtu < heads + PRAAS_ARQ_SEGMENT_MIN)
@@ -90,20 +108,18 @@ static int set_address(struct praas_dgram_port *port, const char *listen)
 	port->segment_bytes =
 		(uint32_t)praas_min_u64(port->dev->mtu - heads, PRAAS_ARQ_SEGMENT_MAX) &
 		~63u;
-	if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-		return -EIO;
-	port->number = (uint16_t)(NUMBER_FIRST + random % (65536u - NUMBER_FIRST));
 	if (listen == NULL)
-		return 0;
-	rc = praas_dgram_addr_parse(port->base.ops->scheme, listen, &ip, &random);
+		return take_number(port);
+	rc = praas_dgram_addr_parse(port->base.ops->scheme, listen, &ip, &number);
 	if (rc != 0)
 		return rc;
 	if (!praas_inet_ip_equal(&ip, &port->dev->self.ip))
 		return -EADDRNOTAVAIL;
-	if (random != 0)
-		port->number = random;
 	port->listens = true;
-	return 0;
+	if (number == 0)
+		return take_number(port);
+	port->number = number;
+	return port->dev->ops->claim ? port->dev->ops->claim(port->dev, number) : 0;
 }
 
 static int make_slots(struct praas_dgram_port *port)

@@ -16,16 +16,17 @@ static const char *value_of(const char *word, const char *name)
 								     : NULL;
 }
 
-static int parse_mtu(const char *text, uint32_t *ret_mtu)
+static int parse_number(const char *text, uint32_t min, uint32_t max,
+			uint32_t *ret_number)
 {
-	uint32_t mtu = 0;
+	uint32_t number = 0;
 	const char *p = text;
 
 	for (; *p >= '0' && *p <= '9' && p - text < 6; p++)
-		mtu = mtu * 10 + (uint32_t)(*p - '0');
-	if (*p != '\0' || mtu < MTU_MIN || mtu > MTU_MAX)
+		number = number * 10 + (uint32_t)(*p - '0');
+	if (*p != '\0' || number < min || number > max)
 		return -EINVAL;
-	*ret_mtu = mtu;
+	*ret_number = number;
 	return 0;
 }
 
@@ -43,7 +44,9 @@ static int parse_word(const char *word, struct praas_dpdk_device *d)
 	if ((v = value_of(word, "gateway")) != NULL)
 		return praas_inet_ip_parse(v, &d->gateway, &prefix);
 	if ((v = value_of(word, "mtu")) != NULL)
-		return parse_mtu(v, &d->mtu);
+		return parse_number(v, MTU_MIN, MTU_MAX, &d->mtu);
+	if ((v = value_of(word, "ports")) != NULL)
+		return parse_number(v, 1, PRAAS_DPDK_PORTS_MAX, &d->ports);
 	v = value_of(word, "secure");
 	if (v == NULL || (strcmp(v, "on") != 0 && strcmp(v, "off") != 0))
 		return -EINVAL;
@@ -55,6 +58,7 @@ static int parse_device(char *text, struct praas_dpdk_device *d, const char **re
 {
 	char *rest, *word = strtok_r(text, " \t\n", &rest);
 
+	d->ports = 1;
 	*ret_what = word;
 	for (; word != NULL; word = strtok_r(NULL, " \t\n", &rest)) {
 		*ret_what = word;

@@ -11,6 +11,7 @@
 #include "transport/inet.h"
 
 #define PRAAS_DPDK_DEVICES_MAX 8u
+#define PRAAS_DPDK_PORTS_MAX 16u /* that share a device */
 #define PRAAS_DPDK_ARGS_MAX 32u
 #define PRAAS_DPDK_TEXT_MAX 1024u
 
@@ -18,8 +19,9 @@ struct praas_dpdk_device {
 	const char *dev; /* a PCI address, or the name and arguments of a virtual one */
 	struct praas_inet_ip ip, gateway;
 	uint8_t prefix;
-	uint32_t mtu; /* 0: the device's */
-	bool clear;   /* packets are authenticated, not hidden */
+	uint32_t mtu;   /* 0: the device's */
+	uint32_t ports; /* that may use it at the same time, each with a number */
+	bool clear;     /* packets are authenticated, not hidden */
 };
 
 struct praas_dpdk_config {
@@ -30,7 +32,7 @@ struct praas_dpdk_config {
 	char text[PRAAS_DPDK_TEXT_MAX]; /* what the strings above are parts of */
 };
 
-/* "dev=… ip=10.0.0.1/24 [gateway=…] [mtu=…] [secure=off]; …; [eal=… …]". 0; -EINVAL, and *ret_what is the
+/* "dev=… ip=10.0.0.1/24 [gateway=…] [mtu=…] [ports=…] [secure=off]; …; [eal=… …]". 0; -EINVAL, and *ret_what is the
  * word that is not understood; -EMSGSIZE; -E2BIG too many devices or arguments. */
 int praas_dpdk_config_parse(const char *text, struct praas_dpdk_config *ret_config,
 			    const char **ret_what);

@@ -328,7 +328,11 @@ void praas_inet_udp_build(const struct praas_inet_self *self,
 		memcpy(ip + 16, to->ip.byte, 4);
 		put16(ip + 10, fold(sum(0, ip, 20)));
 	}
-	if (self->ip.v6 || to->sum) {
+	if (self->device_sums && self->ip.v6) {
+		uint64_t s = sum((uint64_t)PROTOCOL_UDP + bytes + 8, ip + 8, 32);
+
+		put16(udp + 6, (uint16_t)~fold(s));
+	} else if (self->ip.v6 || to->sum) {
 		uint16_t check = sum_with(ip + (self->ip.v6 ? 8 : 12), self->ip.v6,
 					  PROTOCOL_UDP, udp, bytes + 8);
 

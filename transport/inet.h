@@ -28,6 +28,7 @@ struct praas_inet_self {
 	struct praas_inet_ip ip;
 	uint8_t prefix;               /* bits of ip that are the network's */
 	struct praas_inet_ip gateway; /* zeros: none */
+	bool device_sums; /* the device completes checksums of UDP over IPv6 */
 };
 
 enum praas_inet_kind {
@@ -76,7 +77,8 @@ struct praas_inet_to {
 	bool sum; /* with a checksum, which IPv4 does not need */
 };
 
-/* Writes the headers in front of `bytes` of payload, which is there already (at
+/* Where the device completes checksums there is, in that of UDP over IPv6, the sum over addresses, length and
+ * protocol only, as devices want it. Writes the headers in front of `bytes` of payload, which is there already (at
  * frame + praas_inet_udp_bytes()). */
 void praas_inet_udp_build(const struct praas_inet_self *self,
 			  const struct praas_inet_to *to, uint8_t *frame,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A device that carries Ethernet frames, as a port of transport/dgram.h uses it: one queue each way,
- * polled by one thread. transport/dpdk.h has the real ones, tests one in memory.
+ * A device that carries Ethernet frames, as a port of transport/dgram.h uses it, polled by one thread. Ports
+ * may share what is behind it. transport/dpdk.h has the real ones, tests one in memory.
  */
 #ifndef PRAAS_TRANSPORT_NETDEV_H
 #define PRAAS_TRANSPORT_NETDEV_H
@@ -34,7 +34,10 @@ struct praas_netdev_ops {
 	void (*submit)(struct praas_netdev *dev, uint32_t bytes);
 	/* All that was submitted leaves, or is lost. */
 	void (*flush)(struct praas_netdev *dev);
-	/* Readable while there is something to receive; -1: the device cannot tell. */
+	/* UDP datagrams to this number of a port are the caller's. 0; -EADDRINUSE. NULL: there is no other
+	 * port on the device. */
+	int (*claim)(struct praas_netdev *dev, uint16_t number);
+	/* Before each sleep. Readable while there is something to receive; -1: the device cannot tell. */
 	int (*fd)(struct praas_netdev *dev);
 	void (*close)(struct praas_netdev *dev);
 };

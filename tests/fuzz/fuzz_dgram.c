@@ -163,8 +163,8 @@ static int dev_fd(struct praas_netdev *dev)
 }
 
 static const struct praas_netdev_ops dev_ops = { dev_receive, dev_recycle, dev_room,
-						 dev_submit,  dev_flush,   dev_fd,
-						 dev_flush };
+						 dev_submit,  dev_flush,   NULL,
+						 dev_fd,      dev_flush };
 
 /* ---- the layer above ---- */
 

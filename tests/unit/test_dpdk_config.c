@@ -23,7 +23,7 @@ static void test_dpdk_config_all(void **state)
 		praas_dpdk_config_parse(" dev=net_af_packet0,iface=v0 ip=10.0.0.1/24 "
 					"gateway=10.0.0.254 "
 					"mtu=9000 secure=off; dev=0000:01:00.0  "
-					"ip=fd00::1/64 secure=on;"
+					"ip=fd00::1/64 secure=on ports=16;"
 					"eal=--in-memory -m 256 ;",
 					&config, &what),
 		0);
@@ -34,6 +34,8 @@ static void test_dpdk_config_all(void **state)
 	assert_int_equal(config.device[0].gateway.byte[3], 254);
 	assert_int_equal(config.device[0].mtu, 9000);
 	assert_true(config.device[0].clear);
+	assert_int_equal(config.device[0].ports, 1);
+	assert_int_equal(config.device[1].ports, 16);
 	assert_string_equal(config.device[1].dev, "0000:01:00.0");
 	assert_true(config.device[1].ip.v6);
 	assert_false(config.device[1].clear);
@@ -57,6 +59,9 @@ static void test_dpdk_config_mistakes(void **state)
 		{ "dev=a ip=10.0.0.1 mtu=100", "mtu=100" },
 		{ "dev=a ip=10.0.0.1 mtu=9k", "mtu=9k" },
 		{ "dev=a ip=10.0.0.1 mtu=1000000000", "mtu=1000000000" },
+		{ "dev=a ip=10.0.0.1 ports=0", "ports=0" },
+		{ "dev=a ip=10.0.0.1 ports=17", "ports=17" },
+		{ "dev=a ip=10.0.0.1 ports=", "ports=" },
 		{ "dev=a ip=10.0.0.1 secure=perhaps", "secure=perhaps" },
 		{ "dev=a ip=10.0.0.1 speed=9", "speed=9" },
 		{ "dev=a ip=10.0.0.1 gateway=fd00::1", NULL },

@@ -145,6 +145,51 @@ static void test_inet_refuses(void **state)
 	}
 }
 
+/* What a device does that completes checksums: the sum of what is there, with what is there for it. */
+static void complete(uint8_t *udp, uint32_t bytes)
+{
+	uint32_t sum = 0;
+
+	for (uint32_t i = 0; i < bytes; i++)
+		sum += i % 2 ? udp[i] : (uint32_t)udp[i] << 8;
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	udp[6] = (uint8_t)(~sum >> 8);
+	udp[7] = (uint8_t)~sum;
+}
+
+/* Over IPv6 the device may complete the checksum: then it is what we would have written. Over IPv4 it need not. */
+static void test_inet_device_sums(void **state)
+{
+	(void)state;
+	for (unsigned v6 = 0; v6 < 2; v6++) {
+		struct praas_inet_self a =
+			self_of(v6 ? "fd00::1/64" : "10.0.0.1/24", 1);
+		struct praas_inet_self b =
+			self_of(v6 ? "fd00::2/64" : "10.0.0.2/24", 2);
+		struct praas_inet_to to = {
+			.ip = b.ip, .from_port = 1, .to_port = 2, .sum = true
+		};
+		uint32_t heads = praas_inet_udp_bytes(v6);
+		uint8_t ours[200], devices[200];
+
+		memcpy(to.mac, b.mac, sizeof(to.mac));
+		for (uint32_t bytes = 0; bytes < 100; bytes++) {
+			memset(ours, (int)(bytes * 7), sizeof(ours));
+			memcpy(devices, ours, sizeof(ours));
+			praas_inet_udp_build(&a, &to, ours, bytes);
+			a.device_sums = true;
+			praas_inet_udp_build(&a, &to, devices, bytes);
+			a.device_sums = false;
+			if (v6) {
+				assert_memory_not_equal(ours, devices, heads);
+				complete(devices + heads - 8, bytes + 8);
+			}
+			assert_memory_equal(ours, devices, heads + bytes);
+		}
+	}
+}
+
 /* The way to an address: itself on the network, else the gateway, else none. */
 static void test_inet_next_hop(void **state)
 {
@@ -185,6 +230,7 @@ int main(void)
 		cmocka_unit_test(test_inet_ipv4_bytes),
 		cmocka_unit_test(test_inet_link_addresses),
 		cmocka_unit_test(test_inet_refuses),
+		cmocka_unit_test(test_inet_device_sums),
 		cmocka_unit_test(test_inet_next_hop),
 		cmocka_unit_test(test_inet_bad_addresses),
 	};
