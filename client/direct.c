@@ -282,11 +282,15 @@ bool praas_direct_ready_any(const struct praas_connection *conn)
 
 /* ---- taking calls back --------------------------------------------------------------------- */
 
+/* A position that cannot be, as a worker out of its mind leaves it, does not show that it was not. */
 static bool taken(const struct praas_shm_route *r, uint64_t position)
 {
+	uint64_t answered = r->channel.rx.next, sent = r->channel.tx.head;
 	/* ring.A1, pairs with ring.R1: what the worker did before it said so is visible. */
-	return atomic_load_explicit(&r->channel.tx.tail->read, memory_order_acquire) >
-	       position;
+	uint64_t read =
+		atomic_load_explicit(&r->channel.tx.tail->read, memory_order_acquire);
+
+	return read > position || read < answered || read > sent;
 }
 
 static void mark(struct praas_shm_route *r, struct praas_entry *e)
@@ -396,11 +400,16 @@ static unsigned send_all_again(struct praas_connection *conn)
 
 /* ---- routes that end ------------------------------------------------------------------------ */
 
-/* No answer comes any more: what was taken has ended, what was not goes another way. Returns
- * how many: who waits for one of them must not sleep. */
+/* No answer comes any more: what was taken has ended, or nobody knows (the worker lied, and may go on);
+ * what was not goes another way. Returns how many: who waits for one of them must not sleep. */
 static unsigned end_calls(struct praas_connection *conn, struct praas_shm_route *r)
 {
+	int32_t status =
+		r->state == PRAAS_SHM_ROUTE_BROKEN ? PRAAS_UNKNOWN : PRAAS_CRASHED;
 	unsigned done = 0;
+
+	if (r->gone_status < 0)
+		status = r->gone_status;
 
 	for (uint32_t i = 0; i <= conn->mask; i++) {
 		struct praas_entry *e = &conn->entries[i];
@@ -409,9 +418,7 @@ static unsigned end_calls(struct praas_connection *conn, struct praas_shm_route 
 						     e->state != PRAAS_ENTRY_ABANDONED))
 			continue;
 		if (taken(r, e->position))
-			praas_entry_end(conn, e,
-					r->gone_status < 0 ? r->gone_status
-							   : PRAAS_CRASHED);
+			praas_entry_end(conn, e, status);
 		else
 			take_back(conn, e);
 		done++;

@@ -347,10 +347,12 @@ static int on_commit(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 	if (rc == -ENOBUFS)
 		rc = -ENOSPC;
 	if (!(f->flags & PRAAS_FRAME_ONE_WAY)) {
+		if (rc == 0)
+			wx_direct_committed(w);
 		wx_reply(w, f->id, rc, version);
 		return 0;
 	}
-	w->commit_rc = rc;
+	w->commit_rc = rc != 0 ? rc : 1;
 	/* commit.R0, pairs with commit.A0: who sees the number sees the writes in the index. */
 	atomic_store_explicit(&w->order->commits, ++w->commits, memory_order_release);
 	return 0;

@@ -42,6 +42,26 @@ bool wx_direct_running(const struct wx_worker *w, struct wx_direct_run *ret_run)
 	       atomic_load_explicit(&line->direct_call, memory_order_relaxed) == call;
 }
 
+void wx_direct_committed(struct wx_worker *w)
+{
+	struct wx_direct_run run;
+
+	if (w->depth == 0 && wx_direct_running(w, &run))
+		w->direct_committed = run.number;
+	else if (!w->inv)
+		w->direct_committed = UINT64_MAX;
+}
+
+/* Whether what a dead worker left unanswered may be the call that committed: not if it says that it
+ * ran a later one. */
+static bool committed(const struct wx_worker *w)
+{
+	struct wx_direct_run run;
+
+	return w->direct_committed != 0 &&
+	       !(wx_direct_running(w, &run) && run.number > w->direct_committed);
+}
+
 /* ---- cancel, deadline ---- */
 
 /* praas_cancelled() says so, and what it waits for ends. */
@@ -266,6 +286,7 @@ void wx_drop_clients(struct wx_worker *w, int32_t status)
 {
 	uint64_t clients = w->clients;
 
+	status = wx_outcome(status, committed(w));
 	for (uint32_t i = 0; clients != 0; i++, clients >>= 1)
 		if (clients & 1)
 			let_go(w, i, status);

@@ -96,13 +96,12 @@ static int on_result(struct wx_worker *w, const struct praas_frame *f, uint32_t 
 		return rc;
 	if (rc != 0)
 		status = PRAAS_NO_MEMORY;
-	if (praas_unlikely(w->commit_rc != 0 && status == 0)) {
+	if (praas_unlikely(w->commit_rc < 0 && status == 0)) {
 		praas_buf_release(result);
 		status = praas_status_of(w->commit_rc);
 		result = wx_text(w->ex,
 				 "the writes of the function could not be committed");
 	}
-	w->commit_rc = 0;
 	/* It was not asked for by the caller: all are, when the executor stops. */
 	if (praas_unlikely(status == PRAAS_CANCELLED && w->ex->stopping &&
 			   !w->inv->cancelled))

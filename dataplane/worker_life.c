@@ -235,6 +235,7 @@ static void start(struct wx_worker *w)
 	w->end_status = 0;
 	w->end_text = NULL;
 	w->commit_rc = 0;
+	w->direct_committed = 0;
 	w->state = WX_STARTING;
 	w->deadline_ns = at + ex->config.start_timeout_ns;
 	rc = prepare(w, &child);
@@ -291,6 +292,7 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 	struct wx *ex = w->ex;
 	struct praas_invocation *inv = w->inv;
 
+	w->commit_rc = 0;
 	wx_calls_end(w);
 	wx_frame_pop(w);
 	wx_ahead_next(w);
@@ -302,14 +304,17 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 	praas_process_complete(ex->base.process, inv, status, result, run_ns);
 }
 
-/* A call that waits in the worker behind a direct one has not begun: another worker runs it. */
+/* A call that waits in the worker behind a direct one has not begun: another worker runs it. Its word
+ * must make sense for that, in both places. */
 static bool requeue(struct wx_worker *w)
 {
 	struct praas_invocation *inv = w->inv;
 	struct wx_direct_run run;
+	uint64_t taken = atomic_load_explicit(&w->line->taken, memory_order_relaxed);
 
-	if (!inv || w->depth != 0 || w->ex->stopping || inv->cancelled ||
-	    inv->answered || !wx_direct_running(w, &run))
+	if (!inv || w->depth != 0 || w->commit_rc != 0 || w->ex->stopping ||
+	    inv->cancelled || inv->answered || taken >= w->number ||
+	    !wx_direct_running(w, &run))
 		return false;
 	w->inv = NULL;
 	praas_process_requeue(w->ex->base.process, inv);

@@ -84,7 +84,8 @@ void wx_end_stack(struct wx_worker *w, int32_t status, const char *text)
 	char longer[PRAAS_ERROR_TEXT_MAX];
 
 	if (w->inv)
-		wx_complete(w, status, wx_text(w->ex, text), 0);
+		wx_complete(w, wx_outcome(status, w->commit_rc > 0),
+			    wx_text(w->ex, text), 0);
 	while (w->inv) {
 		uint64_t deadline_ns = w->inv->deadline_ns;
 		bool late = deadline_ns != 0 && praas_now_ns() >= deadline_ns;

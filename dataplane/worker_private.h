@@ -123,12 +123,16 @@ struct wx_worker {
 		gone; /* of them: asked to be let go; whose call nobody waits for */
 	uint64_t detach_ns; /* since when it could have let them go */
 	uint64_t sources[PRAAS_WORKER_CLIENTS_MAX]; /* identities of direct clients */
+	uint64_t
+		direct_committed; /* the direct call that last committed; 0 none, all ones: its
+				    * worker's line did not say which */
 	uint32_t loans_count;
 	uint32_t segments;   /* that it has mapped of foreign ones */
 	uint32_t asks_depth; /* of who asks, in the worker */
 	int32_t end_status;  /* why we killed it: enum praas_status; 0: we did not */
-	int commit_rc;       /* verdict for the RESULT that follows */
-	bool ahead_held;     /* no more ahead until the call has ended: it takes long */
+	int commit_rc; /* of the writes that come with the end of inv: 1 they are in the index,
+			      * < 0 they are not, and so says the RESULT; 0 none came */
+	bool ahead_held; /* no more ahead until the call has ended: it takes long */
 	bool waiting;
 	bool asks_direct; /* who asks is a direct call */
 	bool wait_direct; /* the question that waits is a direct call's */
@@ -182,6 +186,16 @@ struct wx {
 	uint32_t cancels_count;
 	struct praas_worker_executor_stats stats;
 };
+
+/* What a call is told that ended with its worker: that it came to nothing is not true of one whose
+ * writes are kept. */
+static inline int32_t wx_outcome(int32_t status, bool committed)
+{
+	bool undone = status == PRAAS_CRASHED || status == PRAAS_NO_MEMORY ||
+		      status == PRAAS_INTERRUPTED;
+
+	return committed && undone ? PRAAS_UNKNOWN : status;
+}
 
 static inline struct wx *wx_of(struct praas_executor *ex)
 {
@@ -301,6 +315,8 @@ int wx_on_invoke(struct wx_worker *w, const struct praas_frame *f, uint32_t segm
 /* ---- worker_direct.c ---- */
 
 bool wx_direct_running(const struct wx_worker *w, struct wx_direct_run *ret_run);
+/* Writes were committed that its call did not have to end for: perhaps a direct one. */
+void wx_direct_committed(struct wx_worker *w);
 /* Deadlines of direct calls, clients that are not let go, cancels that came early. */
 void wx_direct_watch(struct wx_worker *w, uint64_t now);
 /* When to look next; UINT64_MAX: no need. */

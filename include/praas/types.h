@@ -99,7 +99,8 @@ enum praas_status {
 	PRAAS_MOVED = -1009,       /* lives elsewhere now; ask the control service */
 	PRAAS_DENIED = -1010,      /* the credential does not allow it */
 	PRAAS_UNKNOWN =
-		-1011, /* connection or epoch lost; it may or may not have run */
+		-1011, /* connection or epoch lost, or the worker when writes were
+			* kept; it may or may not have run */
 	PRAAS_INTERRUPTED = -1012, /* swapped out while it ran; its writes are undone */
 	PRAAS_DUPLICATE = -1013,   /* the same id ran already and its result is gone */
 	PRAAS_INVALID = -1014,     /* the request makes no sense (see the text) */

@@ -237,9 +237,35 @@ static pid_t only_worker(const struct fixture *f)
 	return -1;
 }
 
+/* Which memory is spoiled first decides what is noticed first, and where they lie is chance. */
+static void plan_turn(struct plan *plan, bool reverse, uint64_t by)
+{
+	struct plan was = *plan;
+
+	for (uint64_t i = 0; i < was.count; i++) {
+		uint64_t from = (i + by) % was.count;
+
+		if (reverse)
+			from = was.count - 1 - from;
+		memcpy(plan->range[i], was.range[from], sizeof(was.range[0]));
+	}
+}
+
+/* Another client is served, by the next life of that worker. What it asks for before it is known that
+ * this one writes nonsense goes to it, and ends with it. */
+static void served_by_next_life(praas_connection *conn)
+{
+	int status = PRAAS_CRASHED;
+
+	for (unsigned i = 0; status == PRAAS_CRASHED && i < 2; i++)
+		status = fault_call(conn, "echo", "x", 1, 0, NULL, 0);
+	assert_int_equal(status, 0);
+}
+
 /* The client of a worker that writes what it likes may be told anything by it but what crashes the
  * client or the controller; a call that ends does so with a status. */
-static int scribbled(struct fixture *f, const char *transport, uint64_t mode)
+static int scribbled(struct fixture *f, const char *transport, uint64_t mode,
+		     uint64_t turn)
 {
 	struct plan plan = { .ns = 20000000, .mode = mode };
 	struct praas_connect_config config = { .transport = transport };
@@ -255,6 +281,7 @@ static int scribbled(struct fixture *f, const char *transport, uint64_t mode)
 		(void)fault_warm(conn);
 	plan_for(only_worker(f), &plan);
 	assert_true(plan.count >= 2);
+	plan_turn(&plan, turn & 1, turn / 2);
 	/* A worker that ends up answering nothing is given up at the deadline. */
 	status = fault_call(conn, "scribble", &plan, sizeof(plan), 1000000000, NULL, 0);
 	if (status > 0 ||
@@ -263,20 +290,20 @@ static int scribbled(struct fixture *f, const char *transport, uint64_t mode)
 		fail_msg("status %d over %s, mode %d", status, transport, (int)mode);
 	assert_int_equal(kill(f->c.pid, 0), 0);
 	praas_close(conn);
-	/* Another client is served, by the next life of that worker. */
-	assert_int_equal(fault_call(after, "echo", "x", 1, 0, NULL, 0), 0);
+	served_by_next_life(after);
 	praas_close(after);
 	return status;
 }
 
-static void scribble_all(struct fixture *f, const char *transport)
+static void scribble_all(struct fixture *f, const char *transport, uint64_t turn)
 {
 	uint64_t before, n = 0;
 	praas_connection *conn;
-	bool committed = false;
-	void *kept = NULL;
+	bool kept = false;
+	void *data = NULL;
 	size_t bytes = 0;
 
+	f->o.epoch++;
 	f->o.concurrency = 1;
 	controller_start(&f->c, &f->o);
 	conn = fault_connect(f, "tcp");
@@ -284,27 +311,97 @@ static void scribble_all(struct fixture *f, const char *transport)
 	assert_int_equal(praas_state_write(conn, "kept", "as it was", 9), 0);
 	praas_close(conn);
 	for (uint64_t mode = 0; mode < DEATHS; mode++)
-		committed |= scribbled(f, transport, mode) == 0;
+		kept |= scribbled(f, transport, mode, turn) != PRAAS_CRASHED;
 	conn = fault_connect(f, "tcp");
 	assert_int_equal(fault_call(conn, "total", NULL, 0, 0, &n, sizeof(n)), 0);
-	/* When it said that its call is done, what it wrote counts: bytes of its own choice. */
-	assert_true(committed || n == before);
-	assert_int_equal(praas_state_read(conn, "kept", &kept, &bytes, NULL), 0);
+	/* When nobody was told that it came to nothing, what it wrote may count: bytes of its choice. */
+	if (!kept && n != before)
+		fail_msg("turn %d: all of its calls crashed, and \"n\" is %" PRIx64,
+			 (int)turn, n);
+	assert_int_equal(praas_state_read(conn, "kept", &data, &bytes, NULL), 0);
 	assert_int_equal(bytes, 9);
-	assert_memory_equal(kept, "as it was", 9);
-	free(kept);
+	assert_memory_equal(data, "as it was", 9);
+	free(data);
 	praas_close(conn);
 	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
 }
 
+/* Each memory first, and each last: there are six. */
+#define TURNS 12u
+
 static void test_worker_faults_scribbling_reached_by_tcp(void **state)
 {
-	scribble_all(*state, "tcp");
+	for (uint64_t turn = 0; turn < TURNS; turn += 3)
+		scribble_all(*state, "tcp", turn);
 }
 
 static void test_worker_faults_scribbling_reached_by_shm(void **state)
 {
-	scribble_all(*state, "shm");
+	for (uint64_t turn = 0; turn < TURNS; turn++)
+		scribble_all(*state, "shm", turn);
+}
+
+/* ---- what is told of a call whose writes are kept ---- */
+
+static int total(praas_connection *conn)
+{
+	uint64_t n = 0;
+
+	assert_int_equal(fault_call(conn, "total", NULL, 0, 0, &n, sizeof(n)), 0);
+	return (int)n;
+}
+
+/* They are in the index when the worker ends before its result: not "crashed", which is a promise. */
+static void test_worker_faults_committed_and_no_result(void **state)
+{
+	struct fixture *f = *state;
+	praas_connection *tcp;
+	char text[PRAAS_ERROR_TEXT_MAX] = "";
+
+	f->o.concurrency = 1;
+	controller_start(&f->c, &f->o);
+	tcp = fault_connect(f, "tcp");
+	assert_int_equal(
+		fault_call(tcp, "mislabels", NULL, 0, 0, text, sizeof(text) - 1),
+		PRAAS_UNKNOWN);
+	assert_string_equal(text, "the worker broke the protocol and was ended");
+	assert_int_equal(total(tcp), 77);
+	/* What it committed itself, and before it crashed, is no secret. */
+	assert_int_equal(fault_call(tcp, "commits", NULL, 0, 0, NULL, 0),
+			 PRAAS_CRASHED);
+	assert_int_equal(total(tcp), 78);
+	praas_close(tcp);
+	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+}
+
+/* By the direct path that cannot be told from a commit at its end. A call that the worker does not take in
+ * time goes through the controller, which knows: again, then. */
+static void test_worker_faults_committed_by_the_direct_path(void **state)
+{
+	struct fixture *f = *state;
+	int status = PRAAS_CRASHED;
+
+	f->o.concurrency = 1;
+	for (unsigned i = 0; status == PRAAS_CRASHED && i < 20; i++) {
+		praas_connection *conn;
+
+		f->o.epoch++;
+		controller_start(&f->c, &f->o);
+		conn = fault_connect(f, "shm");
+		(void)fault_warm(conn);
+		status = fault_call(conn, "commits", NULL, 0, 0, NULL, 0);
+		praas_close(conn);
+		conn = fault_connect(f, "shm");
+		(void)fault_warm(conn);
+		assert_int_equal(total(conn), 78);
+		/* A later one is not what was committed. */
+		(void)fault_count(conn);
+		assert_int_equal(fault_call(conn, "crash", NULL, 0, 0, NULL, 0),
+				 PRAAS_CRASHED);
+		praas_close(conn);
+		assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
+	}
+	assert_int_equal(status, PRAAS_UNKNOWN);
 }
 
 /* The same while others call the other worker and this one. Those in the scribbling worker may get
@@ -397,6 +494,8 @@ int main(int argc, char **argv)
 		FAULT_TEST(test_worker_faults_out_of_memory),
 		FAULT_TEST(test_worker_faults_scribbling_reached_by_tcp),
 		FAULT_TEST(test_worker_faults_scribbling_reached_by_shm),
+		FAULT_TEST(test_worker_faults_committed_and_no_result),
+		FAULT_TEST(test_worker_faults_committed_by_the_direct_path),
 		FAULT_TEST(test_worker_faults_scribbling_while_clients_call),
 	};
 

@@ -108,7 +108,7 @@ static void lies(struct fixture *f, int what)
 		(void)praas_turn(f->conn);
 		(void)sched_yield();
 	} while (result.status == 0 && what != LIE_WITHDRAWN && tries++ < 100000);
-	assert_int_equal(result.status, what == LIE_WITHDRAWN ? 0 : PRAAS_CRASHED);
+	assert_int_equal(result.status, what == LIE_WITHDRAWN ? 0 : PRAAS_UNKNOWN);
 	for (uint32_t i = 0; i < 100; i++)
 		call_echo(f, i);
 	if (what == LIE_WITHDRAWN)
@@ -141,7 +141,57 @@ static void test_shm_direct_lie_to_a_sleeper(void **state)
 		assert_int_equal(praas_call(f->conn, &call, &result), 0);
 		praas_result_release(f->conn, &result);
 	} while (result.status == 0 && tries++ < 10000);
+	assert_int_equal(result.status, PRAAS_UNKNOWN);
+}
+
+/* It writes nonsense over how far it has read: what it runs is not sent the other way, to be run again. */
+static void lies_of_position(struct fixture *f, uint64_t read)
+{
+	uint32_t n = 1, taken;
+	struct praas_call call = { .function = FN_DIRECT,
+				   .data = &n,
+				   .bytes = sizeof(n) };
+	struct praas_result result;
+	uint64_t id;
+
+	worker_start(f, 0, false);
+	until_routes(f, 1);
+	until_direct(f);
+	taken = atomic_load(&f->worker.taken);
+	atomic_store(&f->worker.hold, true);
+	do {
+		assert_int_equal(praas_submit(f->conn, &call, &id), 0);
+		for (unsigned i = 0; i < 1000 && atomic_load(&f->worker.taken) == taken;
+		     i++)
+			(void)sched_yield();
+		if (atomic_load(&f->worker.taken) != taken)
+			break;
+		/* It was not given its turn in time. */
+		assert_int_equal(praas_wait_call(f->conn, id, -1, &result), 0);
+		praas_result_release(f->conn, &result);
+	} while (atomic_load(&f->worker.taken) == taken);
+	atomic_store(&f->runs[n], 0);
+	atomic_store(&f->worker.direct.channel.rx.tail->read, read);
+	assert_int_equal(server_order(&f->server, SERVER_REVOKE, 0), 0);
+	until_routes(f, 2);
+	for (unsigned i = 0; i < 1000; i++)
+		(void)praas_turn(f->conn);
+	worker_stop(f);
+	assert_int_equal(server_order(&f->server, SERVER_GONE, 0), 0);
+	assert_int_equal(praas_wait_call(f->conn, id, -1, &result), 0);
 	assert_int_equal(result.status, PRAAS_CRASHED);
+	praas_result_release(f->conn, &result);
+	assert_int_equal(f->runs[n], 0);
+}
+
+static void test_shm_direct_lie_of_position_back(void **state)
+{
+	lies_of_position(*state, 0);
+}
+
+static void test_shm_direct_lie_of_position_ahead(void **state)
+{
+	lies_of_position(*state, UINT64_MAX);
 }
 
 static void test_shm_direct_lie_of_kind(void **state)
@@ -164,6 +214,8 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_shm_direct_lie_to_a_sleeper),
+		T(test_shm_direct_lie_of_position_back),
+		T(test_shm_direct_lie_of_position_ahead),
 		T(test_shm_direct_lie_of_kind),
 		T(test_shm_direct_lie_of_place),
 		T(test_shm_direct_lie_of_withdrawal),

@@ -292,6 +292,30 @@ PRAAS_FUNCTION int scribble(struct praas_ctx *ctx)
 	return 0;
 }
 
+/* Leaves state for the end to commit, and makes the end name an invocation that is none. */
+PRAAS_FUNCTION int mislabels(struct praas_ctx *ctx)
+{
+	struct praas_call_info *info =
+		(struct praas_call_info *)(uintptr_t)praas_info(ctx);
+	uint64_t n = 77;
+
+	if (praas_state_put(ctx, "n", &n, sizeof(n)) != 0)
+		return 1;
+	info->id ^= 1;
+	return 0;
+}
+
+/* Commits, then crashes. */
+PRAAS_FUNCTION int commits(struct praas_ctx *ctx)
+{
+	uint64_t n = 78;
+
+	if (praas_state_put(ctx, "n", &n, sizeof(n)) != 0 ||
+	    praas_state_commit(ctx) != 0)
+		return 1;
+	return crash(ctx);
+}
+
 /* Says its input at the level of its first digit, and answers with its trace and parent span. */
 PRAAS_FUNCTION int says(struct praas_ctx *ctx)
 {
