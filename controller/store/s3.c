@@ -50,7 +50,8 @@ static int make_writer(char ret_text[PRAAS_S3_WRITER_TEXT])
 	return 0;
 }
 
-/* An answer had been lost before one said that there is an object: is it ours? */
+/* There is an object: is it ours? An answer may have been lost before: by us, by whoever stands in between, or by
+ * libcurl, which sends again by itself what it sent over a kept connection that turned out to be closed. */
 static int whose(struct praas_s3_store *s, const char *object, const char *writer)
 {
 	struct praas_s3_request head = { .method = "HEAD", .object = object };
@@ -81,7 +82,7 @@ static int s3_put_if_absent(struct praas_store *store, const char *key,
 		return rc;
 	rc = praas_s3_do(s->client, &put);
 	praas_s3_request_release(&put);
-	if (rc == -EEXIST && put.uncertain)
+	if (rc == -EEXIST)
 		rc = whose(s, object, writer);
 	if (rc == 0)
 		store->bytes_written += bytes;

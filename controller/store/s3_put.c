@@ -134,7 +134,7 @@ static int send_parts(struct upload *u)
 	return rc;
 }
 
-/* An answer had been lost: was it the one that said so? */
+/* There is no such upload any more, or no answer: was it ended, and the answer lost? */
 static int is_whole(struct upload *u)
 {
 	struct praas_s3_request head = { .method = "HEAD", .object = u->object };
@@ -171,7 +171,7 @@ static int complete(struct upload *u)
 	rc = praas_s3_do(u->s->client, &r);
 	praas_s3_request_release(&r);
 	free(text);
-	if ((rc == -ENOENT || rc == -EIO) && r.uncertain)
+	if (rc == -ENOENT || (rc == -EIO && r.uncertain))
 		rc = is_whole(u);
 	return rc;
 }
