@@ -21,6 +21,8 @@
 #include "control/rest/rest.h"
 #include "control/rest/tls.h"
 #include "control/say.h"
+#include "controller/store/store.h"
+#include "controller/store/whole.h"
 #include "internal/base.h"
 
 #define PATH_BYTES 4096 /* realpath() wants PATH_MAX */
@@ -40,7 +42,7 @@ struct parts {
 	char data[PATH_BYTES], run[PATH_BYTES];
 	char controller[PATH_BYTES], worker[PATH_BYTES];
 	int lock_fd;
-	char log_dir[PATH_BYTES + 8], store_dir[PATH_BYTES + 8];
+	char log_dir[PATH_BYTES + 8], store_url[PATH_BYTES + 32];
 };
 
 static int complain(const char *what, const char *which, int rc)
@@ -201,6 +203,48 @@ static int open_audit(struct parts *s, const struct praas_options *o)
 	return rc ? complain("cannot open", file, rc) : 0;
 }
 
+/* What it says goes wrong later would cost processes: so it is tried now. */
+static int try_store(const char *url)
+{
+	struct praas_store *store;
+	int rc = praas_store_open(url, &store);
+
+	if (rc)
+		return complain("cannot open the store of snapshots", url, rc);
+	rc = praas_store_probe(store);
+	if (rc && store->why[0])
+		praas_say(PRAAS_SAY_ERROR, "the store of snapshots: %s", store->why);
+	if (rc)
+		(void)complain("cannot use the store of snapshots", url, rc);
+	praas_store_free(store);
+	return rc;
+}
+
+static int open_store(struct parts *s, const struct praas_options *o)
+{
+	const char *why = "";
+	int rc;
+
+	if (o->snapshots)
+		(void)snprintf(s->store_url, sizeof(s->store_url), "%s", o->snapshots);
+	else
+		(void)snprintf(s->store_url, sizeof(s->store_url), "file://%s/store",
+			       s->data);
+	s->service.store_url = s->store_url;
+	if (!o->snapshots)
+		return 0;
+	rc = strlen(o->snapshots) < sizeof(s->store_url)
+		     ? praas_store_url_check(s->store_url, &why)
+		     : -EINVAL;
+	if (rc == 0)
+		rc = praas_store_take_keys(s->store_url, &why);
+	if (rc) {
+		praas_say(PRAAS_SAY_ERROR, "--snapshots %.200s: %s", o->snapshots, why);
+		return rc;
+	}
+	return try_store(s->store_url);
+}
+
 static int open_backend(struct parts *s, const struct praas_options *o)
 {
 	struct praas_backend_local_config config = { .controller = s->controller,
@@ -210,9 +254,7 @@ static int open_backend(struct parts *s, const struct praas_options *o)
 	int rc;
 
 	(void)snprintf(s->log_dir, sizeof(s->log_dir), "%s/log", s->data);
-	(void)snprintf(s->store_dir, sizeof(s->store_dir), "%s/store", s->data);
 	s->service.log_dir = s->log_dir;
-	s->service.store_dir = s->store_dir;
 	config.log_dir = s->log_dir;
 	praas_hash(s->data, strlen(s->data), hash); /* the same after a restart */
 	praas_hex_encode(hash, 6, group + strlen(group));
@@ -257,7 +299,7 @@ static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
 
 static int open_life(struct parts *s, const struct praas_options *o)
 {
-	char link_path[PATH_BYTES + 16], store[PATH_BYTES + 32], code[PATH_BYTES + 16];
+	char link_path[PATH_BYTES + 16], code[PATH_BYTES + 16];
 	struct praas_life_config config = {
 		.records = s->service.records,
 		.keys = &s->service.keys,
@@ -268,7 +310,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		.link_path = link_path,
 		.run_dir = s->run,
 		.code_dir = code,
-		.store_url = store,
+		.store_url = s->store_url,
 		.data_host = o->data_host,
 		.data_listen = o->data_listen,
 		.worker = s->worker,
@@ -284,7 +326,6 @@ static int open_life(struct parts *s, const struct praas_options *o)
 	if (rc)
 		return rc;
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
-	(void)snprintf(store, sizeof(store), "file://%s/store", s->data);
 	(void)snprintf(code, sizeof(code), "%s/code", s->data);
 	rc = praas_life_new(&config, &s->service.life);
 	if (rc)
@@ -323,7 +364,7 @@ static int open_rest(struct parts *s, const struct praas_options *o)
 /* Each needs those before it. */
 static int (*const steps[])(struct parts *s, const struct praas_options *o) = {
 	open_folders, take_lock,  find_programs, open_tls,  open_keys, open_records,
-	open_tenants, open_audit, open_work,     open_life, open_rest,
+	open_tenants, open_audit, open_store,    open_work, open_life, open_rest,
 };
 
 static int open_parts(struct parts *s, const struct praas_options *o)

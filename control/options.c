@@ -22,6 +22,11 @@ static const char usage[] =
 	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
 	"                       DIR/admin.token, made on first start)\n"
 	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
+	"  --snapshots URL      snapshots and slot logs: s3://BUCKET/PREFIX?endpoint=… "
+	"or\n"
+	"                       file:///DIR (default in DIR); keys of S3 as AWS tools "
+	"find\n"
+	"                       them, never here\n"
 	"  --controller PATH    praas-controller (default: next to this program)\n"
 	"  --worker PATH        praas-worker (default: the controller's own)\n"
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
@@ -62,6 +67,7 @@ static const struct row {
 	{ "controller", TEXT, offsetof(struct praas_options, controller), 0 },
 	{ "worker", TEXT, offsetof(struct praas_options, worker), 0 },
 	{ "store", TEXT, offsetof(struct praas_options, store), 0 },
+	{ "snapshots", TEXT, offsetof(struct praas_options, snapshots), 0 },
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
 	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },
 	{ "data-listen", TEXT, offsetof(struct praas_options, data_listen), 0 },

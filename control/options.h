@@ -14,6 +14,7 @@
 struct praas_options {
 	const char *data, *listen, *token_file, *controller, *worker, *store,
 		*data_host, *data_tls, *data_listen;
+	const char *snapshots; /* address; NULL: a folder in data */
 	const char *run, *tls_cert, *tls_key, *backup, *log;
 	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s;
 	uint64_t usage_s, usage_days;

@@ -43,7 +43,7 @@ struct praas_service {
 	struct praas_events *events;
 	struct praas_audit *audit;
 	const char *log_dir;   /* what controllers write: NUMBER.log */
-	const char *store_dir; /* snapshots */
+	const char *store_url; /* snapshots */
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */
 	_Atomic uint64_t requests;      /* answered */

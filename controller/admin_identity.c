@@ -19,10 +19,13 @@
 
 static int open_stores(struct praas_admin *a)
 {
-	int rc = praas_store_open(a->config->store, &a->store);
+	const struct praas_config *c = a->config;
+	const struct praas_s3_credentials *keys =
+		c->has_store_keys ? &c->store_keys : NULL;
+	int rc = praas_store_open_with(c->store, keys, &a->store);
 
 	if (rc == 0)
-		rc = praas_store_open(a->config->store, &a->load_store);
+		rc = praas_store_open_with(c->store, keys, &a->load_store);
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure), "store %.300s: %s",
 			       a->config->store, strerror(-rc));

@@ -63,6 +63,25 @@ static void read_places(struct praas_json_reader *r, struct praas_config *c)
 		praas_json_fail(r, "log", "must be an absolute path");
 }
 
+static void read_store_keys(struct praas_json_reader *parent, struct praas_config *c)
+{
+	const json_t *value = praas_json_member(parent, "store_keys");
+	struct praas_s3_credentials *k = &c->store_keys;
+	struct praas_json_reader r;
+
+	if (!value || json_is_null(value))
+		return;
+	r = praas_json_reader(value, "store_keys", parent->error);
+	copy(&r, "key_id", k->key_id, sizeof(k->key_id));
+	copy(&r, "secret", k->secret, sizeof(k->secret));
+	copy(&r, "session", k->session, sizeof(k->session));
+	k->expires_s = (int64_t)praas_json_number(&r, "expires", 0, INT64_MAX);
+	praas_json_end(&r);
+	c->has_store_keys = praas_s3_credentials_valid(k);
+	if (!praas_json_failed(parent) && !c->has_store_keys)
+		praas_json_fail(parent, "store_keys", "must be printable");
+}
+
 static void read_code(struct praas_json_reader *r, struct praas_config *c)
 {
 	copy(r, "code", c->code, sizeof(c->code));
@@ -160,6 +179,7 @@ int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_
 	} else {
 		read_names(&r, &c);
 		read_places(&r, &c);
+		read_store_keys(&r, &c);
 		read_listen(&r, &c);
 	}
 	read_code(&r, &c);
@@ -195,4 +215,6 @@ void praas_config_wipe(struct praas_config *config)
 {
 	explicit_bzero(config->controller_key, sizeof(config->controller_key));
 	explicit_bzero(config->join_token, sizeof(config->join_token));
+	praas_s3_credentials_wipe(&config->store_keys);
+	config->has_store_keys = false;
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "controller/json.h"
+#include "controller/store/s3_credentials.h"
 #include "controller/store/store.h"
 #include "praas/types.h"
 #include "shm/doorbell.h"
@@ -38,6 +39,8 @@ struct praas_config {
 	char link[PRAAS_CONFIG_PATH_MAX +
 		  1]; /* path of the socket; "": no link (tests) */
 	char store[PRAAS_STORE_URL_MAX + 1];
+	bool has_store_keys; /* else the store's own way to find some */
+	struct praas_s3_credentials store_keys;
 	char code[PRAAS_CONFIG_PATH_MAX + 1];
 	char worker[PRAAS_CONFIG_PATH_MAX + 1]; /* program; "": beside ours */
 	char listen[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];

@@ -20,3 +20,21 @@ foreach(kind moto moto-host moto-tls rgw)
   set_tests_properties(conformance.store.s3.${kind} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
 set_tests_properties(conformance.store.s3.rgw PROPERTIES LABELS "slow;full")
+
+# Behind a proxy that lets things go wrong.
+add_executable(s3_faults s3/faults.c)
+praas_target(s3_faults)
+target_link_libraries(s3_faults PRIVATE PkgConfig::CMOCKA praas_store)
+set_target_properties(s3_faults PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
+foreach(kind moto rgw)
+  add_test(NAME s3.faults.${kind} COMMAND ${s3}/with ${kind} --faults -- $<TARGET_FILE:s3_faults> {url})
+  set_tests_properties(s3.faults.${kind} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
+endforeach()
+set_tests_properties(s3.faults.rgw PROPERTIES LABELS "slow;full")
+
+# The real programs with their snapshots in a bucket.
+if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
+  add_test(NAME s3.e2e COMMAND ${s3}/with moto -- /usr/bin/python3 ${s3}/e2e.py
+    $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples {url})
+  set_tests_properties(s3.e2e PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 180)
+endif()

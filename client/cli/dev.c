@@ -234,8 +234,7 @@ static int take_signals(struct dev *d)
 static int dev(struct praas_cli *cli, int argc, char **argv)
 {
 	static struct dev d = { .service = { .listen = "127.0.0.1:0" }, .watch = -1 };
-	const char *folder = NULL;
-	const char *data = NULL;
+	const char *folder = NULL, *data = NULL;
 	bool weak = false;
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_TEXT,
@@ -252,6 +251,12 @@ static int dev(struct praas_cli *cli, int argc, char **argv)
 		  .value = &data,
 		  .arg = "FOLDER",
 		  .help = "Where all is kept (~/.local/state/praas/dev)" },
+		{ .name = "snapshots",
+		  .kind = PRAAS_CLI_TEXT,
+		  .value = &d.service.snapshots,
+		  .arg = "URL",
+		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX or "
+			  "file:///FOLDER (in --data)" },
 		{ .name = "allow-weak-sandbox",
 		  .value = &weak,
 		  .help = "Run functions even if a layer of the sandbox is missing "

@@ -323,14 +323,24 @@ int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 	char controller[PATH_MAX + 64];
 	char worker[PATH_MAX + 64];
 	/* What one in the background says is for programs that collect it. */
-	const char *args[] = {
-		program,       "--data",       s->data,
-		"--listen",    s->listen,      "--token-file",
-		s->token_file, "--controller", controller,
-		"--worker",    worker,         "--stop-seconds",
-		SWAP_SECONDS,  "--log",        detached ? "json" : "text",
-		NULL
-	};
+	const char *args[] = { program,
+			       "--data",
+			       s->data,
+			       "--listen",
+			       s->listen,
+			       "--token-file",
+			       s->token_file,
+			       "--controller",
+			       controller,
+			       "--worker",
+			       worker,
+			       "--stop-seconds",
+			       SWAP_SECONDS,
+			       "--log",
+			       detached ? "json" : "text",
+			       s->snapshots ? "--snapshots" : NULL,
+			       s->snapshots,
+			       NULL };
 	int out[2];
 	int rc = refuse_second(s); /* or later: somebody may be as quick as we are */
 

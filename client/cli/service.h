@@ -19,7 +19,8 @@ struct praas_cli_service {
 	char token[PRAAS_CLI_TOKEN_CHARS + 1];
 	char url[PRAAS_CLI_URL_BYTES];
 	const char *listen;
-	pid_t pid; /* 0: not running */
+	const char *snapshots; /* where they are kept; NULL: in data */
+	pid_t pid;             /* 0: not running */
 };
 
 /* Chooses the data folder (NULL: the user's own), makes it, and loads or makes its key.

@@ -41,6 +41,23 @@ static bool listens_on(const char *url, const char *address)
 	       strcmp(url + bytes - end, address) == 0;
 }
 
+/* One runs already: with what it was begun with. Returns an exit code. */
+static int check_running(void)
+{
+	if (service.snapshots)
+		return praas_cli_fail(
+			PRAAS_EXIT_FAILED,
+			"a control service runs on %s already; praas down ends it, "
+			"then --snapshots can be chosen",
+			service.data);
+	if (listen_on && !listens_on(service.url, listen_on))
+		return praas_cli_fail(PRAAS_EXIT_FAILED,
+				      "a control service runs on %s already, at %s; "
+				      "praas down ends it, then --listen can be chosen",
+				      service.data, service.url);
+	return PRAAS_EXIT_DONE;
+}
+
 static int up(struct praas_cli *cli, int argc, char **argv)
 {
 	const char *folder = NULL;
@@ -60,6 +77,12 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 		  .value = &data,
 		  .arg = "FOLDER",
 		  .help = "Where all is kept (~/.local/state/praas/dev)" },
+		{ .name = "snapshots",
+		  .kind = PRAAS_CLI_TEXT,
+		  .value = &service.snapshots,
+		  .arg = "URL",
+		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX or "
+			  "file:///FOLDER (in --data)" },
 		{ .name = "allow-weak-sandbox",
 		  .value = &weak,
 		  .help = "Run functions even if a layer of the sandbox is missing "
@@ -85,11 +108,8 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 		started = true;
 		rc = praas_cli_service_start(&service, true);
 	}
-	if (rc == 0 && !started && listen_on && !listens_on(service.url, listen_on))
-		rc = praas_cli_fail(PRAAS_EXIT_FAILED,
-				    "a control service runs on %s already, at %s; "
-				    "praas down ends it, then --listen can be chosen",
-				    service.data, service.url);
+	if (rc == 0 && !started)
+		rc = check_running();
 	cli->url = service.url;
 	cli->token = service.token;
 	if (rc == 0)

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "control/names.h"
+#include "controller/store/s3_credentials.h"
 #include "internal/base.h"
 
 void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
@@ -86,6 +87,23 @@ static const char *wait_text(uint8_t wait)
 	return texts[wait < 3 ? wait : 0];
 }
 
+/* The keys of the store, for a controller that is to use it. 0 also when it needs none. */
+static int add_store_keys(const struct praas_life *life, json_t *config)
+{
+	struct praas_s3_credentials keys;
+	json_t *object;
+	const char *why;
+
+	if (strncmp(life->store_url, "s3:", 3) != 0 ||
+	    praas_s3_credentials_find(&keys, &why) != 0)
+		return 0; /* it may find its own */
+	object = json_pack("{s:s,s:s,s:s,s:I}", "key_id", keys.key_id, "secret",
+			   keys.secret, "session", keys.session, "expires",
+			   (json_int_t)keys.expires_s);
+	praas_s3_credentials_wipe(&keys);
+	return object ? json_object_set_new(config, "store_keys", object) : -1;
+}
+
 /* docs/control-link.md. NULL: no memory, or no crypto. */
 static json_t *config_of(struct praas_life *life,
 			 const struct praas_process_record *record,
@@ -116,6 +134,7 @@ static json_t *config_of(struct praas_life *life,
 		return NULL;
 	if (json_object_set_new(config, "link",
 				json_sprintf("unix://%s", life->link_path)) ||
+	    add_store_keys(life, config) ||
 	    json_object_set_new(
 		    config, "isolation",
 		    json_string(app->isolation_inline ? "inline" : "worker")) ||

@@ -5,7 +5,6 @@
 #include "control/life/lifecycle_private.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,31 +13,21 @@
 #include "control/names.h"
 #include "controller/store/slot_log.h"
 #include "controller/store/store.h"
+#include "controller/store/whole.h"
 
-#define TREE_DESCRIPTORS 16
 #define TOMB_TRIES 4
 
 void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,
 			  char ret_url[2 * PRAAS_LIFE_PATH_BYTES])
 {
-	char app[2 * PRAAS_RECORD_ID_BYTES + 1];
+	char app[2 * PRAAS_RECORD_ID_BYTES + 1], below[sizeof(app) + 40];
 
 	praas_hex_encode(record->app, sizeof(record->app), app);
-	(void)snprintf(ret_url, 2 * PRAAS_LIFE_PATH_BYTES, "%s/%s/%llu-%u",
-		       life->store_url, app, (unsigned long long)record->number,
-		       record->generation);
-}
-
-/* The folder of a file store; NULL: it is none, or is not there. */
-static const char *folder_of(const char *url)
-{
-	static const char scheme[] = "file://";
-
-	if (strncmp(url, scheme, sizeof(scheme) - 1) != 0)
-		return NULL;
-	url += sizeof(scheme) - 1;
-	return access(url, F_OK) == 0 ? url : NULL;
+	(void)snprintf(below, sizeof(below), "%s/%llu-%u", app,
+		       (unsigned long long)record->number, record->generation);
+	(void)praas_store_url_below(life->store_url, below, ret_url,
+				    2 * PRAAS_LIFE_PATH_BYTES); /* was checked */
 }
 
 int praas_life_new_generation(struct praas_life *life,
@@ -47,15 +36,17 @@ int praas_life_new_generation(struct praas_life *life,
 	struct praas_records *records = life->config.records;
 	uint32_t generation = record->generation;
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	bool there = false;
 	int rc;
 
-	praas_life_store_url(life, record, url);
-	while (folder_of(url)) { /* there are at most as many folders as were made */
-		record->generation++;
+	for (;; record->generation++) { /* as many as were made, at most */
 		praas_life_store_url(life, record, url);
+		rc = praas_store_exists(url, &there);
+		if (rc || !there)
+			break;
 	}
-	if (record->version == 0 || record->generation == generation)
-		return 0;
+	if (rc || record->version == 0 || record->generation == generation)
+		return rc;
 	rc = records->queue->drop(records, record->number); /* it was for another */
 	return rc ? rc : records->ops->process_put(records, record);
 }
@@ -63,11 +54,12 @@ int praas_life_new_generation(struct praas_life *life,
 bool praas_life_store_gone(const struct praas_life_process *p)
 {
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	bool there = false;
 
 	if (p->record.slot < 0)
 		return false;
 	praas_life_store_url(p->life, &p->record, url);
-	return !folder_of(url);
+	return praas_store_exists(url, &there) == 0 && !there;
 }
 
 /* What it is made of never changes: no lock is needed. */
@@ -82,6 +74,15 @@ static struct praas_slot_id log_id(const struct praas_life *life,
 	return id;
 }
 
+/* Opening a file store would make it. */
+static bool folder_is_missing(const char *url)
+{
+	bool there = true;
+
+	return strncmp(url, "file:", 5) == 0 && praas_store_exists(url, &there) == 0 &&
+	       !there;
+}
+
 int praas_life_open_log(const struct praas_life *life,
 			const struct praas_process_record *record, const char *tenant,
 			struct praas_store **ret_store, struct praas_slot_log *ret_log)
@@ -91,7 +92,7 @@ int praas_life_open_log(const struct praas_life *life,
 	int rc;
 
 	praas_life_store_url(life, record, url);
-	if (!folder_of(url))
+	if (folder_is_missing(url))
 		return -ENOENT;
 	rc = praas_store_open(url, ret_store);
 	if (rc)
@@ -159,41 +160,29 @@ static int put_tomb(const struct praas_life_process *p,
 	return rc;
 }
 
-static int remove_one(const char *path, const struct stat *st, int kind,
-		      struct FTW *ftw)
-{
-	(void)st;
-	(void)kind;
-	(void)ftw;
-	return remove(path) && errno != ENOENT ? -errno : 0;
-}
-
 void praas_life_drop_store(const struct praas_life *life,
 			   const struct praas_process_record *record)
 {
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
-	const char *folder;
 
 	praas_life_store_url(life, record, url);
-	folder = folder_of(url);
-	if (folder) /* what is left takes room, and is in nobody's way */
-		(void)nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS);
+	(void)praas_store_remove(
+		url); /* what is left takes room, and is in nobody's way */
 }
 
 int praas_life_erase_store(const struct praas_life_process *p,
 			   const struct praas_process_record *record)
 {
 	char url[2 * PRAAS_LIFE_PATH_BYTES];
-	const char *folder;
+	bool there = false;
 	int rc;
 
 	praas_life_store_url(p->life, record, url);
-	folder = folder_of(url);
-	if (!folder)
-		return 0; /* it never wrote anything */
+	rc = praas_store_exists(url, &there);
+	if (rc || !there)
+		return rc; /* it never wrote anything */
 	rc = put_tomb(p, record, url);
 	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
 		return rc;
-	return nftw(folder, remove_one, TREE_DESCRIPTORS, FTW_DEPTH | FTW_PHYS) ? -EIO
-										: 0;
+	return praas_store_remove(url);
 }

@@ -9,6 +9,7 @@
 
 #include "control/rest/openapi.h"
 #include "control/rest/request.h"
+#include "controller/store/store.h"
 
 #define READY_ROOM_BYTES 16777216u /* of the disk: below it nothing can be relied on */
 
@@ -41,6 +42,25 @@ static int look_at_folder(const char *folder)
 	return (uint64_t)st.f_bavail * st.f_frsize < READY_ROOM_BYTES ? -ENOSPC : 0;
 }
 
+/* It answers, and takes our keys; what is asked for is never there. 0; an errno. */
+static int look_at_store(const char *url)
+{
+	static const char file[] = "file://";
+	struct praas_store *store;
+	uint8_t byte = 0;
+	size_t got;
+	int rc;
+
+	if (strncmp(url, file, sizeof(file) - 1) == 0)
+		return look_at_folder(url + sizeof(file) - 1);
+	rc = praas_store_open(url, &store);
+	if (rc)
+		return rc;
+	rc = store->ops->get(store, "probe/ready", 0, &byte, 1, &got);
+	praas_store_free(store);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* Ready: a process that somebody wants could be made, and swapped out again. */
 void praas_route_readyz(struct praas_request *rq)
 {
@@ -52,7 +72,7 @@ void praas_route_readyz(struct praas_request *rq)
 		not_ready(rq, "the records cannot be read", rc);
 		return;
 	}
-	rc = look_at_folder(s->store_dir);
+	rc = look_at_store(s->store_url);
 	if (rc) {
 		not_ready(rq, "the store of snapshots cannot be written", rc);
 		return;

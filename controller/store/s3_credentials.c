@@ -17,6 +17,7 @@
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct praas_s3_credentials kept; /* under lock; key_id "": none */
+static bool stale; /* the same: a server does not take them any more */
 
 static const char *environment(const char *name)
 {
@@ -275,12 +276,14 @@ int praas_s3_credentials_find(struct praas_s3_credentials *ret_found,
 	*ret_why = "no credentials: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, a "
 		   "credentials file, or a metadata endpoint";
 	(void)pthread_mutex_lock(&lock);
-	if (kept.key_id[0] == '\0' || !praas_s3_credentials_fresh(&kept)) {
+	if (kept.key_id[0] == '\0' || stale || !praas_s3_credentials_fresh(&kept)) {
 		rc = look(&found, ret_why);
-		if (rc == 0)
+		if (rc == 0) {
 			kept = found;
-		else if (kept.key_id[0] != '\0' && time(NULL) < kept.expires_s)
-			rc = 0; /* they are still good */
+			stale = false;
+		} else if (kept.key_id[0] != '\0') {
+			rc = 0; /* the server will say whether they are still good */
+		}
 	}
 	if (rc == 0)
 		*ret_found = kept;
@@ -292,6 +295,6 @@ int praas_s3_credentials_find(struct praas_s3_credentials *ret_found,
 void praas_s3_credentials_forget(void)
 {
 	(void)pthread_mutex_lock(&lock);
-	praas_s3_credentials_wipe(&kept);
+	stale = true;
 	(void)pthread_mutex_unlock(&lock);
 }
