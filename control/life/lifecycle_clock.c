@@ -65,7 +65,7 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 	p->phase_deadline_ns = 0;
 	if (p->record.state == PRAAS_LIFE_ACTIVATING && p->recovered &&
 	    !p->has_instance) {
-		p->recovered = false;
+		praas_life_not_back(p);
 		activation_undone(p, done);
 		return;
 	}

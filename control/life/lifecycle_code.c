@@ -235,3 +235,29 @@ void praas_life_code_remove(const struct praas_life *life,
 	folder_of_app(life, app, folder);
 	(void)praas_code_remove(folder); /* nobody finds what may be left */
 }
+
+void praas_life_code_recover(struct praas_life *life,
+			     const struct praas_app_record *apps, uint32_t count)
+{
+	uint8_t id[PRAAS_RECORD_ID_BYTES];
+	DIR *dir = opendir(life->code_dir);
+	const struct dirent *e;
+
+	if (!dir)
+		return; /* nothing was deployed yet */
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): dir is ours */
+	while ((e = readdir(dir))) {
+		struct praas_app_record gone = { .revision = 0 };
+		const struct praas_app_record *app;
+
+		if (praas_hex_decode(e->d_name, id, sizeof(id)))
+			continue; /* it is no application's */
+		app = praas_life_app_of(apps, count, id);
+		memcpy(gone.id, id, sizeof(id));
+		if (app)
+			praas_life_code_tidy(life, app);
+		else
+			praas_life_code_remove(life, &gone);
+	}
+	(void)closedir(dir); /* only read */
+}

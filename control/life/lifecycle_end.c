@@ -100,8 +100,14 @@ static void settle(struct praas_life_process *p)
 	owner = praas_life_owner(p);
 	if (praas_owner_ended(&owner, p->record.epoch, &log, true, 0) == 0)
 		p->rest_state = owner.state;
-	if (p->rest_state == PRAAS_LIFE_LOST)
+	p->recovered = true;
+}
+
+void praas_life_not_back(struct praas_life_process *p)
+{
+	if (p->recovered && p->rest_state == PRAAS_LIFE_LOST)
 		p->record.lost_epoch = p->record.epoch;
+	p->recovered = false;
 }
 
 /* Not 0: the service must not begin, for nobody would ever end or wake the process. */
@@ -122,6 +128,8 @@ static int recover_one(struct praas_life *life,
 		return rc;
 	praas_life_mail_known(p, &queue);
 	praas_life_charge_running(p);
+	/* The first that tried what was being deployed: it goes back, as the application did. */
+	p->want_swap = record->revision > app->revision;
 	rc = backend->ops->adopt(backend, record->os_pid, record->os_start,
 				 record->number, record->epoch, &p->instance);
 	p->has_instance = rc == 0;
@@ -140,11 +148,11 @@ static int recover_one(struct praas_life *life,
 	}
 	settle(p);
 	if (p->has_instance || record->os_pid == 0) {
-		p->recovered = true;
 		p->phase_deadline_ns = praas_now_ns() + life->config.rejoin_ns;
 		praas_life_arm(p);
 		return 0;
 	}
+	praas_life_not_back(p);
 	praas_life_set_state(p, (enum praas_life_state)p->rest_state);
 	p->record.os_pid = 0;
 	p->record.endpoints[0] = 0;
@@ -185,8 +193,8 @@ static int all_apps(struct praas_records *records, struct praas_app_record **ret
 	return 0;
 }
 
-static const struct praas_app_record *app_of(const struct praas_app_record *apps,
-					     uint32_t count, const uint8_t *id)
+const struct praas_app_record *praas_life_app_of(const struct praas_app_record *apps,
+						 uint32_t count, const uint8_t *id)
 {
 	for (uint32_t i = 0; i < count; i++)
 		if (!memcmp(apps[i].id, id, sizeof(apps[i].id)))
@@ -210,7 +218,7 @@ int praas_life_recover(struct praas_life *life)
 		(void)pthread_mutex_lock(&life->lock);
 		for (uint32_t i = 0; rc == 0 && i < n; i++) {
 			const struct praas_app_record *app =
-				app_of(apps, apps_count, page[i].app);
+				praas_life_app_of(apps, apps_count, page[i].app);
 
 			if (app && !praas_life_resting(page[i].state))
 				rc = recover_one(life, &page[i], app);
@@ -219,6 +227,8 @@ int praas_life_recover(struct praas_life *life)
 		(void)snprintf(after, sizeof(after), "%llu",
 			       (unsigned long long)page[n - 1].number);
 	}
+	if (rc == 0)
+		praas_life_code_recover(life, apps, apps_count);
 	free(apps);
 	free(page);
 	return rc;

@@ -230,6 +230,7 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 	struct praas_life *life = p->life;
 	struct praas_outcome ok = { 0 }, why;
 
+	p->recovered = false;
 	if (p->told_swapped) {
 		praas_life_set_state(p, PRAAS_LIFE_SWAPPED);
 		note_exit(p, e, "swapped out");

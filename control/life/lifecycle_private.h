@@ -235,6 +235,9 @@ void praas_life_give_erased(struct praas_life_process *p);
 int praas_life_renew(struct praas_life_process *p, const struct praas_app_record *app);
 /* p is about to be started: with the newest. */
 void praas_life_take_next(struct praas_life_process *p);
+/* When the service begins, of all applications: removes what deployments and deletions that were cut off left. */
+void praas_life_code_recover(struct praas_life *life,
+			     const struct praas_app_record *apps, uint32_t count);
 
 /* ---- lifecycle_usage.c ---- */
 
@@ -351,5 +354,10 @@ int praas_life_erase_store(const struct praas_life_process *p,
 /* DELETING: when no controller is left a job erases it. Lock held. */
 void praas_life_begin_erase(struct praas_life_process *p);
 int praas_life_recover(struct praas_life *life);
+/* No controller of it from before a restart comes back, if one was waited for. Lock held. */
+void praas_life_not_back(struct praas_life_process *p);
+/* NULL: it is none of them. */
+const struct praas_app_record *praas_life_app_of(const struct praas_app_record *apps,
+						 uint32_t count, const uint8_t *id);
 
 #endif

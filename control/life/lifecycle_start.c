@@ -384,6 +384,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 		praas_life_save(p);
 		return;
 	}
+	praas_life_not_back(p);
 	if (praas_life_resting(p->record.state))
 		p->rest_state = p->record.state;
 	praas_life_new_epoch(&p->record, praas_owner_next_epoch(&owner, &seen),
@@ -392,7 +393,6 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	praas_account_epoch(&p->account);
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
-	p->recovered = false;
 	p->joined = false;
 	p->told_swapped = false;
 	praas_life_mail_forget(p);
@@ -462,6 +462,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 			       : json_pack("{s:s}", "t", "ok"));
 	p->told_swapped = false;
 	p->fresh = false;
+	p->recovered = false;
 	p->retries = 0;
 	if (p->record.state == PRAAS_LIFE_ACTIVE)
 		praas_life_finish(p, &p->serving, &ok, done);
@@ -479,6 +480,7 @@ void praas_life_start_failed(struct praas_life_process *p,
 	struct praas_outcome ok = { 0 };
 	bool killed = p->want_kill;
 
+	praas_life_not_back(p);
 	p->life->stats.activation_failures += !killed;
 	p->phase_deadline_ns = 0;
 	p->want_swap = false;

@@ -238,7 +238,7 @@ int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool ag
 	return rc;
 }
 
-void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo)
+int praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo)
 {
 	const struct praas_memos_ops *ops = memos->records->memos;
 	uint64_t kept = 0;
@@ -256,6 +256,7 @@ void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo)
 	if (rc)
 		praas_say(PRAAS_SAY_ERROR, "an outcome could not be kept: %s",
 			  strerror(-rc));
+	return rc;
 }
 
 void praas_memos_use(struct praas_memos *memos, const char *tenant,

@@ -30,9 +30,9 @@ void praas_memo_id(const char *tenant, const char *key,
 int praas_memo_begin(struct praas_memos *memos, struct praas_memo *memo, bool again,
 		     uint64_t now_ns, struct praas_memo *ret_there);
 
-/* With status 0 it is as if it had never begun; else the answer is kept. A failure is logged: then the
- * key stays in progress until the service starts again. */
-void praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo);
+/* With status 0 it is as if it had never begun; else the answer is kept. 0; -EIO, -ENOMEM, and it is logged: then
+ * the key stays in progress until the service starts again. */
+int praas_memo_end(struct praas_memos *memos, const struct praas_memo *memo);
 
 /* What a tenant keeps, and what is reserved for requests under way, in bytes. For tests. */
 void praas_memos_use(struct praas_memos *memos, const char *tenant,

@@ -13,6 +13,7 @@
 #include <jansson.h>
 
 #include "control/rest/authorise.h"
+#include "control/rest/receipt.h"
 #include "control/rest/router.h"
 #include "control/service.h"
 #include "control/trace.h"
@@ -85,7 +86,8 @@ struct praas_request {
 		     struct praas_call_result *ret_result);
 	void (*answer)(struct praas_request *rq);
 	struct praas_call_result result;
-	uint64_t call;   /* that was begun at once */
+	struct praas_receipt receipt; /* of the message that it is answered with */
+	uint64_t call;                /* that was begun at once */
 	uint64_t resent; /* id of an invocation that is sent once more; else 0 */
 	struct praas_burst *burst; /* with others; NULL: it has ended */
 	struct praas_request *burst_next;
@@ -189,12 +191,14 @@ void praas_reply_no_app(struct praas_request *rq);
 void praas_reply_quota(struct praas_request *rq, enum praas_quota quota);
 
 /* rest_memo.c. Idempotency-Key: whether it was answered, by what is kept or why not; and to keep an
- * answer before it is sent. From a job. */
+ * answer before it is sent: whether all of it is kept. From a job. */
 bool praas_request_recall(struct praas_request *rq);
-void praas_request_remember(struct praas_request *rq);
+bool praas_request_remember(struct praas_request *rq);
 
 /* Provided by rest.c: the answer is complete. */
 void praas_request_finish(struct praas_request *rq);
+/* The same: its answer has left, or nobody waits for it. */
+void praas_request_free(struct praas_request *rq);
 
 /* All routes; the last has no pattern. */
 extern const struct praas_route praas_routes[];

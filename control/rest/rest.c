@@ -73,13 +73,15 @@ static enum praas_request_kind kind_of(const struct praas_route *route)
 	return route->effect == PRAAS_READS ? PRAAS_REQUEST_READ : PRAAS_REQUEST_CHANGE;
 }
 
-static void free_request(struct praas_request *rq)
+void praas_request_free(struct praas_request *rq)
 {
 	struct praas_service *service = rq->service;
 	bool counted = rq->counted;
 
 	atomic_fetch_sub_explicit(&service->bodies_bytes, rq->charged_bytes,
 				  memory_order_relaxed);
+	if (rq->receipt.conn)
+		praas_receipt_drop(rq);
 	praas_request_leave(rq);
 	json_decref(rq->json);
 	free(rq->body);
@@ -97,8 +99,9 @@ void praas_request_finish(struct praas_request *rq)
 {
 	const struct praas_route *route = rq->match.route;
 
-	if (rq->remembers)
-		praas_request_remember(rq);
+	/* What is kept for a key can be asked for again. */
+	if (rq->remembers && praas_request_remember(rq) && rq->receipt.conn)
+		praas_receipt_take(rq);
 	praas_request_leave(rq);
 	audit(rq);
 	atomic_fetch_add_explicit(&rq->service->requests, 1, memory_order_relaxed);
@@ -112,7 +115,7 @@ void praas_request_finish(struct praas_request *rq)
 	/* suspended is written before the job is submitted; resuming makes all of the answer
 	 * visible to libmicrohttpd's thread (it takes the daemon's lock). */
 	if (rq->orphan)
-		free_request(rq);
+		praas_request_free(rq);
 	else if (rq->suspended)
 		MHD_resume_connection(rq->connection);
 }
@@ -336,22 +339,29 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 	return rq->answered ? send_reply(rq) : MHD_YES;
 }
 
+static int socket_of(struct MHD_Connection *connection)
+{
+	return MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)
+		->connect_fd;
+}
+
 static void on_completed(void *user, struct MHD_Connection *connection, void **con_cls,
 			 enum MHD_RequestTerminationCode code)
 {
 	struct praas_request *rq = *con_cls;
 
 	(void)user;
-	(void)connection;
-	(void)code;
 	*con_cls = NULL;
 	if (!rq)
 		return;
 	praas_peer_phase(rq->peer, PRAAS_PEER_HEAD, 0);
 	if (rq->counted && !rq->answered)
 		praas_burst_orphan(rq); /* what a job has is not ended by its client */
+	else if (rq->receipt.conn && rq->status == MHD_HTTP_OK &&
+		 code == MHD_REQUEST_TERMINATED_COMPLETED_OK)
+		praas_receipt_sent(rq, socket_of(connection));
 	else
-		free_request(rq);
+		praas_request_free(rq);
 }
 
 /* Names and keys are decoded by the router, after the path was split. */
@@ -383,9 +393,7 @@ static void on_connection(void *user, struct MHD_Connection *connection, void **
 	struct praas_rest *rest = user;
 
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
-		int fd = MHD_get_connection_info(connection,
-						 MHD_CONNECTION_INFO_CONNECTION_FD)
-				 ->connect_fd;
+		int fd = socket_of(connection);
 		char from[PRAAS_PEER_FROM_BYTES];
 
 		address_of(connection, from);

@@ -229,14 +229,18 @@ static bool worth_keeping(const struct praas_request *rq)
 	       (rq->status >= 500 && rq->status != 503);
 }
 
-void praas_request_remember(struct praas_request *rq)
+bool praas_request_remember(struct praas_request *rq)
 {
+	bool whole = false;
+
 	rq->remembers = false;
 	if (worth_keeping(rq)) {
 		rq->memo.status = (uint32_t)rq->status;
-		(void)pack_answer(rq, &rq->memo);
+		whole = pack_answer(rq, &rq->memo);
 	}
-	praas_memo_end(rq->service->memos, &rq->memo);
+	if (praas_memo_end(rq->service->memos, &rq->memo))
+		whole = false;
 	free(rq->memo.answer);
 	rq->memo.answer = NULL;
+	return whole;
 }

@@ -69,8 +69,9 @@ static bool do_work(struct praas_request *rq,
 	if (rq->result.rc)
 		return false;
 	rq->work(rq, conn, &rq->result);
-	praas_data_return(data, process, conn, praas_result_good(&rq->result),
-			  rq->result.quick);
+	if (!rq->receipt.conn) /* else it stays on that connection */
+		praas_data_return(data, process, conn, praas_result_good(&rq->result),
+				  rq->result.quick);
 	return true;
 }
 
@@ -137,8 +138,9 @@ static void connected_step(struct praas_request *rq)
 		return;
 	}
 	leased = do_work(rq, &process);
-	if (rc == 0)
+	if (rc == 0 && !rq->receipt.conn)
 		praas_life_call_end(rq->service->life, process.number, 1);
+	rq->receipt.counts = rc == 0;
 	praas_request_called(rq, leased);
 }
 

@@ -197,14 +197,24 @@ void praas_route_message_send(struct praas_request *rq)
 static void receive_work(struct praas_request *rq, praas_connection *conn,
 			 struct praas_call_result *ret_result)
 {
-	uint64_t ms = 0;
+	uint64_t now = praas_now_ns(), ms = 0, wait_ns;
+	struct praas_msg_held held;
 
 	/* Was checked before. */
 	(void)praas_request_number(praas_request_query(rq, "wait_ms"), WAIT_MS_MAX, 0,
 				   &ms);
-	ret_result->rc = praas_msg_recv_context(
-		conn, rq->match.key, (int64_t)ms * 1000000, &ret_result->data,
-		&ret_result->bytes, &ret_result->source, &ret_result->trace);
+	wait_ns = ms * 1000000u;
+	if (now >= rq->deadline_ns) /* it was tried before */
+		wait_ns = 0;
+	else
+		wait_ns = praas_min_u64(wait_ns, rq->deadline_ns - now);
+	ret_result->rc = praas_msg_hold(conn, rq->match.key, (int64_t)wait_ns,
+					&ret_result->data, &ret_result->bytes, &held);
+	if (ret_result->rc)
+		return;
+	ret_result->source = held.source;
+	ret_result->trace = held.trace;
+	praas_receipt_open(rq, conn, &held);
 }
 
 static void receive_answer(struct praas_request *rq)
@@ -247,7 +257,6 @@ void praas_route_message_receive(struct praas_request *rq)
 				  WAIT_MS_MAX);
 		return;
 	}
-	rq->once = true;
-	if (begin(rq))
+	if (begin(rq)) /* one that is held on a connection which broke is there again */
 		praas_request_call(rq, rq->match.pid, receive_work, receive_answer);
 }

@@ -3,8 +3,9 @@
  * Another revision of an application: its code is copied and looked at, one process that serves is
  * started with it, and only then it is the application's; the others follow one by one. Each is swapped
  * out and in, and keeps its state. When one does not start with it, the revision before is back for all.
- * Should the service end meanwhile: before the first process has started nothing has changed, later
- * some run the old one until their next start, and asking again goes on.
+ * Should the service end meanwhile: until the first process has started nothing has changed (the next service
+ * swaps it out again, and removes the copy), later some run the old one until their next start, and asking
+ * again goes on.
  */
 #include <errno.h>
 #include <stdio.h>

@@ -353,6 +353,7 @@ void praas_route_swap_out(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
+	praas_receipts_settle(rq);
 	praas_life_swap_out(
 		rq->service->life, &rq->app, rq->match.pid,
 		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
@@ -362,6 +363,7 @@ void praas_route_checkpoint(struct praas_request *rq)
 {
 	if (!body_empty(rq) || !praas_request_app(rq))
 		return;
+	praas_receipts_settle(rq);
 	praas_life_checkpoint(
 		rq->service->life, &rq->app, rq->match.pid,
 		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));

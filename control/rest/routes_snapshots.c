@@ -80,6 +80,7 @@ void praas_route_snapshots_create(struct praas_request *rq)
 	name = name_in(rq, "name");
 	if (!name)
 		return;
+	praas_receipts_settle(rq);
 	(void)snprintf(rq->made, sizeof(rq->made), "%s", name);
 	if (praas_tenants_check(rq->service->tenants, rq->caller.tenant,
 				PRAAS_QUOTA_STATE)) {

@@ -2,11 +2,13 @@
 """The control service is killed before each call that changes something, in each operation, and
 started again: what was acknowledged is so, what was not is done or undone whole, nothing is lost.
 
-usage: crash.py CONTROL CONTROLLER PRELOAD [EXAMPLES]; with EXAMPLES on the real programs.
+usage: crash.py CONTROL CONTROLLER PRELOAD [EXAMPLES]; with EXAMPLES on the real programs. PRAAS_CRASH_ONLY: names
+of operations, with commas between; PRAAS_CRASH_STEP: every so manieth step.
 """
 import http.client
 import json
 import os
+import shutil
 import signal
 import sys
 import time
@@ -56,8 +58,10 @@ def whole(s, pid, value):
     """The process works, with all that it had."""
     if EXAMPLES:
         assert add(s, pid, 1) == value + 1, pid
-    else:
-        assert s.json("POST", f"{P}/{pid}/swap-in", expect=200)["state"] == "ACTIVE"
+        return
+    end = time.monotonic() + 30  # one that goes back to the code before is between two epochs
+    while (got := s.json("POST", f"{P}/{pid}/swap-in", expect=200))["state"] != "ACTIVE":
+        assert time.monotonic() < end, got
 
 
 def await_gone_or_whole(s, pid):
@@ -140,6 +144,100 @@ def after_fork(s, status):
         whole(s, "y", 5)
 
 
+def message_first(s):
+    assert s.ask("POST", P + "/x/messages/box", b"m")[0] == 204
+
+
+def after_receive(s, status):
+    """Who was not answered finds it there; who was has it, and may find it once more."""
+    got = s.ask("GET", P + "/x/messages/box?wait_ms=5000" if status != 200 else P + "/x/messages/box")
+    assert got[0] == 200 and got[2] == b"m" or status == 200 and got[0] == 404, (status, got)
+    assert s.ask("GET", P + "/x/messages/box")[0] == 404
+    after_swap(s, status)
+
+
+def code_of(folder):
+    """Name → content. (The double of the controller writes into its folder that it was started.)"""
+    return {name: open(os.path.join(folder, name), "rb").read() for name in os.listdir(folder) if name != "starts"}
+
+
+def version(s, name, **change):
+    """A folder of code that is new."""
+    path = os.path.join(s.dir, name)
+    shutil.copytree(os.path.join(EXAMPLES, "counter") if EXAMPLES else s.code, path, dirs_exist_ok=True)
+    if not EXAMPLES:
+        shutil.copy(PRELOAD, os.path.join(path, "libecho.so"))  # a small one of this machine
+    with open(os.path.join(path, "praas.json"), "r+") as f:
+        manifest = json.load(f)
+        for function in manifest["functions"].values():
+            function.update(change)
+        f.seek(0)
+        json.dump(manifest, f, indent=len(name))  # they differ
+        f.truncate()
+    return path
+
+
+def deploy_first(s):
+    s.json("PUT", APP, {"code": version(s, "one")}, 200)
+    version(s, "two")
+    version(s, "wrong", symbol="no_such_symbol")
+
+
+def code_root(s):
+    """Of the only application."""
+    root = os.path.join(s.data, "code")
+    return os.path.join(root, *os.listdir(root))
+
+
+def left(s, revision):
+    """Of copies of the code: the application's, the one before, and what the process runs with."""
+    kept = {revision, revision - 1, s.json("GET", P + "/x", expect=200)["revision"]}
+    assert {int(name) for name in os.listdir(code_root(s))} <= kept, (os.listdir(code_root(s)), kept)
+
+
+def await_revision(s, revisions):
+    """The process comes to run with one of them by itself, as soon as somebody needs it."""
+    end = time.monotonic() + 30
+    while (p := s.json("GET", P + "/x", expect=200))["revision"] not in revisions:
+        assert time.monotonic() < end, p
+        if p["state"] == "SWAPPED":
+            s.json("POST", P + "/x/swap-in", expect=200)
+        time.sleep(0.02)
+
+
+def deploy_again(s):
+    got = s.json("PUT", APP, {"code": os.path.join(s.dir, "two")}, 200)["app"]
+    assert s.json("GET", P + "/x", expect=200)["revision"] == got["revision"], got
+    root = code_root(s)
+    assert code_of(os.path.join(root, str(got["revision"]))) == code_of(os.path.join(s.dir, "two"))
+    assert len(os.listdir(root)) == 2, os.listdir(root)
+    whole(s, "x", 6)
+
+
+def after_deploy(s, status):
+    """It is one of the two, whole, and nothing of another is left; what was acknowledged is the new one. Asked
+    again, all have that."""
+    app = s.json("GET", APP, expect=200)
+    name, revision = os.path.basename(app["code"]), app["revision"]
+    assert (name, revision) in (("one", 1), ("two", 2)), app
+    assert name == "two" or status != 200, "it was acknowledged"
+    left(s, revision)
+    whole(s, "x", 5)
+    await_revision(s, (1, revision))
+    assert code_of(os.path.join(code_root(s), str(revision))) == code_of(app["code"])
+    deploy_again(s)
+
+
+def after_wrong(s, status):
+    """What does not start is never the application's."""
+    app = s.json("GET", APP, expect=200)
+    assert status in (None, 409) and (os.path.basename(app["code"]), app["revision"]) == ("one", 1), (status, app)
+    left(s, 1)
+    whole(s, "x", 5)
+    await_revision(s, (1,))
+    deploy_again(s)
+
+
 def more_first(s):
     s.json("POST", P + "/x/snapshots", {"name": "s"}, 201)
     if EXAMPLES:
@@ -170,9 +268,16 @@ OPERATIONS = {
     "rollback": (more_first, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
     "rollback of a swapped one": (more_first_and_out, "POST", P + "/x/rollback", '{"snapshot":"s"}', after_back),
     "fork": (name_first, "POST", P + "/x/fork", '{"pid":"y","snapshot":"s"}', after_fork),
+    "deploy": (deploy_first, "PUT", APP, '{"code":"DIR/two"}', after_deploy),
     "delete": (None, "DELETE", P + "/x", None, after_delete),
     "delete a swapped one": (swap_out_first, "DELETE", P + "/x", None, after_delete),
 }
+STEPS = {"deploy": (2 if EXAMPLES else 6) * STEP}  # it has many
+if EXAMPLES:  # the doubles load no library, and keep messages in the service
+    OPERATIONS["deploy of what does not start"] = (deploy_first, "PUT", APP, '{"code":"DIR/wrong"}', after_wrong)
+    STEPS |= {"receive": 1, "deploy of what does not start": 4 * STEP}
+    OPERATIONS["receive"] = (message_first, "GET", P + "/x/messages/box", None, after_receive)
+OPERATIONS = {name: o for name, o in OPERATIONS.items() if name in os.environ.get("PRAAS_CRASH_ONLY", name).split(",")}
 
 
 def controllers():
@@ -216,7 +321,7 @@ def one_round(name, at):
             first(s)
         s.process.send_signal(signal.SIGUSR1)
         try:
-            status = s.ask(method, path, body)[0]
+            status = s.ask(method, path, body and body.replace("DIR", s.dir))[0]
         except (OSError, http.client.HTTPException):
             status = None
         for _ in range(100):  # what is written after the answer
@@ -244,7 +349,7 @@ def main():
         began, at, rounds = time.monotonic(), 1, 0
         try:
             while at < STEPS_MAX and one_round(name, at):
-                at += STEP
+                at += STEPS.get(name, STEP)
                 rounds += 1
             assert rounds >= 3, f"only {rounds} steps were found"
             print(f"ok {name}: killed at {rounds} steps, {time.monotonic() - began:.1f}s", flush=True)

@@ -192,11 +192,12 @@ def test_control_killed_controller_lives(s):
     assert alive(os_pid)
     s.start()
     t = s.json("POST", P + "/x/tickets", expect=200)  # waits for it to come back
-    assert t["epoch"] == 1
+    assert (t["epoch"], t["lost_epoch"]) == (1, 0)  # nothing is lost
     assert s.json("GET", P + "/x")["os_pid"] == os_pid
     assert len(s.starts()) == 1
     s.json("POST", P + "/x/swap-out", expect=200)
     await_gone(os_pid)
+    assert s.json("POST", P + "/x/swap-in", expect=200)["lost_epoch"] == 0
 
 
 def test_control_killed_controller_dies(s):
@@ -209,7 +210,8 @@ def test_control_killed_controller_dies(s):
     s.start()
     s.await_state("a", "x", "LOST")
     assert s.state("a", "y") == "SWAPPED"
-    assert s.json("POST", P + "/x/swap-in", expect=200)["epoch"] == 2
+    p = s.json("POST", P + "/x/swap-in", expect=200)
+    assert (p["epoch"], p["lost_epoch"]) == (2, 1)
 
 
 def test_stops_with_a_stuck_controller(s):

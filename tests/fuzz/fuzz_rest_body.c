@@ -32,6 +32,11 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 	return NULL;
 }
 
+void praas_request_free(struct praas_request *rq)
+{
+	(void)rq; /* each is the caller's */
+}
+
 void praas_request_finish(struct praas_request *rq)
 {
 	json_error_t error;

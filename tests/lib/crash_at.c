@@ -95,6 +95,11 @@ int linkat(int from_dir, const char *from, int to_dir, const char *to, int flags
 	REAL(linkat, from_dir, from, to_dir, to, flags);
 }
 
+int mkdir(const char *path, mode_t mode)
+{
+	REAL(mkdir, path, mode);
+}
+
 int mkdirat(int dir, const char *path, mode_t mode)
 {
 	REAL(mkdirat, dir, path, mode);

@@ -43,6 +43,7 @@ struct item {
 	struct item *next;
 	json_int_t number;
 	int is_message;
+	const praas_connection *held; /* by whom */
 	char key[PRAAS_KEY_MAX + 1];
 	void *data;
 	size_t bytes;
@@ -86,6 +87,11 @@ void praas_close(praas_connection *conn)
 {
 	struct pending *p;
 
+	(void)pthread_mutex_lock(&lock);
+	for (struct item *i = items; conn && i; i = i->next)
+		if (i->held == conn)
+			i->held = NULL;
+	(void)pthread_mutex_unlock(&lock);
 	while (conn && (p = conn->pending)) {
 		conn->pending = p->next;
 		free((void *)(uintptr_t)p->result.view.data);
@@ -229,8 +235,9 @@ static struct item **find(const praas_connection *conn, const char *key, int is_
 {
 	struct item **at = &items;
 
-	while (*at && ((*at)->number != conn->number ||
-		       (*at)->is_message != is_message || strcmp((*at)->key, key) != 0))
+	while (*at &&
+	       ((*at)->number != conn->number || (*at)->is_message != is_message ||
+		(*at)->held || strcmp((*at)->key, key) != 0))
 		at = &(*at)->next;
 	return at;
 }
@@ -295,26 +302,39 @@ static int copy_out(const praas_connection *conn, const char *key, int is_messag
 	return 0;
 }
 
-int praas_msg_recv(praas_connection *conn, const char *key, int64_t timeout_ns,
-		   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source)
+int praas_msg_hold(praas_connection *conn, const char *key, int64_t timeout_ns,
+		   void **ret_data, size_t *ret_bytes, struct praas_msg_held *ret_held)
 {
+	struct item *item;
 	int rc;
 
 	(void)timeout_ns;
+	*ret_held = (struct praas_msg_held){ .id = 0 };
 	(void)pthread_mutex_lock(&lock);
-	rc = copy_out(conn, key, 1, ret_data, ret_bytes, ret_source);
+	item = *find(conn, key, 1);
+	rc = copy_out(conn, key, 1, ret_data, ret_bytes, &ret_held->id);
 	if (rc == 0)
-		(void)take(conn, key, 1);
+		item->held = conn;
+	ret_held->source = ret_held->id;
 	(void)pthread_mutex_unlock(&lock);
 	return rc ? -EAGAIN : 0;
 }
 
-int praas_msg_recv_context(praas_connection *conn, const char *key, int64_t timeout_ns,
-			   void **ret_data, size_t *ret_bytes, praas_pid_t *ret_source,
-			   struct praas_trace_context *ret_trace)
+int praas_msg_taken(praas_connection *conn, const struct praas_msg_held *held)
 {
-	memset(ret_trace, 0, sizeof(*ret_trace));
-	return praas_msg_recv(conn, key, timeout_ns, ret_data, ret_bytes, ret_source);
+	struct item **at = &items, *item;
+
+	(void)pthread_mutex_lock(&lock);
+	while ((item = *at) && (item->held != conn || item->version != held->id))
+		at = &item->next;
+	if (item)
+		*at = item->next;
+	(void)pthread_mutex_unlock(&lock);
+	if (!item)
+		return -ENOENT;
+	free(item->data);
+	free(item);
+	return 0;
 }
 
 int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
