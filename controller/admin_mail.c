@@ -93,14 +93,17 @@ static void catch_do(struct praas_admin *a, const struct praas_catch_up_action *
 {
 	bool read = action->kind == PRAAS_CATCH_UP_READ;
 	uint64_t id = ++a->mail_id;
+	json_t *message = json_pack("{ss sI sI}", "t", read ? "queue-read" : "serve",
+				    "id", (json_int_t)id, read ? "after" : "seen",
+				    (json_int_t)action->position);
+
+	if (message && action->kind == PRAAS_CATCH_UP_OPEN)
+		(void)json_object_set_new(message, "full", json_true());
 
 	a->catch_id = id;
 	a->catch_due_ns = praas_now_ns() + SILENCE_NS;
 	/* Not sent: asked again when it is due, or forgotten with the link. */
-	(void)praas_link_send(
-		a->link, json_pack("{ss sI sI}", "t", read ? "queue-read" : "serve",
-				   "id", (json_int_t)id, read ? "after" : "seen",
-				   (json_int_t)action->position));
+	(void)praas_link_send(a->link, message);
 }
 
 static void catch_event(struct praas_admin *a, const struct praas_catch_up_event *event)
@@ -115,7 +118,8 @@ static void catch_event(struct praas_admin *a, const struct praas_catch_up_event
 	else if (action.kind == PRAAS_CATCH_UP_END)
 		praas_journal(PRAAS_LOG_INFO, "backup queue applied up to %" PRIu64,
 			      a->catch_up.position);
-	if (action.kind != PRAAS_CATCH_UP_READ && action.kind != PRAAS_CATCH_UP_COMMIT)
+	if (action.kind != PRAAS_CATCH_UP_READ &&
+	    action.kind != PRAAS_CATCH_UP_COMMIT && action.kind != PRAAS_CATCH_UP_OPEN)
 		return;
 	a->catch_last = action;
 	if (!action.again) {
@@ -175,6 +179,9 @@ void praas_admin_mail_applied(struct praas_admin *a, int rc, uint64_t position)
 	if (rc != 0 && position > a->catch_up.position) {
 		done.rc = 0;
 		done.more = true;
+	} else if (rc == -ENOSPC) {
+		done.rc =
+			-ENOBUFS; /* of bytes, not of places: functions make room in either case */
 	}
 	catch_event(a, &done);
 }

@@ -60,7 +60,7 @@ void praas_life_drain_over(struct praas_life_process *p)
 	praas_life_ask(p, json_pack("{s:s}", "t", "more"));
 }
 
-/* It has caught up. */
+/* It may be served. */
 static void active(struct praas_life_process *p, struct praas_life_waits *done)
 {
 	struct praas_outcome ok = { 0 };
@@ -81,12 +81,28 @@ void praas_life_more_time(struct praas_life_process *p)
 	praas_life_arm(p);
 }
 
+/* It has caught up, or cannot before it is served. */
+static void serve(struct praas_life_process *p, struct praas_life_waits *done,
+		  bool *ret_save)
+{
+	struct praas_owner owner = praas_life_owner(p);
+
+	if (p->mail.behind) /* its mailbox is full */
+		(void)praas_owner_open(&owner, owner.epoch, 0, 1, 0);
+	p->mail.rounds = owner.rounds;
+	if (p->record.state == PRAAS_LIFE_ACTIVE)
+		return;
+	active(p, done);
+	*ret_save = true;
+}
+
 bool praas_life_on_serve(struct praas_life_process *p, uint64_t conn,
 			 const json_t *message, struct praas_life_waits *done,
 			 bool *ret_save)
 {
 	uint64_t id = praas_json_number_or(message, "id", 0), seen;
 	bool draining = p->record.state == PRAAS_LIFE_DRAINING && p->swap_id;
+	bool full = json_is_true(json_object_get(message, "full"));
 
 	if (!praas_life_position(message, "seen", &seen))
 		return false;
@@ -94,15 +110,14 @@ bool praas_life_on_serve(struct praas_life_process *p, uint64_t conn,
 		praas_life_mail_answer(p, conn, "served", id, "STALE");
 	} else if (draining) { /* its gate is closed: it does not read on */
 		praas_life_mail_answer(p, conn, "served", id, "BUSY");
-	} else if (p->record.state == PRAAS_LIFE_ACTIVE) {
+	} else if (p->record.state == PRAAS_LIFE_ACTIVE && !p->mail.behind) {
 		praas_life_mail_answer(p, conn, "served", id, "OK");
-	} else if (!praas_life_caught_up(p, seen)) {
+	} else if (!praas_life_caught_up(p, seen) && !full) {
 		praas_life_more_time(p);
 		praas_life_mail_answer(p, conn, "served", id, "MORE");
 	} else {
 		praas_life_mail_answer(p, conn, "served", id, "OK");
-		active(p, done);
-		*ret_save = true;
+		serve(p, done, ret_save);
 	}
 	return true;
 }

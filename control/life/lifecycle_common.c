@@ -126,6 +126,7 @@ void praas_life_set_state(struct praas_life_process *p, enum praas_life_state st
 struct praas_owner praas_life_owner(const struct praas_life_process *p)
 {
 	return (struct praas_owner){ .state = p->record.state,
+				     .behind = p->mail.behind,
 				     .rest = p->rest_state,
 				     .rounds = p->mail.rounds,
 				     .epoch = p->record.epoch };

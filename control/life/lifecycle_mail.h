@@ -32,8 +32,10 @@ struct praas_life_mail {
 	uint64_t cut;       /* all up to here may go */
 	uint32_t appending; /* changes that were decided and are not committed */
 	uint32_t rounds;    /* of catching up */
-	bool behind;        /* it has joined, and is active when it has caught up */
-	bool trimming;      /* a request to trim waits */
+	/* It has joined, and messages to it are queued until it has caught up. It is active then; or is it already, because
+	 * its mailbox is full: it is to be served before it can take more. */
+	bool behind;
+	bool trimming; /* a request to trim waits */
 	/* What its controller asked for, one after the other in that order. */
 	struct praas_mail_request *first, *last;
 	uint32_t waiting;

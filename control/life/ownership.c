@@ -19,7 +19,7 @@ enum praas_owner_path praas_owner_append(const struct praas_owner *o)
 {
 	if (o->state == PRAAS_LIFE_DELETING)
 		return PRAAS_OWNER_GONE;
-	if (o->state == PRAAS_LIFE_ACTIVE)
+	if (o->state == PRAAS_LIFE_ACTIVE && !o->behind)
 		return PRAAS_OWNER_MOVED;
 	if (o->rounds >= PRAAS_OWNER_ROUNDS)
 		return PRAAS_OWNER_BUSY;
@@ -42,6 +42,7 @@ int praas_owner_activate(struct praas_owner *o, const struct praas_owner_log *lo
 	o->rest = o->state;
 	o->epoch = praas_owner_next_epoch(o, log);
 	o->state = PRAAS_LIFE_ACTIVATING;
+	o->behind = false;
 	o->rounds = 0;
 	o->lease_ns = lease_ns;
 	*ret_epoch = o->epoch;
@@ -53,12 +54,27 @@ int praas_owner_serve(struct praas_owner *o, uint32_t epoch, uint64_t seen,
 {
 	if (!owned(o) || o->epoch != epoch)
 		return -ESTALE;
-	if (o->state != PRAAS_LIFE_ACTIVE && seen != tail) {
+	if ((o->state != PRAAS_LIFE_ACTIVE || o->behind) && seen != tail) {
 		o->rounds++;
 		return -EAGAIN;
 	}
 	o->state = PRAAS_LIFE_ACTIVE;
+	o->behind = false;
 	o->rounds = 0;
+	o->lease_ns = lease_ns;
+	return 0;
+}
+
+int praas_owner_open(struct praas_owner *o, uint32_t epoch, uint64_t seen,
+		     uint64_t tail, uint64_t lease_ns)
+{
+	if (!owned(o) || o->epoch != epoch)
+		return -ESTALE;
+	if (o->state != PRAAS_LIFE_ACTIVE || o->behind)
+		o->behind = seen != tail;
+	o->state = PRAAS_LIFE_ACTIVE;
+	o->rounds =
+		0; /* who sends need not wait: it is not the queue that is in the way */
 	o->lease_ns = lease_ns;
 	return 0;
 }
@@ -76,6 +92,7 @@ int praas_owner_drain(struct praas_owner *o)
 	if (o->state != PRAAS_LIFE_ACTIVE)
 		return -EBUSY;
 	o->state = PRAAS_LIFE_DRAINING;
+	o->behind = false;
 	return 0;
 }
 
@@ -83,6 +100,7 @@ int praas_owner_drain(struct praas_owner *o)
 static void rest(struct praas_owner *o, uint8_t state)
 {
 	o->state = state;
+	o->behind = false;
 	o->rounds = 0;
 	o->lease_ns = 0;
 }

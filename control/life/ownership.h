@@ -26,6 +26,7 @@
 
 struct praas_owner {
 	uint8_t state;   /* enum praas_life_state */
+	bool behind;     /* it serves, but messages are queued until it has caught up */
 	uint8_t rest;    /* of a resting state: what a failed activation goes back to */
 	uint32_t epoch;  /* the highest given out; 0 none yet */
 	uint32_t rounds; /* of catching up, of this activation */
@@ -61,6 +62,11 @@ int praas_owner_activate(struct praas_owner *o, const struct praas_owner_log *lo
  * when it was); -EAGAIN read on; -ESTALE its time is over. */
 int praas_owner_serve(struct praas_owner *o, uint32_t epoch, uint64_t seen,
 		      uint64_t tail, uint64_t lease_ns);
+
+/* The same of one that cannot take more of its queue before it is served: its mailbox is full. 0: it is active, and messages
+ * to it are queued until praas_owner_serve(); -ESTALE. */
+int praas_owner_open(struct praas_owner *o, uint32_t epoch, uint64_t seen,
+		     uint64_t tail, uint64_t lease_ns);
 
 /* 0; -ESTALE another owns it, or none does. */
 int praas_owner_renew(struct praas_owner *o, uint32_t epoch, uint64_t lease_ns);

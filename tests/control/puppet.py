@@ -140,8 +140,8 @@ class Puppet:
             after = out[-1][0] if out else after
         return out
 
-    def serve(self, seen):
-        answer, _ = self.answer({"t": "serve", "seen": seen})
+    def serve(self, seen, **more):
+        answer, _ = self.answer({"t": "serve", "seen": seen, **more})
         assert answer["t"] == "served", answer
         return answer["rc"]
 

@@ -81,8 +81,8 @@ static void on_serve(struct sim *s, const struct event *e)
 	struct event answer = { .kind = EV_SERVED, .rc = -ESTALE };
 
 	if (!p->erased)
-		answer.rc = praas_owner_serve(&p->owner, e->epoch, e->a, p->queue.tail,
-					      lease_end(s));
+		answer.rc = (e->b ? praas_owner_open : praas_owner_serve)(
+			&p->owner, e->epoch, e->a, p->queue.tail, lease_end(s));
 	sim_trace(s, "process %u: serve %u up to %llu of %llu: %d", e->process,
 		  e->epoch, (unsigned long long)e->a, (unsigned long long)p->queue.tail,
 		  answer.rc);

@@ -170,9 +170,12 @@ static void catch_up(struct sim *s, struct instance *x,
 	struct event e = instance_request(
 		x, a.kind == PRAAS_CATCH_UP_READ ? EV_QUEUE_READ : EV_SERVE);
 
+	e.b = a.kind == PRAAS_CATCH_UP_OPEN;
+
 	if (a.kind == PRAAS_CATCH_UP_END)
 		life_admitted(s, x, a.rc);
-	if (a.kind != PRAAS_CATCH_UP_READ && a.kind != PRAAS_CATCH_UP_COMMIT)
+	if (a.kind != PRAAS_CATCH_UP_READ && a.kind != PRAAS_CATCH_UP_COMMIT &&
+	    a.kind != PRAAS_CATCH_UP_OPEN)
 		return;
 	e.attempt = ++x->request;
 	e.a = a.position;
@@ -215,6 +218,12 @@ static void on_queue_part(struct sim *s, struct instance *x, const struct event 
 		if (praas_dedup_judge_queued(&x->dedup, source, item.seq) !=
 		    PRAAS_DEDUP_NEW)
 			continue;
+		if (sim_fault(s, PLAN_MAIL_FULL)) {
+			ce.rc = i == 0 ? -ENOBUFS : 0;
+			ce.position = e->a - e->items_count + i;
+			ce.more = true;
+			break;
+		}
 		check_accept(s, x, source, &item, true);
 		apply(s, x, source, &item);
 	}

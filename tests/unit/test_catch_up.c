@@ -126,6 +126,44 @@ static void test_catch_up_story(void **state)
 	assert_int_equal(c.position, 10);
 }
 
+/* A mailbox that is full: recorded as active once, then read on as there is room; after more has come, again. */
+static void test_catch_up_full(void **state)
+{
+	struct praas_catch_up c = { 0 };
+	struct praas_catch_up_action a;
+
+	(void)state;
+	(void)caught(&c, PRAAS_CATCH_UP_START, 0, 4, false);
+	for (unsigned i = 0; i < 2; i++) {
+		a = caught(&c, PRAAS_CATCH_UP_READ_DONE, -ENOBUFS, 4, true);
+		assert_int_equal(a.kind, PRAAS_CATCH_UP_OPEN);
+		assert_int_equal(a.position, 4);
+		assert_false(a.again);
+		a = caught(&c, PRAAS_CATCH_UP_COMMITTED, -ETIMEDOUT, 0, false);
+		assert_int_equal(a.kind, PRAAS_CATCH_UP_OPEN);
+		assert_true(a.again);
+		a = caught(&c, PRAAS_CATCH_UP_COMMITTED, 0, 0, false);
+		assert_int_equal(a.kind, PRAAS_CATCH_UP_READ);
+		assert_true(a.again);
+		a = caught(&c, PRAAS_CATCH_UP_READ_DONE, -ENOBUFS, 4, true);
+		assert_int_equal(a.kind, PRAAS_CATCH_UP_READ);
+		assert_true(a.again);
+		(void)caught(&c, PRAAS_CATCH_UP_READ_DONE, 0, 4, false);
+		a = caught(&c, PRAAS_CATCH_UP_COMMITTED, -EAGAIN, 0, false);
+		assert_int_equal(a.kind, PRAAS_CATCH_UP_READ);
+	}
+	(void)caught(&c, PRAAS_CATCH_UP_READ_DONE, -ENOBUFS, 4, true);
+	a = caught(&c, PRAAS_CATCH_UP_COMMITTED, -ESTALE, 0, false);
+	assert_int_equal(a.kind, PRAAS_CATCH_UP_END);
+	assert_int_equal(a.rc, -ESTALE);
+	/* A drain ends it, whatever is answered later. */
+	(void)caught(&c, PRAAS_CATCH_UP_START, 0, 4, false);
+	(void)caught(&c, PRAAS_CATCH_UP_READ_DONE, -ENOBUFS, 4, true);
+	(void)caught(&c, PRAAS_CATCH_UP_STOP, 0, 0, false);
+	a = caught(&c, PRAAS_CATCH_UP_COMMITTED, 0, 0, false);
+	assert_int_equal(a.kind, PRAAS_CATCH_UP_NOTHING);
+}
+
 /* Whose time is over stops, and a drain stops it, whatever is under way. */
 static void test_catch_up_stops(void **state)
 {
@@ -174,6 +212,7 @@ int main(void)
 		cmocka_unit_test(test_clean_release),
 		cmocka_unit_test(test_fresh_is_not_clean),
 		cmocka_unit_test(test_catch_up_story),
+		cmocka_unit_test(test_catch_up_full),
 		cmocka_unit_test(test_catch_up_stops),
 		cmocka_unit_test(test_lease_counts_from_the_request),
 	};

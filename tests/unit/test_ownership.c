@@ -32,6 +32,38 @@ static struct praas_owner active(uint32_t epoch)
 	return o;
 }
 
+/* One whose mailbox is full serves, and messages are queued until it has caught up. */
+static void test_owner_open(void **state)
+{
+	struct praas_owner o = resting();
+	uint32_t epoch = 0;
+
+	(void)state;
+	assert_int_equal(praas_owner_open(&o, 0, 1, 2, 60), -ESTALE);
+	assert_int_equal(praas_owner_activate(&o, &empty, 50, &epoch), 0);
+	assert_int_equal(praas_owner_open(&o, 2, 1, 2, 60), -ESTALE);
+	for (unsigned i = 0; i < PRAAS_OWNER_ROUNDS; i++)
+		assert_int_equal(praas_owner_serve(&o, 1, 1, 2, 60), -EAGAIN);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_BUSY);
+	assert_int_equal(praas_owner_open(&o, 1, 1, 2, 60), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_ACTIVE);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_QUEUED);
+	assert_int_equal(praas_owner_serve(&o, 1, 2, 3, 60), -EAGAIN);
+	assert_int_equal(praas_owner_open(&o, 1, 2, 3, 60), 0); /* once more */
+	assert_int_equal(praas_owner_serve(&o, 1, 3, 3, 60), 0);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_MOVED);
+	assert_int_equal(praas_owner_open(&o, 1, 2, 3, 60),
+			 0); /* late: it has caught up */
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_MOVED);
+	/* A drain in between is one as any other. */
+	assert_int_equal(praas_owner_drain(&o), 0);
+	assert_int_equal(praas_owner_open(&o, 1, 3, 4, 60), 0);
+	assert_int_equal(praas_owner_drain(&o), 0);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_QUEUED);
+	assert_int_equal(praas_owner_serve(&o, 1, 4, 4, 60), 0);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_MOVED);
+}
+
 /* The story of an epoch, and where messages go meanwhile. */
 static void test_owner_story(void **state)
 {
@@ -222,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_owner_story),
+		cmocka_unit_test(test_owner_open),
 		cmocka_unit_test(test_owner_epochs_grow),
 		cmocka_unit_test(test_owner_ended),
 		cmocka_unit_test(test_owner_busy_while_catching_up),
