@@ -395,7 +395,7 @@ int praas_inline_send(struct praas_ctx *base, praas_pid_t destination, const cha
 	uint8_t trace[PRAAS_TRACE_BYTES];
 	bool traced = praas_span_traced(&base->info);
 	struct praas_value value;
-	int rc = take_value(ctx, data, bytes, flags, &value);
+	int rc = take_value(ctx, data, bytes, flags & ~PRAAS_NOWAIT, &value);
 
 	if (rc != 0)
 		return rc;
@@ -410,6 +410,8 @@ int praas_inline_send(struct praas_ctx *base, praas_pid_t destination, const cha
 		ctx->buffers[ctx->buffers_count++] = value;
 	else
 		praas_value_release(&value);
+	if (rc == -EAGAIN) /* nothing else runs while it would wait for room */
+		return flags & PRAAS_NOWAIT ? -EAGAIN : -ENOBUFS;
 	return rc == -ENOSPC ? -ENOBUFS : rc;
 }
 

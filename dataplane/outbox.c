@@ -283,6 +283,7 @@ static void done(struct praas_peer *p, const struct praas_sender_action *a)
 
 	if (a->rc != 0)
 		o->config.host.dropped(o->config.host.user, p->pid, a->rc);
+	p->bytes -= o->messages[a->token].value.charge;
 	message_end(o, &o->messages[a->token]);
 }
 
@@ -428,6 +429,30 @@ void praas_outbox_way(struct praas_outbox *o, const struct praas_way *way)
 
 /* ---- sending ---- */
 
+/* A receiver that is slow has at most as much as it leaves to all others together: so there is always some for another
+ * one. */
+static bool has_room(const struct praas_outbox *o, const struct praas_peer *p,
+		     uint64_t bytes)
+{
+	uint64_t messages_free = PRAAS_OUTBOX_MESSAGES_MAX - o->counts.messages;
+	uint64_t bytes_free = o->config.bytes_max - o->counts.bytes;
+
+	if (messages_free == 0 || bytes > bytes_free)
+		return false;
+	if (!p || p->sender.count == 0)
+		return true;
+	return p->sender.count < PRAAS_OUTBOX_WINDOW &&
+	       p->sender.count < messages_free &&
+	       p->bytes + bytes <= bytes_free - bytes;
+}
+
+bool praas_outbox_has_room(struct praas_outbox *o, uint64_t receiver, uint64_t bytes)
+{
+	const struct praas_peer *p = peer_find(o, receiver);
+
+	return (p && p->sender.path == PRAAS_SENDER_GONE) || has_room(o, p, bytes);
+}
+
 int praas_outbox_send(struct praas_outbox *o, uint64_t receiver, const char *key,
 		      uint32_t key_bytes, struct praas_value *value,
 		      const uint8_t *trace)
@@ -436,20 +461,20 @@ int praas_outbox_send(struct praas_outbox *o, uint64_t receiver, const char *key
 	struct praas_outbox_message *m;
 	int rc;
 
-	if (o->counts.bytes + value->charge > o->config.bytes_max)
+	if (value->charge > o->config.bytes_max)
 		return -ENOSPC;
+	if (p && p->sender.path == PRAAS_SENDER_GONE)
+		return -ENOENT;
+	if (!has_room(o, p, value->charge))
+		return -EAGAIN;
 	if (!p) {
 		p = peer_new(o, receiver);
 		if (!p || peer_begin(p) != 0)
 			return -ENOBUFS;
 	}
-	if (p->sender.path == PRAAS_SENDER_GONE)
-		return -ENOENT;
-	if (p->sender.count == PRAAS_OUTBOX_WINDOW)
-		return -ENOBUFS;
 	m = message_new(o, key, key_bytes, value, trace);
-	if (!m)
-		return -ENOBUFS;
+	praas_check(m != NULL); /* there is room */
+	p->bytes += m->value.charge;
 	rc = praas_sender_push(&p->sender, (uint64_t)(m - o->messages), 0, &m->seq);
 	praas_check(rc == 0); /* asked for above */
 	praas_outbox_kick(o);
@@ -548,8 +573,10 @@ void praas_outbox_begin(struct praas_outbox *o, bool clean)
 			struct praas_outbox_message *m = &o->messages[i - 1];
 			uint32_t next = m->next;
 
-			if (praas_sender_restore_message(&p->sender, m->seq, i - 1) !=
+			if (praas_sender_restore_message(&p->sender, m->seq, i - 1) ==
 			    0)
+				p->bytes += m->value.charge;
+			else
 				message_end(o, m); /* import has checked it */
 			i = next;
 		}

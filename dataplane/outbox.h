@@ -102,12 +102,16 @@ void praas_outbox_configure(struct praas_outbox *o,
 void praas_outbox_identify(struct praas_outbox *o, uint32_t epoch);
 
 /**
- * A message. value is given on success; key and trace (NULL: none) are copied. 0; -ENOBUFS too many
- * messages (to that receiver, or to all), -ENOSPC too many bytes; -ENOENT the receiver is gone.
+ * A message. value is given on success; key and trace (NULL: none) are copied. 0; -EAGAIN no room now: 256 messages to
+ * that receiver, 4,096 to all, or as many or as much to that one as is left for all others; -ENOSPC more bytes than
+ * there can be room for; -ENOBUFS too many receivers; -ENOENT the receiver is gone.
  */
 int praas_outbox_send(struct praas_outbox *o, uint64_t receiver, const char *key,
 		      uint32_t key_bytes, struct praas_value *value,
 		      const uint8_t *trace);
+
+/* Whether a message of so many bytes would not be refused with -EAGAIN. */
+bool praas_outbox_has_room(struct praas_outbox *o, uint64_t receiver, uint64_t bytes);
 
 /* The answer to a question; copied. */
 void praas_outbox_way(struct praas_outbox *o, const struct praas_way *way);

@@ -33,6 +33,7 @@ struct praas_peer {
 	bool open;             /* conn is authenticated */
 	bool stalled;          /* `next` did not fit into the connection */
 	struct praas_sender_action next;
+	uint64_t bytes;   /* of its messages */
 	uint64_t used_ns; /* a message was sent or acknowledged last */
 	uint32_t hash_next;
 	uint32_t imported_first, imported_last;

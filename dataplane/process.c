@@ -374,6 +374,8 @@ __attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
 	if (praas_likely(!p->away))
 		return 0;
 	done = praas_outbox_poll(p->outbox) + praas_remote_poll(p->remote);
+	if (praas_unlikely(p->room_first != NULL))
+		done += praas_process_room_poll(p);
 	p->away = praas_outbox_due_ns(p->outbox) != 0 ||
 		  praas_remote_due_ns(p->remote) != 0;
 	return done;

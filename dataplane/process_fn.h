@@ -97,11 +97,17 @@ void praas_process_fn_log(const struct praas_process *p,
 /* destination PRAAS_SELF or a pid; value is given on success. key and trace (a block as in frames;
  * NULL: none) are copied. *ret_sequence may be NULL; 0 of a message to another process, which is in the
  * outbox then. -EINVAL key; -ENOENT no such process; -EMSGSIZE; -ENOBUFS number, -ENOSPC bytes of the
- * mailbox, or of the outbox. */
+ * mailbox; -EAGAIN there is no room in the outbox now (praas_process_fn_room_wait()), -ENOSPC never. */
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,
 			  const char *key, uint32_t key_bytes,
 			  struct praas_value *value, const uint8_t *trace,
 			  uint64_t *ret_sequence);
+
+/* Until there is room to send value, which stays the caller's, to another process: in done(wait, 0) it is to be sent; who
+ * began to wait first is told first. Goes on while the gate is closed: what is sent then is in the snapshot.
+ * -EINPROGRESS; -EAGAIN wait->deadline_ns has passed; -ENOBUFS; -ENOSPC. */
+int praas_process_fn_room_wait(struct praas_process *p, uint64_t destination,
+			       struct praas_value *value, struct praas_fn_wait *wait);
 
 /* source: a process, PRAAS_SELF, a client, or PRAAS_ANY. wait->deadline_ns 0: look once (then
  * wait->done may be NULL). 0: wait->message is given; -EAGAIN none; -EINPROGRESS; -EINVAL; -ENOBUFS. */

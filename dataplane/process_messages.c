@@ -18,6 +18,8 @@ static void wait_leave(struct praas_process *p, struct praas_fn_wait *wait)
 		praas_mailbox_wait_remove(&p->mailbox, wait);
 	else if (wait->kind == PRAAS_WAIT_MEMBERS)
 		praas_process_members_wait_remove(p, wait);
+	else if (wait->kind == PRAAS_WAIT_ROOM)
+		praas_process_room_remove(p, wait);
 	else
 		praas_state_wait_remove(&p->state, wait);
 }
@@ -97,14 +99,30 @@ bool praas_process_may_exist(const struct praas_process *p, uint64_t pid)
 	return p->routed && pid != 0 && !(pid & PRAAS_CLIENT);
 }
 
-/* To another process. What lies in a worker's memory is copied: that may be wanted back any time. */
+/* What lies in a worker's memory is copied: that may be wanted back any time. value is the same, in the pool. */
+static int into_pool(struct praas_process *p, struct praas_value *value)
+{
+	struct praas_value copy;
+	uint8_t *room;
+	int rc;
+
+	if (value->bytes == 0 || value->segment == p->config.pool_segment->id)
+		return 0;
+	rc = praas_process_value_new(p, value->bytes, &copy, &room);
+	if (rc != 0)
+		return rc;
+	memcpy(room, value->data, value->bytes);
+	praas_value_release(value);
+	*value = copy;
+	return 0;
+}
+
+/* To another process. */
 static int send_away(struct praas_process *p, uint64_t destination, const char *key,
 		     uint32_t key_bytes, struct praas_value *value,
 		     const uint8_t *trace)
 {
-	struct praas_value copy = { 0 };
-	uint8_t *room;
-	int rc = 0;
+	int rc;
 
 	if (praas_key_check(key, key_bytes) != 0)
 		return -EINVAL;
@@ -112,21 +130,25 @@ static int send_away(struct praas_process *p, uint64_t destination, const char *
 		return -EMSGSIZE;
 	if (!praas_process_may_exist(p, destination))
 		return -ENOENT;
-	if (value->bytes != 0 && value->segment != p->config.pool_segment->id) {
-		rc = praas_process_value_new(p, value->bytes, &copy, &room);
-		if (rc != 0)
-			return rc;
-		memcpy(room, value->data, value->bytes);
-	}
-	rc = praas_outbox_send(p->outbox, destination, key, key_bytes,
-			       copy.bytes != 0 ? &copy : value, trace);
-	if (rc != 0) {
-		praas_value_release(&copy);
-		return rc;
-	}
-	p->activity++;
-	praas_value_release(value); /* moved, or copied */
-	return 0;
+	if (praas_unlikely(p->room_first != NULL) &&
+	    praas_process_room_taken(p, destination))
+		return -EAGAIN;
+	rc = into_pool(p, value);
+	if (rc == 0)
+		rc = praas_outbox_send(p->outbox, destination, key, key_bytes, value,
+				       trace);
+	if (rc == 0)
+		p->activity++;
+	return rc;
+}
+
+int praas_process_fn_room_wait(struct praas_process *p, uint64_t destination,
+			       struct praas_value *value, struct praas_fn_wait *wait)
+{
+	int rc = into_pool(p, value); /* where it counts as much as it will */
+
+	return rc == 0 ? praas_process_room_wait(p, destination, value->charge, wait)
+		       : rc;
 }
 
 int praas_process_fn_send(struct praas_process *p, uint64_t destination,

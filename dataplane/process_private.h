@@ -33,7 +33,12 @@ enum praas_invocation_queue {
 };
 
 /* What a struct praas_fn_wait waits for. */
-enum praas_wait_kind { PRAAS_WAIT_RECV = 1, PRAAS_WAIT_UPDATE, PRAAS_WAIT_MEMBERS };
+enum praas_wait_kind {
+	PRAAS_WAIT_RECV = 1,
+	PRAAS_WAIT_UPDATE,
+	PRAAS_WAIT_MEMBERS,
+	PRAAS_WAIT_ROOM
+};
 
 /* A client that waits in RECV or HOLD, or holds a message. */
 struct praas_receiver {
@@ -90,6 +95,8 @@ struct praas_process {
 	int (*members_ask)(void *user);
 	void *members_user;
 	bool members_asked;
+	struct praas_fn_wait *room_first, *room_last; /* for room in the outbox */
+	bool room_given;                              /* who waited longest sends */
 	struct praas_inbox inbox;
 	struct praas_outbox *outbox;
 	struct praas_remote *remote;
@@ -156,6 +163,16 @@ void praas_process_wait_over(struct praas_fn_wait *wait, int rc);
 void praas_process_wait_due(struct praas_process *p, struct praas_fn_wait *wait);
 /* All that wait are told so. */
 void praas_process_waits_end(struct praas_process *p, int rc);
+
+/* ---- process_room.c ---- */
+
+/* Somebody waits for room to that process, and is before who sends now. */
+bool praas_process_room_taken(const struct praas_process *p, uint64_t destination);
+int praas_process_room_wait(struct praas_process *p, uint64_t destination,
+			    uint64_t bytes, struct praas_fn_wait *wait);
+void praas_process_room_remove(struct praas_process *p, struct praas_fn_wait *wait);
+/* There may be room now: those who wait for it send. Returns work done. */
+unsigned praas_process_room_poll(struct praas_process *p);
 
 /* ---- process_members.c ---- */
 

@@ -89,11 +89,24 @@ int wx_take_returns(struct wx_worker *w)
 	return 0;
 }
 
-void wx_calls_end(struct wx_worker *w)
+bool wx_wait_alone(const struct wx_worker *w)
+{
+	return w->waiting && (w->wait_kind == PRAAS_WORKER_UPDATE_BEGIN ||
+			      w->wait_kind == PRAAS_FRAME_SEND);
+}
+
+void wx_wait_cancel(struct wx_worker *w)
 {
 	if (w->waiting && w->wait_kind != PRAAS_WORKER_WAIT)
 		praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
+	if (w->waiting && w->wait_kind == PRAAS_FRAME_SEND)
+		praas_value_release(&w->send.value);
 	w->waiting = false;
+}
+
+void wx_calls_end(struct wx_worker *w)
+{
+	wx_wait_cancel(w);
 	/* Those of what lies below stay. */
 	for (uint32_t i = w->loans_count; i > 0; i--) {
 		struct wx_loan loan = w->loans[i - 1];
@@ -176,7 +189,9 @@ static void on_waited(struct praas_fn_wait *wait, int rc)
 	struct wx_worker *w = wait->user;
 
 	w->waiting = false;
-	if (rc != 0)
+	if (w->wait_kind == PRAAS_FRAME_SEND)
+		wx_on_room(w, rc);
+	else if (rc != 0)
 		wx_reply(w, w->wait_id, rc, 0);
 	else if (w->wait_kind == PRAAS_FRAME_RECV)
 		wx_reply_message(w, w->wait_id, &wait->message);
@@ -228,8 +243,7 @@ bool wx_given_up(struct wx_worker *w, const struct praas_frame *f)
 
 void wx_wait_give_up(struct wx_worker *w)
 {
-	praas_process_fn_wait_cancel(w->ex->base.process, &w->wait);
-	w->waiting = false;
+	wx_wait_cancel(w);
 	wx_reply(w, w->wait_id, -ECANCELED, 0);
 }
 

@@ -7,6 +7,8 @@
 
 #include "dataplane/worker_private.h"
 
+#define ROOM_NS 30000000000u /* for who has no deadline */
+
 int wx_on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key)
 {
 	struct praas_process *p = w->ex->base.process;
@@ -34,27 +36,90 @@ int wx_on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key
 	return 0;
 }
 
+/* ---- sending ---- */
+
+/* 0; an error, also -EAGAIN: the value stays ours. */
+static int send_now(struct wx_worker *w, uint64_t *ret_sequence)
+{
+	struct wx_send *s = &w->send;
+
+	return praas_process_fn_send(w->ex->base.process, s->destination, s->key,
+				     s->key_bytes, &s->value,
+				     s->traced ? s->trace : NULL, ret_sequence);
+}
+
+static void send_over(struct wx_worker *w, int rc, uint64_t sequence)
+{
+	if (rc != 0)
+		praas_value_release(&w->send.value);
+	wx_reply(w, w->wait_id, rc, sequence);
+}
+
+/* 0: it waits, or is answered. */
+static void send_wait(struct wx_worker *w)
+{
+	int rc = praas_process_fn_room_wait(w->ex->base.process, w->send.destination,
+					    &w->send.value, &w->wait);
+
+	w->waiting = rc == -EINPROGRESS;
+	if (w->waiting)
+		wx_ahead_withdraw(w); /* others may run them meanwhile */
+	else
+		send_over(w, rc == -EAGAIN ? -ETIMEDOUT : rc, 0);
+}
+
+void wx_on_room(struct wx_worker *w, int rc)
+{
+	uint64_t sequence = 0;
+
+	if (rc == 0) {
+		rc = send_now(w, &sequence);
+		if (rc == -EAGAIN) { /* less than it takes */
+			send_wait(w);
+			return;
+		}
+	} else if (rc == -EAGAIN) {
+		rc = -ETIMEDOUT;
+	}
+	send_over(w, rc, sequence);
+}
+
 int wx_on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key)
 {
-	bool traced = (f->flags & PRAAS_FRAME_TRACE) != 0;
-	uint8_t trace[PRAAS_TRACE_BYTES];
-	struct praas_value value;
+	struct wx_send *s = &w->send;
 	uint64_t sequence = 0;
-	int rc = wx_value(w, segment, offset, f->bytes, &value);
+	int rc = wx_asks(w, f);
 
+	if (rc == 0)
+		rc = wx_value(w, segment, offset, f->bytes, &s->value);
 	if (rc == -EPROTO)
 		return rc;
-	if (praas_unlikely(traced))
-		wx_take_trace(w, trace);
-	if (rc == 0) {
-		rc = praas_process_fn_send(w->ex->base.process, f->aux, key,
-					   f->key_bytes, &value, traced ? trace : NULL,
-					   &sequence);
-		if (rc != 0)
-			praas_value_release(&value);
+	s->destination = f->aux;
+	s->key_bytes = f->key_bytes;
+	memcpy(s->key, key, f->key_bytes + 1u);
+	s->traced = (f->flags & PRAAS_FRAME_TRACE) != 0;
+	if (praas_unlikely(s->traced))
+		wx_take_trace(w, s->trace);
+	if (rc != 0) {
+		wx_reply(w, f->id, rc, 0);
+		return 0;
 	}
-	wx_reply(w, f->id, rc, sequence);
+	w->wait_id = f->id;
+	rc = send_now(w, &sequence);
+	if (praas_likely(rc != -EAGAIN) || f->deadline_ns == 1) {
+		send_over(w, rc, sequence);
+		return 0;
+	}
+	if (wx_given_up(w, f)) {
+		praas_value_release(&s->value);
+		return 0;
+	}
+	wx_wait_begin(w, f);
+	w->wait.deadline_ns = praas_now_ns() + ROOM_NS;
+	if (f->deadline_ns != 0)
+		w->wait.deadline_ns = f->deadline_ns;
+	send_wait(w);
 	return 0;
 }
 

@@ -26,7 +26,7 @@ uint32_t wx_level_next(const struct wx_worker *w)
 
 bool wx_frame_push(struct wx_worker *w)
 {
-	if (!w->waiting || w->wait_kind == PRAAS_WORKER_UPDATE_BEGIN)
+	if (!w->waiting || wx_wait_alone(w))
 		return false;
 	w->below[w->depth++] = (struct wx_frame){ .inv = w->inv,
 						  .number = w->number,
@@ -186,7 +186,7 @@ void wx_wait_over(struct wx_worker *w, const struct wx_call *call)
 
 static bool can_help(const struct wx_worker *w)
 {
-	return w->waiting && w->wait_kind != PRAAS_WORKER_UPDATE_BEGIN &&
+	return w->waiting && !wx_wait_alone(w) &&
 	       (w->state == WX_BUSY || w->state == WX_IDLE) &&
 	       w->asks_depth + 1 < PRAAS_WORKER_DEPTH_MAX &&
 	       wx_level_next(w) < PRAAS_WORKER_LEVELS_MAX &&

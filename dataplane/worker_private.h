@@ -113,6 +113,14 @@ struct wx_worker {
 	uint64_t commits;  /* one-way ones that we have heeded */
 	const char *end_text;
 	struct praas_fn_wait wait; /* its one question that waits */
+	struct wx_send {           /* that waits for room */
+		struct praas_value value;
+		uint64_t destination;
+		bool traced;
+		uint8_t key_bytes;
+		char key[PRAAS_KEY_MAX + 1];
+		uint8_t trace[PRAAS_TRACE_BYTES];
+	} send;
 	uint64_t wait_id;
 	uint64_t wait_until_ns; /* of a WAIT */
 	struct wx_call *wait_call;
@@ -294,6 +302,10 @@ void wx_wait_give_up(struct wx_worker *w);
 void wx_reply_value(struct wx_worker *w, struct praas_frame *f,
 		    struct praas_value *value);
 void wx_reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message);
+/* It waits, and for nothing that a call on top of it could bring about. */
+bool wx_wait_alone(const struct wx_worker *w);
+/* It waits no more, and is not told. */
+void wx_wait_cancel(struct wx_worker *w);
 /* Its one question that may wait: w->wait is for the process's call, whose result ends or begins the waiting. */
 void wx_wait_begin(struct wx_worker *w, const struct praas_frame *f);
 void wx_wait_begun(struct wx_worker *w, int rc);
@@ -302,6 +314,8 @@ void wx_wait_begun(struct wx_worker *w, int rc);
 
 int wx_on_send(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 	       uint64_t offset, const char *key);
+/* There may be room for what waits, or it is given up: rc. */
+void wx_on_room(struct wx_worker *w, int rc);
 int wx_on_peek(struct wx_worker *w, const struct praas_frame *f, const char *key);
 void wx_on_member(struct wx_worker *w, const struct praas_frame *f, const char *key);
 void wx_on_members(struct wx_worker *w, const struct praas_frame *f);

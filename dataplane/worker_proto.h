@@ -41,7 +41,7 @@
  *           the payload; more: in the level's struct praas_worker_call. key_bytes and flags TRACE, TIMING:
  *           key, trace and time of arrival are there too. w→c: start that for me; aux = destination, payload; RESULT is the answer.
  *   RESULT  both ways; aux = run time in ns.
- *   SEND    aux = destination.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
+ *   SEND    aux = destination; deadline (1: without waiting for room); status as WAIT.  RECV, PEEK: aux = source, deadline (1: do not wait). The reply
  *           has aux = source and, as its deadline_ns, the message's sequence; flag TRACE: its trace is in
  *           the order. RECV: status as WAIT.
  * RECV, WAIT and MEMBERS_WAIT may be answered with -EINTR: an INVOKE comes, or came before. It is run in place, on

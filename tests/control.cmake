@@ -33,7 +33,7 @@ praas_target(praas-control-fake)
 target_link_libraries(praas-control-fake PRIVATE praas_control_rest)
 set_target_properties(fake-controller praas-control-fake PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
-foreach(part rest wire watch faults sums deploy mail members)
+foreach(part rest wire watch faults sums deploy mail mailbox members)
   add_test(NAME control.${part}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)

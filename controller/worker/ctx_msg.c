@@ -19,8 +19,11 @@ int ctx_send(struct praas_ctx *head, praas_pid_t destination, const char *key,
 	struct praas_worker_buffer b;
 	int rc;
 
-	if (f.key_bytes == 0 || (bytes != 0 && !data) || (flags & ~PRAAS_COPY))
+	if (f.key_bytes == 0 || (bytes != 0 && !data) ||
+	    (flags & ~(PRAAS_COPY | PRAAS_NOWAIT)))
 		return -EINVAL;
+	f.status = worker_asker(ctx);
+	f.deadline_ns = flags & PRAAS_NOWAIT ? 1 : head->info.deadline_ns;
 	rc = ctx_take_or_copy(ctx, data, bytes, flags, &b);
 	if (rc != 0)
 		return rc;

@@ -46,6 +46,7 @@ extern "C" {
  * -EINVAL. The calls without flags share. */
 #define PRAAS_SHARE 0x0u /* by reference into shared memory */
 #define PRAAS_COPY 0x1u /* a private copy: the other side's later changes cannot show */
+#define PRAAS_NOWAIT 0x2u /* of praas_send_flags(): without room it fails at once */
 
 struct praas_ctx;
 
@@ -296,9 +297,13 @@ static inline int praas_state_update_commit(struct praas_ctx *ctx,
  * Messages of one process to another arrive in their order, once; after a crash of the sender perhaps again
  * (docs/protocols.md).
  * Returns 0 when the controller has accepted it: to another process it is in the outbox then, which is part of this
- * process's snapshot. -ENOENT no such process, as far as it is known (one that was deleted a moment ago is told later, and
- * in the log); -EMSGSIZE; -ENOBUFS the mailbox is full, or 256 messages to that process are on their way: try again;
- * -ENOSPC no memory for it; -EINVAL bad key.
+ * process's snapshot. At most 256 messages to one process are on their way, and no more to one than are left for all others:
+ * then it waits, until the deadline of this invocation or, without one, for 30 s. So who is slow to take messages slows who
+ * sends to him, and nobody else.
+ * -ENOENT no such process, as far as it is known (one that was deleted a moment ago is told later, and in the log);
+ * -EMSGSIZE; -ETIMEDOUT no room in that time; -ECANCELED; -EAGAIN no room, and PRAAS_NOWAIT; -ENOBUFS no room, and a
+ * function inside of a controller cannot wait, or this process's own mailbox is full; -ENOSPC no memory for it; -EINVAL
+ * bad key.
  * Paper: section 3.1, Listing 1; 4.2.
  */
 static inline int praas_send(struct praas_ctx *ctx, praas_pid_t destination,
@@ -307,7 +312,7 @@ static inline int praas_send(struct praas_ctx *ctx, praas_pid_t destination,
 	return ctx->ops->send(ctx, destination, key, data, bytes, PRAAS_SHARE);
 }
 
-/** praas_send() with a choice, as praas_state_put_flags(). */
+/** praas_send() with a choice: PRAAS_COPY as praas_state_put_flags(), PRAAS_NOWAIT. */
 static inline int praas_send_flags(struct praas_ctx *ctx, praas_pid_t destination,
 				   const char *key, const void *data, size_t bytes,
 				   uint32_t flags)

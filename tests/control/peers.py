@@ -355,7 +355,46 @@ def test_peers_allreduce(s):
     assert answer == b"1110111 of 6 members\n", answer
 
 
+def test_peers_slow_receiver(s):
+    """One that takes nothing slows who sends to it, and nobody else; a deadline ends the waiting."""
+    p = Processes(s, ["a", "b", "c"], "worker", resources={"concurrency": 2})
+    p.send("a", "b", 1, 1)
+    p.await_log("b", "a", ["1"])
+    os_pid = s.json("GET", f"{P}/b", expect=200)["os_pid"]
+    os.kill(os_pid, signal.SIGSTOP)
+    try:
+        sent = []
+        slow = threading.Thread(target=lambda: sent.append(p.call("a", "send_many", f"{p.numbers['b']} 2 999")))
+        slow.start()
+        p.send("a", "c", 1, 1000)
+        p.await_log("c", "a", numbers(1, 1000))
+        assert slow.is_alive() and not sent
+        got, _, answer = s.ask("POST", f"{APP}/invoke/send_many", f"{p.numbers['b']} 5000 1",
+                               {"Praas-Pid": "a", "Praas-Deadline-Ms": "500"})
+        assert got == 504 or b"timed out" in answer, (got, answer)  # behind those that wait already
+    finally:
+        os.kill(os_pid, signal.SIGCONT)
+    slow.join()
+    assert sent == ["999"]
+    p.await_log("b", "a", numbers(1, 1000))
+
+
+def test_peers_full_mailbox(s):
+    """More waits in the queue than the mailbox has room for: the process serves, and gets it as there is room."""
+    p = Processes(s, ["a", "b"], "worker", resources={"memory_bytes": 32 << 20})
+    p.rest("b")
+    sizes = [900000 + i for i in range(24)]
+    for size in sizes:
+        p.call("a", "send_large", f"{p.numbers['b']} {size}")
+    assert p.call("b", "echo", "there?") == "there?"
+    assert s.state("a", "b") == "ACTIVE"
+    first = p.log("b", "a")
+    assert first, "nothing was taken"
+    p.call("a", "send_large", f"{p.numbers['b']} 900050")
+    p.await_log("b", "a", [f"#{n}" for n in [*sizes, 900050]])
+
 run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
      test_peers_killed_receiver, test_peers_rollback, test_peers_calls, test_peers_calls_under_way,
      test_peers_call_of_the_killed,
-     test_peers_call_deadline, test_peers_members, test_peers_members_inline, test_peers_allreduce])
+     test_peers_call_deadline, test_peers_members, test_peers_members_inline, test_peers_allreduce,
+     test_peers_slow_receiver, test_peers_full_mailbox])

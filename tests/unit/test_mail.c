@@ -407,48 +407,6 @@ static void test_mail_to_nobody(void **state)
 	assert_int_equal(send_text(PRAAS_CLIENT | 3, "z"), -ENOENT);
 }
 
-/* Who is not among the members may be newer than their list: the control service knows. */
-static void test_mail_members(void **state)
-{
-	struct praas_member_info members[2] = {
-		{ .pid = 5, .state = 2, .name = "a" },
-		{ .pid = 12, .state = 2, .name = "b" }
-	};
-	struct praas_members *list;
-
-	(void)state;
-	assert_int_equal(praas_members_apply(NULL, members, 2, 1, &list), 0);
-	praas_process_members_give(w->fa.p, list);
-	assert_int_equal(send_text(B_PID, "x"), 0);
-	assert_int_equal(send_text(13, "x"), 0);
-}
-
-/* Too many messages for the window, and too large ones for the pool's share. */
-static void test_mail_limits(void **state)
-{
-	struct praas_value value;
-	uint8_t *data;
-
-	(void)state;
-	for (unsigned i = 0; i < PRAAS_OUTBOX_WINDOW; i++)
-		assert_int_equal(send_text(B_PID, "x"), 0);
-	assert_int_equal(send_text(B_PID, "x"), -ENOBUFS);
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(
-			praas_process_value_new(w->fa.p, 1 << 20, &value, &data), 0);
-		if (praas_process_fn_send(w->fa.p, 100, "k", 1, &value, NULL, NULL) !=
-		    0)
-			break;
-	}
-	assert_int_equal(
-		praas_process_fn_send(w->fa.p, 100, "k", 1, &value, NULL, NULL),
-		-ENOSPC);
-	praas_value_release(&value);
-	value = (struct praas_value){ 0 };
-	assert_int_equal(praas_process_fn_send(w->fa.p, 100, "", 0, &value, NULL, NULL),
-			 -EINVAL);
-}
-
 /* Frames that no sender of ours makes end the connection; a stranger's place is not believed. */
 static void test_mail_hostile(void **state)
 {
@@ -579,8 +537,6 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_mail_once_and_in_order),
 		TEST(test_mail_to_nobody),
-		TEST(test_mail_members),
-		TEST(test_mail_limits),
 		TEST(test_mail_hostile),
 		TEST(test_mail_outlives_its_sender),
 		TEST(test_mail_after_a_crash_of_its_sender),

@@ -201,7 +201,7 @@ static int other_flags(struct script *s, const char *key)
 	struct praas_view view = { 0 };
 
 	if (praas_state_put_flags(s->ctx, key, "x", 1, 2) != -EINVAL ||
-	    praas_send_flags(s->ctx, PRAAS_SELF, key, "x", 1, 2) != -EINVAL ||
+	    praas_send_flags(s->ctx, PRAAS_SELF, key, "x", 1, 4) != -EINVAL ||
 	    praas_state_get_flags(s->ctx, key, 2, &view, NULL) != -EINVAL ||
 	    praas_recv_flags(s->ctx, PRAAS_SELF, key, 0, 3, &msg) != -EINVAL)
 		return 1;
