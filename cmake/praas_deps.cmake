@@ -15,7 +15,7 @@ pkg_check_modules(LIBARCHIVE REQUIRED IMPORTED_TARGET libarchive)
 pkg_check_modules(SECCOMP REQUIRED IMPORTED_TARGET libseccomp)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(FABRIC libfabric)
-pkg_check_modules(HIREDIS IMPORTED_TARGET hiredis)
+pkg_check_modules(HIREDIS REQUIRED IMPORTED_TARGET hiredis)
 pkg_check_modules(DPDK IMPORTED_TARGET libdpdk)
 find_path(IPSEC_MB_INCLUDE intel-ipsec-mb.h)
 find_library(IPSEC_MB_LIBRARY NAMES libIPSec_MB.so.1) # comes with libdpdk-dev, on x86

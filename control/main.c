@@ -35,6 +35,8 @@
 #define STOP_S_DEFAULT 60u
 #define IDLE_S_DEFAULT 60
 #define ERROR_TEXT 256
+#define HOST_BYTES 256
+#define PLACE_BYTES 16
 
 struct parts {
 	struct praas_service service;
@@ -151,13 +153,27 @@ static int find_programs(struct parts *s, const struct praas_options *o)
 	return rc;
 }
 
+/* This data folder, of which one service at a time has the lock, on this machine. */
+static void place_of(const struct parts *s, char ret_place[2 * PLACE_BYTES + 1])
+{
+	char text[PATH_BYTES + HOST_BYTES] = "";
+	uint8_t hash[PRAAS_HASH_BYTES];
+
+	(void)gethostname(text, HOST_BYTES - 1);
+	(void)snprintf(text + strlen(text), PATH_BYTES, "%s", s->data);
+	praas_hash(text, strlen(text), hash);
+	praas_hex_encode(hash, PLACE_BYTES, ret_place);
+}
+
 static int open_records(struct parts *s, const struct praas_options *o)
 {
-	char url[PATH_BYTES + 32], text[ERROR_TEXT] = "";
+	char url[PATH_BYTES + 32], text[ERROR_TEXT] = "", place[2 * PLACE_BYTES + 1];
 	int rc;
 
+	place_of(s, place);
 	(void)snprintf(url, sizeof(url), "sqlite://%s/records.db", s->data);
-	rc = praas_records_open(o->store ? o->store : url, &s->service.records, text);
+	rc = praas_records_open(o->records ? o->records : url, place,
+				&s->service.records, text);
 	if (rc == 0)
 		rc = praas_records_cached(s->service.records, &s->service.records);
 	if (rc)

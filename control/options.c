@@ -21,7 +21,12 @@ static const char usage[] =
 	"  --insecure-listen    without TLS: keys can be read on the way\n"
 	"  --token-file FILE    administrator's token (else PRAAS_ADMIN_TOKEN, else\n"
 	"                       DIR/admin.token, made on first start)\n"
-	"  --store URL          records: sqlite:///FILE (default in DIR) or memory:\n"
+	"  --records URL        where records and backup queues live: sqlite:///FILE\n"
+	"                       (default in DIR), redis://[USER@]HOST[:PORT][/DB],\n"
+	"                       rediss:// (TLS), redis+unix:///SOCKET, with "
+	"?prefix=NAME&\n"
+	"                       password-file=FILE&ca=FILE&cert=FILE&key=FILE; "
+	"memory:\n"
 	"  --snapshots URL      snapshots and slot logs: s3://BUCKET/PREFIX?endpoint=… "
 	"or\n"
 	"                       file:///DIR (default in DIR); keys of S3 as AWS tools "
@@ -66,7 +71,7 @@ static const struct row {
 	{ "token-file", TEXT, offsetof(struct praas_options, token_file), 0 },
 	{ "controller", TEXT, offsetof(struct praas_options, controller), 0 },
 	{ "worker", TEXT, offsetof(struct praas_options, worker), 0 },
-	{ "store", TEXT, offsetof(struct praas_options, store), 0 },
+	{ "records", TEXT, offsetof(struct praas_options, records), 0 },
 	{ "snapshots", TEXT, offsetof(struct praas_options, snapshots), 0 },
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
 	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },

@@ -12,7 +12,7 @@
 #define PRAAS_DATA_LISTEN_BYTES 128u /* each is shorter */
 
 struct praas_options {
-	const char *data, *listen, *token_file, *controller, *worker, *store,
+	const char *data, *listen, *token_file, *controller, *worker, *records,
 		*data_host, *data_tls, *data_listen;
 	const char *snapshots; /* address; NULL: a folder in data */
 	const char *run, *tls_cert, *tls_key, *backup, *log;

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
+find_program(PRAAS_REDIS_SERVER redis-server REQUIRED)
 praas_unit_test(records praas_control)
 target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
@@ -7,6 +8,13 @@ praas_unit_test(queue_store praas_control)
 praas_unit_test(account praas_control)
 praas_unit_test(control_parse praas_control)
 praas_unit_test(memo praas_control)
+praas_unit_test(records_same praas_control m)
+praas_unit_test(records_redis praas_control)
+target_sources(test_records_redis PRIVATE lib/cutting_proxy.c)
+foreach(test records records_redis records_usage records_same queue_store memo)
+  target_sources(test_${test} PRIVATE lib/redis_server.c)
+  target_compile_definitions(test_${test} PRIVATE PRAAS_REDIS_SERVER="${PRAAS_REDIS_SERVER}")
+endforeach()
 praas_unit_test(place praas_control)
 praas_unit_test(ready praas_control)
 praas_unit_test(launcher praas_control)
@@ -98,6 +106,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/receive.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.receive PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  add_test(NAME control.redis
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/redis.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples ${PRAAS_REDIS_SERVER})
+  set_tests_properties(control.redis PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
   add_test(NAME control.peers
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/peers.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/records/records.h"
+#include "control/records/redis/url.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,8 +25,8 @@ const char *praas_life_state_text(enum praas_life_state state)
 	return texts[state];
 }
 
-int praas_records_open(const char *url, struct praas_records **ret_records,
-		       char *ret_text)
+int praas_records_open(const char *url, const char *place,
+		       struct praas_records **ret_records, char *ret_text)
 {
 	static const char sqlite[] = "sqlite://";
 
@@ -34,8 +35,11 @@ int praas_records_open(const char *url, struct praas_records **ret_records,
 	if (!strncmp(url, sqlite, sizeof(sqlite) - 1) && url[sizeof(sqlite) - 1] == '/')
 		return praas_records_sqlite_open(url + sizeof(sqlite) - 1, ret_records,
 						 ret_text);
+	if (praas_redis_url_is(url))
+		return praas_records_redis_open(url, place, ret_records, ret_text);
 	(void)snprintf(ret_text, ERROR_TEXT,
-		       "no store of this kind: %.150s (sqlite:///FILE or memory:)",
+		       "no store of this kind: %.120s (sqlite:///FILE, redis://HOST, "
+		       "rediss://HOST, redis+unix:///SOCKET or memory:)",
 		       url);
 	return -EINVAL;
 }

@@ -164,6 +164,9 @@ struct praas_records_ops {
 			    struct praas_process_record *ret_processes,
 			    uint32_t *ret_count);
 	int (*process_delete)(struct praas_records *r, uint64_t number); /* -ENOENT */
+	/* Whether what a call has returned 0 for survives any crash, as far as is known (ack level D of
+	 * docs/protocols.md). May change while it runs. */
+	bool (*durable)(struct praas_records *r);
 	void (*close)(struct praas_records *r);
 };
 
@@ -230,17 +233,21 @@ struct praas_records {
 	const struct praas_queue_ops *queue;
 };
 
-/* "sqlite:///file" or "memory:". An older format is brought to ours. 0; -EINVAL no such kind of
- * store; -EIO it cannot be used, or is damaged; -EPROTO a newer format, or something else than
- * records. ret_text (256 bytes) tells why. */
-int praas_records_open(const char *url, struct praas_records **ret_records,
-		       char *ret_text);
+/* "sqlite:///file", "memory:", or as control/records/redis/url.h says. place: where this service is, in hex,
+ * so that after a crash it has records at once that one service has at a time; NULL: nowhere before. An
+ * older format is brought to ours. 0; -EINVAL no such kind of store; -EIO it cannot be used, or is
+ * damaged; -EBUSY another service has it; -EPROTO a newer format, or something else than records.
+ * ret_text (256 bytes) tells why. */
+int praas_records_open(const char *url, const char *place,
+		       struct praas_records **ret_records, char *ret_text);
 int praas_records_sqlite_open(const char *file, struct praas_records **ret_records,
 			      char *ret_text);
 /* A whole copy of the records in file, as of one moment, in the new file copy; also while a service
  * uses them. 0; -EIO, and why in ret_text. */
 int praas_records_sqlite_copy(const char *file, const char *copy, char *ret_text);
 int praas_records_memory_open(struct praas_records **ret_records);
+int praas_records_redis_open(const char *url, const char *place,
+			     struct praas_records **ret_records, char *ret_text);
 /* With what was read lately kept in memory; inner is given. For the only writer of a store. 0;
  * -ENOMEM, then inner is still the caller's. */
 int praas_records_cached(struct praas_records *inner,

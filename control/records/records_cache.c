@@ -286,6 +286,11 @@ static int process_delete(struct praas_records *r, uint64_t number)
 	return rc;
 }
 
+static bool durable(struct praas_records *r)
+{
+	return of(r)->inner->ops->durable(of(r)->inner);
+}
+
 /* ---- the rest, straight through ------------------------------------------------------ */
 
 static int item_put(struct praas_records *r, enum praas_item_kind kind,
@@ -437,6 +442,7 @@ static const struct praas_records_ops cache_ops = {
 	.process_get = process_get,
 	.process_list = process_list,
 	.process_delete = process_delete,
+	.durable = durable,
 	.close = close_cache,
 };
 

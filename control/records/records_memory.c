@@ -484,6 +484,12 @@ static int item_take_out(struct praas_records *r, enum praas_item_kind kind,
 	return rc;
 }
 
+static bool durable(struct praas_records *r)
+{
+	(void)r;
+	return false;
+}
+
 static const struct praas_items_ops memory_items = {
 	.put = item_put,
 	.list = item_list,
@@ -515,6 +521,7 @@ static const struct praas_records_ops memory_ops = {
 	.process_get = process_get,
 	.process_list = process_list,
 	.process_delete = process_delete,
+	.durable = durable,
 	.close = close_memory,
 };
 

@@ -318,6 +318,13 @@ static int process_delete(struct praas_records *r, uint64_t number)
 	return rc;
 }
 
+/* PRAGMA synchronous=FULL */
+static bool durable(struct praas_records *r)
+{
+	(void)r;
+	return true;
+}
+
 static void close_sqlite(struct praas_records *r)
 {
 	struct praas_sqlite *s = praas_sqlite_of(r);
@@ -419,6 +426,7 @@ static const struct praas_records_ops sqlite_ops = {
 	.process_get = process_get,
 	.process_list = process_list,
 	.process_delete = process_delete,
+	.durable = durable,
 	.close = close_sqlite,
 };
 

@@ -291,7 +291,7 @@ def test_wrong_options(s):
     for options, code in ((["--data", s.data, "--listen", "0.0.0.0:0"], 1), ([], 2),
                           (["--data", s.data, "--listen", "nonsense"], 1),
                           (["--data", s.data, "--prewarm", "x"], 2),
-                          (["--data", s.data, "--store", "mysql://x"], 1),
+                          (["--data", s.data, "--records", "mysql://x"], 1),
                           (["--data", s.dir + "/" + "x" * 90], 1),
                           (["--data", s.data, "--ready-fd", "777"], 1),
                           (["--data"], 2), (["--data", ""], 2), (["--data", s.data, "more"], 2),

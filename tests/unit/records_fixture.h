@@ -20,6 +20,7 @@
 #include <sqlite3.h>
 
 #include "control/records/records.h"
+#include "tests/unit/redis_fixture.h"
 
 struct fixture {
 	struct praas_records *r;
@@ -33,7 +34,7 @@ struct fixture {
 static int open_store(struct fixture *f)
 {
 	char text[256];
-	int rc = praas_records_open(f->url, &f->r, text);
+	int rc = praas_records_open(f->url, NULL, &f->r, text);
 
 	return rc == 0 && f->cached ? praas_records_cached(f->r, &f->r) : rc;
 }
@@ -46,7 +47,9 @@ static int setup(void **state, const char *kind)
 	if (!mkdtemp(f->dir))
 		return -1;
 	f->cached = !strcmp(kind, "cached");
-	if (strcmp(kind, "memory") != 0)
+	if (!strcmp(kind, "redis"))
+		redis_url(f->url);
+	else if (strcmp(kind, "memory") != 0)
 		(void)snprintf(f->url, sizeof(f->url), "sqlite://%s/r.db", f->dir);
 	else
 		(void)snprintf(f->url, sizeof(f->url), "memory:");
@@ -67,6 +70,11 @@ static int setup_cached(void **state)
 static int setup_memory(void **state)
 {
 	return setup(state, "memory");
+}
+
+static int setup_redis(void **state)
+{
+	return setup(state, "redis");
 }
 
 static int teardown(void **state)
@@ -129,8 +137,10 @@ static void change_file(const struct fixture *f, const char *sql)
 }
 
 #define SQLITE(test) cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown)
+#define REDIS(test) cmocka_unit_test_setup_teardown(test, setup_redis, teardown)
 #define ALL(test)                                                                      \
-	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
+	cmocka_unit_test_setup_teardown(test, setup_redis, teardown),                  \
+		cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),         \
 		cmocka_unit_test_setup_teardown(test, setup_cached, teardown),         \
 		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
 

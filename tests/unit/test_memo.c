@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What comes of requests with an Idempotency-Key, on both stores: once, the same answer, the day's
+ * What comes of requests with an Idempotency-Key, on each store: once, the same answer, the day's
  * end, the restart, the limit.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "control/records/memo.h"
+#include "tests/unit/redis_fixture.h"
 
 #define DAY (PRAAS_LIMIT_MEMO_S * 1000000000ull)
 #define START (100 * DAY)
@@ -30,7 +31,7 @@ static void open_all(struct fixture *f)
 {
 	char text[256];
 
-	assert_int_equal(praas_records_open(f->url, &f->r, text), 0);
+	assert_int_equal(praas_records_open(f->url, NULL, &f->r, text), 0);
 	assert_int_equal(praas_memos_new(f->r, &f->m), 0);
 }
 
@@ -44,6 +45,8 @@ static int setup(void **state, const char *kind)
 	(void)snprintf(f->url, sizeof(f->url), "sqlite://%s/r.db", f->dir);
 	if (!strcmp(kind, "memory"))
 		strcpy(f->url, "memory:");
+	else if (!strcmp(kind, "redis"))
+		redis_url(f->url);
 	*state = f;
 	open_all(f);
 	return 0;
@@ -52,6 +55,11 @@ static int setup(void **state, const char *kind)
 static int setup_sqlite(void **state)
 {
 	return setup(state, "sqlite");
+}
+
+static int setup_redis(void **state)
+{
+	return setup(state, "redis");
 }
 
 static int setup_memory(void **state)
@@ -347,16 +355,17 @@ static void test_memo_sums_are_those_of_a_recount(void **state)
 
 int main(void)
 {
-#define BOTH(test)                                                                     \
-	cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),                 \
+#define ALL(test)                                                                      \
+	cmocka_unit_test_setup_teardown(test, setup_redis, teardown),                  \
+		cmocka_unit_test_setup_teardown(test, setup_sqlite, teardown),         \
 		cmocka_unit_test_setup_teardown(test, setup_memory, teardown)
 	const struct CMUnitTest tests[] = {
-		BOTH(test_memo_is_told_again),
-		BOTH(test_memo_tenants_apart),
-		BOTH(test_memo_dropped),
-		BOTH(test_memo_expires),
-		BOTH(test_memo_restart),
-		BOTH(test_memo_sums_are_those_of_a_recount),
+		ALL(test_memo_is_told_again),
+		ALL(test_memo_tenants_apart),
+		ALL(test_memo_dropped),
+		ALL(test_memo_expires),
+		ALL(test_memo_restart),
+		ALL(test_memo_sums_are_those_of_a_recount),
 		cmocka_unit_test_setup_teardown(test_memo_limit, setup_memory,
 						teardown),
 	};

@@ -181,7 +181,7 @@ static void do_step(struct world *w)
 		if (below(w, 4) == 0) {
 			assert_int_equal(ops(w->f)->drop(w->f->r, w->process), 0);
 			praas_queue_trim(&w->model, w->model.tail);
-		} else if (!strncmp(w->f->url, "sqlite", 6)) {
+		} else if (strcmp(w->f->url, "memory:") != 0) {
 			w->f->r->ops->close(w->f->r);
 			assert_int_equal(open_store(w->f), 0);
 		}
@@ -451,6 +451,8 @@ int main(void)
 						teardown),
 		ALL(test_queue_store_of_processes),
 		SQLITE(test_queue_store_positions_go_on),
+		REDIS(test_queue_store_messages),
+		REDIS(test_queue_store_positions_go_on),
 		SQLITE(test_queue_store_damaged),
 		ALL(test_queue_store_writers),
 	};

@@ -282,7 +282,7 @@ static void refused(const struct fixture *f, int rc, const char *words)
 	struct praas_records *r;
 	char text[256] = "";
 
-	assert_int_equal(praas_records_open(f->url, &r, text), rc);
+	assert_int_equal(praas_records_open(f->url, NULL, &r, text), rc);
 	assert_non_null(strstr(text, words));
 }
 
@@ -328,8 +328,9 @@ static void test_records_sqlite_reopens(void **state)
 	change_file(f, "PRAGMA user_version=0");
 	refused(f, -EPROTO, "something else");
 	leave(f);
-	assert_int_equal(praas_records_open("mysql://x", &other, text), -EINVAL);
-	assert_int_equal(praas_records_open("sqlite:///none/x", &other, text), -EIO);
+	assert_int_equal(praas_records_open("mysql://x", NULL, &other, text), -EINVAL);
+	assert_int_equal(praas_records_open("sqlite:///none/x", NULL, &other, text),
+			 -EIO);
 }
 
 /* Records that the first release wrote (a stored file) become ours, and nothing of them is lost. */
