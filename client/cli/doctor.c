@@ -321,6 +321,27 @@ static void look_disk(struct praas_finding *f)
 	}
 }
 
+/* Whether it says of its records that they survive a crash. */
+static void look_records(struct praas_control *control, struct praas_finding *f)
+{
+	char *answer = NULL;
+	size_t bytes = 0;
+	int status = 0;
+	json_t *said = NULL;
+
+	if (praas_control_request(control, "GET", "/readyz", NULL, NULL, 0, &status,
+				  &answer, &bytes) == 0)
+		said = json_loadb(answer ? answer : "", bytes, 0, NULL);
+	if (json_is_false(json_object_get(said, "durable"))) {
+		f->verdict = PRAAS_FINDING_NOTE;
+		f->advice =
+			"its records may lose the last changes in a crash: with Redis "
+			"set appendonly yes and appendfsync always";
+	}
+	json_decref(said);
+	free(answer);
+}
+
 static void look_service(const struct praas_cli *cli, struct praas_finding *f)
 {
 	struct praas_control *control = NULL;
@@ -340,6 +361,8 @@ static void look_service(const struct praas_cli *cli, struct praas_finding *f)
 		rc = praas_control_request(control, "GET", "/v1/apps", NULL, NULL, 0,
 					   &status, &answer, &bytes);
 	free(answer);
+	if (rc == 0 && status == 200)
+		look_records(control, f);
 	praas_control_close(control);
 	if (rc == 0 && status == 200) {
 		praas_doctor_found(f, "%.200s answers", cli->url);

@@ -84,6 +84,9 @@ static void put_http(FILE *to, const struct praas_service *s)
 	put(to, "audit_failures_total", "counter",
 	    "Lines of the audit log that could not be written",
 	    praas_audit_failures(s->audit));
+	put(to, "records_durable", "gauge",
+	    "Whether what the records acknowledge survives any crash",
+	    s->records->ops->durable(s->records));
 }
 
 /* ---- of processes --------------------------------------------------------------------- */

@@ -82,5 +82,7 @@ void praas_route_readyz(struct praas_request *rq)
 		not_ready(rq, "the folder of logs cannot be written", rc);
 		return;
 	}
-	praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ready"));
+	praas_reply_json(rq, 200,
+			 json_pack("{s:s,s:b}", "status", "ready", "durable",
+				   s->records->ops->durable(s->records)));
 }

@@ -19,7 +19,8 @@ def make_app(s, **more):
 
 def test_system_routes(s):
     assert s.json("GET", "/healthz", expect=200, token="") == {"status": "ok"}
-    assert s.json("GET", "/readyz", expect=200, token="") == {"status": "ready"}
+    assert s.json("GET", "/readyz", expect=200, token="") == {
+        "status": "ready", "durable": True}
     status, headers, text = s.ask("GET", "/metrics")
     assert status == 200 and b"praas_requests_total" in text, text
     assert headers["Content-Type"].startswith("text/plain")

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real service with its records in a real Redis: what control.e2e tells of lives and restarts, and a Redis that is
+killed, or not safe, under a service that runs."""
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import e2e
+from service import Service
+
+REDIS = sys.argv[4]
+
+
+class Redis:
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="praas-redis-")
+        self.path = os.path.join(self.dir, "s")
+        self.url = "redis+unix://" + self.path
+        self.process = None
+
+    def start(self):
+        if os.path.exists(self.path):
+            os.unlink(self.path)  # of one that was killed
+        self.process = subprocess.Popen(
+            [REDIS, "--port", "0", "--unixsocket", self.path, "--dir", self.dir, "--save", "",
+             "--appendonly", "yes", "--appendfsync", "always", "--logfile", "log"])
+        end = time.monotonic() + 30
+        while not self.answers():
+            assert self.process.poll() is None and time.monotonic() < end, "redis-server"
+            time.sleep(0.01)
+        return self
+
+    def say(self, words):
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(self.path)
+            s.sendall(words.encode() + b"\r\n")
+            return s.recv(4096).decode()
+
+    def answers(self):
+        try:
+            return self.say("EXISTS x").startswith(":")
+        except OSError:
+            return False
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def cleanup(self):
+        if self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.dir)
+
+
+def test_life(s, redis):
+    e2e.life(s, "inline")
+
+
+def test_restart_of_everything(s, redis):
+    e2e.test_restart_of_everything(s)
+
+
+def test_messages_wait(s, redis):
+    """What is sent to a process that does not serve waits in Redis, over the end of all programs."""
+    e2e.make_app(s, "worker")
+    s.json("POST", e2e.P, {"pid": "x"}, 201)
+    for i in range(20):
+        assert s.ask("POST", e2e.P + "/x/messages/k", b"m%d" % i)[0] == 204
+    s.json("POST", e2e.P + "/x/swap-out", expect=200)
+    assert s.stop() == 0
+    redis.kill()
+    redis.start()
+    s.start()
+    for i in range(20):
+        assert s.ask("GET", e2e.P + "/x/messages/k?wait_ms=5000")[2] == b"m%d" % i
+
+
+def test_redis_killed(s, redis):
+    """Processes go on without Redis; what needs a record is refused, and goes on with it."""
+    e2e.make_app(s, "inline")
+    s.json("POST", e2e.P, {"pid": "x"}, 201)
+    assert int(e2e.call(s, "add", b"5")) == 5
+    redis.kill()
+    assert int(e2e.call(s, "add", b"5")) == 10
+    status, _, text = s.ask("POST", e2e.P, b'{"pid": "y"}')
+    assert status in (500, 503), (status, text)
+    assert s.ask("GET", "/readyz")[0] == 503
+    assert int(e2e.call(s, "add", b"5")) == 15
+    redis.start()
+    end = time.monotonic() + 30
+    while s.ask("GET", "/readyz")[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert s.json("POST", e2e.P + "/x/swap-out", expect=200)["state"] == "SWAPPED"
+    assert int(e2e.call(s, "add", b"1")) == 16
+    s.json("POST", e2e.P, {"pid": "z"}, 201)
+    assert int(e2e.call(s, "add", b"2", "z")) == 2
+
+
+def test_redis_killed_while_it_works(s, redis):
+    """Killed in the midst of creations and swaps: what was answered with success is there."""
+    e2e.make_app(s, "inline")
+    made = []
+    for i in range(12):
+        if i in (4, 8):
+            redis.kill()
+            redis.start()
+        status, _, text = s.ask("POST", e2e.P, b'{"pid": "p%d"}' % i)
+        if status == 201:
+            made.append(f"p{i}")
+            assert int(e2e.call(s, "add", b"3", f"p{i}")) == 3
+    assert len(made) >= 10, made
+    s.kill()
+    s.start()
+    for pid in made:
+        assert int(e2e.call(s, "add", b"4", pid)) == 7
+
+
+def test_one_service_has_the_records(s, redis):
+    """Another service is refused while one has the records, and may have them when it has ended."""
+    other = Service(s.program, s.controller, "--records", redis.url)
+    said = subprocess.run([s.program, "--data", other.data, "--controller", s.controller,
+                           "--records", redis.url], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 1 and "another control service" in said.stderr, said
+    e2e.make_app(s, "inline")
+    assert s.stop() == 0
+    try:
+        other.start()
+        assert other.json("GET", "/v1/apps/a", expect=200)["name"] == "a"
+        assert other.stop() == 0
+    finally:
+        other.cleanup()
+    s.start()
+
+
+def test_not_durable(s, redis):
+    """What Redis would lose is told of; a Redis that throws records away is refused."""
+    assert s.json("GET", "/readyz", expect=200) == {"status": "ready", "durable": True}
+    assert s.stop() == 0
+    redis.say("CONFIG SET appendfsync everysec")
+    s.start()
+    assert s.json("GET", "/readyz", expect=200) == {"status": "ready", "durable": False}
+    assert b"\npraas_records_durable 0\n" in s.ask("GET", "/metrics")[2]
+    assert s.stop() == 0
+    redis.say("CONFIG SET maxmemory-policy allkeys-lru")
+    said = subprocess.run([s.program, "--data", s.data, "--controller", s.controller,
+                           "--records", redis.url], capture_output=True, text=True, timeout=60)
+    assert said.returncode == 1 and "noeviction" in said.stderr, said
+
+
+def run():
+    failed = 0
+    for name, test in sorted(globals().items()):
+        if not name.startswith("test_"):
+            continue
+        redis = Redis().start()
+        service = Service(sys.argv[1], sys.argv[2], "--records", redis.url)
+        began = time.monotonic()
+        try:
+            service.start()
+            test(service, redis)
+            if service.process:
+                code = service.stop()
+                assert code == 0, f"exit code {code}"
+            print(f"ok {name} {time.monotonic() - began:.1f}s", flush=True)
+        except Exception as e:  # the next test runs anyway
+            failed += 1
+            print(f"FAILED {name}: {type(e).__name__}: {e}", flush=True)
+        finally:
+            service.cleanup()
+            redis.cleanup()
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    run()
