@@ -49,7 +49,7 @@ static void *keep(void *arg)
 		    r->closing)
 			continue;
 		(void)pthread_mutex_unlock(&r->lock);
-		(void)run_own(r, "stay", "", PRAAS_REDIS_DOWN_MS, &reply, text);
+		(void)run_own(r, "stay", "", PRAAS_REDIS_CALL_MS / 2, &reply, text);
 		if (praas_redis_says(reply, "TAKEN"))
 			praas_redis_give_up(r, PRAAS_REDIS_TAKEN);
 		if (reply)
@@ -119,14 +119,17 @@ void praas_redis_leave(struct praas_redis *r)
 {
 	redisReply *reply = NULL;
 	char text[ERROR_TEXT] = "";
+	bool down;
 
 	(void)pthread_mutex_lock(&r->lock);
 	r->closing = true;
+	down = r->down;
 	(void)pthread_cond_signal(&r->ended);
 	(void)pthread_mutex_unlock(&r->lock);
 	(void)pthread_join(r->keeper, NULL);
 	/* So that another may have them at once. */
-	(void)run_own(r, "leave", "", PRAAS_REDIS_DOWN_MS, &reply, text);
+	(void)run_own(r, "leave", "", down ? PRAAS_REDIS_DOWN_MS : PRAAS_REDIS_CALL_MS,
+		      &reply, text);
 	if (reply)
 		freeReplyObject(reply);
 }
