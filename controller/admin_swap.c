@@ -52,6 +52,14 @@ const char *praas_admin_code(int rc)
 	}
 }
 
+/* In the store's words, where it has some. */
+static const char *store_words(const struct praas_admin *a, int rc)
+{
+	if (rc == -EPROTO)
+		return "damaged";
+	return a->store && a->store->why[0] != '\0' ? a->store->why : strerror(-rc);
+}
+
 /* ---- activation ---- */
 
 static void read_log(struct praas_admin *a, struct praas_activate_event *ret_event)
@@ -70,7 +78,7 @@ static void read_log(struct praas_admin *a, struct praas_activate_event *ret_eve
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure),
 			       "slot log: entry %" PRIu64 ": %s", a->log.cursor,
-			       rc == -EPROTO ? "damaged" : strerror(-rc));
+			       store_words(a, rc));
 }
 
 static void put_act(struct praas_admin *a, struct praas_activate_event *ret_event)
@@ -85,7 +93,7 @@ static void put_act(struct praas_admin *a, struct praas_activate_event *ret_even
 	rc = praas_slot_log_put(&a->log, e);
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure), "cannot write ACT: %s",
-			       strerror(-rc));
+			       store_words(a, rc));
 	*ret_event = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_ACT_PUT,
 						    .rc = rc,
 						    .slot = a->log.snapshot_slot };
@@ -264,7 +272,7 @@ static int write_cut(struct praas_admin *a)
 		(void)snprintf(
 			a->failure, sizeof(a->failure),
 			"cannot write the snapshot to %.200s: %s; the process goes on",
-			a->config->store, strerror(-rc));
+			a->config->store, store_words(a, rc));
 		praas_journal(PRAAS_LOG_ERROR, "%s", a->failure);
 		return rc;
 	}
@@ -322,7 +330,7 @@ static int put_entry(struct praas_admin *a, bool final)
 		return 0;
 	}
 	(void)snprintf(a->failure, sizeof(a->failure), "cannot commit to %.200s: %s",
-		       a->config->store, strerror(-rc));
+		       a->config->store, store_words(a, rc));
 	praas_journal(PRAAS_LOG_ERROR, "%s", a->failure);
 	return rc;
 }

@@ -30,7 +30,13 @@ foreach(kind moto rgw)
   add_test(NAME s3.faults.${kind} COMMAND ${s3}/with ${kind} --faults -- $<TARGET_FILE:s3_faults> {url})
   set_tests_properties(s3.faults.${kind} PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
 endforeach()
-set_tests_properties(s3.faults.rgw PROPERTIES LABELS "slow;full")
+add_test(NAME s3.faults.long COMMAND ${s3}/with moto --faults -- $<TARGET_FILE:s3_faults> {url} 100)
+set_tests_properties(s3.faults.long PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+set_tests_properties(s3.faults.rgw s3.faults.long PROPERTIES LABELS "slow;full")
+
+# Keys from the endpoints of tasks and instances, that expire.
+add_test(NAME s3.keys COMMAND ${s3}/keys.py $<TARGET_FILE:conformance_store>)
+set_tests_properties(s3.keys PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 # The real programs with their snapshots in a bucket.
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)

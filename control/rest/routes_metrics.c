@@ -6,8 +6,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "control/rest/request.h"
+#include "controller/store/s3_client.h"
 #include "internal/base.h"
 
 static void head(FILE *to, const char *name, const char *kind, const char *help)
@@ -87,6 +89,23 @@ static void put_http(FILE *to, const struct praas_service *s)
 	put(to, "records_durable", "gauge",
 	    "Whether what the records acknowledge survives any crash",
 	    s->records->ops->durable(s->records));
+}
+
+/* What the service itself asks the S3 store; controllers ask for themselves. */
+static void put_s3(FILE *to)
+{
+	struct praas_s3_stats s3;
+
+	praas_s3_totals(&s3);
+	put(to, "s3_requests_total", "counter", "Requests to the S3 store",
+	    s3.requests);
+	put(to, "s3_retries_total", "counter", "Of them, repeated", s3.retries);
+	put(to, "s3_hedges_total", "counter", "Of them, beside a slow one", s3.hedges);
+	put(to, "s3_failures_total", "counter", "That no repetition helped",
+	    s3.failures);
+	put(to, "s3_sent_bytes_total", "counter", "Bodies of requests", s3.bytes_sent);
+	put(to, "s3_received_bytes_total", "counter", "Bodies of answers",
+	    s3.bytes_received);
 }
 
 /* ---- of processes --------------------------------------------------------------------- */
@@ -185,6 +204,8 @@ void praas_route_metrics(struct praas_request *rq)
 	if (to) {
 		put_http(to, rq->service);
 		put_life(to, rq->service);
+		if (strncmp(rq->service->store_url, "s3:", 3) == 0)
+			put_s3(to);
 		if (fclose(to) != 0) { /* out of memory on the way */
 			free(text);
 			text = NULL;

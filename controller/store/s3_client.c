@@ -44,6 +44,10 @@ struct praas_s3_client {
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
+static pthread_mutex_t totals_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct praas_s3_stats
+	totals; /* of clients that are no more; under totals_lock */
+
 static void init_curl(void)
 {
 	(void)curl_global_init(CURL_GLOBAL_DEFAULT); /* else no handle can be made */
@@ -72,11 +76,31 @@ int praas_s3_client_new(const struct praas_s3_url *url,
 	return 0;
 }
 
+static void account(const struct praas_s3_stats *s)
+{
+	(void)pthread_mutex_lock(&totals_lock);
+	totals.requests += s->requests;
+	totals.retries += s->retries;
+	totals.hedges += s->hedges;
+	totals.failures += s->failures;
+	totals.bytes_sent += s->bytes_sent;
+	totals.bytes_received += s->bytes_received;
+	(void)pthread_mutex_unlock(&totals_lock);
+}
+
+void praas_s3_totals(struct praas_s3_stats *ret_totals)
+{
+	(void)pthread_mutex_lock(&totals_lock);
+	*ret_totals = totals;
+	(void)pthread_mutex_unlock(&totals_lock);
+}
+
 void praas_s3_client_free(struct praas_s3_client *c)
 {
 	if (!c)
 		return;
 	praas_s3_cancel(c);
+	account(&c->stats);
 	for (size_t i = 0; i < ATTEMPTS; i++)
 		curl_easy_cleanup(c->attempts[i].easy);
 	(void)curl_multi_cleanup(c->multi); /* no handle is in it */

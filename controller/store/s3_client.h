@@ -88,6 +88,8 @@ void praas_s3_cancel(struct praas_s3_client *client);
 void praas_s3_request_release(struct praas_s3_request *request);
 
 const struct praas_s3_stats *praas_s3_stats(const struct praas_s3_client *client);
+/* Of all clients of this process that were freed. Any thread. */
+void praas_s3_totals(struct praas_s3_stats *ret_totals);
 /* Why the last request that failed did, in words. */
 const char *praas_s3_why(const struct praas_s3_client *client);
 

@@ -77,12 +77,12 @@ static int ask(const char *method, const char *url, const char *header,
 	return code == CURLE_OK && status == 200 ? 0 : -EIO;
 }
 
-/* One line, without what would end a header or a URL. */
-static int one_line(char *text)
+/* One line, without what would end a header or, least being '!', a URL. */
+static int one_line(char *text, char least)
 {
 	text[strcspn(text, "\r\n")] = '\0';
 	for (const char *c = text; *c != '\0'; c++) {
-		if (*c <= ' ' || *c > '~')
+		if (*c < least || *c > '~')
 			return -EPROTO;
 	}
 	return text[0] != '\0' ? 0 : -EPROTO;
@@ -97,7 +97,7 @@ static int token_of_file(const char *path, char *ret_text, size_t room)
 
 	if (f)
 		(void)fclose(f); /* read only */
-	return got ? one_line(ret_text) : -EIO;
+	return got ? one_line(ret_text, ' ') : -EIO;
 }
 
 static int from_task(struct answer *a, struct praas_s3_credentials *ret_found)
@@ -119,7 +119,7 @@ static int from_task(struct answer *a, struct praas_s3_credentials *ret_found)
 	if (file)
 		rc = token_of_file(file, text, sizeof(text));
 	else if (token && snprintf(text, sizeof(text), "%s", token) < (int)sizeof(text))
-		rc = one_line(text);
+		rc = one_line(text, ' ');
 	(void)snprintf(header, sizeof(header), "Authorization: %s", text); /* fits */
 	if (rc == 0)
 		rc = ask("GET", url, text[0] != '\0' ? header : NULL, a);
@@ -148,7 +148,7 @@ static int from_instance(struct answer *a, struct praas_s3_credentials *ret_foun
 	if (rc == -EIO)
 		return -ENOENT; /* somebody else's host, or no such service */
 	if (rc == 0)
-		rc = one_line(a->data);
+		rc = one_line(a->data, '!');
 	if (rc == 0 && snprintf(token, sizeof(token), "X-aws-ec2-metadata-token: %s",
 				a->data) >= (int)sizeof(token))
 		rc = -EPROTO;
@@ -156,7 +156,7 @@ static int from_instance(struct answer *a, struct praas_s3_credentials *ret_foun
 	if (rc == 0)
 		rc = ask("GET", url, token, a);
 	if (rc == 0)
-		rc = one_line(a->data);
+		rc = one_line(a->data, '!');
 	if (rc == 0 && snprintf(role, sizeof(role), "%s", a->data) >= (int)sizeof(role))
 		rc = -EPROTO;
 	(void)snprintf(url, sizeof(url), "%.256s" ROLES "%s", host, role);

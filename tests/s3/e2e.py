@@ -115,6 +115,8 @@ def test_life(s):
     s.start(**KEYS)
     assert get(s, "small") == b"two"
     assert s.ask("GET", "/readyz")[0] == 200
+    asked = re.search(rb"praas_s3_requests_total (\d+)", s.ask("GET", "/metrics")[2])
+    assert asked and int(asked[1]) > 5
 
 
 def test_snapshots(s):
