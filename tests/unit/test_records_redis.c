@@ -4,8 +4,10 @@
  * answer: what was acknowledged is there and happened once, errors are clear and in time, and a Redis that
  * is not safe is not used, or told of.
  */
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -446,6 +449,85 @@ static void test_redis_acl(void **state)
 	check(f);
 }
 
+/* A certificate for a name, and its key, in the folder. */
+static void make_certificate(const struct fixture *f, const char *name,
+			     const char *subject)
+{
+	char command[512];
+
+	(void)snprintf(command, sizeof(command),
+		       "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+		       "-nodes -keyout %s/%s.key -out %s/%s.crt -days 2 -subj /CN=x "
+		       "-addext subjectAltName=%s 2>/dev/null",
+		       f->redis.dir, name, f->redis.dir, name, subject);
+	assert_int_equal(system(command), 0);
+}
+
+/* A port that is free now. */
+static unsigned free_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t bytes = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	assert_int_equal(bind(fd, (const struct sockaddr *)(const void *)&address,
+			      sizeof(address)),
+			 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)(void *)&address, &bytes),
+			 0);
+	assert_int_equal(close(fd), 0);
+	return ntohs(address.sin_port);
+}
+
+/* Over TLS, with a certificate of ours; the server's must be believed, and be for the host that was named. */
+static void test_redis_tls(void **state)
+{
+	struct fixture *f = *state;
+	const char *dir = f->redis.dir;
+	char port[16], cert[96], key[96], ca[96], url[512];
+	const char *const options[] = { "--appendonly",
+					"yes",
+					"--appendfsync",
+					"always",
+					"--tls-port",
+					port,
+					"--tls-cert-file",
+					cert,
+					"--tls-key-file",
+					key,
+					"--tls-ca-cert-file",
+					ca,
+					NULL };
+
+	make_certificate(f, "server", "IP:127.0.0.1");
+	make_certificate(f, "client", "DNS:client");
+	(void)snprintf(port, sizeof(port), "%u", free_port());
+	(void)snprintf(cert, sizeof(cert), "%s/server.crt", dir);
+	(void)snprintf(key, sizeof(key), "%s/server.key", dir);
+	(void)snprintf(ca, sizeof(ca), "%s/client.crt", dir);
+	f->r->ops->close(f->r);
+	f->r = NULL;
+	praas_test_redis_kill(&f->redis, SIGTERM);
+	praas_test_redis_again(&f->redis, options);
+	(void)snprintf(url, sizeof(url), "rediss://127.0.0.1:%s?ca=%s", port, ca);
+	refused(url, -EIO, "is not believed");
+	(void)snprintf(url, sizeof(url), "rediss://127.0.0.1:%s?ca=%s/none", port, dir);
+	refused(url, -EINVAL, "none");
+	(void)snprintf(url, sizeof(url), "rediss://localhost:%s?ca=%s", port, cert);
+	refused(url, -EIO, "is not believed"); /* it is for an address */
+	(void)snprintf(url, sizeof(url),
+		       "rediss://127.0.0.1:%s?ca=%s&cert=%s&key=%s/client.key", port,
+		       cert, ca, dir);
+	f->r = open_at(url, PLACE);
+	check(f);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(change(f), 0);
+		assert_int_equal(append(f), 0);
+	}
+	check(f);
+}
+
 int main(void)
 {
 #define WITH(test, how) cmocka_unit_test_setup_teardown(test, how, end)
@@ -461,6 +543,7 @@ int main(void)
 		WITH(test_redis_unsafe, start_always),
 		WITH(test_redis_one_has_them, start_always),
 		WITH(test_redis_acl, start_always),
+		WITH(test_redis_tls, start_always),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -200,13 +200,14 @@ static ssize_t failed(struct praas_redis_tls *tls, int result, short *ret_events
 		ERR_clear_error();
 		return tls->error ? tls->error : -ECONNRESET;
 	default:
-		if (verify != X509_V_OK)
+		if (verify != X509_V_OK) {
 			(void)snprintf(tls->why, sizeof(tls->why),
 				       "its certificate is not believed: %s",
 				       X509_verify_cert_error_string(verify));
-		else
-			last_words(tls->why, "TLS");
-		ERR_clear_error();
+			ERR_clear_error();
+			return -EACCES;
+		}
+		last_words(tls->why, "TLS");
 		return -ECONNREFUSED;
 	}
 }

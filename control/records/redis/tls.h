@@ -24,7 +24,7 @@ int praas_redis_tls_new(struct praas_redis_tls_context *context, int fd,
 			struct praas_redis_tls **ret_tls);
 void praas_redis_tls_free(struct praas_redis_tls *tls);
 /* As recv() and send() on a non-blocking socket, but -errno; handshakes on the way. *ret_events: of -EAGAIN, what
- * to poll for. -ECONNREFUSED the certificate is not believed, or another fault of TLS. */
+ * to poll for. -EACCES the certificate is not believed; -ECONNREFUSED another fault of TLS. */
 ssize_t praas_redis_tls_read(struct praas_redis_tls *tls, void *data, size_t bytes,
 			     short *ret_events);
 ssize_t praas_redis_tls_write(struct praas_redis_tls *tls, const void *data,
