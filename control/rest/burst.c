@@ -252,7 +252,9 @@ static bool gathers(struct praas_burst *b, const struct praas_request *rq)
 	if (first != rq)
 		return true;
 	b->seen = b->calls;
-	return b->calls != seen && praas_now_ns() - b->opened_ns < GATHER_NS;
+	/* Who is alone after another look at the sockets does not wait for a second one. */
+	return b->calls != seen && b->calls > 1 &&
+	       praas_now_ns() - b->opened_ns < GATHER_NS;
 }
 
 bool praas_burst_look(struct praas_request *rq)
