@@ -313,6 +313,26 @@ static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
 	return 0;
 }
 
+/* What goes over these wires can be read and changed there: said once, to who has asked for it. */
+static void warn_of_clear(const char *list)
+{
+	static const char *const clear[] = { "verbs://", "ofi://" };
+
+	for (const char *at = list; at != NULL && *at != '\0';) {
+		size_t bytes = strcspn(at, ",");
+
+		for (size_t i = 0; i < sizeof(clear) / sizeof(clear[0]); i++) {
+			if (strncmp(at, clear[i], strlen(clear[i])) == 0)
+				praas_say(PRAAS_SAY_WARNING,
+					  "%.*s is neither encrypted nor authenticated "
+					  "after the handshake: for a network of your "
+					  "own only",
+					  (int)bytes, at);
+		}
+		at += bytes + (at[bytes] == ',');
+	}
+}
+
 static int open_life(struct parts *s, const struct praas_options *o)
 {
 	char link_path[PATH_BYTES + 16], code[PATH_BYTES + 16];
@@ -341,6 +361,7 @@ static int open_life(struct parts *s, const struct praas_options *o)
 
 	if (rc)
 		return rc;
+	warn_of_clear(o->data_listen);
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(code, sizeof(code), "%s/code", s->data);
 	rc = praas_life_new(&config, &s->service.life);

@@ -29,7 +29,7 @@ struct praas_verbs_stats {
 	uint64_t posts;         /* lists of them given to the device: doorbells … */
 	uint64_t receive_posts; /* … to receive */
 	uint64_t completions;   /* taken */
-	uint64_t tells;         /* messages that carry nothing but credits */
+	uint64_t tells;         /* messages that carry nothing but credits; questions */
 	uint64_t bulk;          /* payloads that were offered and sent by themselves */
 	uint64_t registrations; /* of regions, ever */
 	uint64_t sleeps;        /* armed and waited for events */

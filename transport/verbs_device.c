@@ -85,6 +85,7 @@ int praas_verbs_device_get(struct praas_verbs_port *port, struct ibv_context *co
 	regions.user = d;
 	d->context = context;
 	d->inline_max = INLINE_WANTED;
+	d->local = context->device->transport_type == IBV_TRANSPORT_IWARP;
 	rc = -ibv_query_device(context, &attr);
 	if (rc == 0)
 		rc = praas_regions_new(&regions, &d->regions);
@@ -156,7 +157,7 @@ int praas_verbs_qp_new(struct praas_verbs_conn *conn, struct rdma_cm_id *id, boo
 		.qp_type = IBV_QPT_RC,
 	};
 
-	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SENDS;
+	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SENDS + 1;
 	attr.cap.max_recv_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SLOTS;
 	attr.cap.max_send_sge = bulk ? 1 : 2;
 	attr.cap.max_recv_sge = 1;

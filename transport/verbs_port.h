@@ -54,7 +54,7 @@
 #define PRAAS_VERBS_GROUP 64u /* connections of one completion queue */
 #define PRAAS_VERBS_GROUP_CQES                                                         \
 	(PRAAS_VERBS_GROUP *                                                           \
-	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES))
+	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES + 1))
 #define PRAAS_VERBS_GROUPS 16u
 #define PRAAS_VERBS_ASKS_SHIFT                                                         \
 	4u                  /* half a stall timeout of silence, doubled so often */
@@ -70,10 +70,11 @@ enum praas_verbs_state {
 
 /* What a work request is; with the connection's place it is the wr_id. */
 enum praas_verbs_op {
-	PRAAS_VERBS_OP_RECV = 1, /* argument: slot */
-	PRAAS_VERBS_OP_SEND,     /* … position of the send */
-	PRAAS_VERBS_OP_PIECE_IN, /* … slot of its offer */
-	PRAAS_VERBS_OP_PIECE_OUT /* … number of its offer */
+	PRAAS_VERBS_OP_RECV = 1,  /* argument: slot */
+	PRAAS_VERBS_OP_SEND,      /* … position of the send */
+	PRAAS_VERBS_OP_PIECE_IN,  /* … slot of its offer */
+	PRAAS_VERBS_OP_PIECE_OUT, /* … number of its offer */
+	PRAAS_VERBS_OP_QUESTION
 };
 
 struct praas_verbs_device {
@@ -88,6 +89,7 @@ struct praas_verbs_device {
 	uint32_t inline_max;           /* asked for; learned */
 	struct praas_regions *regions; /* struct ibv_mr */
 	struct praas_verbs_device *next;
+	bool local; /* a SEND is done when it has left, not when it has arrived (iWARP) */
 };
 
 struct praas_verbs_slot {

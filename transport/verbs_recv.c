@@ -224,6 +224,9 @@ void praas_verbs_on_completion(struct praas_verbs_port *port, const struct ibv_w
 	case PRAAS_VERBS_OP_PIECE_OUT:
 		praas_verbs_on_piece_sent(conn, argument);
 		break;
+	case PRAAS_VERBS_OP_QUESTION:
+		conn->asking = false;
+		break;
 	}
 }
 

@@ -325,6 +325,27 @@ static void flush_slots(struct praas_verbs_conn *conn)
 		praas_verbs_fail(conn, rc);
 }
 
+/* Where a SEND that is done says nothing of the peer: a READ of nothing, which its device must answer. No memory
+ * is open to it, and none is needed. */
+static void flush_question(struct praas_verbs_conn *conn)
+{
+	struct ibv_sge none = { .addr = (uintptr_t)place_of(conn),
+				.lkey = conn->tx_lkey };
+	struct ibv_send_wr *wr;
+
+	if (!conn->ask || !conn->device->local)
+		return;
+	conn->ask = false;
+	if (conn->asking)
+		return;
+	wr = add(conn, conn->id->qp, praas_verbs_wr(conn, PRAAS_VERBS_OP_QUESTION, 0),
+		 &none, 1);
+	wr->opcode = IBV_WR_RDMA_READ;
+	wr->send_flags = IBV_SEND_SIGNALED;
+	conn->asking = true;
+	praas_verbs_port_of(conn)->stats.tells++;
+}
+
 /* A message without a frame, when there is reason for one. */
 static void flush_words(struct praas_verbs_conn *conn)
 {
@@ -351,6 +372,7 @@ void praas_verbs_flush(struct praas_verbs_conn *conn)
 		return;
 	flush_slots(conn);
 	flush_queue(conn);
+	flush_question(conn);
 	flush_words(conn);
 	flush_pieces(conn);
 	ring(conn);
@@ -415,7 +437,7 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 
 void praas_verbs_on_sent(struct praas_verbs_conn *conn, uint32_t position)
 {
-	conn->asking = false;
+	conn->asking &= conn->device->local;
 	while ((conn->tx_tail & 0xffffff) != ((position + 1) & 0xffffff)) {
 		struct praas_verbs_tx *tx =
 			&conn->tx[conn->tx_tail++ % PRAAS_VERBS_SENDS];

@@ -110,8 +110,19 @@ def test_data_planes_in_tls(s):
         assert bad.returncode in (1, 2) and options[0] in bad.stderr and options[1] in bad.stderr, bad
 
 
+def start_saying(service, log):
+    """What it says on stderr goes to the file log."""
+    with open(log, "w") as f:
+        saved = os.dup(2)
+        os.dup2(f.fileno(), 2)
+        service.start()
+        os.dup2(saved, 2)
+
+
 def test_more_addresses(s):
-    """A process listens at what --data-listen adds; what its controller does not know is told."""
+    """A process listens at what --data-listen adds; what its controller does not know is told, and
+    a wire in clear at the start."""
+    log = os.path.join(s.dir, "stderr")
     other = Service(s.program, s.controller, "--data-listen",
                     "tcp://[::1]:0,tcp://127.0.0.2:0").start()
     try:
@@ -123,8 +134,12 @@ def test_more_addresses(s):
     finally:
         assert other.stop() == 0
         other.cleanup()
-    other = Service(s.program, s.controller, "--data-listen", "pigeon://loft").start()
+    other = Service(s.program, s.controller, "--data-listen", "pigeon://loft,ofi://net@127.0.0.1:0")
+    start_saying(other, log)
     try:
+        with open(log) as f:
+            said = f.read()
+        assert "ofi://net@127.0.0.1:0 is neither encrypted" in said and "pigeon" not in said, said
         make_app(other, "inline")
         status, _, answer = other.ask("POST", P, json.dumps({"pid": "x"}).encode())
         assert status >= 500 and b"pigeon://loft" in answer, (status, answer)
@@ -431,11 +446,7 @@ def test_stops_with_a_function_that_hangs(s):
     s.stop()
     s.options += ("--stop-seconds", "2")
     log = os.path.join(s.dir, "stderr")
-    with open(log, "w") as f:
-        saved = os.dup(2)
-        os.dup2(f.fileno(), 2)
-        s.start()
-        os.dup2(saved, 2)
+    start_saying(s, log)
     for isolation in ("inline", "worker"):
         s.json("POST", "/v1/apps", {"name": isolation, "code": code, "isolation": isolation,
                                     "allow_weak_sandbox": True}, 201)

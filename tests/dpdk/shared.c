@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "transport/dgram.h"
@@ -46,6 +47,9 @@ static void one_round(struct pair *p)
 	rig_connect_begin(rig, &rig->client, NULL);
 	while (rig->client.opened == 0 && rig->client.closed == 0)
 		rig_poll_or_sleep(rig, rig->client_port);
+	if (rig->client.opened != 1)
+		(void)printf("FAILED: not connected: %s\n",
+			     strerror(-rig->client.closed_rc));
 	assert_int_equal(rig->client.opened, 1);
 	for (unsigned i = 1; i <= CALLS; i++) {
 		while (rig_invoke(rig->client.conn, i, i % 10 ? 64 : 70000) != 0)
@@ -54,9 +58,9 @@ static void one_round(struct pair *p)
 			rig_poll_or_sleep(rig, rig->client_port);
 	}
 	assert_int_equal(rig->client.frames, CALLS);
-	assert_int_equal(rig->client.order_errors + rig->server.order_errors, 0);
 	atomic_store(&p->stop, true);
 	assert_int_equal(pthread_join(p->server, NULL), 0);
+	assert_int_equal(rig->client.order_errors + rig->server.order_errors, 0);
 	rig_stop(rig);
 }
 

@@ -177,7 +177,7 @@ static void test_verbs_peer_killed_in_transfer(void **state)
  * is served as before. */
 static void test_verbs_peer_that_does_not_look_is_kept(void **state)
 {
-	struct rig_config config = { .stall_timeout_ns = UINT64_C(200000000) };
+	struct rig_config config = { .stall_timeout_ns = UINT64_C(1000000000) };
 	struct praas_verbs_stats before, after;
 	uint64_t end_ns;
 
@@ -194,7 +194,7 @@ static void test_verbs_peer_that_does_not_look_is_kept(void **state)
 		sched_yield();
 	}
 	after = verbs_stats(verbs_rig.server_port);
-	assert_in_range(after.tells - before.tells, 1, 8); /* 4 doublings, then 1.6 s */
+	assert_in_range(after.tells - before.tells, 1, 4); /* after 0.5, 1.5, 3.5 s */
 	assert_int_equal(verbs_rig.server.closed, 0);
 	rig_invoke_wait(&verbs_rig, verbs_rig.client.conn, 2, 100000);
 	rig_until(&verbs_rig, &verbs_rig.client.frames, 2);
