@@ -104,6 +104,12 @@ class Proxy:
             answer, length = read_message(f)
             return answer, b"" if head.startswith(b"HEAD ") else f.read(length)
 
+    def ask_late(self, head, body):
+        try:
+            self.ask(head, body)
+        except OSError:
+            pass  # the server has had its end meanwhile: then it never comes
+
     def serve(self, connection):
         try:
             with connection, connection.makefile("rb") as f:
@@ -125,7 +131,7 @@ class Proxy:
         elif kind == "reset":
             reset(connection)
         elif kind == "late":
-            threading.Timer(int(argument) / 1000, self.ask, (head, body)).start()
+            threading.Timer(int(argument) / 1000, self.ask_late, (head, body)).start()
             reset(connection)
         elif kind == "status":
             status, _, code = argument.partition(":")
