@@ -138,14 +138,16 @@ static void choose_memo(struct world *w, struct choice *c)
 
 static void choose_messages(struct world *w, struct choice *c)
 {
-	uint64_t source = 1 + below(w, 2);
+	uint64_t source = 1 + (below(w, 4) == 0);
 
-	if (below(w, 5) == 0) /* their answers were lost */
+	if (c->op != 20 && c->op != 21)
+		return;
+	if (below(w, 2) == 0) /* their answers were lost */
 		w->places -= praas_min_u64(w->places, 4);
-	for (int i = 0; i < 5; i++) {
+	for (unsigned i = 0; i <= c->other; i++) {
 		c->messages[i] = (struct praas_queued){
 			.source = source,
-			.epoch = 1 + (uint32_t)(c->number % 3),
+			.epoch = 1 + (c->number < 5),
 			.number = ++w->places,
 			.key_bytes = (uint8_t)below(w, 20),
 			.bytes = (uint32_t)below(w, 40),
@@ -162,6 +164,9 @@ static void choose(struct world *w, struct choice *c)
 	memset(c, 0, sizeof(*c));
 	c->op = (unsigned)below(w, OPERATIONS);
 	c->which = (unsigned)below(w, NAMES);
+	if (c->op >= 20 &&
+	    below(w, 4)) /* of one queue much, so that it has something */
+		c->which = 0;
 	c->other = (unsigned)below(w, NAMES);
 	c->number = below(w, 30);
 	c->flag = below(w, 2);
