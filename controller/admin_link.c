@@ -144,10 +144,11 @@ static void send_metrics(struct praas_admin *a, const struct praas_process_stats
 	a->metrics_ns = now_ns;
 	(void)praas_link_send(
 		a->link,
-		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t", "metrics",
-			  "seq", (json_int_t)++a->metrics_seq, "invocations",
+		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t",
+			  "metrics", "seq", (json_int_t)++a->metrics_seq, "invocations",
 			  (json_int_t)s->invocations, "running", (json_int_t)s->running,
-			  "queued", (json_int_t)s->queued, "mailbox_depth",
+			  "queued", (json_int_t)s->queued, "dormant",
+			  (json_int_t)s->dormant, "mailbox_depth",
 			  (json_int_t)s->mailbox_depth, "state_keys",
 			  (json_int_t)s->state_keys, "state_bytes",
 			  (json_int_t)s->state_bytes, "idle_ns",
@@ -215,7 +216,7 @@ static bool idle_enough(const struct praas_admin *a, const json_t *message)
 	if (ms <= 0)
 		return true; /* wanted in any case */
 	praas_exchange_stats(a->exchange, &s);
-	return s.running == 0 && s.queued == 0 &&
+	return s.running == 0 && s.queued == s.dormant &&
 	       quiet_ns(a, &s, praas_now_ns()) / 1000000 >= (uint64_t)ms;
 }
 

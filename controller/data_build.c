@@ -139,8 +139,7 @@ static int build_sessions(struct praas_data *d)
 
 		memcpy(d->names[i], f->name, sizeof(d->names[i]));
 		/* What may run anywhere at any time needs nobody to decide. */
-		if (d->config.spawner && f->trigger == PRAAS_TRIGGER_STANDARD &&
-		    f->concurrency == PRAAS_PARALLEL)
+		if (d->config.spawner && praas_function_plain(f))
 			d->function_flags[i] = PRAAS_FUNCTION_DIRECT;
 	}
 	sc.welcome.function_flags = d->function_flags;

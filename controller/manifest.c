@@ -66,9 +66,16 @@ static void read_trigger(struct praas_json_reader *parent, const char *where,
 	praas_json_end(&r);
 }
 
+/* A function, and what its result goes on to: "" to the caller. */
+struct read {
+	struct praas_function f;
+	const char *then;
+};
+
 static void read_function(const char *name, const json_t *value, const char *code,
-			  struct praas_function *ret_f, char *error)
+			  struct read *ret, char *error)
 {
+	struct praas_function *ret_f = &ret->f;
 	static const char *const modes[] = { "parallel", "serial", "serial-per-key",
 					     NULL };
 	char where[PRAAS_NAME_MAX + 32];
@@ -89,6 +96,7 @@ static void read_function(const char *name, const json_t *value, const char *cod
 		praas_json_fail(&r, "symbol", "must be a name as C has them");
 	ret_f->concurrency = praas_json_choice(&r, "concurrency", modes, "parallel");
 	read_trigger(&r, where, ret_f);
+	ret->then = praas_json_string(&r, "then", PRAAS_NAME_MAX, "");
 	(void)praas_json_string(&r, "description", 4096, ""); /* for people */
 	praas_json_end(&r);
 	if (praas_json_failed(&r))
@@ -103,9 +111,48 @@ static void read_function(const char *name, const json_t *value, const char *cod
 
 static int by_name(const void *a, const void *b)
 {
-	const struct praas_function *x = a, *y = b;
+	const struct read *x = a, *y = b;
 
-	return strcmp(x->name, y->name);
+	return strcmp(x->f.name, y->f.name);
+}
+
+/* Pipelines have an end. */
+static void check_stages(const struct praas_function *all, uint32_t first, char *error)
+{
+	uint32_t stages = 1;
+
+	for (uint32_t i = first; all[i].then != 0; i = all[i].then - 1)
+		if (++stages > PRAAS_MANIFEST_STAGES_MAX) {
+			(void)snprintf(error, PRAAS_JSON_ERROR_MAX,
+				       "functions.%.64s.then: leads in a circle, or "
+				       "through more than %u functions",
+				       all[first].name, PRAAS_MANIFEST_STAGES_MAX);
+			return;
+		}
+}
+
+/* Names of functions become their numbers, + 1. */
+static void link_stages(const struct read *in, uint32_t count,
+			struct praas_function *all, char *error)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t then = 0;
+
+		all[i] = in[i].f;
+		while (in[i].then[0] != '\0' && then < count &&
+		       strcmp(in[then].f.name, in[i].then) != 0)
+			then++;
+		if (then == count) {
+			(void)snprintf(error, PRAAS_JSON_ERROR_MAX,
+				       "functions.%.64s.then: there is no function "
+				       "%.64s",
+				       all[i].name, in[i].then);
+			return;
+		}
+		all[i].then = in[i].then[0] != '\0' ? then + 1 : 0;
+	}
+	for (uint32_t i = 0; i < count && error[0] == '\0'; i++)
+		check_stages(all, i, error);
 }
 
 static int read_functions(const json_t *functions, const char *code,
@@ -113,6 +160,7 @@ static int read_functions(const json_t *functions, const char *code,
 {
 	size_t count = json_object_size(functions);
 	struct praas_function *all;
+	struct read *in;
 	const char *name;
 	json_t *value;
 	uint32_t i = 0;
@@ -124,15 +172,23 @@ static int read_functions(const json_t *functions, const char *code,
 		return -EINVAL;
 	}
 	all = calloc(count, sizeof(*all));
-	if (!all)
+	in = calloc(count, sizeof(*in));
+	if (!all || !in) {
+		free(all);
+		free(in);
 		return -ENOMEM;
+	}
 	json_object_foreach((json_t *)(uintptr_t)functions, name, value)
-		read_function(name, value, code, &all[i++], error);
+		read_function(name, value, code, &in[i++], error);
+	if (error[0] == '\0') {
+		qsort(in, count, sizeof(*in), by_name);
+		link_stages(in, (uint32_t)count, all, error);
+	}
+	free(in);
 	if (error[0] != '\0') {
 		free(all);
 		return -EINVAL;
 	}
-	qsort(all, count, sizeof(*all), by_name);
 	ret_manifest->functions = all;
 	ret_manifest->count = (uint32_t)count;
 	return 0;

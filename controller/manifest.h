@@ -7,8 +7,8 @@
  *        "concurrency": "serial"}}}
  *
  * library is a path inside the folder; symbol is the function's name when it is left out; trigger
- * is "standard" and concurrency "parallel" ("serial", "serial-per-key") when left out. A
- * "description" may stand anywhere an object may. Anything else is refused.
+ * is "standard" and concurrency "parallel" ("serial", "serial-per-key") when left out. "then" names
+ * the function that its result goes on to, whose result the caller gets. A "description" may stand anywhere an object may. Anything else is refused.
  */
 #ifndef PRAAS_CONTROLLER_MANIFEST_H
 #define PRAAS_CONTROLLER_MANIFEST_H
@@ -21,6 +21,7 @@
 #define PRAAS_MANIFEST_FILE "praas.json"
 #define PRAAS_MANIFEST_BYTES_MAX (1024u * 1024u)
 #define PRAAS_MANIFEST_FUNCTIONS_MAX 1024u
+#define PRAAS_MANIFEST_STAGES_MAX 16u /* functions one after the other, by "then" */
 
 struct praas_manifest {
 	struct praas_function

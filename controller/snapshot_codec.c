@@ -23,6 +23,7 @@ _Static_assert(FUNCTION_BYTES >= PRAAS_NAME_MAX + 2, "length, name, zero");
 struct cursor {
 	const uint8_t *at;
 	uint64_t left;
+	uint32_t version;
 };
 
 static uint64_t record_bytes(const struct praas_snapshot_record *r)
@@ -48,6 +49,7 @@ static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to
 	praas_put_le(to + 48, e->modified_ns, 8);
 	praas_put_le(to + 56, r->offset, 8);
 	praas_put_le(to + 64, e->bytes, 8);
+	praas_put_le(to + 72, e->deadline_ns, 8);
 	memcpy(to + 80, r->hash, PRAAS_SNAPSHOT_HASH_BYTES);
 	if (e->key_bytes > 0)
 		memcpy(to + RECORD_BYTES, e->key, e->key_bytes);
@@ -56,10 +58,24 @@ static uint8_t *encode_record(const struct praas_snapshot_record *r, uint8_t *to
 	return to + record_bytes(r);
 }
 
+/* What version 1 cannot say. */
+static bool is_new(const struct praas_export_record *e)
+{
+	return e->kind > PRAAS_EXPORT_OUTBOX || e->deadline_ns != 0;
+}
+
+static uint32_t version_of(const struct praas_snapshot *s)
+{
+	for (uint64_t i = 0; i < s->records_count; i++)
+		if (is_new(&s->records[i].record))
+			return 2;
+	return 1;
+}
+
 static void encode_head(const struct praas_snapshot *s, uint64_t bytes, uint8_t *to)
 {
 	praas_put_le(to, PRAAS_SNAPSHOT_MAGIC, 8);
-	praas_put_le(to + 8, PRAAS_SNAPSHOT_VERSION, 4);
+	praas_put_le(to + 8, version_of(s), 4);
 	praas_put_le(to + 16, bytes, 8);
 	praas_put_le(to + 24, s->chunks_count, 4);
 	praas_put_le(to + 28, s->functions_count, 4);
@@ -144,11 +160,26 @@ static bool place_ok(const struct praas_snapshot *s,
 /* Places of messages have an epoch; only a message itself has a key and a value. */
 static bool mail_ok(const struct praas_export_record *e)
 {
-	if (e->kind < PRAAS_EXPORT_QUEUE)
+	if (e->kind < PRAAS_EXPORT_QUEUE || e->kind > PRAAS_EXPORT_OUTBOX)
 		return true;
 	if (e->kind != PRAAS_EXPORT_OUTBOX && (e->key_bytes > 0 || e->bytes > 0))
 		return false;
 	return e->kind == PRAAS_EXPORT_QUEUE || (e->id > 0 && e->id <= UINT32_MAX);
+}
+
+/* Who is joined to an input has nothing but a name; only what waits has a time; functions are known. */
+static bool waiting_ok(const struct praas_snapshot *s,
+		       const struct praas_export_record *e)
+{
+	bool timeout = e->kind == PRAAS_EXPORT_TIMEOUT;
+
+	if (e->kind == PRAAS_EXPORT_JOINED)
+		return e->id != 0 && e->key_bytes == 0 && e->bytes == 0 &&
+		       e->deadline_ns == 0;
+	if (!timeout && e->kind != PRAAS_EXPORT_TRIGGER)
+		return e->deadline_ns == 0;
+	return e->function < s->functions_count &&
+	       (!timeout || (e->bytes == 0 && e->deadline_ns != 0));
 }
 
 static int decode_record(struct cursor *c, const struct praas_snapshot *s,
@@ -158,7 +189,7 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	const uint8_t *at = take(c, RECORD_BYTES);
 	uint64_t inside;
 
-	if (!at || at[0] < PRAAS_EXPORT_STATE || at[0] > PRAAS_EXPORT_OUTBOX)
+	if (!at || at[0] < PRAAS_EXPORT_STATE || at[0] > PRAAS_EXPORT_LAST)
 		return -EPROTO;
 	e->kind = (enum praas_export_kind)at[0];
 	e->key_bytes = at[1];
@@ -172,10 +203,10 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	e->modified_ns = praas_get_le(at + 48, 8);
 	r->offset = praas_get_le(at + 56, 8);
 	e->bytes = praas_get_le(at + 64, 8);
+	e->deadline_ns = praas_get_le(at + 72, 8);
 	memcpy(r->hash, at + 80, PRAAS_SNAPSHOT_HASH_BYTES);
-	if (!place_ok(s, r) || !mail_ok(e) || praas_get_le(at + 12, 4) != 0 ||
-	    praas_get_le(at + 72, 8) != 0 ||
-	    (e->kind == PRAAS_EXPORT_TRIGGER && e->function >= s->functions_count))
+	if (!place_ok(s, r) || !mail_ok(e) || !waiting_ok(s, e) ||
+	    praas_get_le(at + 12, 4) != 0 || (c->version < 2 && is_new(e)))
 		return -EPROTO;
 	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;
 	at = take(c, praas_align_up(RECORD_BYTES + e->key_bytes + inside, 8) -
@@ -190,18 +221,25 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 static int decode_records(struct cursor *c, struct praas_snapshot *s)
 {
 	uint64_t sum = 0;
+	bool joined = false; /* the record before says so of an input that follows */
 
 	for (uint64_t i = 0; i < s->records_count; i++) {
+		const struct praas_export_record *e = &s->records[i].record;
 		int rc = decode_record(c, s, &s->records[i]);
 
 		if (rc != 0)
 			return rc;
+		if (joined && e->kind != PRAAS_EXPORT_JOINED &&
+		    e->kind != PRAAS_EXPORT_TRIGGER)
+			return -EPROTO;
+		joined = e->kind == PRAAS_EXPORT_JOINED;
 		if (s->records[i].record.bytes > PRAAS_SNAPSHOT_VALUE_MAX - sum)
 			return -EPROTO;
 		sum += s->records[i].record.bytes;
 	}
-	return sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES ? 0
-									     : -EPROTO;
+	return !joined && sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES
+		       ? 0
+		       : -EPROTO;
 }
 
 int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
@@ -230,7 +268,9 @@ int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
 	}
 	memcpy(s.text, data, (size_t)bytes);
 	before = HEAD_BYTES + (uint64_t)s.chunks_count * CHUNK_BYTES;
-	c = (struct cursor){ .at = s.text + before, .left = bytes - before };
+	c = (struct cursor){ .at = s.text + before,
+			     .left = bytes - before,
+			     .version = (uint32_t)praas_get_le(data + 8, 4) };
 	rc = decode_functions(&c, &s);
 	if (rc == 0)
 		rc = decode_records(&c, &s);

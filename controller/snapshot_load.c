@@ -42,7 +42,9 @@ void praas_snapshot_keep_own(struct praas_snapshot *s)
 
 		if (r->record.kind == PRAAS_EXPORT_STATE ||
 		    r->record.kind == PRAAS_EXPORT_MESSAGE ||
-		    r->record.kind == PRAAS_EXPORT_TRIGGER)
+		    r->record.kind == PRAAS_EXPORT_TRIGGER ||
+		    r->record.kind == PRAAS_EXPORT_JOINED ||
+		    r->record.kind == PRAAS_EXPORT_TIMEOUT)
 			s->records[kept++] = *r;
 		else
 			s->value_bytes -= r->record.bytes;
@@ -172,7 +174,8 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 	for (uint64_t i = 0; rc == 0 && i < s->records_count; i++) {
 		struct praas_export_record record = s->records[i].record;
 
-		if (record.kind == PRAAS_EXPORT_TRIGGER)
+		if (record.kind == PRAAS_EXPORT_TRIGGER ||
+		    record.kind == PRAAS_EXPORT_TIMEOUT)
 			rc = translate(s, functions, functions_count, record.function,
 				       &record.function);
 		if (s->late && praas_snapshot_late_is(&s->records[i]))

@@ -22,6 +22,8 @@ struct praas_function {
 	uint32_t trigger_count;
 	uint64_t trigger_timeout_ns;
 	uint32_t concurrency; /* enum praas_concurrency */
+	uint32_t
+		then; /* number + 1 of the function that its result goes on to; 0: to the caller */
 };
 
 enum praas_trigger_type {
@@ -31,6 +33,13 @@ enum praas_trigger_type {
 };
 
 enum praas_concurrency { PRAAS_PARALLEL = 0, PRAAS_SERIAL, PRAAS_SERIAL_PER_KEY };
+
+/* It may run at any time, anywhere, with one input, and its result is the caller's: nobody has to decide. */
+static inline bool praas_function_plain(const struct praas_function *f)
+{
+	return f->trigger == PRAAS_TRIGGER_STANDARD &&
+	       f->concurrency == PRAAS_PARALLEL && f->then == 0;
+}
 
 struct praas_executor_ops {
 	const char *name;

@@ -59,13 +59,15 @@ static void leave_queue(struct praas_process *p, struct praas_invocation *inv)
 		empty = praas_triggers_remove(&p->triggers, inv);
 		if (empty)
 			praas_timers_remove(&p->timers, &empty->timer);
+	} else if (inv->queue == PRAAS_QUEUE_HELD) {
+		praas_stage_unhold(p, inv);
 	}
 }
 
 void praas_invoke_give_up(struct praas_process *p, struct praas_invocation *inv,
 			  int32_t status)
 {
-	bool shared = inv->inputs_more || inv->queue == PRAAS_QUEUE_JOINED;
+	bool shared = inv->inputs_more || inv->join || inv->queue == PRAAS_QUEUE_JOINED;
 
 	if (shared) {
 		answer_now(p, inv, status); /* others need the run: it goes on */
@@ -163,6 +165,8 @@ void praas_invoke_drop_all(struct praas_process *p)
 		if (inv->state == PRAAS_INVOCATION_FREE)
 			continue;
 		praas_timers_remove(&p->timers, &inv->timer);
+		if (inv->inputs_more)
+			praas_triggers_done(&p->triggers, inv);
 		praas_buf_release(inv->inputs[0]);
 		inv->state = PRAAS_INVOCATION_FREE;
 	}

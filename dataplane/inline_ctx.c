@@ -22,6 +22,8 @@ static int ctx_input(struct praas_ctx *base, uint32_t index, struct praas_msg *r
 		return -ENOENT;
 	in = praas_invocation_input(ctx->inv, index);
 	*ret_msg = (struct praas_msg){ .source = ctx->inv->source };
+	if (praas_unlikely(ctx->inv->inputs_more != NULL))
+		ret_msg->source = in->head.source;
 	if (praas_likely(in != NULL)) {
 		ret_msg->view.data = in->data;
 		ret_msg->view.bytes = in->head.bytes;

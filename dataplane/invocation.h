@@ -47,12 +47,12 @@ struct praas_invocation {
 	uint8_t flags;  /* PRAAS_FRAME_…, as it came */
 	bool cancelled; /* the caller gave up, or the deadline passed */
 	bool answered;  /* the caller has its answer already; what comes is dropped */
-	bool counted;   /* private: among the running */
-	bool measured;  /* with TIMING: the executor did */
+	bool special; /* private: its function is not plain, or was not in a stage before */
+	bool measured; /* with TIMING: the executor did */
 	uint32_t inputs_count;
 	uint32_t slot; /* in the invocation table */
-	struct praas_buf
-		*inputs[1]; /* one, or (triggers) inputs_more[0 … inputs_count) */
+	/* One; or, when several run together, NULL, and the leader has inputs_more[0 … inputs_count). */
+	struct praas_buf *inputs[1];
 	struct praas_buf **inputs_more;
 	struct praas_invocation_caller caller;
 	struct praas_invocation *next; /* of the queue that holds it */
@@ -68,6 +68,7 @@ struct praas_invocation {
 	uint32_t generation;           /* of the slot: increases with each use */
 	uint32_t lane;  /* lane + 1 that it is in or waits for; 0: none */
 	uint32_t queue; /* enum praas_invocation_queue */
+	bool staged;    /* a function before this one has handed it on */
 };
 
 /* Input number index; NULL: an empty one. */

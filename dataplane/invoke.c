@@ -72,7 +72,7 @@ void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *c
 
 /* ---- the list of those that are ready ---- */
 
-static void ready_append(struct praas_process *p, struct praas_invocation *inv)
+void praas_invoke_ready_append(struct praas_process *p, struct praas_invocation *inv)
 {
 	inv->queue = PRAAS_QUEUE_READY;
 	inv->next = NULL;
@@ -111,7 +111,7 @@ void praas_invoke_ready_remove(struct praas_process *p, struct praas_invocation 
 	inv->queue = PRAAS_QUEUE_NONE;
 }
 
-static void arm(struct praas_process *p, struct praas_invocation *inv)
+void praas_invoke_arm(struct praas_process *p, struct praas_invocation *inv)
 {
 	if (inv->deadline_ns == 0 || inv->deadline_ns >= PRAAS_DEADLINE_NEVER ||
 	    inv->timer.position)
@@ -148,9 +148,9 @@ static PRAAS_COLD void keep_large(struct praas_process *p, struct praas_memo *me
 
 /* The id is finished. Its result was kept before (keep_small()), or is too large for that and
  * still there. */
-static void remember_result(struct praas_process *p, struct praas_invocation *inv,
-			    int32_t status, const struct praas_buf *result,
-			    uint64_t run_ns)
+void praas_invoke_remember(struct praas_process *p, struct praas_invocation *inv,
+			   int32_t status, const struct praas_buf *result,
+			   uint64_t run_ns)
 {
 	struct praas_memo *memo;
 
@@ -166,8 +166,9 @@ static void remember_result(struct praas_process *p, struct praas_invocation *in
 
 /* A small result goes beside the memo, so that the answer can leave before the books are closed.
  * False: too large, it must be remembered while we have it. */
-static bool keep_small(struct praas_process *p, const struct praas_invocation *inv,
-		       const struct praas_buf *result)
+bool praas_invoke_keep_small(struct praas_process *p,
+			     const struct praas_invocation *inv,
+			     const struct praas_buf *result)
 {
 	uint64_t bytes = result ? result->head.bytes : 0;
 
@@ -180,7 +181,7 @@ static bool keep_small(struct praas_process *p, const struct praas_invocation *i
 }
 
 /* Its slot goes back; the caller has its answer. */
-static void end(struct praas_process *p, struct praas_invocation *inv)
+void praas_invoke_release(struct praas_process *p, struct praas_invocation *inv)
 {
 	praas_timers_remove(&p->timers, &inv->timer);
 	praas_buf_release(inv->inputs[0]);
@@ -196,56 +197,7 @@ void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation
 	praas_invocations_forget(&p->invocations, inv);
 	if (!inv->answered)
 		inv->caller.done(inv->caller.user, inv, status, NULL, 0);
-	end(p, inv);
-}
-
-/* One of them gets its own, where somebody will read it. 0; an error: no memory. */
-static int copy_result(const struct praas_invocation *inv,
-		       const struct praas_buf *result, struct praas_buf **ret_copy)
-{
-	uint64_t bytes = result ? result->head.bytes : 0;
-	int rc;
-
-	if (bytes == 0 || inv->answered || (inv->flags & PRAAS_FRAME_ONE_WAY))
-		return 0;
-	rc = inv->caller.alloc(inv->caller.user, bytes, ret_copy);
-	if (rc != 0)
-		return rc;
-	memcpy((*ret_copy)->data, result->data, bytes);
-	(*ret_copy)->head.bytes = bytes;
-	return 0;
-}
-
-/* The others whose inputs ran with the leader's get a copy of its result each. */
-static PRAAS_COLD void end_joined(struct praas_process *p,
-				  struct praas_invocation *leader, int32_t status,
-				  const struct praas_buf *result, uint64_t run_ns)
-{
-	struct praas_invocation *inv = leader->join;
-
-	praas_triggers_done(&p->triggers, leader);
-	leader->join = NULL;
-	while (inv) {
-		struct praas_invocation *next = inv->next;
-		struct praas_buf *copy = NULL;
-		int32_t outcome = status;
-
-		if (copy_result(inv, result, &copy) != 0)
-			outcome = PRAAS_NO_MEMORY;
-		inv->state = PRAAS_INVOCATION_DONE;
-		p->queued--;
-		if (inv->memo) {
-			(void)keep_small(p, inv,
-					 result); /* else the next line keeps it */
-			remember_result(p, inv, status, result, run_ns);
-		}
-		if (inv->answered)
-			praas_buf_release(copy);
-		else
-			inv->caller.done(inv->caller.user, inv, outcome, copy, run_ns);
-		end(p, inv);
-		inv = next;
-	}
+	praas_invoke_release(p, inv);
 }
 
 PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p,
@@ -254,7 +206,7 @@ PRAAS_COLD void praas_invoke_leave_lane(struct praas_process *p,
 	struct praas_invocation *next = praas_lanes_leave(&p->lanes, inv);
 
 	if (next)
-		ready_append(p, next);
+		praas_invoke_ready_append(p, next);
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): praas_invoke_pump() stops a second round */
@@ -264,25 +216,26 @@ void praas_process_complete(struct praas_process *p, struct praas_invocation *in
 	bool late;
 
 	praas_check_hot(inv->state == PRAAS_INVOCATION_RUNNING);
+	if (praas_unlikely(inv->special) &&
+	    !praas_stage_ended(p, inv, &status, &result, run_ns))
+		return;
 	inv->state = PRAAS_INVOCATION_DONE;
 	p->running--;
 	p->stats.failures += status != 0;
 	/* The answer leaves first; its caller works on while we keep the books. Nothing comes in
 	 * before we return: a retry cannot slip between. */
-	late = inv->memo != 0 && keep_small(p, inv, result);
+	late = inv->memo != 0 && praas_invoke_keep_small(p, inv, result);
 	if (praas_unlikely(inv->memo != 0 && !late))
-		remember_result(p, inv, status, result, run_ns);
-	if (praas_unlikely(inv->inputs_more != NULL))
-		end_joined(p, inv, status, result, run_ns);
+		praas_invoke_remember(p, inv, status, result, run_ns);
 	if (praas_unlikely(inv->answered))
 		praas_buf_release(result);
 	else
 		inv->caller.done(inv->caller.user, inv, status, result, run_ns);
 	if (praas_likely(late))
-		remember_result(p, inv, status, NULL, run_ns);
+		praas_invoke_remember(p, inv, status, NULL, run_ns);
 	if (praas_unlikely(inv->lane != 0))
 		praas_invoke_leave_lane(p, inv);
-	end(p, inv);
+	praas_invoke_release(p, inv);
 	if (praas_unlikely(p->ready_first != NULL))
 		praas_invoke_pump(p);
 }
@@ -324,7 +277,7 @@ static int launch(struct praas_process *p, struct praas_invocation *inv)
 		/* Inline functions have ended by now, and the slot may serve another one. */
 		if (praas_unlikely(inv->generation == generation &&
 				   inv->state == PRAAS_INVOCATION_RUNNING))
-			arm(p, inv);
+			praas_invoke_arm(p, inv);
 		return 0;
 	}
 	if (rc != -EAGAIN) {
@@ -341,6 +294,10 @@ void praas_invoke_pump(struct praas_process *p)
 {
 	if (p->pumping)
 		return; /* the one on the stack goes on */
+	if (praas_unlikely(p->interrupted)) {
+		praas_process_interrupt(p);
+		return;
+	}
 	p->pumping = true;
 	while (p->ready_first) {
 		struct praas_invocation *inv = p->ready_first;
@@ -371,8 +328,11 @@ int praas_process_start_queued(struct praas_process *p, struct praas_invocation 
 	return rc;
 }
 
+/* NOLINTNEXTLINE(misc-no-recursion): what ends in here finds p->pumping set */
 void praas_process_interrupt(struct praas_process *p)
 {
+	/* What runs still makes others ready when it ends: these end, too. */
+	p->interrupted = true;
 	/* Ending one may make the next of its lane ready: none of them is started. */
 	p->pumping = true;
 	while (p->ready_first) {
@@ -387,73 +347,14 @@ void praas_process_interrupt(struct praas_process *p)
 	p->pumping = false;
 }
 
-/* Straight to the executor when nobody is before it. */
-static void go(struct praas_process *p, struct praas_invocation *inv)
+/* NOLINTNEXTLINE(misc-no-recursion): a chain of functions has an end */
+void praas_invoke_go(struct praas_process *p, struct praas_invocation *inv)
 {
 	if (praas_likely(p->ready_first == NULL) && praas_likely(launch(p, inv) == 0))
 		return;
 	p->queued++;
-	ready_append(p, inv);
-	arm(p, inv);
-}
-
-static void go_by_lane(struct praas_process *p, struct praas_invocation *inv)
-{
-	const struct praas_function *f = &p->config.functions[inv->function];
-	const struct praas_buf *in = inv->inputs[0];
-
-	if (f->concurrency == PRAAS_PARALLEL) {
-		go(p, inv);
-		return;
-	}
-	inv->lane_key = (uint64_t)inv->function + 1;
-	if (f->concurrency == PRAAS_SERIAL_PER_KEY && in)
-		inv->lane_key ^= praas_key_hash(in->key, in->head.key_bytes, 0);
-	if (praas_lanes_enter(&p->lanes, inv)) {
-		go(p, inv);
-		return;
-	}
-	p->queued++;
-	inv->queue = PRAAS_QUEUE_LANE;
-	arm(p, inv);
-}
-
-/* What has fired runs: the leader waits no more, the others do until it has ended. */
-static void go_fired(struct praas_process *p, struct praas_invocation *leader)
-{
-	for (struct praas_invocation *i = leader->join; i; i = i->next)
-		i->queue = PRAAS_QUEUE_JOINED;
-	leader->queue = PRAAS_QUEUE_NONE;
-	p->queued--;
-	go_by_lane(p, leader);
-}
-
-static PRAAS_COLD void go_by_trigger(struct praas_process *p,
-				     struct praas_invocation *inv)
-{
-	const struct praas_buf *in = inv->inputs[0];
-	struct praas_invocation *fired;
-	struct praas_accumulator *armed;
-
-	p->queued++;
-	inv->queue = PRAAS_QUEUE_TRIGGER;
-	praas_triggers_put(&p->triggers, inv,
-			   praas_key_hash(in->key, in->head.key_bytes, 0),
-			   praas_now_ns(), &fired, &armed);
-	if (fired) {
-		if (armed)
-			praas_timers_remove(&p->timers, &armed->timer);
-		go_fired(p, fired);
-		return;
-	}
-	if (armed)
-		praas_check(praas_timers_put(&p->timers, &armed->timer) == 0);
-	arm(p, inv);
-}
-
-void praas_invoke_trigger_due(struct praas_process *p, struct praas_accumulator *a)
-{
-	go_fired(p, praas_triggers_expire(&p->triggers, a));
+	praas_invoke_ready_append(p, inv);
+	praas_invoke_arm(p, inv);
 }
 
 static PRAAS_COLD bool late(struct praas_process *p, struct praas_invocation *inv)
@@ -473,11 +374,9 @@ void praas_invoke_submit(struct praas_process *p, struct praas_invocation *inv)
 	if (praas_unlikely(inv->deadline_ns != 0) && late(p, inv))
 		return;
 	if (praas_likely(p->plain[inv->function]))
-		go(p, inv);
-	else if (p->config.functions[inv->function].trigger == PRAAS_TRIGGER_STANDARD)
-		go_by_lane(p, inv);
+		praas_invoke_go(p, inv);
 	else
-		go_by_trigger(p, inv);
+		praas_stage_enter(p, inv);
 }
 
 /* ---- from the wire ---- */

@@ -89,8 +89,7 @@ static int init_tables(struct praas_process *p)
 	if (!p->pending || !p->plain)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < c->functions_count; i++)
-		p->plain[i] = c->functions[i].trigger == PRAAS_TRIGGER_STANDARD &&
-			      c->functions[i].concurrency == PRAAS_PARALLEL;
+		p->plain[i] = praas_function_plain(&c->functions[i]);
 	rc = praas_invocations_init(&p->invocations, c->invocations_max,
 				    c->dedup_entries, c->dedup_bytes_max);
 	/* Invocations, an accumulator each, and receivers of clients and functions. */
@@ -312,7 +311,7 @@ static void on_trigger_due(struct praas_process *p, struct praas_timer *timer)
 		praas_check(praas_timers_put(&p->timers, timer) == 0);
 		return;
 	}
-	praas_invoke_trigger_due(
+	praas_stage_due(
 		p,
 		(struct praas_accumulator *)(void *)((char *)timer -
 						     offsetof(struct praas_accumulator,
@@ -434,8 +433,13 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 void praas_process_gate(struct praas_process *p, bool open)
 {
 	p->open = open && !p->moved;
-	if (!p->open)
+	if (!p->open) {
 		praas_process_waits_end(p, -ESHUTDOWN);
+		return;
+	}
+	p->interrupted = false;
+	if (p->held != 0)
+		praas_stage_resume(p);
 }
 
 void praas_process_moved(struct praas_process *p, bool moved)
@@ -445,23 +449,10 @@ void praas_process_moved(struct praas_process *p, bool moved)
 		praas_process_gate(p, false);
 }
 
-static int count_input(void *user, const struct praas_invocation *inv)
-{
-	(void)inv;
-	++*(uint64_t *)user;
-	return 0;
-}
-
 bool praas_process_quiet(const struct praas_process *p)
 {
-	uint64_t held = 0;
-
-	if (p->running != 0)
-		return false;
-	/* Inputs of triggers that have not fired are in the snapshot: nobody waits for more. */
-	if (p->queued != 0)
-		(void)praas_triggers_each(&p->triggers, count_input, &held);
-	return p->queued == held;
+	/* Inputs of triggers that have not fired, and what is kept, are in the snapshot. */
+	return p->running == 0 && p->queued == (uint64_t)p->triggers.waiting + p->held;
 }
 
 void praas_process_outbox_host_set(struct praas_process *p,
@@ -501,10 +492,24 @@ struct praas_outbox *praas_process_outbox(struct praas_process *p)
 	return p->outbox;
 }
 
+static int count_dormant(void *user, const struct praas_invocation *inv)
+{
+	const struct praas_accumulator *a = inv->trigger;
+
+	if (a->timer.position == 0 && inv->timer.position == 0 && !inv->join &&
+	    (!inv->conn || (inv->flags & PRAAS_FRAME_ONE_WAY)))
+		++*(uint64_t *)user;
+	return 0;
+}
+
 void praas_process_stats(const struct praas_process *p,
 			 struct praas_process_stats *ret_stats)
 {
+	const struct praas_triggers_visitor v = { .input = count_dormant,
+						  .user = &ret_stats->dormant };
+
 	*ret_stats = p->stats;
+	(void)praas_triggers_each(&p->triggers, &v);
 	ret_stats->running = p->running;
 	ret_stats->queued = p->queued;
 	ret_stats->mailbox_depth = p->mailbox.count;

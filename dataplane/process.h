@@ -116,6 +116,9 @@ struct praas_process_stats {
 	uint64_t messages_in, messages_out, mailbox_depth, mailbox_bytes;
 	uint64_t state_keys, state_bytes, state_version;
 	uint64_t running, queued;
+	uint64_t
+		dormant; /* of the queued: inputs that wait for others, for as long as it takes, and
+			   * whose callers wait for nothing. A process may rest with them */
 	uint64_t last_activity_ns;
 	uint64_t bytes_in, bytes_out; /* payloads from and to clients */
 };
@@ -128,16 +131,21 @@ enum praas_export_kind {
 	PRAAS_EXPORT_STATE = 1, /* key, version, modified_ns, value */
 	PRAAS_EXPORT_MESSAGE, /* key, source, sequence, value; trace: status, id, version, modified_ns */
 	PRAAS_EXPORT_DEDUP, /* source, id, status, value (result) */
-	PRAAS_EXPORT_TRIGGER, /* function, key, source, value: an accumulated input; trace: as above,
-				 * with sequence for id */
+	PRAAS_EXPORT_TRIGGER, /* function, key, source, id, deadline_ns, value: an input that waits for
+				 * others, or goes on; trace: as above, with sequence for id */
 	/* Of messages with other processes. */
 	PRAAS_EXPORT_QUEUE, /* id: the queue cut, all up to it has its effect in here */
 	PRAAS_EXPORT_ACCEPTED, /* source: a sender; id, sequence: epoch and number, highest */
 	PRAAS_EXPORT_SENT, /* source: a receiver; id, sequence: last place given out;
 				* status, version: epoch and number of the last one queued */
-	PRAAS_EXPORT_OUTBOX /* source: a receiver; id, sequence: place; key, value: a message
-			     * that it has not acknowledged, without its trace */
+	PRAAS_EXPORT_OUTBOX, /* source: a receiver; id, sequence: place; key, value: a message
+			      * that it has not acknowledged, without its trace */
+	/* Of triggers, again. */
+	PRAAS_EXPORT_JOINED, /* source, id: of who gets the result of the input that comes next */
+	PRAAS_EXPORT_TIMEOUT /* function, key (of a batch: none), deadline_ns: when what waits there runs
+			      * as it is */
 };
+#define PRAAS_EXPORT_LAST PRAAS_EXPORT_TIMEOUT
 struct praas_export_record {
 	enum praas_export_kind kind;
 	const char *key;
@@ -145,6 +153,8 @@ struct praas_export_record {
 	uint16_t function;
 	int32_t status;
 	uint64_t source, sequence, id, version, modified_ns;
+	uint64_t
+		deadline_ns; /* CLOCK_REALTIME: time goes on while a process rests; 0: none */
 	const void *data; /* out, of state that has not been loaded: NULL */
 	uint64_t bytes;
 	struct praas_late

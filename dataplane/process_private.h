@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of struct praas_process, for the files of this folder that together are the process:
- * process*.c, invoke.c, give_up.c, reply.c, requests.c, export.c.
+ * process*.c, invoke.c, stage.c, give_up.c, reply.c, requests.c, export.c.
  */
 #ifndef PRAAS_DATAPLANE_PROCESS_PRIVATE_H
 #define PRAAS_DATAPLANE_PROCESS_PRIVATE_H
@@ -29,7 +29,8 @@ enum praas_invocation_queue {
 	PRAAS_QUEUE_READY,   /* for the executor */
 	PRAAS_QUEUE_LANE,    /* behind another one of a serial function */
 	PRAAS_QUEUE_TRIGGER, /* for more inputs */
-	PRAAS_QUEUE_JOINED   /* its input runs with another one's */
+	PRAAS_QUEUE_JOINED,  /* it gets another one's result */
+	PRAAS_QUEUE_HELD     /* kept, until the gate opens */
 };
 
 /* What a struct praas_fn_wait waits for. */
@@ -63,14 +64,14 @@ struct praas_pending_reply {
 struct praas_process {
 	/* Looked at in every call. */
 	struct praas_executor *executor;
-	uint8_t *
-		plain; /* by function: 1 when its trigger is standard and it runs in parallel */
+	uint8_t *plain; /* by function: praas_function_plain() */
 	uint32_t functions_count;
 	uint32_t epoch;
-	bool open;    /* the gate */
-	bool moved;   /* lives elsewhere */
-	bool pumping; /* praas_invoke_pump() is on the stack */
-	bool routed;  /* there is a way to other processes */
+	bool open;        /* the gate */
+	bool moved;       /* lives elsewhere */
+	bool pumping;     /* praas_invoke_pump() is on the stack */
+	bool routed;      /* there is a way to other processes */
+	bool interrupted; /* what is ready ends so, until the gate opens */
 	uint64_t running;
 	struct praas_invocation *ready_first, *ready_last;
 	uint64_t away;     /* 1: outbox or remote want their turn */
@@ -86,6 +87,10 @@ struct praas_process {
 	struct praas_process_config config;
 	struct praas_lanes lanes;
 	struct praas_triggers triggers;
+	struct praas_invocation *held_first, *held_last; /* oldest first */
+	uint32_t held;
+	struct praas_invocation
+		*importing; /* who is joined to the input that comes next */
 	struct praas_pending_reply *pending;
 	uint32_t pending_max; /* a power of two */
 	uint64_t pending_head, pending_tail;
@@ -198,16 +203,49 @@ void praas_invoke_frame(struct praas_process *p, struct praas_conn *conn,
 void praas_invoke_submit(struct praas_process *p, struct praas_invocation *inv);
 /* Start what is ready, as far as the executor takes it. */
 void praas_invoke_pump(struct praas_process *p);
-void praas_invoke_trigger_due(struct praas_process *p, struct praas_accumulator *a);
 /* Ends one that has not run and is in no list any more: its id may be used again. */
 void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation *inv,
 				int32_t status);
 void praas_invoke_ready_remove(struct praas_process *p, struct praas_invocation *inv);
 void praas_invoke_leave_lane(struct praas_process *p, struct praas_invocation *inv);
+/* Straight to the executor when nobody is before it. */
+void praas_invoke_go(struct praas_process *p, struct praas_invocation *inv);
+void praas_invoke_ready_append(struct praas_process *p, struct praas_invocation *inv);
+/* Its deadline. */
+void praas_invoke_arm(struct praas_process *p, struct praas_invocation *inv);
+/* A small result goes beside the memo, so that the answer can leave before the books are closed.
+ * False: too large, it must be remembered while we have it. */
+bool praas_invoke_keep_small(struct praas_process *p,
+			     const struct praas_invocation *inv,
+			     const struct praas_buf *result);
+/* The id is finished. Its result was kept before (keep_small()), or is too large for that and
+ * still there. */
+void praas_invoke_remember(struct praas_process *p, struct praas_invocation *inv,
+			   int32_t status, const struct praas_buf *result,
+			   uint64_t run_ns);
+/* Its slot goes back; the caller has its answer. */
+void praas_invoke_release(struct praas_process *p, struct praas_invocation *inv);
 /* Results go to nobody. */
 void praas_invoke_caller_none(struct praas_process *p, struct praas_invocation *inv);
 /* Results go to conn. */
 void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *conn);
+
+/* ---- stage.c ---- */
+
+/* Through its function's trigger and lane to the executor. */
+void praas_stage_enter(struct praas_process *p, struct praas_invocation *inv);
+/* The time of an accumulator has come. */
+void praas_stage_due(struct praas_process *p, struct praas_accumulator *a);
+/* A running, special one has ended in that. True: it is over, and those who were joined to it are;
+ * status and result may be others now. False: it goes on, or is kept; result is gone. */
+bool praas_stage_ended(struct praas_process *p, struct praas_invocation *inv,
+		       int32_t *status, struct praas_buf **result, uint64_t run_ns);
+/* From a snapshot, with its input and who is joined to it. */
+void praas_stage_import(struct praas_process *p, struct praas_invocation *inv);
+/* The gate has opened: what is kept goes on. */
+void praas_stage_resume(struct praas_process *p);
+/* Out of the list of those that are kept. */
+void praas_stage_unhold(struct praas_process *p, struct praas_invocation *inv);
 
 /* ---- give_up.c ---- */
 

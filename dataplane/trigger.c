@@ -39,11 +39,8 @@ int praas_triggers_init(struct praas_triggers *t,
 		return -ENOMEM;
 	}
 	t->free = 1;
-	t->free_joins = t->joins;
-	for (uint32_t i = 0; i + 1 < t->count; i++) {
+	for (uint32_t i = 0; i + 1 < t->count; i++)
 		t->accumulators[i].next = i + 2;
-		t->joins[i].next = &t->joins[i + 1];
-	}
 	return 0;
 }
 
@@ -63,20 +60,37 @@ static uint32_t *bucket_of(const struct praas_triggers *t, uint16_t function,
 	return &t->buckets[(h >> 32) & t->mask];
 }
 
-static struct praas_accumulator *find(struct praas_triggers *t, uint16_t function,
-				      uint64_t hash, const char *key, uint8_t key_bytes)
+/* A batch has one list for all keys. */
+static bool is_batch(const struct praas_triggers *t, uint16_t function)
 {
-	uint32_t *bucket = bucket_of(t, function, hash);
-	struct praas_accumulator *a;
-	uint32_t i;
+	return t->functions[function].trigger == PRAAS_TRIGGER_BATCH;
+}
 
-	for (i = *bucket; i != 0; i = t->accumulators[i - 1].next) {
-		a = &t->accumulators[i - 1];
+struct praas_accumulator *praas_triggers_find(struct praas_triggers *t,
+					      uint16_t function, uint64_t hash,
+					      const char *key, uint8_t key_bytes)
+{
+	hash = is_batch(t, function) ? 0 : hash;
+	key_bytes = is_batch(t, function) ? 0 : key_bytes;
+	for (uint32_t i = *bucket_of(t, function, hash); i != 0;
+	     i = t->accumulators[i - 1].next) {
+		struct praas_accumulator *a = &t->accumulators[i - 1];
+
 		if (a->function == function && a->key_hash == hash &&
 		    a->key_bytes == key_bytes && memcmp(a->key, key, key_bytes) == 0)
 			return a;
 	}
-	i = t->free;
+	return NULL;
+}
+
+static struct praas_accumulator *begin(struct praas_triggers *t, uint16_t function,
+				       uint64_t hash, const struct praas_buf *in)
+{
+	bool batch = is_batch(t, function);
+	uint32_t *bucket = bucket_of(t, function, batch ? 0 : hash);
+	uint32_t i = t->free;
+	struct praas_accumulator *a;
+
 	praas_check(i != 0);
 	a = &t->accumulators[i - 1];
 	t->free = a->next;
@@ -85,9 +99,9 @@ static struct praas_accumulator *find(struct praas_triggers *t, uint16_t functio
 	a->last = NULL;
 	a->count = 0;
 	a->function = function;
-	a->key_hash = hash;
-	a->key_bytes = key_bytes;
-	memcpy(a->key, key, key_bytes);
+	a->key_hash = batch ? 0 : hash;
+	a->key_bytes = batch ? 0 : in->head.key_bytes;
+	memcpy(a->key, in->key, a->key_bytes);
 	a->next = *bucket;
 	*bucket = i;
 	return a;
@@ -105,25 +119,57 @@ static void give_back(struct praas_triggers *t, struct praas_accumulator *a)
 	t->free = i;
 }
 
-/* The first one leads; the others are joined to it. */
+static struct praas_join *join_get(struct praas_triggers *t)
+{
+	struct praas_join *join = t->free_joins;
+
+	if (join) {
+		t->free_joins = join->next;
+		return join;
+	}
+	praas_check(t->joins_made < t->count);
+	return &t->joins[t->joins_made++];
+}
+
+/* The end of the list, which begins at *at. */
+static struct praas_invocation **list_end(struct praas_invocation **at)
+{
+	while (*at)
+		at = &(*at)->next;
+	return at;
+}
+
+/* The first one leads; the others are joined to it, each followed by those that were joined to it before. */
 static struct praas_invocation *fire(struct praas_triggers *t,
 				     struct praas_accumulator *a)
 {
-	struct praas_invocation *leader = a->first;
-	struct praas_join *join = t->free_joins;
+	struct praas_invocation *leader = a->first, *i, *next;
+	struct praas_invocation **end = &leader->join;
+	struct praas_join *join = join_get(t);
+	uint64_t deadline_ns = 0;
+	bool endless = false;
 
 	praas_check(leader != NULL);
-	praas_check(join != NULL);
-	t->free_joins = join->next;
 	leader->inputs_count = 0;
-	leader->inputs_more = join->inputs;
-	for (struct praas_invocation *i = leader; i; i = i->next) {
+	for (i = leader; i; i = next) {
+		next = i->next;
+		endless = endless || i->deadline_ns == 0;
+		deadline_ns = praas_max_u64(deadline_ns, i->deadline_ns);
 		join->inputs[leader->inputs_count++] = i->inputs[0];
+		i->inputs[0] = NULL;
 		i->trigger = NULL;
+		i->next = NULL;
+		i->prev = NULL;
+		if (i != leader) {
+			*end = i;
+			i->next = i->join;
+			i->join = NULL;
+		}
+		end = list_end(end);
 	}
-	leader->join = leader->next;
-	leader->next = NULL;
-	leader->prev = NULL;
+	leader->inputs_more = join->inputs;
+	leader->deadline_ns = endless ? 0 : deadline_ns;
+	t->waiting -= a->count;
 	give_back(t, a);
 	return leader;
 }
@@ -134,13 +180,15 @@ void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
 			struct praas_accumulator **ret_armed)
 {
 	const struct praas_function *f = &t->functions[inv->function];
-	const struct praas_buf *in = inv->inputs[0];
-	bool batch = f->trigger == PRAAS_TRIGGER_BATCH;
-	struct praas_accumulator *a = find(t, inv->function, batch ? 0 : key_hash,
-					   in->key, batch ? 0 : in->head.key_bytes);
+	struct praas_buf *in = inv->inputs[0];
+	struct praas_accumulator *a = praas_triggers_find(t, inv->function, key_hash,
+							  in->key, in->head.key_bytes);
 
+	if (!a)
+		a = begin(t, inv->function, key_hash, in);
 	*ret_fired = NULL;
 	*ret_armed = NULL;
+	in->head.source = inv->source; /* each input has its own */
 	inv->trigger = a;
 	inv->next = NULL;
 	inv->prev = a->last;
@@ -149,10 +197,11 @@ void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
 	else
 		a->first = inv;
 	a->last = inv;
+	t->waiting++;
 	if (++a->count >= f->trigger_count) {
-		*ret_fired = fire(t, a);
 		/* Its timer may be armed: the process disarms it before it goes on. */
 		*ret_armed = a->timer.position ? a : NULL;
+		*ret_fired = fire(t, a);
 	} else if (a->count == 1 && f->trigger_timeout_ns) {
 		a->timer.deadline_ns = now_ns + f->trigger_timeout_ns;
 		*ret_armed = a;
@@ -181,6 +230,7 @@ struct praas_accumulator *praas_triggers_remove(struct praas_triggers *t,
 	inv->next = NULL;
 	inv->prev = NULL;
 	inv->trigger = NULL;
+	t->waiting--;
 	if (--a->count)
 		return NULL;
 	give_back(t, a);
@@ -194,38 +244,34 @@ void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *lead
 		(struct praas_join *)(void *)((char *)leader->inputs_more -
 					      offsetof(struct praas_join, inputs));
 
+	for (uint32_t i = 0; i < leader->inputs_count; i++)
+		praas_buf_release(join->inputs[i]);
 	join->next = t->free_joins;
 	t->free_joins = join;
 	leader->inputs_more = NULL;
+	leader->inputs_count = 0;
 }
 
-static int each_input(const struct praas_invocation *inv,
-		      int (*fn)(void *user, const struct praas_invocation *inv),
-		      void *user)
+static int visit(const struct praas_accumulator *a,
+		 const struct praas_triggers_visitor *v)
 {
-	for (; inv; inv = inv->next) {
-		int rc = fn(user, inv);
+	int rc = 0;
 
-		if (rc != 0)
-			return rc;
-	}
-	return 0;
+	for (const struct praas_invocation *i = a->first; rc == 0 && i; i = i->next)
+		rc = v->input(v->user, i);
+	return rc == 0 && v->end ? v->end(v->user, a) : rc;
 }
 
 int praas_triggers_each(const struct praas_triggers *t,
-			int (*fn)(void *user, const struct praas_invocation *inv),
-			void *user)
+			const struct praas_triggers_visitor *v)
 {
-	if (!t->accumulators)
-		return 0;
-	for (uint32_t b = 0; b <= t->mask; b++) {
-		for (uint32_t i = t->buckets[b]; i != 0;
-		     i = t->accumulators[i - 1].next) {
-			int rc = each_input(t->accumulators[i - 1].first, fn, user);
+	int rc = 0;
 
-			if (rc != 0)
-				return rc;
-		}
-	}
-	return 0;
+	if (t->waiting == 0)
+		return 0;
+	for (uint32_t b = 0; rc == 0 && b <= t->mask; b++)
+		for (uint32_t i = t->buckets[b]; rc == 0 && i != 0;
+		     i = t->accumulators[i - 1].next)
+			rc = visit(&t->accumulators[i - 1], v);
+	return rc;
 }

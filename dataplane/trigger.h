@@ -7,7 +7,7 @@
  *
  * Each input is an invocation that waits (so it can be cancelled, has a deadline, is remembered
  * under its id); when they fire, the first one *leads*: it runs with all inputs, and the others
- * are joined to it and get its result.
+ * are joined to it and get its result; so do those that were joined to them in a stage before.
  */
 #ifndef PRAAS_DATAPLANE_TRIGGER_H
 #define PRAAS_DATAPLANE_TRIGGER_H
@@ -41,6 +41,8 @@ struct praas_triggers {
 	struct praas_join *joins, *free_joins;
 	uint32_t *buckets;
 	uint32_t mask, count, free;
+	uint32_t joins_made; /* of count; the others were never used */
+	uint32_t waiting;    /* inputs that wait for more */
 };
 
 /* 0; -ENOMEM; -EINVAL a function's count is not in 1 … PRAAS_INPUTS_MAX. */
@@ -52,7 +54,8 @@ void praas_triggers_release(struct praas_triggers *t);
 /**
  * inv (inputs_count 1, its buffer's key) is an input of a function whose trigger is not
  * standard. *ret_fired: the leader to run now, or NULL: inv waits (inv->trigger says where).
- * *ret_armed: an accumulator whose timer is to be armed (deadline_ns is set), or NULL.
+ * *ret_armed: an accumulator whose timer is to be armed (deadline_ns is set), or NULL; with a leader: disarmed.
+ * The leader's deadline is the last one of all from then on (0: one has none): it runs for all of them.
  */
 void praas_triggers_put(struct praas_triggers *t, struct praas_invocation *inv,
 			uint64_t key_hash, uint64_t now_ns,
@@ -65,11 +68,22 @@ struct praas_invocation *praas_triggers_expire(struct praas_triggers *t,
  * disarmed before anything else is asked here), else NULL. */
 struct praas_accumulator *praas_triggers_remove(struct praas_triggers *t,
 						struct praas_invocation *inv);
-/* The leader has ended: its list of inputs goes back. */
+/* The leader has ended: its inputs are released. */
 void praas_triggers_done(struct praas_triggers *t, struct praas_invocation *leader);
-/* Every waiting input, in the order of arrival within its accumulator. Non-zero ends it. */
+/* What waits under that key; NULL. */
+struct praas_accumulator *praas_triggers_find(struct praas_triggers *t,
+					      uint16_t function, uint64_t key_hash,
+					      const char *key, uint8_t key_bytes);
+
+/* Non-zero ends the walk. */
+struct praas_triggers_visitor {
+	/* Every input, in the order of arrival within its accumulator. */
+	int (*input)(void *user, const struct praas_invocation *inv);
+	/* Behind them: the accumulator. */
+	int (*end)(void *user, const struct praas_accumulator *a);
+	void *user;
+};
 int praas_triggers_each(const struct praas_triggers *t,
-			int (*fn)(void *user, const struct praas_invocation *inv),
-			void *user);
+			const struct praas_triggers_visitor *v);
 
 #endif

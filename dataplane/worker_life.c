@@ -31,8 +31,7 @@ static int send_functions(struct wx_worker *w)
 	for (uint32_t i = 0; rc == 0 && i < c->functions_count; i++) {
 		const struct praas_function *f = &c->functions[i];
 		struct praas_worker_function msg = { .number = i,
-						     .trigger = f->trigger,
-						     .concurrency = f->concurrency };
+						     .plain = praas_function_plain(f) };
 
 		memcpy(msg.name, f->name, sizeof(msg.name));
 		memcpy(msg.symbol, f->symbol, sizeof(msg.symbol));

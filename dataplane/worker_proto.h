@@ -251,8 +251,8 @@ struct praas_worker_function {
 	char symbol[PRAAS_NAME_MAX + 1];
 	char library[256]; /* path, the same inside the sandbox */
 	char pad[6];
-	uint32_t trigger;     /* enum praas_trigger_type */
-	uint32_t concurrency; /* enum praas_concurrency */
+	uint32_t
+		plain; /* praas_function_plain(): it may run in place, and for direct clients */
 };
 
 struct praas_worker_detach {

@@ -12,6 +12,7 @@ target_include_directories(test_inline PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_definitions(test_inline PRIVATE
   PRAAS_TEST_FUNCTIONS="$<TARGET_FILE:praas_test_functions>")
 add_dependencies(test_inline praas_test_functions)
+praas_unit_test(trigger_model praas_dataplane)
 praas_unit_test(mailbox praas_dataplane)
 praas_unit_test(mail praas_dataplane)
 target_include_directories(test_mail PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})

@@ -86,4 +86,8 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
     $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
     $<TARGET_FILE:praas>)
   set_tests_properties(e2e.faults PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
+  add_test(NAME e2e.triggers COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/triggers.py
+    $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
+    $<TARGET_FILE:praas>)
+  set_tests_properties(e2e.triggers PROPERTIES TIMEOUT 300)
 endif()

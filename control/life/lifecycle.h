@@ -76,8 +76,8 @@ struct praas_life_view {
 	struct praas_process_record record;
 	bool connected; /* its controller is on the link */
 	bool metrics;   /* what follows was told */
-	uint64_t invocations, running, queued, mailbox_depth, state_keys, state_bytes,
-		idle_ns, cpu_ns;
+	uint64_t invocations, running, queued, dormant, mailbox_depth, state_keys,
+		state_bytes, idle_ns, cpu_ns;
 	uint32_t calls;    /* under way through REST */
 	bool idle;         /* ACTIVE, without work for some time */
 	uint64_t quiet_ns; /* how long */

@@ -22,7 +22,8 @@ enum praas_idle praas_life_idle(const struct praas_life_process *p, uint64_t now
 		.told_ns = p->metrics_told ? p->metrics_ns : 0,
 		.idle_ns = m->idle_ns,
 		.running = m->running,
-		.queued = m->queued,
+		/* What waits without anybody waiting for it sleeps as well in the store. */
+		.queued = m->queued - praas_min_u64(m->dormant, m->queued),
 		.calls = p->calls,
 		.waiting = p->serving.head != NULL,
 	};

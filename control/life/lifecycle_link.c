@@ -190,6 +190,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	m->invocations = praas_json_number_or(message, "invocations", m->invocations);
 	m->running = praas_json_number_or(message, "running", 0);
 	m->queued = praas_json_number_or(message, "queued", 0);
+	m->dormant = praas_json_number_or(message, "dormant", 0);
 	m->mailbox_depth = praas_json_number_or(message, "mailbox_depth", 0);
 	m->state_keys = praas_json_number_or(message, "state_keys", 0);
 	m->state_bytes = praas_json_number_or(message, "state_bytes", 0);
@@ -279,6 +280,7 @@ static void forget_controller(struct praas_life_process *p)
 	p->metrics_told = false;
 	p->metrics.running = 0;
 	p->metrics.queued = 0;
+	p->metrics.dormant = 0;
 	p->swap_id = 0;
 	p->check_id = 0;
 	p->phase_deadline_ns = 0;

@@ -88,7 +88,7 @@ int praas_refs_head(const uint8_t *data, uint64_t bytes, struct praas_refs *r)
 
 	if (bytes < wanted || bytes > PRAAS_SNAPSHOT_MANIFEST_MAX ||
 	    praas_get_le(data, 8) != PRAAS_SNAPSHOT_MAGIC ||
-	    praas_get_le(data + 8, 4) != PRAAS_SNAPSHOT_VERSION ||
+	    praas_get_le(data + 8, 4) - 1 >= PRAAS_SNAPSHOT_VERSION ||
 	    praas_get_le(data + 12, 4) != 0 || praas_get_le(data + 16, 8) != bytes ||
 	    praas_get_le(data + 56, 8) != 0)
 		return -EPROTO;

@@ -36,13 +36,10 @@ static int function_find(const struct worker *w, const char *name, uint32_t *ret
 	return -ENOENT;
 }
 
-/* Parallel, without a trigger that joins, and not too deep. */
+/* Plain, and not too deep. */
 static bool runs_in_place(const struct ctx *ctx, uint32_t function)
 {
-	const struct praas_worker_function *f = &ctx->worker->end.functions[function];
-
-	return f->trigger == PRAAS_TRIGGER_STANDARD &&
-	       f->concurrency == PRAAS_PARALLEL &&
+	return ctx->worker->end.functions[function].plain &&
 	       ctx->depth < PRAAS_WORKER_IN_PLACE_MAX;
 }
 

@@ -413,9 +413,7 @@ static INLINED void direct_reply(struct ctx *ctx, int32_t status, uint64_t run_n
 /* What only the controller can decide goes back untouched: the client sends it the other way. */
 static bool direct_allowed(const struct worker *w, uint32_t function)
 {
-	const struct praas_worker_function *f = &w->end.functions[function];
-
-	return f->trigger == PRAAS_TRIGGER_STANDARD && f->concurrency == PRAAS_PARALLEL;
+	return w->end.functions[function].plain;
 }
 
 static void end_direct(struct worker *w)

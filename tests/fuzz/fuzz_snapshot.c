@@ -77,13 +77,14 @@ static void named(const uint8_t *data, size_t bytes)
 }
 
 /* Make what a checksum guards consistent. */
-static void repair(uint8_t *data, size_t bytes)
+static void repair(uint8_t *data, size_t bytes, uint8_t version)
 {
 	uint64_t size = bytes;
 
 	if (bytes < 64 + PRAAS_SNAPSHOT_HASH_BYTES)
 		return;
-	memcpy(data, "PRASMAN1\1\0\0\0\0\0\0\0", 16);
+	memcpy(data, "PRASMAN1\0\0\0\0\0\0\0\0", 16);
+	data[8] = version;
 	memcpy(data + 16, &size, 8); /* little-endian hosts, like all that fuzz */
 	praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES,
 			    data + bytes - PRAAS_SNAPSHOT_HASH_BYTES);
@@ -121,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	store = small_store(copy, bytes);
 	named(copy, bytes);
 	if (choice & 1)
-		repair(copy, bytes);
+		repair(copy, bytes, choice & 8 ? 2 : 1);
 	if (choice & 2)
 		entry(copy, bytes, store);
 	else

@@ -91,8 +91,16 @@ static struct praas_function functions[] = {
 	{ .name = "serial", .concurrency = PRAAS_SERIAL },
 	{ .name = "per_key", .concurrency = PRAAS_SERIAL_PER_KEY },
 	{ .name = "joined", .trigger = PRAAS_TRIGGER_MULTI_SOURCE, .trigger_count = 2 },
+	{ .name = "first", .then = 1 }, /* goes on to plain, … */
+	{ .name = "map", .then = 4 },   /* … to joined, … */
+	{ .name = "pack",
+	  .trigger = PRAAS_TRIGGER_BATCH,
+	  .trigger_count = 2,
+	  .trigger_timeout_ns = 400000000,
+	  .then = 4 }, /* … to joined, … */
+	{ .name = "queue", .concurrency = PRAAS_SERIAL, .then = 2 }, /* … to serial */
 };
-enum { PLAIN, SERIAL, PER_KEY, JOINED };
+enum { PLAIN, SERIAL, PER_KEY, JOINED, FIRST, MAP, PACK, QUEUE, FUNCTIONS };
 
 struct table {
 	struct fixture f;
@@ -108,7 +116,7 @@ static inline void start(struct table *t, struct praas_process_config *changes)
 	t->m->base.ops = &manual_ops;
 	t->m->capacity = 2;
 	fixture_init(&t->f, 8 << 20);
-	config = fixture_config(&t->f, functions, 4);
+	config = fixture_config(&t->f, functions, FUNCTIONS);
 	config.executor = &t->m->base;
 	config.invocations_max = changes->invocations_max;
 	config.dedup_entries = changes->dedup_entries;

@@ -49,6 +49,53 @@ static void test_manifest_reads_what_it_may_hold(void **state)
 	praas_manifest_release(&m);
 }
 
+/* Names of what follows become the numbers that the sorted functions have. */
+static void test_manifest_then(void **state)
+{
+	static const char text[] = "{\"functions\": {"
+				   "\"c\": {\"library\": \"l.so\", \"then\": \"a\"},"
+				   "\"b\": {\"library\": \"l.so\", \"then\": \"c\"},"
+				   "\"a\": {\"library\": \"l.so\"}}}";
+	struct praas_manifest m = { 0 };
+	char error[PRAAS_JSON_ERROR_MAX];
+
+	(void)state;
+	assert_int_equal(parse(text, &m, error), 0);
+	assert_int_equal(m.functions[0].then, 0);
+	assert_int_equal(m.functions[1].then, 3);
+	assert_int_equal(m.functions[2].then, 1);
+	praas_manifest_release(&m);
+}
+
+/* Sixteen functions one after the other, and no more. */
+static void test_manifest_stages_limit(void **state)
+{
+	char error[PRAAS_JSON_ERROR_MAX];
+
+	(void)state;
+	for (int count = PRAAS_MANIFEST_STAGES_MAX;
+	     count <= (int)PRAAS_MANIFEST_STAGES_MAX + 1; count++) {
+		struct praas_manifest m = { 0 };
+		char text[4096];
+		int at = snprintf(text, sizeof(text), "{\"functions\": {");
+
+		for (int i = 1; i < count; i++)
+			at += snprintf(text + at, sizeof(text) - (size_t)at,
+				       "\"f%d\": {\"library\": \"l\", \"then\": "
+				       "\"f%d\"},",
+				       i, i + 1);
+		(void)snprintf(text + at, sizeof(text) - (size_t)at,
+			       "\"f%d\": {\"library\": \"l\"}}}", count);
+		if (count == (int)PRAAS_MANIFEST_STAGES_MAX) {
+			assert_int_equal(parse(text, &m, error), 0);
+			praas_manifest_release(&m);
+		} else {
+			assert_int_equal(parse(text, &m, error), -EINVAL);
+			assert_non_null(strstr(error, "f1.then: leads in a circle"));
+		}
+	}
+}
+
 /* What is wrong, and what the error must say. */
 static const struct {
 	const char *text, *says;
@@ -78,6 +125,14 @@ static const struct {
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"concurrency\": "
 	  "\"no\"}}}",
 	  "concurrency" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": \"g\"}}}",
+	  "functions.f.then: there is no function g" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": 1}}}", "string" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": \"f\"}}}",
+	  "functions.f.then: leads in a circle" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": \"g\"},"
+	  " \"g\": {\"library\": \"a\", \"then\": \"f\"}}}",
+	  "leads in a circle" },
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {}}}}", "type" },
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
 	  "{\"type\": "
@@ -147,6 +202,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_manifest_reads_what_it_may_hold),
+		cmocka_unit_test(test_manifest_then),
+		cmocka_unit_test(test_manifest_stages_limit),
 		cmocka_unit_test(test_manifest_mistakes_are_named),
 		cmocka_unit_test(test_manifest_missing_file_is_named),
 		cmocka_unit_test(test_manifest_pipe_is_refused),

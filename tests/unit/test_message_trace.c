@@ -3,11 +3,9 @@
  * The trace of a message: from who sends to who receives, and over a snapshot. What functions make of
  * it is in the executors' conformance suite.
  */
-#include "unit/process_fixture.h"
+#include "unit/swap_fixture.h"
 
 #include <stdio.h>
-
-#include "controller/snapshot.h"
 
 static const uint8_t trace[PRAAS_TRACE_BYTES] = {
 	1,  2,  3,  4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15, 16, /* trace */
@@ -118,39 +116,6 @@ static void test_trace_goes_back_with_its_message(void **state)
 
 /* ---- snapshots ---- */
 
-static int import(void *user, const struct praas_export_record *record)
-{
-	return praas_process_import(user, record);
-}
-
-/* What t has, through the bytes of a manifest, into a process of its own. */
-static void swap(struct table *t, struct table *ret_to)
-{
-	struct praas_process_config changes = { .invocations_max = 8,
-						.dedup_entries = 16,
-						.receivers_max = 4 };
-	struct praas_snapshot s = { 0 }, back;
-	char names[4][PRAAS_NAME_MAX + 1] = { "plain", "serial", "per_key", "joined" };
-	uint8_t *data;
-	uint64_t bytes;
-
-	praas_process_gate(t->f.p, false);
-	assert_int_equal(praas_process_export(t->f.p, praas_snapshot_add, &s), 0);
-	s.functions = names;
-	s.functions_count = 4;
-	assert_int_equal(praas_snapshot_encode(&s, &data, &bytes), 0);
-	s.functions = NULL;
-	assert_int_equal(praas_snapshot_decode(data, bytes, &back), 0);
-	start(ret_to, &changes);
-	praas_process_gate(ret_to->f.p, false);
-	assert_int_equal(
-		praas_snapshot_load(NULL, &back, functions, 4, import, ret_to->f.p), 0);
-	praas_process_gate(ret_to->f.p, true);
-	praas_snapshot_release(&s);
-	praas_snapshot_release(&back);
-	free(data);
-}
-
 static void end(struct table *t)
 {
 	fake_conn_free(t->c);
@@ -208,8 +173,9 @@ static void test_trace_is_none_in_an_old_snapshot(void **state)
 	(void)fclose(file);
 	praas_process_gate(t->f.p, false);
 	assert_int_equal(praas_snapshot_decode(data, bytes, &back), 0);
-	assert_int_equal(praas_snapshot_load(NULL, &back, functions, 4, import, t->f.p),
-			 0);
+	assert_int_equal(
+		praas_snapshot_load(NULL, &back, functions, FUNCTIONS, import, t->f.p),
+		0);
 	praas_snapshot_release(&back);
 	praas_process_gate(t->f.p, true);
 	receive(t, 1, "letter", 0);

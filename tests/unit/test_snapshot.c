@@ -335,8 +335,96 @@ static void test_snapshot_mail(void **state)
 	assert_int_equal(n, sizeof(mails) / sizeof(*mails));
 }
 
-/* A place without an epoch, and a key or a value where there is none, are refused. */
-static void test_snapshot_bad_mail_is_refused(void **state)
+/* What waits for a trigger: written and read, in the version that knows it; what is not of it stays in the
+ * first one. */
+static const struct praas_export_record waiting[] = {
+	{ .kind = PRAAS_EXPORT_TRIGGER,
+	  .key = "k",
+	  .key_bytes = 1,
+	  .function = 1,
+	  .source = PRAAS_CLIENT | 4,
+	  .id = 5,
+	  .data = "in",
+	  .bytes = 2 },
+	{ .kind = PRAAS_EXPORT_JOINED, .key = "", .source = PRAAS_CLIENT | 4, .id = 6 },
+	{ .kind = PRAAS_EXPORT_TRIGGER,
+	  .key = "k",
+	  .key_bytes = 1,
+	  .function = 1,
+	  .source = 4711,
+	  .id = 5,
+	  .deadline_ns = 1234567890,
+	  .data = "more",
+	  .bytes = 4 },
+	{ .kind = PRAAS_EXPORT_TIMEOUT,
+	  .key = "k",
+	  .key_bytes = 1,
+	  .function = 1,
+	  .deadline_ns = 1234567891 },
+};
+
+static int waiting_check(void *user, const struct praas_export_record *r)
+{
+	const struct praas_export_record *w = &waiting[(*(unsigned *)user)++];
+
+	assert_int_equal(r->kind, w->kind);
+	assert_int_equal(r->function, w->function);
+	assert_int_equal(r->source, w->source);
+	assert_int_equal(r->id, w->id);
+	assert_int_equal(r->deadline_ns, w->deadline_ns);
+	assert_int_equal(r->key_bytes, w->key_bytes);
+	assert_int_equal(r->bytes, w->bytes);
+	return 0;
+}
+
+static void test_snapshot_waiting(void **state)
+{
+	struct fixture *f = *state;
+	unsigned n = 0;
+
+	assert_int_equal(praas_snapshot_add(&f->s, &waiting[0]), 0);
+	assert_int_equal(write_it(f, &f->s, NULL), 0);
+	assert_int_equal(f->entry.body[8], 1); /* the version */
+	for (unsigned i = 1; i < sizeof(waiting) / sizeof(*waiting); i++)
+		assert_int_equal(praas_snapshot_add(&f->s, &waiting[i]), 0);
+	/* The first one's value was let go of when it was written. */
+	f->s.records[0].record.data = waiting[0].data;
+	assert_int_equal(write_it(f, &f->s, NULL), 0);
+	assert_int_equal(f->entry.body[8], 2);
+	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
+	assert_int_equal(praas_snapshot_load(f->store, &f->back, functions, 2,
+					     waiting_check, &n),
+			 0);
+	assert_int_equal(n, sizeof(waiting) / sizeof(*waiting));
+	/* They are the process's own: a rollback keeps them. */
+	praas_snapshot_keep_own(&f->back);
+	assert_int_equal(f->back.records_count, n);
+}
+
+/* New records in a manifest of the first version, and a version that nobody knows. */
+static void test_snapshot_versions(void **state)
+{
+	static const uint8_t versions[] = { 0, 1, 3, 255 };
+	struct fixture *f = *state;
+	struct praas_snapshot back;
+	uint8_t *data;
+	uint64_t bytes;
+
+	for (unsigned i = 0; i < sizeof(waiting) / sizeof(*waiting); i++)
+		assert_int_equal(praas_snapshot_add(&f->s, &waiting[i]), 0);
+	assert_int_equal(write_it(f, &f->s, NULL), 0);
+	data = f->entry.body;
+	bytes = f->entry.body_bytes;
+	for (unsigned i = 0; i < sizeof(versions); i++) {
+		data[8] = versions[i];
+		praas_snapshot_hash(data, bytes - PRAAS_SNAPSHOT_HASH_BYTES,
+				    data + bytes - PRAAS_SNAPSHOT_HASH_BYTES);
+		assert_int_equal(praas_snapshot_decode(data, bytes, &back), -EPROTO);
+	}
+}
+
+/* A place without an epoch, a key or a value where there is none, what is joined to nothing. */
+static void test_snapshot_bad_records_are_refused(void **state)
 {
 	static const struct praas_export_record bad[] = {
 		{ .kind = PRAAS_EXPORT_ACCEPTED, .key = "" },
@@ -344,8 +432,25 @@ static void test_snapshot_bad_mail_is_refused(void **state)
 		{ .kind = PRAAS_EXPORT_OUTBOX, .key = "k", .key_bytes = 1 },
 		{ .kind = PRAAS_EXPORT_QUEUE, .key = "k", .key_bytes = 1 },
 		{ .kind = PRAAS_EXPORT_QUEUE, .key = "", .data = "x", .bytes = 1 },
-		{ .kind = (enum praas_export_kind)(PRAAS_EXPORT_OUTBOX + 1),
-		  .key = "" },
+		{ .kind = (enum praas_export_kind)(PRAAS_EXPORT_LAST + 1), .key = "" },
+		/* Joined to nothing that follows, with what it cannot have, without a name. */
+		{ .kind = PRAAS_EXPORT_JOINED, .key = "", .id = 1 },
+		{ .kind = PRAAS_EXPORT_JOINED, .key = "" },
+		{ .kind = PRAAS_EXPORT_JOINED, .key = "k", .key_bytes = 1, .id = 1 },
+		{ .kind = PRAAS_EXPORT_TIMEOUT, .key = "" },
+		{ .kind = PRAAS_EXPORT_TIMEOUT,
+		  .key = "",
+		  .function = 2,
+		  .deadline_ns = 1 },
+		{ .kind = PRAAS_EXPORT_TIMEOUT,
+		  .key = "",
+		  .deadline_ns = 1,
+		  .data = "x",
+		  .bytes = 1 },
+		{ .kind = PRAAS_EXPORT_MESSAGE,
+		  .key = "k",
+		  .key_bytes = 1,
+		  .deadline_ns = 1 },
 	};
 	struct fixture *f = *state;
 
@@ -393,7 +498,9 @@ int main(void)
 		TEST(test_snapshot_sparse_chunk_is_rewritten),
 		TEST(test_snapshot_functions_by_name),
 		TEST(test_snapshot_mail),
-		TEST(test_snapshot_bad_mail_is_refused),
+		TEST(test_snapshot_waiting),
+		TEST(test_snapshot_versions),
+		TEST(test_snapshot_bad_records_are_refused),
 		TEST(test_snapshot_every_flipped_bit_is_found),
 	};
 

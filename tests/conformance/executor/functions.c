@@ -247,6 +247,25 @@ PRAAS_FUNCTION int gather(struct praas_ctx *ctx)
 	return praas_output_resize(ctx, at, &memory) ? 3 : 0;
 }
 
+/* Who sent each input. */
+PRAAS_FUNCTION int senders(struct praas_ctx *ctx)
+{
+	uint64_t *out;
+	void *memory;
+
+	if (praas_output(ctx, praas_info(ctx)->inputs * sizeof(*out), &memory) != 0)
+		return 1;
+	out = memory;
+	for (uint32_t i = 0; i < praas_info(ctx)->inputs; i++) {
+		struct praas_msg in;
+
+		if (praas_input(ctx, i, &in) != 0)
+			return 2;
+		out[i] = in.source;
+	}
+	return 0;
+}
+
 /* 0 when there is no second input. */
 PRAAS_FUNCTION int input_bounds(struct praas_ctx *ctx)
 {
