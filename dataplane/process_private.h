@@ -88,10 +88,10 @@ struct praas_process {
 	struct praas_lanes lanes;
 	struct praas_triggers triggers;
 	struct praas_invocation *held_first, *held_last; /* oldest first */
-	uint32_t held;
 	struct praas_invocation
 		*importing; /* who is joined to the input that comes next */
 	struct praas_pending_reply *pending;
+	uint32_t held;
 	uint32_t pending_max; /* a power of two */
 	uint64_t pending_head, pending_tail;
 	uint64_t activity_seen;
@@ -99,9 +99,10 @@ struct praas_process {
 	struct praas_fn_wait *members_waits; /* for another list */
 	int (*members_ask)(void *user);
 	void *members_user;
-	bool members_asked;
 	struct praas_fn_wait *room_first, *room_last; /* for room in the outbox */
-	bool room_given;                              /* who waited longest sends */
+	uint32_t polls;
+	bool members_asked;
+	bool room_given; /* who waited longest sends */
 	struct praas_inbox inbox;
 	struct praas_outbox *outbox;
 	struct praas_remote *remote;
@@ -111,7 +112,6 @@ struct praas_process {
 		client_write; /* of the STATE_PUT or DELETE under way */
 	praas_log_fn log;     /* NULL: dropped */
 	void *log_user;
-	uint32_t polls;
 };
 
 /* ---- reply.c ---- */
