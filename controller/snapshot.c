@@ -56,10 +56,11 @@ int praas_snapshot_add(void *snapshot, const struct praas_export_record *record)
 	int rc;
 
 	if (s->records_count == s->records_room) {
-		uint64_t room = s->records_room ? s->records_room * 2 : 256;
+		uint64_t room = praas_min_u64(praas_max_u64(s->records_room * 2, 256),
+					      PRAAS_SNAPSHOT_RECORDS_MAX);
 		struct praas_snapshot_record *more;
 
-		if (room > PRAAS_SNAPSHOT_RECORDS_MAX)
+		if (s->records_count >= room)
 			return -E2BIG;
 		more = realloc(s->records, (size_t)room * sizeof(*more));
 		if (!more)

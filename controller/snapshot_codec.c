@@ -261,7 +261,8 @@ int praas_snapshot_decode(const uint8_t *data, uint64_t bytes,
 	s.created_ns = refs.created_ns;
 	s.text = malloc((size_t)bytes);
 	s.functions = calloc((size_t)s.functions_count + 1, sizeof(*s.functions));
-	s.records = calloc((size_t)s.records_count + 1, sizeof(*s.records));
+	s.records_room = s.records_count + 1;
+	s.records = calloc((size_t)s.records_room, sizeof(*s.records));
 	if (!s.text || !s.functions || !s.records) {
 		rc = -ENOMEM;
 		goto err_release;

@@ -385,10 +385,9 @@ static void test_snapshot_waiting(void **state)
 	assert_int_equal(praas_snapshot_add(&f->s, &waiting[0]), 0);
 	assert_int_equal(write_it(f, &f->s, NULL), 0);
 	assert_int_equal(f->entry.body[8], 1); /* the version */
-	for (unsigned i = 1; i < sizeof(waiting) / sizeof(*waiting); i++)
+	praas_snapshot_release(&f->s);
+	for (unsigned i = 0; i < sizeof(waiting) / sizeof(*waiting); i++)
 		assert_int_equal(praas_snapshot_add(&f->s, &waiting[i]), 0);
-	/* The first one's value was let go of when it was written. */
-	f->s.records[0].record.data = waiting[0].data;
 	assert_int_equal(write_it(f, &f->s, NULL), 0);
 	assert_int_equal(f->entry.body[8], 2);
 	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
@@ -399,6 +398,35 @@ static void test_snapshot_waiting(void **state)
 	/* They are the process's own: a rollback keeps them. */
 	praas_snapshot_keep_own(&f->back);
 	assert_int_equal(f->back.records_count, n);
+}
+
+/* A rollback: its own from one snapshot, what others rely on from a later one, which has more of that. */
+static void test_snapshot_rolled_back(void **state)
+{
+	enum { LATER = 1000 };
+	struct fixture *f = *state;
+	struct praas_snapshot later = { 0 };
+	struct praas_export_record r = { .kind = PRAAS_EXPORT_SENT,
+					 .key = "",
+					 .id = 1 };
+
+	assert_int_equal(praas_snapshot_add(&f->s, &waiting[0]), 0);
+	assert_int_equal(praas_snapshot_add(&f->s, &r), 0);
+	assert_int_equal(write_it(f, &f->s, NULL), 0);
+	assert_int_equal(praas_snapshot_add(&later, &waiting[0]), 0);
+	for (r.source = 1; r.source <= LATER; r.source++)
+		assert_int_equal(praas_snapshot_add(&later, &r), 0);
+	assert_int_equal(praas_snapshot_open(f->store, &f->entry, &f->back), 0);
+	praas_snapshot_keep_own(&f->back);
+	assert_int_equal(praas_snapshot_keep_agreed(&f->back, &later), 0);
+	assert_int_equal(f->back.records_count, 1 + LATER);
+	assert_in_range(f->back.records_count, 1, f->back.records_room);
+	assert_int_equal(f->back.records[0].record.kind, PRAAS_EXPORT_TRIGGER);
+	for (uint64_t i = 1; i <= LATER; i++) {
+		assert_int_equal(f->back.records[i].record.kind, PRAAS_EXPORT_SENT);
+		assert_int_equal(f->back.records[i].record.source, i);
+	}
+	praas_snapshot_release(&later);
 }
 
 /* New records in a manifest of the first version, and a version that nobody knows. */
@@ -499,6 +527,7 @@ int main(void)
 		TEST(test_snapshot_functions_by_name),
 		TEST(test_snapshot_mail),
 		TEST(test_snapshot_waiting),
+		TEST(test_snapshot_rolled_back),
 		TEST(test_snapshot_versions),
 		TEST(test_snapshot_bad_records_are_refused),
 		TEST(test_snapshot_every_flipped_bit_is_found),
