@@ -157,7 +157,7 @@ int praas_verbs_qp_new(struct praas_verbs_conn *conn, struct rdma_cm_id *id, boo
 		.qp_type = IBV_QPT_RC,
 	};
 
-	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SENDS + 1;
+	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SENDS;
 	attr.cap.max_recv_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SLOTS;
 	attr.cap.max_send_sge = bulk ? 1 : 2;
 	attr.cap.max_recv_sge = 1;

@@ -54,7 +54,7 @@
 #define PRAAS_VERBS_GROUP 64u /* connections of one completion queue */
 #define PRAAS_VERBS_GROUP_CQES                                                         \
 	(PRAAS_VERBS_GROUP *                                                           \
-	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES + 1))
+	 (PRAAS_VERBS_SLOTS + PRAAS_VERBS_SENDS + 2 * PRAAS_VERBS_PIECES))
 #define PRAAS_VERBS_GROUPS 16u
 #define PRAAS_VERBS_ASKS_SHIFT                                                         \
 	4u                  /* half a stall timeout of silence, doubled so often */

@@ -36,6 +36,12 @@ static bool fits(const struct praas_verbs_conn *conn, const struct praas_frame *
 		       praas_min_u64(PRAAS_VERBS_MESSAGE_MAX, conn->peer.slot_bytes);
 }
 
+/* Work requests that the queue pair has; a question over iWARP is one of its own. */
+static uint32_t under_way(const struct praas_verbs_conn *conn)
+{
+	return conn->tx_head - conn->tx_tail + (conn->asking && conn->device->local);
+}
+
 static uint8_t *place_of(const struct praas_verbs_conn *conn)
 {
 	return conn->tx_memory->data +
@@ -240,7 +246,7 @@ static void flush_queue(struct praas_verbs_conn *conn)
 	struct praas_port *port = conn->base.port;
 
 	while (conn->unsent.first && credits(conn) > PRAAS_VERBS_RESERVE &&
-	       conn->tx_head - conn->tx_tail < PRAAS_VERBS_SENDS) {
+	       under_way(conn) < PRAAS_VERBS_SENDS) {
 		struct praas_buf *buf = conn->unsent.first, *next = buf->next;
 		bool fit = fits(conn, &buf->head);
 		int rc;
@@ -326,7 +332,8 @@ static void flush_slots(struct praas_verbs_conn *conn)
 }
 
 /* Where a SEND that is done says nothing of the peer: a READ of nothing, which its device must answer. No memory
- * is open to it, and none is needed. */
+ * is open to it, and none is needed. Not before the peer has said something: over iWARP who
+ * accepts must not send first (RFC 5044, section 7). */
 static void flush_question(struct praas_verbs_conn *conn)
 {
 	struct ibv_sge none = { .addr = (uintptr_t)place_of(conn),
@@ -336,7 +343,7 @@ static void flush_question(struct praas_verbs_conn *conn)
 	if (!conn->ask || !conn->device->local)
 		return;
 	conn->ask = false;
-	if (conn->asking)
+	if (conn->asking || conn->received == 0 || under_way(conn) >= PRAAS_VERBS_SENDS)
 		return;
 	wr = add(conn, conn->id->qp, praas_verbs_wr(conn, PRAAS_VERBS_OP_QUESTION, 0),
 		 &none, 1);
@@ -349,7 +356,7 @@ static void flush_question(struct praas_verbs_conn *conn)
 /* A message without a frame, when there is reason for one. */
 static void flush_words(struct praas_verbs_conn *conn)
 {
-	if (conn->tx_head - conn->tx_tail == PRAAS_VERBS_SENDS || credits(conn) == 0)
+	if (under_way(conn) >= PRAAS_VERBS_SENDS || credits(conn) == 0)
 		return;
 	/* Questions leave a quarter of the slots of who does not look. */
 	conn->ask &= credits(conn) > PRAAS_VERBS_SLOTS / 4;
