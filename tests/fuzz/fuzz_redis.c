@@ -44,6 +44,41 @@ static void try_info(const uint8_t *data, size_t bytes)
 	praas_check(!praas_redis_server_durable(&server, why)); /* it was not asked */
 }
 
+static redisReply reply_of(char *text)
+{
+	return (redisReply){ .type = REDIS_REPLY_STRING,
+			     .str = text,
+			     .len = strlen(text) };
+}
+
+/* What was read is what is read of it when we have written it. */
+static void again_process(struct praas_process_record *p)
+{
+	char text[PRAAS_REDIS_ROW_BYTES];
+	struct praas_process_record back;
+	redisReply reply;
+
+	p->version--;
+	praas_redis_write_process(text, p);
+	reply = reply_of(text);
+	praas_check(praas_redis_read_process(&reply, &back) == 0);
+	praas_check(back.version == p->version + 1 && back.number == p->number &&
+		    back.state == p->state && strcmp(back.name, p->name) == 0 &&
+		    strcmp(back.endpoints, p->endpoints) == 0);
+}
+
+static void again_memo(const struct praas_memo *memo)
+{
+	char text[PRAAS_REDIS_ROW_BYTES];
+	struct praas_memo back;
+	redisReply reply;
+
+	praas_redis_write_memo(text, memo);
+	reply = reply_of(text);
+	praas_check(praas_redis_read_memo(&reply, &back) == 0);
+	praas_check(back.status == memo->status && back.made_ns == memo->made_ns);
+}
+
 static void try_records(const redisReply *text)
 {
 	struct praas_app_record app;
@@ -62,11 +97,14 @@ static void try_records(const redisReply *text)
 		praas_check(praas_name_valid(p.name) && p.number > 0);
 		praas_check(p.state >= PRAAS_LIFE_SWAPPED &&
 			    p.state <= PRAAS_LIFE_DELETING);
+		again_process(&p);
 	}
 	if (praas_redis_read_item(text, text, &item) == 0)
 		praas_check(praas_name_valid(item.id));
-	if (praas_redis_read_memo(text, &memo) == 0)
+	if (praas_redis_read_memo(text, &memo) == 0) {
 		praas_check(memo.answer_bytes <= PRAAS_LIMIT_MEMO_BYTES);
+		again_memo(&memo);
+	}
 }
 
 static void try_rest(const redisReply *text, const redisReply *other)
