@@ -28,6 +28,11 @@ static void release_shadow(struct praas_buf *buf)
 		registered_free(r);
 }
 
+bool praas_is_registered(const struct praas_buf *buf)
+{
+	return buf->release == release_shadow;
+}
+
 /* A result may be there before a device says that it has sent the call. */
 static void registered_drop(struct praas_registered *r)
 {
@@ -92,6 +97,7 @@ static int alloc_shm(struct praas_connection *conn, size_t bytes, void **ret_dat
 		return rc;
 	if (praas_shm_ref_segment(ref) != conn->shm->mine.id)
 		praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))->kept = true;
+	conn->buffers++;
 	*ret_data = data;
 	return 0;
 }
@@ -117,9 +123,10 @@ void praas_buffer_free(praas_connection *conn, void *data)
 {
 	uint64_t ref;
 
-	if (!data)
+	if (!data || (conn->left && praas_left_buffer_free(conn, data)))
 		return;
 	if (conn->shm) {
+		conn->buffers--;
 		praas_check(praas_shm_find(conn->shm, data, &ref) == 0);
 		if (praas_shm_ref_segment(ref) != conn->shm->mine.id)
 			praas_shm_big_find(conn->shm, praas_shm_ref_segment(ref))

@@ -48,8 +48,6 @@ static void close_port(struct praas_connection *conn)
 	if (conn->port)
 		conn->ops->free(conn->port);
 	conn->port = NULL;
-	praas_heap_free(conn->heap);
-	conn->heap = NULL;
 	conn->link = NULL;
 }
 
@@ -63,7 +61,7 @@ static int open_port(struct praas_connection *conn, const char *addr)
 		return -EOPNOTSUPP;
 	conn->transport = conn->ops->scheme;
 	if (strcmp(conn->transport, "shm") != 0) {
-		rc = praas_heap_new(NULL, &conn->heap);
+		rc = conn->heap ? 0 : praas_heap_new(NULL, &conn->heap);
 		if (rc != 0)
 			return rc;
 		config.memory = praas_heap_memory(conn->heap);
@@ -93,6 +91,13 @@ static int handshake(struct praas_connection *conn, uint64_t until_ns)
 	return conn->closed_rc; /* it may have opened and ended in one poll */
 }
 
+/* What is sent over the others is not kept. */
+static bool can_follow(const char *scheme)
+{
+	return strcmp(scheme, "shm") == 0 || strcmp(scheme, "tcp") == 0 ||
+	       strcmp(scheme, "tls") == 0;
+}
+
 static int try_endpoint(struct praas_connection *conn, const char *addr,
 			const struct praas_ticket_json *ticket, uint64_t until_ns)
 {
@@ -106,6 +111,10 @@ static int try_endpoint(struct praas_connection *conn, const char *addr,
 		return rc;
 	memcpy(config.ticket, ticket->ticket, sizeof(config.ticket));
 	memcpy(config.session_key, ticket->session_key, sizeof(config.session_key));
+	memcpy(conn->session_key, ticket->session_key, sizeof(conn->session_key));
+	conn->follows = !conn->no_follow && can_follow(conn->transport);
+	config.follows = conn->follows;
+	config.members = conn->members;
 	conn->closed_rc = 0;
 	conn->opened = false; /* that was the endpoint before */
 	rc = praas_session_connect(conn->port, addr, &config, &link);
@@ -125,9 +134,8 @@ static bool is_answer(int rc)
 	return rc == 0 || rc == -EACCES || rc == -ESTALE || rc == -EKEYEXPIRED;
 }
 
-/* Tries the endpoints of a scheme, in their order. */
-static int try_scheme(struct praas_connection *conn, const char *scheme,
-		      const struct praas_ticket_json *ticket, uint64_t until_ns)
+int praas_connect_scheme(struct praas_connection *conn, const char *scheme,
+			 const struct praas_ticket_json *ticket, uint64_t until_ns)
 {
 	size_t length = strlen(scheme);
 	int rc = -EOPNOTSUPP;
@@ -173,14 +181,12 @@ static int choose(struct praas_connection *conn,
 		  const struct praas_connect_config *config,
 		  const struct praas_ticket_json *ticket)
 {
-	uint64_t timeout =
-		config->timeout_ns ? config->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
-	uint64_t until = praas_now_ns() + timeout;
+	uint64_t until = praas_now_ns() + conn->timeout_ns;
 	unsigned index = next_offered(ticket, 0), after;
 	int rc = -EOPNOTSUPP;
 
 	if (config->transport && strcmp(config->transport, "auto") != 0)
-		return try_scheme(conn, config->transport, ticket, until);
+		return praas_connect_scheme(conn, config->transport, ticket, until);
 	for (; praas_transport_at(index) != NULL && !is_answer(rc); index = after) {
 		uint64_t now = praas_now_ns(), part = until;
 
@@ -188,7 +194,8 @@ static int choose(struct praas_connection *conn,
 		/* A device that does not answer leaves time for the next. */
 		if (praas_transport_at(after) != NULL && now < until)
 			part = now + (until - now) / 2;
-		rc = try_scheme(conn, praas_transport_at(index)->scheme, ticket, part);
+		rc = praas_connect_scheme(conn, praas_transport_at(index)->scheme,
+					  ticket, part);
 	}
 	return rc;
 }
@@ -217,28 +224,34 @@ static void tell_why(const struct praas_connection *conn,
 
 /* ---- the connection ------------------------------------------------------------------------ */
 
+int praas_connect_tables(struct praas_connection *conn)
+{
+	uint64_t capacity;
+
+	if (conn->ops != &praas_shm_transport_ops)
+		return 0;
+	/* The caller's buffers and results stay mapped until praas_close(), whatever the peer
+	 * does: a connection with a buffer out is not taken apart. */
+	conn->shm = praas_shm_conn_of(conn->link);
+	conn->shm->bufs_out++;
+	conn->direct_allowed = !conn->no_direct;
+	return praas_shm_memory_alloc(
+		conn->shm, praas_min_u64(PRAAS_SCRATCH_BYTES, conn->bytes_max),
+		&conn->scratch_ref, &conn->scratch, &capacity);
+}
+
 static int open_tables(struct praas_connection *conn,
 		       const struct praas_connect_config *config)
 {
 	uint32_t inflight =
 		config->inflight_max ? config->inflight_max : PRAAS_INFLIGHT_DEFAULT;
-	uint64_t capacity;
 	int rc;
 
 	while (conn->inflight_limit != 0 && inflight > conn->inflight_limit &&
 	       inflight > 1)
 		inflight /= 2;
 	rc = praas_table_init(conn, inflight);
-	if (rc != 0 || conn->ops != &praas_shm_transport_ops)
-		return rc;
-	/* The caller's buffers and results stay mapped until praas_close(), whatever the peer
-	 * does: a connection with a buffer out is not taken apart. */
-	conn->shm = praas_shm_conn_of(conn->link);
-	conn->shm->bufs_out++;
-	conn->direct_allowed = !config->no_direct;
-	return praas_shm_memory_alloc(
-		conn->shm, praas_min_u64(PRAAS_SCRATCH_BYTES, conn->bytes_max),
-		&conn->scratch_ref, &conn->scratch, &capacity);
+	return rc == 0 ? praas_connect_tables(conn) : rc;
 }
 
 static int check_config(const struct praas_connect_config *config)
@@ -275,6 +288,10 @@ int praas_connect_ticket(const char *ticket_json,
 	}
 	(void)praas_doorbell_setup(); /* always 0 */
 	praas_waiter_init(&conn->waiter, (enum praas_wait_mode)c->wait);
+	conn->timeout_ns = c->timeout_ns ? c->timeout_ns : PRAAS_CONNECT_TIMEOUT_NS;
+	conn->no_direct = c->no_direct;
+	conn->no_follow = c->no_follow;
+	conn->members = c->members;
 	rc = choose(conn, c, &ticket);
 	if (rc != 0) {
 		tell_why(conn, c, &ticket, rc);
@@ -316,14 +333,18 @@ static void release_done(struct praas_connection *conn)
 		praas_result_release(conn, &e->result);
 		praas_entry_undone(conn, e);
 	}
+	for (uint32_t i = 0; conn->entries && i <= conn->mask; i++)
+		if (conn->entries[i].kept)
+			praas_kept_drop(&conn->entries[i]);
 }
 
 void praas_close(praas_connection *conn)
 {
 	if (!conn)
 		return;
-	if (conn->entries)
-		release_done(conn);
+	release_done(conn);
+	praas_follow_forget(conn);
+	praas_left_free_all(conn);
 	if (conn->link)
 		conn->link->ops->close(conn->link, true);
 	conn->link = NULL;
@@ -333,8 +354,11 @@ void praas_close(praas_connection *conn)
 		praas_shm_conn_unref(conn->shm);
 	}
 	close_port(conn);
+	praas_kept_free_all(conn);
+	praas_heap_free(conn->heap);
 	free(conn->entries);
 	free(conn->functions);
+	explicit_bzero(conn->session_key, sizeof(conn->session_key));
 	free(conn);
 }
 
@@ -358,5 +382,6 @@ int praas_function_lookup(praas_connection *conn, const char *function,
 void praas_stats(const praas_connection *conn, struct praas_conn_stats *ret_stats)
 {
 	*ret_stats = conn->stats;
-	ret_stats->transport_copies = conn->port ? conn->port->copies : 0;
+	ret_stats->transport_copies =
+		conn->copies_before + (conn->port ? conn->port->copies : 0);
 }

@@ -15,6 +15,7 @@
 #include "praas/client.h"
 #include "shm/doorbell.h"
 #include "transport/memory.h"
+#include "transport/moved.h"
 #include "transport/session.h"
 #include "transport/shm_conn.h"
 #include "transport/transport.h"
@@ -58,6 +59,8 @@ struct praas_entry {
 	uint32_t next, prev;        /* free list (next) or list of those done */
 	struct praas_result result; /* DONE */
 	uint64_t aux;               /* DONE, requests: of the REPLY */
+	uint64_t order; /* in which it was sent first, from 1; 0: it has not been yet */
+	struct praas_kept *kept; /* to be sent again, if the process moves; NULL */
 	struct praas_timing
 		*timing; /* TIMED: the caller's; has notes until it is filled */
 };
@@ -77,6 +80,21 @@ struct praas_registered {
 	struct praas_registered *next;
 };
 
+/* An invocation as it left, until it is answered. */
+struct praas_kept {
+	struct praas_buf shadow; /* first: what is sent; its release only notes it */
+	struct praas_buf
+		*buf; /* whose memory it is; NULL: copy, or registered memory */
+	uint8_t *copy;
+	bool under_way; /* the transport has the shadow */
+	bool over;      /* answered: goes when the transport has done with it */
+	struct praas_connection *conn;
+	struct praas_kept *next; /* free list */
+};
+
+struct praas_left; /* left.c */
+struct praas_ticket_json;
+
 struct praas_connection {
 	const struct praas_transport_ops *ops;
 	struct praas_port *port;
@@ -86,8 +104,11 @@ struct praas_connection {
 	struct praas_heap *heap; /* memory of the other transports */
 	const char *transport;   /* its scheme */
 	bool opened, direct_allowed;
-	int closed_rc;    /* why link is NULL */
-	int close_status; /* as the peer's last frame said */
+	bool follows,
+		following; /* it goes along when the process moves; it is about to */
+	bool no_direct, no_follow, members; /* as the caller wants it */
+	int closed_rc;                      /* why link is NULL */
+	int close_status;                   /* as the peer's last frame said */
 	uint64_t bytes_max;
 	uint32_t epoch;
 	uint64_t pid;
@@ -116,6 +137,21 @@ struct praas_connection {
 	uint32_t functions_count;
 
 	struct praas_registered *registered;
+	struct praas_kept *kept_free;
+
+	/* When the process moves (follow.c). */
+	uint64_t timeout_ns;      /* for connect and handshake */
+	uint64_t order;           /* of the entry sent last */
+	uint64_t copies_before;   /* by ports that were left */
+	struct praas_moved *move; /* where to; NULL: it is there */
+	struct praas_left
+		*left; /* where it was, as far as the caller has memory there */
+	uint32_t moves;
+	uint32_t turns_deep; /* the port is being polled: it must not go */
+	uint32_t refs; /* results in the controller's segment that the caller holds */
+	uint32_t buffers; /* registered buffers in shared memory */
+	uint8_t session_key[PRAAS_KEY_BYTES];
+
 	struct praas_waiter waiter;
 	struct praas_conn_stats stats;
 	struct praas_event events[PRAAS_EVENTS_KEPT];
@@ -147,7 +183,45 @@ void praas_entry_done(struct praas_connection *conn, struct praas_entry *e);
 void praas_entry_undone(struct praas_connection *conn, struct praas_entry *e);
 uint64_t praas_id_next(struct praas_connection *conn);
 
+/* ---- connect.c */
+/* Tries the endpoints of a scheme, in their order. 0: conn->link is open. */
+int praas_connect_scheme(struct praas_connection *conn, const char *scheme,
+			 const struct praas_ticket_json *ticket, uint64_t until_ns);
+/* What an open link needs beside the table of invocations. 0; -ENOBUFS. */
+int praas_connect_tables(struct praas_connection *conn);
+
+/* ---- follow.c */
+/* Where the process has moved to, as a frame says; false: it is not believed, or not gone along with. */
+bool praas_follow_take(struct praas_connection *conn, const struct praas_buf *buf);
+void praas_follow_forget(struct praas_connection *conn);
+/* Goes there. Not from an upcall. Returns work done. */
+unsigned praas_follow(struct praas_connection *conn);
+
+/* ---- kept.c */
+/* Keeps what is sent until e is answered; returns what is to be sent in place of buf. */
+struct praas_buf *praas_keep(struct praas_connection *conn, struct praas_entry *e,
+			     struct praas_buf *buf);
+/* The same of one that was sent, by a copy. data: behind its meta block; NULL: there is neither. 0; -ENOMEM. */
+int praas_keep_copy(struct praas_connection *conn, struct praas_entry *e,
+		    const uint8_t *data);
+void praas_kept_drop(struct praas_entry *e);
+void praas_kept_free_all(struct praas_connection *conn);
+
+/* ---- left.c */
+int praas_left_prepare(struct praas_left **ret_left);
+/* conn's shared memory, which conn has no more. left is given. */
+void praas_left_add(struct praas_connection *conn, struct praas_left *left);
+/* What nobody needs any more goes. */
+void praas_left_tend(struct praas_connection *conn);
+/* A result that lies in such memory is given back; false: it does not. */
+bool praas_left_release(struct praas_connection *conn, const void *data,
+			uint64_t token);
+bool praas_left_buffer_free(struct praas_connection *conn, const void *data);
+void praas_left_free_all(struct praas_connection *conn);
+
 /* ---- submit.c */
+/* Sends what is kept of e. 0; or why not. */
+int praas_kept_send(struct praas_connection *conn, struct praas_entry *e);
 int praas_entry_send(struct praas_connection *conn, const struct praas_call *call,
 		     struct praas_entry *e);
 /* The trace of a call as a frame has it; there is one. */
@@ -165,6 +239,8 @@ int praas_submit_entry(struct praas_connection *conn, const struct praas_call *c
 void praas_call_head(const struct praas_call *call, struct praas_frame *ret_head);
 
 /* ---- buffer.c */
+/* Whether buf is one of a registered buffer. */
+bool praas_is_registered(const struct praas_buf *buf);
 /* All registered memory of a transport without segments goes, as soon as the transport lets go. */
 void praas_registered_free_all(struct praas_connection *conn);
 
@@ -187,6 +263,8 @@ void praas_result_text(struct praas_connection *conn, struct praas_result *resul
 /* For praas_event_poll(). */
 void praas_event_add(struct praas_connection *conn, enum praas_event_kind kind,
 		     int status, uint32_t epoch);
+/* The rings outlive the socket: what a worker has taken ends there, unless it is gone or long. */
+void praas_last_results(struct praas_connection *conn);
 /* The connection has ended: so has all that is under way. */
 void praas_end_all(struct praas_connection *conn);
 void praas_learn(struct praas_connection *conn, uint32_t function, uint64_t run_ns);

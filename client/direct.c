@@ -111,6 +111,7 @@ int praas_direct_send(struct praas_connection *conn, struct praas_shm_route *r,
 		return -EAGAIN;
 	}
 	e->via = (int32_t)r->worker;
+	e->order = ++conn->order;
 	r->outstanding++;
 	conn->direct_pending++;
 	conn->withdrawn = false;
@@ -498,6 +499,7 @@ void praas_direct_release(struct praas_connection *conn, uint64_t token)
 			praas_direct_lied(conn, r); /* it forges positions */
 		break;
 	case PRAAS_TOKEN_REF:
+		conn->refs--;
 		if (shm->state == PRAAS_SHM_OPEN &&
 		    praas_shm_give_back(&shm->channel, &shm->backlog, value) != 0)
 			praas_shm_conn_fail(shm, -EPROTO);

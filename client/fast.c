@@ -20,11 +20,12 @@ static struct praas_entry *make_entry(struct praas_connection *conn,
 
 	praas_check(e != NULL); /* nothing is under way: all entries are free */
 	praas_call_head(call, &e->head);
+	e->order = ++conn->order;
+	if (ref != 0)
+		e->ref = ref; /* it may have to be sent again */
 	if (r) {
 		e->via = (int32_t)r->worker;
 		e->position = position;
-		if (ref != 0)
-			e->ref = ref; /* it may have to be sent again */
 		r->outstanding++;
 		conn->direct_pending++;
 		conn->withdrawn = false;
@@ -76,6 +77,7 @@ static bool take_result(struct praas_connection *conn, struct praas_shm_route *r
 					     .token = (uint64_t)r->worker << 48 |
 						      offset | PRAAS_TOKEN_DIRECT };
 	} else {
+		conn->refs++;
 		ret_result->view =
 			(struct praas_view){ .data = shm->peer.base + offset,
 					     .bytes = bytes,

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,9 +23,21 @@ void praas_learn(struct praas_connection *conn, uint32_t function, uint64_t run_
 	f->run_ns = f->run_ns == 0 ? ns : f->run_ns - f->run_ns / 8 + ns / 8;
 }
 
+/* What a status says; of a connection that has ended, why it has. */
+static const char *status_words(const struct praas_connection *conn, int status,
+				char ret_room[PRAAS_ERROR_TEXT_MAX])
+{
+	if (status != PRAAS_UNKNOWN || conn->closed_rc == 0)
+		return praas_status_text(status);
+	(void)snprintf(ret_room, PRAAS_ERROR_TEXT_MAX, "the connection has ended: %s",
+		       strerror(-conn->closed_rc)); /* fits */
+	return ret_room;
+}
+
 void praas_result_text(struct praas_connection *conn, struct praas_result *result)
 {
-	const char *words = praas_status_text(result->status);
+	char why[PRAAS_ERROR_TEXT_MAX];
+	const char *words = status_words(conn, result->status, why);
 	size_t bytes = strlen(words) + 1;
 	struct praas_result source = *result;
 	char *text = aligned_alloc(PRAAS_FRAME_ALIGN, PRAAS_ERROR_TEXT_MAX);
@@ -57,6 +70,11 @@ void praas_event_add(struct praas_connection *conn, enum praas_event_kind kind,
 {
 	uint32_t at;
 
+	/* One is as good as many, and they push nothing else out. */
+	for (uint32_t i = 0; kind == PRAAS_EVENT_MEMBERS && i < conn->events_count; i++)
+		if (conn->events[(conn->events_head + i) % PRAAS_EVENTS_KEPT].kind ==
+		    kind)
+			return;
 	if (conn->events_count == PRAAS_EVENTS_KEPT) { /* the oldest goes */
 		conn->events_head = (conn->events_head + 1) % PRAAS_EVENTS_KEPT;
 		conn->events_count--;
@@ -151,18 +169,31 @@ static void on_opened(void *user, struct praas_conn *link)
 	conn->opened = true;
 }
 
+/* Nothing comes behind where the process has moved to. If it does, what was done was done. */
+static bool counts_still(const struct praas_frame *f)
+{
+	return (f->kind == PRAAS_FRAME_RESULT || f->kind == PRAAS_FRAME_REPLY) &&
+	       f->status != PRAAS_MOVED && f->status != PRAAS_DRAINING;
+}
+
 static void on_frame(void *user, struct praas_conn *link, struct praas_buf *buf)
 {
 	struct praas_connection *conn = user;
 	struct praas_frame pong = { .kind = PRAAS_FRAME_PONG, .id = buf->head.id };
 
 	(void)link;
+	if (praas_unlikely(conn->move != NULL) && !counts_still(&buf->head)) {
+		praas_buf_release(buf); /* it is left behind */
+		return;
+	}
 	switch (buf->head.kind) {
 	case PRAAS_FRAME_RESULT:
 	case PRAAS_FRAME_REPLY:
 		on_answer(conn, buf);
 		return;
 	case PRAAS_FRAME_EVENT:
+		if (buf->head.aux == PRAAS_EVENT_MOVED && praas_follow_take(conn, buf))
+			break; /* told when we are there */
 		if (buf->head.epoch != 0)
 			conn->epoch = buf->head.epoch;
 		praas_event_add(conn, (enum praas_event_kind)buf->head.aux,
@@ -193,8 +224,7 @@ static void on_sent(void *user, struct praas_conn *link, struct praas_buf *buf, 
 
 #define LAST_NS 20000000u /* for results of those that workers have */
 
-/* The rings outlive the socket: what a worker has taken ends there, unless it is gone or long. */
-static void last_results(struct praas_connection *conn)
+void praas_last_results(struct praas_connection *conn)
 {
 	uint64_t until = praas_now_ns() + LAST_NS;
 
@@ -212,7 +242,7 @@ static void last_results(struct praas_connection *conn)
 void praas_end_all(struct praas_connection *conn)
 {
 	if (conn->direct_pending != 0 && conn->shm)
-		last_results(conn);
+		praas_last_results(conn);
 	for (uint32_t i = 0; i <= conn->mask && conn->entries; i++) {
 		struct praas_entry *e = &conn->entries[i];
 
@@ -237,7 +267,7 @@ static void on_closed(void *user, struct praas_conn *link, int rc)
 
 	(void)link;
 	conn->closed_rc = rc != 0 ? rc : -ECONNRESET;
-	if (conn->opened) {
+	if (conn->opened && !conn->move) {
 		praas_end_all(conn);
 		praas_event_add(conn, PRAAS_EVENT_CLOSED, conn->close_status,
 				conn->epoch);
@@ -260,6 +290,8 @@ void praas_result_release(praas_connection *conn, struct praas_result *result)
 	switch (token & PRAAS_TOKEN_MASK) {
 	case PRAAS_TOKEN_BUF:
 		praas_buf_release((struct praas_buf *)(uintptr_t)value);
+		if (praas_unlikely(conn->left != NULL))
+			praas_left_tend(conn);
 		break;
 	case PRAAS_TOKEN_TEXT:
 		free((void *)(uintptr_t)value);
@@ -267,7 +299,9 @@ void praas_result_release(praas_connection *conn, struct praas_result *result)
 	case PRAAS_TOKEN_REF:
 	case PRAAS_TOKEN_DIRECT:
 	case PRAAS_TOKEN_BIG:
-		praas_direct_release(conn, token);
+		if (praas_likely(!conn->left) ||
+		    !praas_left_release(conn, result->view.data, token))
+			praas_direct_release(conn, token);
 		break;
 	default:
 		break;

@@ -64,13 +64,9 @@ struct request {
 	bool key_optional;
 };
 
-/* Sends, waits, and leaves the reply in ret_result (to be released) and ret_aux. */
-static int ask(struct praas_connection *conn, struct request *r,
-	       struct praas_result *ret_result, uint64_t *ret_aux)
+static int check(const struct praas_connection *conn, const struct request *r)
 {
 	size_t key_bytes = r->key ? strlen(r->key) : 0;
-	struct praas_entry *e;
-	int rc;
 
 	if (!conn->link)
 		return praas_fail_with(-ENOTCONN, "the connection has ended");
@@ -80,6 +76,19 @@ static int ask(struct praas_connection *conn, struct request *r,
 	if (r->bytes > conn->bytes_max)
 		return praas_fail_with(-EMSGSIZE, "%zu bytes, at most %llu", r->bytes,
 				       (unsigned long long)conn->bytes_max);
+	return 0;
+}
+
+/* Sends, waits, and leaves the reply in ret_result (to be released) and ret_aux. 0: there is one. */
+static int ask_once(struct praas_connection *conn, struct request *r,
+		    struct praas_result *ret_result, uint64_t *ret_aux)
+{
+	size_t key_bytes = r->key ? strlen(r->key) : 0;
+	struct praas_entry *e;
+	int rc = check(conn, r);
+
+	if (rc != 0)
+		return rc;
 	e = praas_entry_new(conn, 0);
 	if (!e)
 		return praas_fail_with(-ENOBUFS, "%u requests are under way",
@@ -97,12 +106,32 @@ static int ask(struct praas_connection *conn, struct request *r,
 		praas_entry_free(conn, e);
 		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));
 	}
+	e->order = ++conn->order;
 	rc = praas_entry_wait(conn, e, 0);
 	praas_check(rc == 0); /* without a limit it ends in some way */
 	*ret_result = e->result;
 	*ret_aux = e->aux;
 	praas_entry_undone(conn, e);
 	praas_entry_free(conn, e);
+	return 0;
+}
+
+/* What a process that moves has not answered it has not done: it is asked again, where it goes on. */
+static int ask(struct praas_connection *conn, struct request *r,
+	       struct praas_result *ret_result, uint64_t *ret_aux)
+{
+	uint32_t moves;
+	int rc;
+
+	do {
+		moves = conn->moves;
+		rc = ask_once(conn, r, ret_result, ret_aux);
+		if (rc != 0)
+			return rc;
+		if (moves == conn->moves || ret_result->status != PRAAS_MOVED)
+			break;
+		praas_result_release(conn, ret_result);
+	} while (true);
 	rc = status_errno(ret_result->status);
 	if (rc != 0) {
 		(void)praas_fail_with(rc, "%s",

@@ -146,6 +146,8 @@ static int push(struct praas_connection *conn, struct praas_buf *buf)
 	int rc = -ENOTCONN;
 
 	while (conn->link) {
+		buf->head.epoch =
+			conn->epoch; /* another one when it has moved meanwhile */
 		rc = conn->ops->send(conn->link, buf);
 		if (praas_likely(rc != -EAGAIN) || !patient(conn, &until))
 			break;
@@ -174,14 +176,32 @@ int praas_frame_send(struct praas_connection *conn, const struct praas_frame *he
 	if (rc != 0)
 		return rc;
 	buf->head = *head;
-	buf->head.epoch = conn->epoch;
 	meta(buf, key, trace);
 	conn->stats.bytes_out += head->bytes;
 	return push(conn, buf);
 }
 
+int praas_kept_send(struct praas_connection *conn, struct praas_entry *e)
+{
+	struct praas_kept *k = e->kept;
+	const uint8_t *trace =
+		e->head.flags & PRAAS_FRAME_TRACE ? k->shadow.trace : NULL;
+	int rc;
+
+	if (k->buf && !k->under_way) { /* as it lies */
+		k->shadow.head = e->head;
+		k->under_way = true;
+		return push(conn, &k->shadow);
+	}
+	rc = praas_frame_send(conn, &e->head, k->shadow.key, k->shadow.data, trace);
+	if (rc == 0 && conn->shm && e->kept == k)
+		praas_kept_drop(e); /* until it is answered its memory is lent */
+	return rc;
+}
+
+/* e: NULL, nobody waits for it. */
 static int send_invoke(struct praas_connection *conn, const struct praas_call *call,
-		       const struct praas_frame *head)
+		       const struct praas_frame *head, struct praas_entry *e)
 {
 	struct praas_buf *buf;
 	int rc = payload(conn, call->data, call->bytes, &buf);
@@ -189,14 +209,17 @@ static int send_invoke(struct praas_connection *conn, const struct praas_call *c
 	if (praas_unlikely(rc != 0))
 		return praas_fail_with(rc, "no buffer for %zu bytes", call->bytes);
 	buf->head = *head;
-	buf->head.epoch = conn->epoch;
 	if (head->key_bytes != 0 || call->trace)
 		meta(buf, call->key, NULL);
 	if (call->trace)
 		praas_trace_block(call, buf->trace);
+	if (e && !conn->shm && conn->follows)
+		buf = praas_keep(conn, e, buf);
 	rc = push(conn, buf);
 	if (praas_unlikely(rc != 0))
 		return praas_fail_with(rc, "cannot send: %s", strerror(-rc));
+	if (e)
+		e->order = ++conn->order;
 	conn->stats.calls++;
 	conn->stats.bytes_out += call->bytes;
 	return 0;
@@ -215,7 +238,7 @@ int praas_entry_send(struct praas_connection *conn, const struct praas_call *cal
 		if (rc != -EAGAIN)
 			return rc;
 	}
-	return send_invoke(conn, call, &e->head);
+	return send_invoke(conn, call, &e->head, e);
 }
 
 /* Over a socket a call leaves before praas_submit() returns, since nobody knows when the caller
@@ -255,7 +278,7 @@ static int submit_one_way(struct praas_connection *conn, const struct praas_call
 	if (head.id == 0)
 		head.id = praas_id_next(conn);
 	praas_call_head(call, &head);
-	rc = send_invoke(conn, call, &head);
+	rc = send_invoke(conn, call, &head, NULL);
 	if (rc == 0)
 		flush(conn);
 	if (rc == 0 && ret_call)

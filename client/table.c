@@ -78,6 +78,8 @@ struct praas_entry *praas_entry_new(struct praas_connection *conn, uint64_t id)
 	e->extra = 0;
 	e->marked = false;
 	e->cancelled = false;
+	e->order = 0;
+	e->kept = NULL;
 	e->ref = PRAAS_SHM_NO_REF;
 	return e;
 }
@@ -88,6 +90,8 @@ void praas_entry_free(struct praas_connection *conn, struct praas_entry *e)
 
 	if (praas_unlikely((e->head.id & conn->mask) != index))
 		conn->own_ids--;
+	if (praas_unlikely(e->kept != NULL))
+		praas_kept_drop(e);
 	e->state = PRAAS_ENTRY_FREE;
 	e->next = conn->free_head;
 	conn->free_head = index;
@@ -98,6 +102,8 @@ void praas_entry_done(struct praas_connection *conn, struct praas_entry *e)
 {
 	uint32_t index = (uint32_t)(e - conn->entries);
 
+	if (praas_unlikely(e->kept != NULL))
+		praas_kept_drop(e);
 	e->state = PRAAS_ENTRY_DONE;
 	e->next = PRAAS_ENTRY_NONE;
 	e->prev = conn->done_tail;

@@ -20,8 +20,13 @@ unsigned praas_turn(struct praas_connection *conn)
 	unsigned done = 0;
 
 	conn->held = 0;
+	conn->turns_deep++;
 	if (praas_likely(conn->link != NULL))
 		done = conn->ops->poll(conn->port, TURN_BUDGET);
+	conn->turns_deep--;
+	if (praas_unlikely(conn->move != NULL) && !conn->following &&
+	    conn->turns_deep == 0)
+		return done + praas_follow(conn);
 	if (conn->shm) {
 		done += praas_direct_poll(conn);
 		done += praas_routes_tend(conn);

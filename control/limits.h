@@ -55,14 +55,24 @@
 #define PRAAS_LIMIT_CODE_BYTES 1024u     /* path of an application's code */
 #define PRAAS_LIMIT_CODE_FILES 1024u     /* files and folders in a revision of it */
 #define PRAAS_LIMIT_CODE_DEPTH 8         /* of folders in it */
-#define PRAAS_LIMIT_CODE_ALL_BYTES (1u << 30)     /* of all its files */
+#define PRAAS_LIMIT_CODE_ALL_BYTES (1u << 30) /* of all its files */
+#define PRAAS_LIMIT_CHECKPOINT_MIN_MS 100u    /* T of "durability": "checkpoint:T" */
+#define PRAAS_LIMIT_CHECKPOINT_MS 86400000u
+#define PRAAS_LIMIT_COLLECT_MIN_S 10u /* that what nobody needs stays in stores */
+#define PRAAS_LIMIT_COLLECT_S 31536000u
 #define PRAAS_LIMIT_DEPLOYS 16u                   /* under way at once */
 #define PRAAS_LIMIT_MANIFEST_BYTES (1024u * 1024) /* its praas.json */
 #define PRAAS_LIMIT_ENDPOINTS 8u                  /* of one process */
 #define PRAAS_LIMIT_ENDPOINT_BYTES 256u           /* one of them */
 #define PRAAS_LIMIT_CONCURRENCY 32u               /* workers of a process */
+#define PRAAS_LIMIT_MEMORY_PER_WORKER (16u << 20) /* that it has at least for each */
 #define PRAAS_LIMIT_VCPU_MILLI 1024000u           /* of a process */
+#define PRAAS_LIMIT_TASKS_PER_WORKER 64u          /* threads and processes */
 #define PRAAS_LIMIT_MEMORY_BYTES (16ull << 40)
 #define PRAAS_LIMIT_MEMORY_MIN_BYTES (16ull << 20)
+
+/* In a list of addresses: what the node has devices for. */
+#define PRAAS_DATA_LISTEN_AUTO "auto"
+#define PRAAS_DATA_LISTEN_AUTOS 2u /* addresses that it counts as */
 
 #endif

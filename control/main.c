@@ -9,19 +9,22 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "control/backup.h"
+#include "control/collect.h"
 #include "control/json.h"
+#include "control/limits.h"
 #include "control/names.h"
 #include "control/options.h"
 #include "control/rest/listen.h"
 #include "control/rest/rest.h"
 #include "control/rest/tls.h"
 #include "control/say.h"
-#include "controller/store/store.h"
+#include "control/self.h"
+#include "control/store_open.h"
+#include "controller/store/gc.h"
 #include "controller/store/whole.h"
 #include "internal/base.h"
 
@@ -34,6 +37,7 @@
 #define USAGE_DAYS_DEFAULT 400
 #define STOP_S_DEFAULT 60u
 #define IDLE_S_DEFAULT 60
+#define PRESSURE_DEFAULT 90
 #define ERROR_TEXT 256
 #define HOST_BYTES 256
 #define PLACE_BYTES 16
@@ -219,28 +223,13 @@ static int open_audit(struct parts *s, const struct praas_options *o)
 	return rc ? complain("cannot open", file, rc) : 0;
 }
 
-/* What it says goes wrong later would cost processes: so it is tried now. */
-static int try_store(const char *url)
-{
-	struct praas_store *store;
-	int rc = praas_store_open(url, &store);
-
-	if (rc)
-		return complain("cannot open the store of snapshots", url, rc);
-	rc = praas_store_probe(store);
-	if (rc && store->why[0])
-		praas_say(PRAAS_SAY_ERROR, "the store of snapshots: %s", store->why);
-	if (rc)
-		(void)complain("cannot use the store of snapshots", url, rc);
-	praas_store_free(store);
-	return rc;
-}
-
 static int open_store(struct parts *s, const struct praas_options *o)
 {
 	const char *why = "";
-	int rc;
+	int rc = praas_stores_keys(o, &s->service.seal_keys);
 
+	if (rc)
+		return rc;
 	if (o->snapshots)
 		(void)snprintf(s->store_url, sizeof(s->store_url), "%s", o->snapshots);
 	else
@@ -258,49 +247,20 @@ static int open_store(struct parts *s, const struct praas_options *o)
 		praas_say(PRAAS_SAY_ERROR, "--snapshots %.200s: %s", o->snapshots, why);
 		return rc;
 	}
-	return try_store(s->store_url);
-}
-
-static int open_backend(struct parts *s, const struct praas_options *o)
-{
-	struct praas_backend_local_config config = { .controller = s->controller,
-						     .prewarm = (uint32_t)o->prewarm };
-	uint8_t hash[PRAAS_HASH_BYTES];
-	char group[32] = "praas-";
-	int rc;
-
-	(void)snprintf(s->log_dir, sizeof(s->log_dir), "%s/log", s->data);
-	s->service.log_dir = s->log_dir;
-	config.log_dir = s->log_dir;
-	praas_hash(s->data, strlen(s->data), hash); /* the same after a restart */
-	praas_hex_encode(hash, 6, group + strlen(group));
-	config.group = o->no_cgroup ? NULL : group;
-	rc = praas_backend_local_new(&config, &s->service.backend);
-	return rc ? complain("back end", s->controller, rc) : 0;
-}
-
-static int open_work(struct parts *s, const struct praas_options *o)
-{
-	int rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
-
-	if (rc == 0)
-		rc = praas_events_new(&s->service.events);
-	if (rc == 0)
-		rc = praas_data_new(&s->service.keys, &s->service.data);
-	return rc ? complain("cannot begin the work of", s->data, rc)
-		  : open_backend(s, o);
+	return praas_stores_try(s->store_url);
 }
 
 /* Data planes that others can reach speak TLS unless told otherwise. */
-static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
+static int wants_data_tls(const struct praas_options *o, const char *host,
+			  bool *ret_tls)
 {
 	struct sockaddr_storage addr;
 	socklen_t bytes;
 	char text[80];
 
-	(void)snprintf(text, sizeof(text), "[%.70s]:0", o->data_host);
+	(void)snprintf(text, sizeof(text), "[%.70s]:0", host);
 	if (praas_listen_parse(text, &addr, &bytes) != 0)
-		return complain("--data-host is no address:", o->data_host, -EINVAL);
+		return complain("--data-host is no address:", host, -EINVAL);
 	if (strcmp(o->data_tls, "on") == 0)
 		*ret_tls = true;
 	else if (strcmp(o->data_tls, "off") == 0)
@@ -313,10 +273,82 @@ static int wants_data_tls(const struct praas_options *o, bool *ret_tls)
 	return 0;
 }
 
+/* Named so that it is the same after a restart, and another for each node. */
+static void group_of(const struct parts *s, const char *node, char ret_group[32])
+{
+	char text[PATH_BYTES + PRAAS_NAME_MAX + 2];
+	uint8_t hash[PRAAS_HASH_BYTES];
+	bool plain = strcmp(node, PRAAS_NODE_DEFAULT) == 0;
+	int n = snprintf(text, sizeof(text), "%s%s%s", s->data, plain ? "" : "\n",
+			 plain ? "" : node);
+
+	(void)snprintf(ret_group, 32, "praas-");
+	praas_hash(text, (size_t)n, hash);
+	praas_hex_encode(hash, 6, ret_group + strlen(ret_group));
+}
+
+static int open_node(struct parts *s, const struct praas_options *o,
+		     struct praas_node *node)
+{
+	char group[32];
+	struct praas_backend_local_config config = {
+		.controller = s->controller,
+		.log_dir = s->log_dir,
+		.group = o->no_cgroup ? NULL : group,
+		.netns = node->netns[0] ? node->netns : NULL,
+		.prewarm = (uint32_t)o->prewarm,
+	};
+	int rc;
+
+	if (!node->listen[0])
+		(void)snprintf(node->listen, sizeof(node->listen), "%s", o->data_host);
+	rc = wants_data_tls(o, node->listen, &node->tls);
+	if (rc)
+		return rc;
+	group_of(s, node->name, group);
+	rc = praas_backend_local_new(&config, &node->backend);
+	if (rc && node->netns[0])
+		praas_say(PRAAS_SAY_ERROR, "node %s: network namespace %s: %s",
+			  node->name, node->netns, strerror(-rc));
+	else if (rc)
+		return complain("back end", s->controller, rc);
+	return rc;
+}
+
+static int open_nodes(struct parts *s, const struct praas_options *o)
+{
+	struct praas_nodes *nodes = &s->service.nodes;
+	const char *why;
+	int rc = 0;
+
+	(void)snprintf(s->log_dir, sizeof(s->log_dir), "%s/log", s->data);
+	s->service.log_dir = s->log_dir;
+	if (nodes->count == 0)
+		(void)praas_nodes_add(nodes, PRAAS_NODE_DEFAULT,
+				      &why); /* it is right */
+	for (uint32_t i = 0; rc == 0 && i < nodes->count; i++)
+		rc = open_node(s, o, &nodes->node[i]);
+	return rc;
+}
+
+static int open_work(struct parts *s, const struct praas_options *o)
+{
+	int rc = praas_jobs_new(PRAAS_LIMIT_JOBS, PRAAS_LIMIT_QUEUE, &s->service.jobs);
+
+	if (rc == 0)
+		rc = praas_events_new(&s->service.events);
+	if (rc == 0)
+		rc = praas_data_new(&s->service.keys, &s->service.nodes,
+				    &s->service.data);
+	return rc ? complain("cannot begin the work of", s->data, rc)
+		  : open_nodes(s, o);
+}
+
 /* What goes over these wires can be read and changed there: said once, to who has asked for it. */
 static void warn_of_clear(const char *list)
 {
-	static const char *const clear[] = { "verbs://", "ofi://" };
+	static const char *const clear[] = { "verbs://", "ofi://",
+					     PRAAS_DATA_LISTEN_AUTO };
 
 	for (const char *at = list; at != NULL && *at != '\0';) {
 		size_t bytes = strcspn(at, ",");
@@ -337,30 +369,33 @@ static int open_life(struct parts *s, const struct praas_options *o)
 {
 	char link_path[PATH_BYTES + 16], code[PATH_BYTES + 16];
 	struct praas_life_config config = {
+		.upload_s = o->collect_s / PRAAS_GC_UPLOADS,
+		.seal_keys = &s->service.seal_keys,
 		.records = s->service.records,
 		.keys = &s->service.keys,
 		.tenants = s->service.tenants,
 		.events = s->service.events,
-		.backend = s->service.backend,
+		.nodes = &s->service.nodes,
 		.jobs = s->service.jobs,
 		.link_path = link_path,
 		.run_dir = s->run,
 		.code_dir = code,
 		.store_url = s->store_url,
-		.data_host = o->data_host,
 		.data_listen = o->data_listen,
 		.worker = s->worker,
 		.activate_ns = ACTIVATE_NS,
 		.idle = { .after_ns = o->idle_s * 1000000000u,
-			  .swap_ns = o->idle_swap_s * 1000000000u },
+			  .swap_ns = o->idle_swap_s * 1000000000u,
+			  .calls_max = o->idle_calls,
+			  .pressure = (uint32_t)o->pressure },
 		.rejoin_ns = o->rejoin_s * 1000000000u,
 		.usage_ns = o->usage_s * 1000000000u,
 		.usage_days = o->usage_days
 	};
-	int rc = wants_data_tls(o, &config.data_tls);
+	int rc = praas_place_policy_parse(o->placement, &config.placement);
 
 	if (rc)
-		return rc;
+		return complain("--placement", o->placement, rc);
 	warn_of_clear(o->data_listen);
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(code, sizeof(code), "%s/code", s->data);
@@ -369,6 +404,14 @@ static int open_life(struct parts *s, const struct praas_options *o)
 		return complain("link", link_path, rc);
 	rc = praas_life_start(s->service.life);
 	return rc ? complain("cannot take over the processes of", s->data, rc) : 0;
+}
+
+static int open_collect(struct parts *s, const struct praas_options *o)
+{
+	int rc = praas_collect_start(s->store_url, &s->service.seal_keys, o->collect_s,
+				     &s->service.collect);
+
+	return rc ? complain("cannot collect in", s->store_url, rc) : 0;
 }
 
 static int open_tls(struct parts *s, const struct praas_options *o)
@@ -400,8 +443,9 @@ static int open_rest(struct parts *s, const struct praas_options *o)
 
 /* Each needs those before it. */
 static int (*const steps[])(struct parts *s, const struct praas_options *o) = {
-	open_folders, take_lock,  find_programs, open_tls,  open_keys, open_records,
-	open_tenants, open_audit, open_store,    open_work, open_life, open_rest,
+	open_folders, take_lock,    find_programs, open_tls,   open_keys,
+	open_records, open_tenants, open_audit,    open_store, open_work,
+	open_life,    open_collect, open_rest,
 };
 
 static int open_parts(struct parts *s, const struct praas_options *o)
@@ -423,11 +467,11 @@ static void close_parts(struct parts *s, const struct praas_options *o, bool ser
 		praas_life_stop(s->service.life,
 				praas_now_ns() + o->stop_s * 1000000000u);
 	praas_rest_free(s->rest);
+	praas_collect_stop(s->service.collect);
 	praas_jobs_free(s->service.jobs);
 	praas_data_free(s->service.data);
 	praas_life_free(s->service.life);
-	if (s->service.backend)
-		s->service.backend->ops->free(s->service.backend);
+	praas_nodes_close(&s->service.nodes);
 	praas_audit_close(s->service.audit);
 	praas_events_free(s->service.events);
 	praas_memos_free(s->service.memos);
@@ -436,6 +480,7 @@ static void close_parts(struct parts *s, const struct praas_options *o, bool ser
 	if (s->service.records)
 		s->service.records->ops->close(s->service.records);
 	praas_keys_close(&s->service.keys);
+	praas_seal_keys_wipe(&s->service.seal_keys);
 	praas_tls_close();
 	if (s->lock_fd >= 0)
 		(void)close(s->lock_fd);
@@ -458,17 +503,6 @@ static int announce(const struct parts *s, const struct praas_options *o)
 	(void)fputs(line, stdout);
 	(void)fflush(stdout);
 	return 0;
-}
-
-/* Each controller costs us a handful of descriptors. */
-static void raise_limits(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 /* Loads a certificate that has changed; why not is said once. */
@@ -513,15 +547,19 @@ static int back_up(const struct praas_options *o)
 
 int main(int argc, char **argv)
 {
+	struct parts s = { .lock_fd = -1 };
 	struct praas_options o = { .listen = "127.0.0.1:0",
 				   .data_host = "127.0.0.1",
 				   .data_tls = "auto",
+				   .placement = "neighbours",
+				   .nodes = &s.service.nodes,
 				   .idle_s = IDLE_S_DEFAULT,
+				   .pressure = PRESSURE_DEFAULT,
 				   .stop_s = STOP_S_DEFAULT,
 				   .usage_s = USAGE_S_DEFAULT,
 				   .usage_days = USAGE_DAYS_DEFAULT,
+				   .collect_s = PRAAS_GC_GRACE_S,
 				   .rejoin_s = REJOIN_S_DEFAULT };
-	struct parts s = { .lock_fd = -1 };
 	sigset_t signals;
 	int rc;
 
@@ -532,16 +570,21 @@ int main(int argc, char **argv)
 	praas_say_json(o.log && strcmp(o.log, "json") == 0);
 	if (o.backup)
 		return back_up(&o);
+	if (o.check_store)
+		return praas_stores_check(&o);
 	(void)signal(SIGPIPE, SIG_IGN);
 	(void)umask(077);
-	raise_limits();
 	(void)sigemptyset(&signals);
 	(void)sigaddset(&signals, SIGTERM);
 	(void)sigaddset(&signals, SIGINT);
 	(void)sigaddset(&signals, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &signals, NULL); /* before the first thread */
 	s.service.started_ns = praas_now_ns();
-	rc = open_parts(&s, &o);
+	rc = praas_self_prepare();
+	if (rc == 0 && o.log_file && (rc = praas_say_file(o.log_file, 0)) != 0)
+		(void)complain("--log-file", o.log_file, rc);
+	if (rc == 0)
+		rc = open_parts(&s, &o);
 	if (rc == 0)
 		rc = announce(&s, &o);
 	if (rc == 0)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/life/place_node.h"
 #include "control/limits.h"
 #include "control/names.h"
 
@@ -37,12 +38,27 @@ static const char usage[] =
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"
 	"  --data-tls WHEN      TLS there: auto (off loopback only), on, off\n"
 	"  --data-listen LIST   up to 6 more addresses of every process, parted by\n"
-	"                       commas: SCHEME://PLACE of a transport over a device\n"
+	"                       commas: SCHEME://PLACE of a transport over a device,\n"
+	"                       left out where it cannot be opened if it ends in ?;\n"
+	"                       auto: those of RDMA and EFA devices at --data-host\n"
+	"  --node NAME[,netns=NAME][,listen=ADDRESS][,memory=SIZE][,vcpus=N]\n"
+	"                       a node that processes run on, up to 32 times: in a "
+	"network\n"
+	"                       namespace of this machine, with an address and a "
+	"capacity\n"
+	"                       of its own (one, \"local\")\n"
+	"  --placement POLICY   where processes start: neighbours (those of an "
+	"application\n"
+	"                       together), spread, consolidate (neighbours)\n"
 	"  --run DIR            for sockets (DIR/run)\n"
 	"  --prewarm N          controllers kept ready in advance (0)\n"
 	"  --idle-seconds N     without work: a process is shown as IDLE (60; 0 "
 	"never)\n"
 	"  --idle-swap-seconds N  without work: it is swapped out (0: never)\n"
+	"  --idle-calls N       so many calls within that time count as none (0)\n"
+	"  --pressure PERCENT   of a node's memory taken, idle processes make room "
+	"above\n"
+	"                       it (90; 0 never)\n"
 	"  --usage-seconds N    between two rows of usage of a process with calls "
 	"(300)\n"
 	"  --usage-days N       that usage is kept (400)\n"
@@ -53,12 +69,26 @@ static const char usage[] =
 	"  --backup TO          copy records and keys to a new folder, and end; the "
 	"service\n"
 	"                       may run meanwhile\n"
+	"  --store-key WHERE    keys that seal snapshots and slot logs: file:PATH or "
+	"cmd:COMMAND;\n"
+	"                       64 hexadecimal digits a line, the first seals, all "
+	"open\n"
+	"  --store-clear WHAT   what is stored in clear is read (allow) or not "
+	"(refuse)\n"
+	"  --check-store URL [--json]  whether all that is stored there is whole, and "
+	"end\n"
+	"  --collect-seconds N  that what nobody needs in the stores stays at least "
+	"(3600;\n"
+	"                       10 and up; 0 for ever); a snapshot may take half of "
+	"it\n"
 	"  --ready-fd N         write the ready line there too\n"
 	"  --log FORM           text (for people, on stderr) or json\n"
+	"  --log-file FILE      in place of stderr; at 16 MiB it becomes FILE.1, …, "
+	"FILE.3\n"
 	"  --foreground         accepted; it never goes into the background\n"
 	"Prints one line of JSON, {\"url\":…}, when it is ready.\n";
 
-enum kind { TEXT, NUMBER, FLAG };
+enum kind { TEXT, NUMBER, FLAG, NODE };
 
 static const struct row {
 	const char *name;
@@ -76,11 +106,19 @@ static const struct row {
 	{ "data-host", TEXT, offsetof(struct praas_options, data_host), 0 },
 	{ "data-tls", TEXT, offsetof(struct praas_options, data_tls), 0 },
 	{ "data-listen", TEXT, offsetof(struct praas_options, data_listen), 0 },
+	{ "node", NODE, 0, 0 },
+	{ "placement", TEXT, offsetof(struct praas_options, placement), 0 },
 	{ "run", TEXT, offsetof(struct praas_options, run), 0 },
 	{ "log", TEXT, offsetof(struct praas_options, log), 0 },
+	{ "log-file", TEXT, offsetof(struct praas_options, log_file), 0 },
 	{ "tls-cert", TEXT, offsetof(struct praas_options, tls_cert), 0 },
 	{ "tls-key", TEXT, offsetof(struct praas_options, tls_key), 0 },
 	{ "backup", TEXT, offsetof(struct praas_options, backup), 0 },
+	{ "store-key", TEXT, offsetof(struct praas_options, store_key), 0 },
+	{ "store-clear", TEXT, offsetof(struct praas_options, store_clear), 0 },
+	{ "check-store", TEXT, offsetof(struct praas_options, check_store), 0 },
+	{ "collect-seconds", NUMBER, offsetof(struct praas_options, collect_s),
+	  PRAAS_LIMIT_COLLECT_S },
 	{ "ready-fd", NUMBER, offsetof(struct praas_options, ready_fd), 1023 },
 	{ "rejoin-seconds", NUMBER, offsetof(struct praas_options, rejoin_s), 3600 },
 	{ "stop-seconds", NUMBER, offsetof(struct praas_options, stop_s), 86400 },
@@ -88,6 +126,9 @@ static const struct row {
 	{ "idle-seconds", NUMBER, offsetof(struct praas_options, idle_s), 86400 },
 	{ "idle-swap-seconds", NUMBER, offsetof(struct praas_options, idle_swap_s),
 	  31536000 },
+	{ "idle-calls", NUMBER, offsetof(struct praas_options, idle_calls),
+	  1000000000 },
+	{ "pressure", NUMBER, offsetof(struct praas_options, pressure), 100 },
 	{ "usage-seconds", NUMBER, offsetof(struct praas_options, usage_s),
 	  PRAAS_LIMIT_USAGE_S },
 	{ "usage-days", NUMBER, offsetof(struct praas_options, usage_days),
@@ -95,6 +136,7 @@ static const struct row {
 	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },
 	{ "insecure-listen", FLAG, offsetof(struct praas_options, insecure), 0 },
 	{ "no-cgroup", FLAG, offsetof(struct praas_options, no_cgroup), 0 },
+	{ "json", FLAG, offsetof(struct praas_options, json), 0 },
 	{ "foreground", FLAG, offsetof(struct praas_options, foreground), 0 },
 	{ "help", FLAG, offsetof(struct praas_options, help), 0 },
 };
@@ -107,10 +149,22 @@ static int wrong(const char *what, const char *which)
 	return -EINVAL;
 }
 
+static int wrong_node(const char *text, const char *why)
+{
+	(void)fprintf(stderr,
+		      "praas-control: --node %.200s: %s; try praas-control --help\n",
+		      text, why);
+	return -EINVAL;
+}
+
 static int take(const struct row *row, const char *text, struct praas_options *o)
 {
 	void *at = (char *)o + row->at;
+	const char *why;
 
+	if (row->kind == NODE)
+		return praas_nodes_add(o->nodes, text, &why) ? wrong_node(text, why)
+							     : 0;
 	if (row->kind == TEXT)
 		*(const char **)at = text;
 	else if (row->kind == FLAG)
@@ -120,22 +174,60 @@ static int take(const struct row *row, const char *text, struct praas_options *o
 	return 0;
 }
 
+/* Addresses that an item of the list stands for; 0: it is none. */
+static unsigned listen_item(const char *at, size_t bytes)
+{
+	size_t scheme = strcspn(at, ":");
+
+	if (bytes == strlen(PRAAS_DATA_LISTEN_AUTO) &&
+	    strncmp(at, PRAAS_DATA_LISTEN_AUTO, bytes) == 0)
+		return PRAAS_DATA_LISTEN_AUTOS;
+	return scheme > 0 && bytes < PRAAS_DATA_LISTEN_BYTES && scheme + 3 < bytes &&
+	       strncmp(at + scheme, "://", 3) == 0;
+}
+
 /* Addresses parted by commas; whether a transport knows them is the controllers' business. */
 static bool is_listen_list(const char *text)
 {
-	unsigned count = 0;
+	unsigned count = 0, item = 1;
 
-	for (const char *at = text; count <= PRAAS_DATA_LISTEN_MAX; count++) {
-		size_t bytes = strcspn(at, ","), scheme = strcspn(at, ":");
+	for (const char *at = text; item > 0; at++) {
+		size_t bytes = strcspn(at, ",");
 
-		if (scheme == 0 || bytes >= PRAAS_DATA_LISTEN_BYTES ||
-		    strncmp(at + scheme, "://", 3) != 0 || scheme + 3 >= bytes)
-			return false;
-		if (at[bytes] == '\0')
-			return count < PRAAS_DATA_LISTEN_MAX;
-		at += bytes + 1;
+		item = listen_item(at, bytes);
+		count += item;
+		at += bytes;
+		if (*at == '\0')
+			return item > 0 && count <= PRAAS_DATA_LISTEN_MAX;
 	}
 	return false;
+}
+
+/* What does not fit together. */
+static int check(const struct praas_options *o)
+{
+	if (o->store_clear && strcmp(o->store_clear, "allow") != 0 &&
+	    strcmp(o->store_clear, "refuse") != 0)
+		return wrong("--store-clear is allow or refuse, not", o->store_clear);
+	if (o->store_clear && !o->store_key)
+		return wrong("missing", "--store-key");
+	if (o->check_store)
+		return 0;
+	if (!o->data || !*o->data)
+		return wrong("missing", "--data");
+	if (o->collect_s > 0 && o->collect_s < PRAAS_LIMIT_COLLECT_MIN_S)
+		return wrong("must be 0 or at least 10:", "--collect-seconds");
+	if (o->log && strcmp(o->log, "text") != 0 && strcmp(o->log, "json") != 0)
+		return wrong("--log is text or json, not", o->log);
+	if (praas_place_policy_parse(o->placement, &(enum praas_place_policy){ 0 }))
+		return wrong("--placement is neighbours, spread or consolidate, not",
+			     o->placement);
+	if (o->data_listen && !is_listen_list(o->data_listen))
+		return wrong("--data-listen is a list of addresses, not",
+			     o->data_listen);
+	if (!o->tls_cert != !o->tls_key)
+		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
+	return 0;
 }
 
 int praas_options_parse(int argc, char **argv, struct praas_options *o)
@@ -160,14 +252,5 @@ int praas_options_parse(int argc, char **argv, struct praas_options *o)
 		return fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
 	if (optind < argc)
 		return wrong("too many arguments", argv[optind]);
-	if (!o->data || !*o->data)
-		return wrong("missing", "--data");
-	if (o->log && strcmp(o->log, "text") != 0 && strcmp(o->log, "json") != 0)
-		return wrong("--log is text or json, not", o->log);
-	if (o->data_listen && !is_listen_list(o->data_listen))
-		return wrong("--data-listen is a list of addresses, not",
-			     o->data_listen);
-	if (!o->tls_cert != !o->tls_key)
-		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
-	return 0;
+	return check(o);
 }

@@ -1,28 +1,95 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/say.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <jansson.h>
 
 #define TEXT_BYTES 4096
+#define FILE_BYTES 4200 /* a path */
+#define FILE_BYTES_MAX (16u << 20)
+#define FILE_OLD_MAX 3u
 
 static _Atomic bool as_json;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* of the file */
+static char file[FILE_BYTES]; /* "": stderr is not ours to turn */
+static uint64_t file_bytes_max;
 
 void praas_say_json(bool json)
 {
 	atomic_store_explicit(&as_json, json, memory_order_relaxed);
 }
 
+static int open_file(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	int rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (dup2(fd, STDERR_FILENO) < 0)
+		rc = -errno;
+	(void)close(fd); /* it has another number now */
+	return rc;
+}
+
+int praas_say_file(const char *path, uint64_t bytes_max)
+{
+	int rc = strlen(path) < sizeof(file) ? open_file(path) : -ENAMETOOLONG;
+
+	if (rc == 0) {
+		(void)snprintf(file, sizeof(file), "%s", path); /* fits */
+		file_bytes_max = bytes_max ? bytes_max : FILE_BYTES_MAX;
+	}
+	return rc;
+}
+
+void praas_log_files_turn(const char *path, uint32_t old_max)
+{
+	char from[FILE_BYTES + 16], to[FILE_BYTES + 16];
+
+	for (uint32_t i = old_max; i > 0; i--) {
+		if (snprintf(to, sizeof(to), "%s.%u", path, i) >= (int)sizeof(to))
+			return;
+		if (i > 1)
+			(void)snprintf(from, sizeof(from), "%s.%u", path, i - 1);
+		else
+			(void)snprintf(from, sizeof(from), "%s", path);
+		(void)rename(from, to); /* one that is not there is none */
+	}
+}
+
+/* A new file in place of one that is full. Without room for it the old one goes on, under its new name. */
+static void turn_file(void)
+{
+	struct stat st;
+
+	if (fstat(STDERR_FILENO, &st) != 0 || (uint64_t)st.st_size < file_bytes_max)
+		return;
+	praas_log_files_turn(file, FILE_OLD_MAX);
+	(void)open_file(file);
+}
+
 static void write_line(const char *text)
 {
-	if (write(STDERR_FILENO, text, strlen(text)) < 0)
+	ssize_t n;
+
+	(void)pthread_mutex_lock(&lock);
+	if (file[0])
+		turn_file();
+	n = write(STDERR_FILENO, text, strlen(text));
+	(void)pthread_mutex_unlock(&lock);
+	if (n < 0)
 		return; /* nobody reads it: nothing to be done about that */
 }
 

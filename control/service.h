@@ -21,6 +21,7 @@
 #include "control/tenants/keys.h"
 #include "control/tenants/tenants.h"
 #include "control/tenants/tokens.h"
+#include "controller/store/seal_keys.h"
 
 enum praas_request_kind {
 	PRAAS_REQUEST_READ,
@@ -36,14 +37,16 @@ struct praas_service {
 	struct praas_tenants *tenants;
 	struct praas_memos *memos;
 	struct praas_jobs *jobs;
-	struct praas_backend *backend;
+	struct praas_nodes nodes;
 	struct praas_life *life;
 	struct praas_data *data;
 	struct praas_peers *peers; /* of HTTP */
 	struct praas_events *events;
 	struct praas_audit *audit;
-	const char *log_dir;   /* what controllers write: NUMBER.log */
-	const char *store_url; /* snapshots */
+	struct praas_collect *collect;    /* NULL: nothing is collected */
+	const char *log_dir;              /* what controllers write: NUMBER.log */
+	struct praas_seal_keys seal_keys; /* of what is stored */
+	const char *store_url;            /* snapshots */
 	uint64_t started_ns;
 	_Atomic uint64_t bodies_bytes;  /* held by all requests */
 	_Atomic uint64_t requests;      /* answered */

@@ -16,7 +16,7 @@
 #include "internal/base.h"
 
 #define FLUSH_NS 1000000000u
-#define FDS_MAX 5u
+#define FDS_MAX 7u
 
 static void order(struct praas_admin *a, enum praas_exchange_order kind, uint64_t arg)
 {
@@ -65,9 +65,16 @@ static void on_serving(struct praas_admin *a, int rc, uint64_t b)
 	a->serving = true;
 	a->catch_up.position = b;
 	a->serving_ns = praas_now_ns();
-	praas_admin_join(a); /* somebody waits for it */
+	if (a->move.take.phase != PRAAS_TAKE_NONE)
+		praas_admin_take_serving(a);
+	else
+		praas_admin_join(a); /* somebody waits for it */
 	for (unsigned i = 0; (endpoint = praas_data_endpoint(a->data, i)) != NULL; i++)
 		praas_journal(PRAAS_LOG_INFO, "serves at %s", endpoint);
+	for (unsigned i = 0; i < a->config->listen_count; i++)
+		if (praas_data_left_out(a->data, i))
+			praas_journal(PRAAS_LOG_INFO, "goes without: %s",
+				      praas_data_left_out(a->data, i));
 	praas_admin_act(a);
 }
 
@@ -108,7 +115,13 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 				       "snapshot in slot %llu cannot be loaded: %s",
 				       (unsigned long long)a->activate.loaded_slot,
 				       rc == -EPROTO ? "damaged" : strerror(-rc));
-		praas_admin_activate_event(a, &loaded);
+		if (a->move.take.phase != PRAAS_TAKE_NONE)
+			praas_admin_take_loaded(a, rc);
+		else
+			praas_admin_activate_event(a, &loaded);
+		break;
+	case PRAAS_REPORT_LISTENING:
+		praas_admin_take_listening(a, rc, pointer);
 		break;
 	case PRAAS_REPORT_SERVING:
 		on_serving(a, rc, msg->b);
@@ -124,6 +137,9 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		break;
 	case PRAAS_REPORT_QUEUE:
 		praas_admin_mail_applied(a, rc, msg->b);
+		break;
+	case PRAAS_REPORT_FUNCTIONS:
+		praas_admin_functions(a);
 		break;
 	case PRAAS_REPORT_MEMBERS:
 		praas_admin_members_ask(a);
@@ -181,6 +197,8 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->late_due_ns, &ns);
 	earliest(a->stop_due_ns, &ns);
 	earliest(a->catch_due_ns, &ns);
+	earliest(a->move.due_ns, &ns);
+	earliest(a->move.again_ns, &ns);
 	if (praas_link_connected(a->link))
 		earliest(a->metrics_due_ns, &ns);
 	earliest(praas_link_due_ns(a->link), &ns);
@@ -210,8 +228,22 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_mail_due(a);
 	if (due(a->metrics_due_ns, now_ns))
 		praas_admin_metrics(a, now_ns);
+	if (due(a->move.due_ns, now_ns) || due(a->move.again_ns, now_ns)) {
+		if (a->move.take.phase != PRAAS_TAKE_NONE)
+			praas_admin_take_due(a, now_ns);
+		else
+			praas_admin_move_due(a, now_ns);
+	}
 	if (due(a->stop_due_ns, now_ns) && !a->over)
 		praas_admin_stop_again(a, now_ns);
+}
+
+static void poll_move(struct praas_admin *a)
+{
+	if (a->move.take.phase != PRAAS_TAKE_NONE)
+		praas_admin_take_poll(a);
+	else
+		praas_admin_move_poll(a);
 }
 
 static void loop(struct praas_admin *a)
@@ -224,6 +256,8 @@ static void loop(struct praas_admin *a)
 			  .events = praas_link_wants(a->link) },
 			{ .fd = a->spawner ? praas_spawner_fd(a->spawner) : -1,
 			  .events = POLLIN },
+			{ .fd = a->move.listen_fd, .events = POLLIN },
+			{ .fd = a->move.fd, .events = POLLIN },
 			{ .fd = a->built ? a->identity_fd : -1, .events = POLLIN },
 		};
 
@@ -232,6 +266,11 @@ static void loop(struct praas_admin *a)
 			praas_admin_end(a, PRAAS_EXIT_START, "START", strerror(errno));
 			break;
 		}
+		/* Before the link: control may know already that the process lives elsewhere. */
+		if (a->move.listen_fd >= 0 || a->move.fd >= 0)
+			poll_move(a);
+		if (a->over)
+			break;
 		praas_link_poll(a->link, praas_now_ns());
 		if (a->spawner)
 			praas_spawner_poll(a->spawner);
@@ -268,6 +307,7 @@ static int make_spawner(struct praas_admin *a)
 		.cgroup_path = c->cgroup_version ? c->cgroup_path : NULL,
 		.memory_bytes = c->memory_bytes,
 		.cpu_milli = c->vcpu_milli,
+		.pids_max = c->tasks_max,
 		.allow_weak = c->allow_weak_sandbox,
 	};
 	int rc;
@@ -290,6 +330,8 @@ static int begin(struct praas_admin *a)
 		rc = open_signals(&a->signal_fd);
 	if (rc == 0)
 		rc = make_spawner(a);
+	if (rc == 0)
+		rc = praas_exchange_counts_new(a->exchange, a->manifest->count);
 	dc.exchange = a->exchange;
 	dc.spawner = a->spawner;
 	if (rc == 0)
@@ -304,6 +346,7 @@ static void end(struct praas_admin *a)
 	struct praas_exchange_msg msg;
 
 	praas_link_flush(a->link, FLUSH_NS);
+	praas_admin_move_hang_up(a); /* a destination joins then */
 	if (a->data) {
 		if (a->cut)
 			order(a, PRAAS_ORDER_CUT_DROP, (uint64_t)(uintptr_t)a->cut);
@@ -314,12 +357,14 @@ static void end(struct praas_admin *a)
 			if (msg.kind == PRAAS_REPORT_LOG ||
 			    msg.kind == PRAAS_REPORT_BUILT ||
 			    msg.kind == PRAAS_REPORT_ASK ||
+			    msg.kind == PRAAS_REPORT_LISTENING ||
 			    (msg.kind == PRAAS_REPORT_SERVING && msg.a != 0))
 				free((void *)(uintptr_t)msg.b);
 	}
 	praas_spawner_free(a->spawner);
 	praas_exchange_free(a->exchange);
 	praas_link_free(a->link);
+	praas_admin_move_release(a);
 	praas_snapshot_release(&a->current);
 	praas_snapshot_release(&a->previous);
 	praas_named_set_release(&a->named);
@@ -334,6 +379,7 @@ static void end(struct praas_admin *a)
 		explicit_bzero(a->identity_text, a->identity_bytes);
 	free(a->identity_text);
 	free(a->entry);
+	free(a->functions_told);
 }
 
 int praas_admin_run(struct praas_config *config, const struct praas_manifest *manifest,
@@ -347,11 +393,11 @@ int praas_admin_run(struct praas_config *config, const struct praas_manifest *ma
 		return PRAAS_EXIT_START;
 	a->config = config;
 	a->manifest = manifest;
-	a->signal_fd = a->again_fd = -1;
+	a->signal_fd = a->again_fd = a->move.listen_fd = a->move.fd = -1;
 	a->identity_fd = identity_fd;
 	a->entry = calloc(1, sizeof(*a->entry));
-	if (!a->entry ||
-	    praas_link_new(config->link, &praas_admin_link_events, a, &a->link) != 0) {
+	if (!a->entry || praas_link_new(config->move_at[0] != '\0' ? "" : config->link,
+					&praas_admin_link_events, a, &a->link) != 0) {
 		free(a->entry);
 		free(a);
 		return PRAAS_EXIT_START;

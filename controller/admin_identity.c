@@ -15,6 +15,7 @@
 
 #include "controller/admin_private.h"
 #include "controller/journal.h"
+#include "controller/store/sealed.h"
 #include "internal/base.h"
 
 static int open_stores(struct praas_admin *a)
@@ -22,10 +23,17 @@ static int open_stores(struct praas_admin *a)
 	const struct praas_config *c = a->config;
 	const struct praas_s3_credentials *keys =
 		c->has_store_keys ? &c->store_keys : NULL;
+	struct praas_slot_id id = { .pid = c->pid, .generation = c->generation };
 	int rc = praas_store_open_with(c->store, keys, &a->store);
 
+	memcpy(id.tenant, c->tenant, sizeof(id.tenant));
+	if (rc == 0)
+		rc = praas_store_seal(a->store, &c->seal_keys, &id, &a->store);
 	if (rc == 0)
 		rc = praas_store_open_with(c->store, keys, &a->load_store);
+	if (rc == 0)
+		rc = praas_store_seal(a->load_store, &c->seal_keys, &id,
+				      &a->load_store);
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure), "store %.300s: %s",
 			       a->config->store, strerror(-rc));
@@ -34,16 +42,17 @@ static int open_stores(struct praas_admin *a)
 
 void praas_admin_identified(struct praas_admin *a)
 {
+	const struct praas_config *c = a->config;
 	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,
-					      .epoch = a->config->epoch };
-
+					      .epoch = c->epoch };
 	int rc = praas_journal_file(a->config->log, 0);
 
 	praas_journal_setup(a->config->pid, a->config->epoch);
 	if (rc != 0)
 		praas_journal(PRAAS_LOG_WARNING, "log %.300s: %s", a->config->log,
 			      strerror(-rc));
-	praas_link_target(a->link, a->config->link);
+	if (c->move_at[0] == '\0') /* else when it has taken the process over */
+		praas_link_target(a->link, c->link);
 	if (open_stores(a) != 0) {
 		praas_admin_end(a, PRAAS_EXIT_START, "START", a->failure);
 		return;
@@ -52,7 +61,10 @@ void praas_admin_identified(struct praas_admin *a)
 				   0); /* never full: the first one */
 	praas_link_poll(a->link, praas_now_ns());
 	a->metrics_due_ns = praas_now_ns();
-	praas_admin_activate_event(a, &start);
+	if (c->move_at[0] != '\0')
+		praas_admin_take_begin(a);
+	else
+		praas_admin_activate_event(a, &start);
 }
 
 /* The process is another than was prepared for: everything is made anew, by the same program. */

@@ -57,6 +57,13 @@ static json_t *endpoints(const struct praas_admin *a)
 	return list;
 }
 
+static const char *state_word(const struct praas_admin *a)
+{
+	if (a->move.id != 0 && a->move.fd >= 0)
+		return "MIGRATING";
+	return a->swap.final ? "DRAINING" : "ACTIVE";
+}
+
 void praas_admin_join(struct praas_admin *a)
 {
 	const struct praas_config *c = a->config;
@@ -65,21 +72,29 @@ void praas_admin_join(struct praas_admin *a)
 
 	if (!a->serving || !praas_link_connected(a->link))
 		return;
+	/* Who hears that we serve takes a move that nobody came for as called off: so it is. */
+	if (a->move.listen_fd >= 0)
+		praas_admin_move_over(a);
 	hex(c->controller_id, sizeof(c->controller_id), controller);
 	message = json_pack("{ss ss sI sI ss so si ss so ss}", "t", "join", "token",
 			    c->join_token, "pid", (json_int_t)c->pid, "epoch",
 			    (json_int_t)c->epoch, "controller", controller, "endpoints",
 			    endpoints(a), "os_pid", (int)getpid(), "executor",
 			    c->isolation_inline ? "inline" : "worker", "sandbox",
-			    words(praas_data_layers(a->data)), "state",
-			    a->swap.final ? "DRAINING" : "ACTIVE", "seen",
-			    (json_int_t)a->catch_up.position);
+			    words(praas_data_layers(a->data)), "state", state_word(a),
+			    "seen", (json_int_t)a->catch_up.position);
+	if (message && c->node[0])
+		(void)json_object_set_new(
+			message, "node",
+			json_string(c->node)); /* else it is not said */
 	if (praas_link_send(a->link, message) != 0) {
 		praas_link_renew(a->link); /* a connection begins with it */
 		return;
 	}
-	if (a->metrics_seq > 0) /* who asks has perhaps forgotten what was told */
+	if (a->metrics_seq > 0) { /* who asks has perhaps forgotten what was told */
+		praas_admin_functions_again(a);
 		praas_admin_metrics_now(a);
+	}
 }
 
 void praas_admin_answer(struct praas_admin *a, uint64_t id, int rc)
@@ -158,6 +173,7 @@ static void send_metrics(struct praas_admin *a, const struct praas_process_stats
 			  (json_int_t)s->bytes_in, "bytes_out",
 			  (json_int_t)s->bytes_out, "resident_byte_s",
 			  a->held)); /* the next one says more */
+	praas_admin_functions(a);
 }
 
 void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
@@ -183,6 +199,8 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns)
 		return;
 	}
 	send_metrics(a, &s, now_ns);
+	/* What functions did is told when the data thread has put it there. */
+	(void)praas_exchange_order(a->exchange, PRAAS_ORDER_FUNCTIONS, 0, 0);
 }
 
 void praas_admin_metrics_now(struct praas_admin *a)
@@ -231,9 +249,12 @@ static void on_request(struct praas_admin *a, const char *type, const json_t *me
 		praas_admin_answer(a, number, -EBUSY);
 	} else if (strcmp(type, "swap-out") == 0) {
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_SWAP, 0, number);
+	} else if (strcmp(type, "move") == 0) {
+		praas_admin_move_ask(a, number, message);
 	} else if (strcmp(type, "checkpoint") == 0) {
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, number);
 	} else if (strcmp(type, "cancel-swap-out") == 0) {
+		praas_admin_move_cancel(a);
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CANCEL, 0, 0);
 	} else if (strcmp(type, "kill") == 0) {
 		praas_journal(PRAAS_LOG_INFO, "killed on request");

@@ -7,11 +7,13 @@
 
 #include "controller/admin.h"
 #include "controller/data.h"
+#include "controller/hand_over.h"
 #include "controller/link.h"
 #include "controller/mail.h"
 #include "controller/members.h"
 #include "controller/sm_activate.h"
 #include "controller/sm_catch_up.h"
+#include "controller/sm_move.h"
 #include "controller/sm_swap_out.h"
 #include "controller/store/named.h"
 
@@ -22,6 +24,27 @@ struct praas_admin_ask {
 	uint64_t id; /* on the link; 0: free */
 	uint64_t receiver;
 	uint32_t attempt;
+};
+
+/* A move, of a source or of a destination; fds -1: none. */
+struct praas_admin_move {
+	struct praas_move source;
+	struct praas_take take;
+	uint64_t id; /* of the request; 0: none is under way */
+	uint32_t to; /* e' */
+	char at[PRAAS_CONFIG_PATH_MAX + 1];
+	uint8_t secret[PRAAS_HAND_SECRET_BYTES];
+	int listen_fd, fd;
+	uint64_t due_ns;   /* somebody is waited for no longer than that; 0: nobody */
+	uint64_t again_ns; /* what could not be done is tried again then; 0: nothing */
+	uint64_t backoff_ns;
+	uint64_t closed_ns; /* since when the gate is closed */
+	uint64_t bytes;
+	bool told; /* a destination: the source knows; it need not be waited for any more */
+	struct praas_store *store;      /* what came */
+	struct praas_snapshot snapshot; /* of it */
+	struct praas_data_moved
+		*moved; /* a source: where it lives now; NULL: not told */
 };
 
 struct praas_admin {
@@ -36,6 +59,7 @@ struct praas_admin {
 	struct praas_slot_log log;
 	struct praas_activate activate;
 	struct praas_swap swap;
+	struct praas_admin_move move;
 	struct praas_snapshot current,
 		previous;             /* last committed ones; also what was loaded */
 	struct praas_named_set named; /* what else the sweep keeps */
@@ -65,6 +89,8 @@ struct praas_admin {
 	uint64_t serving_ns;              /* since when */
 	uint64_t metrics_seq, metrics_ns; /* number and time of the last metrics sent */
 	struct praas_process_stats metrics_last;
+	struct praas_admin_told *functions_told; /* of each; NULL: nothing yet */
+	uint64_t functions_seq;                  /* of the last message about them */
 	uint64_t held_ns, held_bytes; /* when, and how large, the state was seen last */
 	double held;         /* state × time since it serves, in byte seconds */
 	int identity_fd;     /* of the rest of the configuration; -1: it is known */
@@ -113,6 +139,45 @@ void praas_admin_late(struct praas_admin *a, uint64_t now_ns);
 /* The code of an errno in messages of the link. */
 const char *praas_admin_code(int rc);
 
+/* Begins a snapshot's load by the data thread; whole: nothing of it comes later. */
+int praas_admin_load(struct praas_admin *a, struct praas_store *store,
+		     const struct praas_snapshot *snapshot, bool whole);
+/* What its log says. */
+int praas_admin_open_log(struct praas_admin *a);
+/* Its ACT is in: commits are allowed. */
+void praas_admin_settled(struct praas_admin *a);
+/* Ends it, with words for whoever started it. */
+void praas_admin_activation_failed(struct praas_admin *a, int rc);
+
+/* ---- admin_move.c: the process goes to another controller ---- */
+
+/* The control service asks for it. */
+void praas_admin_move_ask(struct praas_admin *a, uint64_t id, const json_t *message);
+/* It is called off. */
+void praas_admin_move_cancel(struct praas_admin *a);
+/* Something may have come from the destination. */
+void praas_admin_move_poll(struct praas_admin *a);
+void praas_admin_move_due(struct praas_admin *a, uint64_t now_ns);
+/* The cut is made: over with it; or it is not wanted any more. True: the swap machine's HANDED is *ret_rc, now. */
+bool praas_admin_hand(struct praas_admin *a, bool over, int *ret_rc);
+/* The request is answered. */
+void praas_admin_move_over(struct praas_admin *a);
+/* The other one sees that we are gone. */
+void praas_admin_move_hang_up(struct praas_admin *a);
+/* Whatever is open. */
+void praas_admin_move_release(struct praas_admin *a);
+
+/* ---- admin_take.c: it comes from another controller ---- */
+
+/* In place of an activation. */
+void praas_admin_take_begin(struct praas_admin *a);
+/* PRAAS_REPORT_LISTENING, _LOADED, _SERVING. */
+void praas_admin_take_listening(struct praas_admin *a, int rc, char *text);
+void praas_admin_take_loaded(struct praas_admin *a, int rc);
+void praas_admin_take_serving(struct praas_admin *a);
+void praas_admin_take_poll(struct praas_admin *a);
+void praas_admin_take_due(struct praas_admin *a, uint64_t now_ns);
+
 /* ---- admin_mail.c: messages between processes ---- */
 
 /* The data thread asks for a way; ask is given. */
@@ -149,5 +214,12 @@ void praas_admin_metrics(struct praas_admin *a, uint64_t now_ns);
 void praas_admin_metrics_now(struct praas_admin *a);
 /* The data thread has something to tell: perhaps other numbers. */
 void praas_admin_metrics_wake(struct praas_admin *a);
+
+/* ---- admin_functions.c ---- */
+
+/* What functions did since it was told last. */
+void praas_admin_functions(struct praas_admin *a);
+/* What was told of them before, once more: it does not count again. */
+void praas_admin_functions_again(struct praas_admin *a);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,10 @@ const char *praas_admin_code(int rc)
 	case -ENOENT:
 	case -EIO:
 		return "STORE_FAILED";
+	case -ETIME:
+		return "STORE_SLOW";
+	case -ENOKEY:
+		return "STORE_KEY";
 	case -EBUSY:
 		return "BUSY";
 	case -ECANCELED:
@@ -55,14 +60,16 @@ const char *praas_admin_code(int rc)
 /* In the store's words, where it has some. */
 static const char *store_words(const struct praas_admin *a, int rc)
 {
-	if (rc == -EPROTO)
+	if (rc == -EPROTO && (!a->store || a->store->why[0] == '\0'))
 		return "damaged";
+	if (rc == -ETIME)
+		return "it took longer than half of what --collect-seconds says";
 	return a->store && a->store->why[0] != '\0' ? a->store->why : strerror(-rc);
 }
 
 /* ---- activation ---- */
 
-static void read_log(struct praas_admin *a, struct praas_activate_event *ret_event)
+int praas_admin_open_log(struct praas_admin *a)
 {
 	const struct praas_config *c = a->config;
 	struct praas_slot_id id = { .pid = c->pid, .generation = c->generation };
@@ -70,15 +77,22 @@ static void read_log(struct praas_admin *a, struct praas_activate_event *ret_eve
 
 	memcpy(id.tenant, c->tenant, sizeof(id.tenant));
 	rc = praas_slot_log_open(a->store, &id, &a->log);
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "slot log: entry %" PRIu64 ": %s", a->log.cursor,
+			       store_words(a, rc));
+	return rc;
+}
+
+static void read_log(struct praas_admin *a, struct praas_activate_event *ret_event)
+{
+	int rc = praas_admin_open_log(a);
+
 	*ret_event = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_LOG_READ,
 						    .rc = rc,
 						    .epoch = a->log.epoch_max,
 						    .tomb = a->log.tomb,
 						    .slot = a->log.snapshot_slot };
-	if (rc != 0)
-		(void)snprintf(a->failure, sizeof(a->failure),
-			       "slot log: entry %" PRIu64 ": %s", a->log.cursor,
-			       store_words(a, rc));
 }
 
 static void put_act(struct praas_admin *a, struct praas_activate_event *ret_event)
@@ -141,11 +155,18 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	if (rc != 0) {
 		(void)snprintf(a->failure, sizeof(a->failure),
 			       "snapshot in slot %" PRIu64 ": %s", slot,
-			       rc == -EPROTO ? "damaged" : strerror(-rc));
+			       store_words(a, rc));
 		return rc;
 	}
-	a->load = (struct praas_data_load){ .store = a->load_store,
-					    .snapshot = &a->current };
+	return praas_admin_load(a, a->load_store, &a->current, false);
+}
+
+int praas_admin_load(struct praas_admin *a, struct praas_store *store,
+		     const struct praas_snapshot *snapshot, bool whole)
+{
+	a->load = (struct praas_data_load){ .store = store,
+					    .snapshot = snapshot,
+					    .whole = whole };
 	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
 				    (uint64_t)(uintptr_t)&a->load, 0);
 }
@@ -170,7 +191,7 @@ void praas_admin_late(struct praas_admin *a, uint64_t now_ns)
 			      praas_snapshot_late_failed(a->late), a->config->store);
 }
 
-static void activation_failed(struct praas_admin *a, int rc)
+void praas_admin_activation_failed(struct praas_admin *a, int rc)
 {
 	const char *why = a->failure[0] != '\0' ? a->failure : strerror(-rc);
 
@@ -184,6 +205,14 @@ static void activation_failed(struct praas_admin *a, int rc)
 		praas_admin_end(a, PRAAS_EXIT_SNAPSHOT, "SNAPSHOT", why);
 	else
 		praas_admin_end(a, PRAAS_EXIT_START, "STORE", why);
+}
+
+void praas_admin_settled(struct praas_admin *a)
+{
+	a->settled = true;
+	a->late_due_ns = a->late ? praas_now_ns() + LATE_AFTER_NS : 0;
+	a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
+	praas_admin_swap_event(a, PRAAS_SWAP_SETTLED, 0, 0);
 }
 
 /* True: event is to be given to the machine. */
@@ -212,13 +241,10 @@ static bool activate_do(struct praas_admin *a,
 					   0); /* never full: the first orders */
 		return false;
 	case PRAAS_ACTIVATE_SETTLED:
-		a->settled = true;
-		a->late_due_ns = a->late ? praas_now_ns() + LATE_AFTER_NS : 0;
-		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
-		praas_admin_swap_event(a, PRAAS_SWAP_SETTLED, 0, 0);
+		praas_admin_settled(a);
 		return false;
 	case PRAAS_ACTIVATE_FAIL:
-		activation_failed(a, action->rc);
+		praas_admin_activation_failed(a, action->rc);
 		return false;
 	}
 	return false;
@@ -257,6 +283,12 @@ void praas_admin_act(struct praas_admin *a)
 
 /* ---- swap ---- */
 
+/* What a late object's reader on the other thread counts meanwhile may be missed: the next snapshot sees it. */
+static bool reads_clear(struct praas_store *store)
+{
+	return atomic_load_explicit(&store->clear_reads, memory_order_relaxed) > 0;
+}
+
 /* The machine orders it only when a cut was made, and drops that only later. */
 static int write_cut(struct praas_admin *a)
 {
@@ -266,8 +298,14 @@ static int write_cut(struct praas_admin *a)
 
 	memset(a->entry->nonce, 0, sizeof(a->entry->nonce));
 	a->entry->epoch = a->config->epoch;
+	/* What was stored in clear before there were keys is sealed as soon as it is in memory. */
+	a->current.rewrite = reads_clear(a->store) || reads_clear(a->load_store);
 	rc = praas_snapshot_write(a->store, &a->cut->snapshot, a->manifest->functions,
 				  a->manifest->count, &a->current, a->entry, &result);
+	/* What has been on its way for longer may have been collected meanwhile (store/gc.h). */
+	if (rc == 0 && a->config->upload_s > 0 &&
+	    praas_now_ns() - begin > a->config->upload_s * 1000000000u)
+		rc = -ETIME;
 	if (rc != 0) {
 		(void)snprintf(
 			a->failure, sizeof(a->failure),
@@ -347,7 +385,10 @@ static void drop_cut(struct praas_admin *a)
 
 static void swap_exit(struct praas_admin *a, int rc)
 {
-	if (rc == 0) {
+	if (rc == 0 && a->swap.moving) {
+		praas_journal(PRAAS_LOG_INFO, "moved to epoch %u", a->move.to);
+		praas_admin_end(a, PRAAS_EXIT_DONE, NULL, NULL);
+	} else if (rc == 0) {
 		praas_journal(PRAAS_LOG_INFO, "swapped out: slot %" PRIu64,
 			      a->log.snapshot_slot);
 		praas_admin_metrics_now(a);
@@ -381,7 +422,7 @@ static bool swap_do(struct praas_admin *a, const struct praas_swap_action *actio
 	switch (action->kind) {
 	case PRAAS_SWAP_CLOSE_GATE:
 		praas_admin_mail_stop(a);
-		order(a, PRAAS_ORDER_GATE_CLOSE, 0);
+		order(a, PRAAS_ORDER_GATE_CLOSE, a->swap.moving);
 		return false;
 	case PRAAS_SWAP_OPEN_GATE:
 		a->drain_due_ns = 0;
@@ -416,11 +457,18 @@ static bool swap_do(struct praas_admin *a, const struct praas_swap_action *actio
 			(struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
 						   .rc = put_entry(a, action->final) };
 		return true;
+	case PRAAS_SWAP_HAND_OVER:
+	case PRAAS_SWAP_HAND_OFF:
+		*ret_event = (struct praas_swap_event){ .kind = PRAAS_SWAP_HANDED };
+		return praas_admin_hand(a, action->kind == PRAAS_SWAP_HAND_OVER,
+					&ret_event->rc);
 	case PRAAS_SWAP_DROP:
 		drop_cut(a);
 		return false;
 	case PRAAS_SWAP_ANSWER:
 		praas_admin_answer(a, action->id, action->rc);
+		if (action->id != 0 && action->id == a->move.id)
+			praas_admin_move_over(a);
 		return false;
 	case PRAAS_SWAP_EXIT:
 		swap_exit(a, action->rc);

@@ -161,7 +161,7 @@ static bool find_v1(const char *path, struct praas_cgroup_root *ret_root)
 		struct stat st;
 
 		if (path)
-			(void)snprintf(own, sizeof(own), "%s", path);
+			(void)snprintf(own, sizeof(own), "/%s", path);
 		else if (own_group(v1_names[i], own, sizeof(own)) != 0)
 			continue;
 		(void)snprintf(ret_root->path[i], PRAAS_CGROUP_PATH_MAX,
@@ -253,10 +253,17 @@ static int make_dirs(const char *path)
 	return 0;
 }
 
+static int procs_of(const char *dir)
+{
+	char file[PRAAS_CGROUP_PATH_MAX + 16];
+
+	(void)snprintf(file, sizeof(file), "%s/cgroup.procs", dir);
+	return open(file, O_WRONLY | O_CLOEXEC);
+}
+
 static int leaf_part(struct praas_cgroup_leaf *leaf, uint32_t part, const char *root,
 		     const char *name)
 {
-	char file[PRAAS_CGROUP_PATH_MAX + 16];
 	int n = snprintf(leaf->path[part], PRAAS_CGROUP_PATH_MAX, "%s/%s", root, name);
 	int rc;
 
@@ -265,13 +272,22 @@ static int leaf_part(struct praas_cgroup_leaf *leaf, uint32_t part, const char *
 	rc = make_dirs(leaf->path[part]);
 	if (rc != 0)
 		return rc;
-	(void)snprintf(file, sizeof(file), "%s/cgroup.procs", leaf->path[part]);
-	leaf->procs_fd[part] = open(file, O_WRONLY | O_CLOEXEC);
+	leaf->procs_fd[part] = procs_of(leaf->path[part]);
 	if (leaf->procs_fd[part] < 0) {
 		rc = -errno;
 		(void)rmdir(leaf->path[part]); /* best effort: it is empty */
 	}
 	return rc;
+}
+
+/* Who yields to a worker in a group for the processor of its own waits for it: four times the latency of a call.
+ * So it has none without a limit, nor where the group of the whole process has one: it goes there then. */
+static bool whole_cpu(const char *dir)
+{
+	char text[32] = "";
+
+	return read_text(dir, "cpu.cfs_quota_us", text, sizeof(text)) == 0 &&
+	       text[0] >= '1' && text[0] <= '9';
 }
 
 int praas_cgroup_leaf_open(const struct praas_cgroup_root *root, const char *name,
@@ -295,6 +311,13 @@ int praas_cgroup_leaf_open(const struct praas_cgroup_root *root, const char *nam
 
 		if (!(root->parts & 1u << i))
 			continue;
+		if (i == 2 && !limits->cpu_milli)
+			continue;
+		if (i == 2 && whole_cpu(root->path[i])) {
+			leaf.procs_fd[i] = procs_of(root->path[i]);
+			leaf.parts |= leaf.procs_fd[i] >= 0 ? 1u << i : 0;
+			continue;
+		}
 		one = leaf_part(&leaf, i, root->path[i], name);
 		if (one != 0) {
 			rc = leaf.parts ? 0 : one;
@@ -373,11 +396,11 @@ int praas_cgroup_leaf_close(struct praas_cgroup_leaf *leaf)
 	int rc = 0;
 
 	for (uint32_t i = 0; i < 3 && leaf->version != 0; i++) {
-		if (leaf->path[i][0] == '\0')
-			continue;
 		if (leaf->procs_fd[i] >= 0)
 			(void)close(leaf->procs_fd[i]); /* nothing is buffered */
 		leaf->procs_fd[i] = -1;
+		if (leaf->path[i][0] == '\0')
+			continue;
 		if (rmdir(leaf->path[i]) != 0 && errno == EBUSY)
 			rc = -EBUSY;
 		else

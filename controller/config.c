@@ -7,8 +7,13 @@
 
 #include "dataplane/worker_proto.h"
 
+#include "controller/store/gc.h"
 #define DRAIN_MS_DEFAULT 10000u
+#define UPLOAD_S_DEFAULT (PRAAS_GC_GRACE_S / PRAAS_GC_UPLOADS)
+#define UPLOAD_S_MAX 31536000u
 #define DRAIN_MS_MAX 3600000u
+#define TASKS_MAX 4096u
+#define TASKS_DEFAULT 64u
 
 static void copy(struct praas_json_reader *r, const char *member, char *to, size_t room)
 {
@@ -56,6 +61,11 @@ static void read_places(struct praas_json_reader *r, struct praas_config *c)
 		(void)snprintf(c->link, sizeof(c->link), "%s",
 			       link + skip); /* checked */
 	copy(r, "store", c->store, sizeof(c->store));
+	(void)snprintf(c->node, sizeof(c->node), "%s",
+		       praas_json_string(r, "node", sizeof(c->node) - 1,
+					 "")); /* the reader has checked its length */
+	c->upload_s =
+		praas_json_number_or(r, "upload_s", 0, UPLOAD_S_MAX, UPLOAD_S_DEFAULT);
 	(void)snprintf(c->log, sizeof(c->log), "%s",
 		       praas_json_string(r, "log", sizeof(c->log) - 1,
 					 "")); /* the reader has checked its length */
@@ -82,6 +92,43 @@ static void read_store_keys(struct praas_json_reader *parent, struct praas_confi
 		praas_json_fail(parent, "store_keys", "must be printable");
 }
 
+/* Keys as praas_seal_keys_parse() has them, a line each. */
+static void read_seal_keys(struct praas_json_reader *parent, struct praas_config *c)
+{
+	const json_t *value = praas_json_member(parent, "seal_keys");
+	struct praas_json_reader r;
+	const char *text, *why = "";
+
+	if (!value || json_is_null(value))
+		return;
+	r = praas_json_reader(value, "seal_keys", parent->error);
+	text = praas_json_string(&r, "keys", PRAAS_SEAL_TEXT_MAX, NULL);
+	if (!praas_json_failed(&r) &&
+	    praas_seal_keys_parse(text, strlen(text), &c->seal_keys, &why) != 0)
+		praas_json_fail(&r, "keys", why);
+	c->seal_keys.refuse_clear = praas_json_bool(&r, "refuse_clear", false);
+	praas_json_end(&r);
+}
+
+static void read_move(struct praas_json_reader *parent, struct praas_config *c)
+{
+	const json_t *value = praas_json_member(parent, "move");
+	struct praas_json_reader r;
+
+	if (!value || json_is_null(value))
+		return;
+	r = praas_json_reader(value, "move", parent->error);
+	copy(&r, "at", c->move_at, sizeof(c->move_at));
+	praas_json_hex(&r, "secret", c->move_secret, sizeof(c->move_secret));
+	praas_json_end(&r);
+	if (!praas_json_failed(parent) &&
+	    (c->move_at[0] != '/' || strlen(c->move_at) > 107 || c->fresh))
+		praas_json_fail(
+			parent, "move",
+			"must be of a process that is not fresh, at an absolute "
+			"path of at most 107 bytes");
+}
+
 static void read_code(struct praas_json_reader *r, struct praas_config *c)
 {
 	copy(r, "code", c->code, sizeof(c->code));
@@ -92,6 +139,17 @@ static void read_code(struct praas_json_reader *r, struct praas_config *c)
 					 "")); /* the reader has checked its length */
 	if (c->worker[0] != '\0' && c->worker[0] != '/')
 		praas_json_fail(r, "worker", "must be an absolute path");
+}
+
+/* An address that ends in "?" is for where it can be opened. */
+static void read_weak(struct praas_config *c, unsigned i)
+{
+	size_t bytes = strlen(c->listen[i]);
+
+	if (bytes == 0 || c->listen[i][bytes - 1] != '?')
+		return;
+	c->listen[i][bytes - 1] = '\0';
+	c->listen_weak |= UINT32_C(1) << i;
 }
 
 static void read_listen(struct praas_json_reader *r, struct praas_config *c)
@@ -116,6 +174,7 @@ static void read_listen(struct praas_json_reader *r, struct praas_config *c)
 		}
 		(void)snprintf(c->listen[i], PRAAS_ADDR_MAX, "%s",
 			       json_string_value(item)); /* checked */
+		read_weak(c, (unsigned)i);
 	}
 	c->listen_count = (unsigned)count;
 }
@@ -147,6 +206,8 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 		(uint32_t)praas_json_number_or(r, "vcpu_milli", 0, 1024u * 1000u, 0);
 	c->concurrency = (uint32_t)praas_json_number_or(r, "concurrency", 1,
 							PRAAS_WORKERS_MAX, 1);
+	c->tasks_max = (uint32_t)praas_json_number_or(r, "tasks_max", 1, TASKS_MAX,
+						      TASKS_DEFAULT);
 	c->bytes_max = praas_json_number_or(r, "bytes_max", 1, PRAAS_MEMORY_BYTES_MAX,
 					    1ull << 30);
 	/* A request and its result must fit together. */
@@ -180,7 +241,9 @@ int praas_config_parse(const char *text, size_t bytes, struct praas_config *ret_
 		read_names(&r, &c);
 		read_places(&r, &c);
 		read_store_keys(&r, &c);
+		read_seal_keys(&r, &c);
 		read_listen(&r, &c);
+		read_move(&r, &c);
 	}
 	read_code(&r, &c);
 	read_limits(&r, &c);
@@ -205,8 +268,9 @@ bool praas_config_fits(const struct praas_config *prepared,
 	       strcmp(p->code, c->code) == 0 && strcmp(p->worker, c->worker) == 0 &&
 	       p->isolation_inline == c->isolation_inline &&
 	       p->memory_bytes == c->memory_bytes && p->vcpu_milli == c->vcpu_milli &&
-	       p->concurrency == c->concurrency && p->bytes_max == c->bytes_max &&
-	       p->wait == c->wait && p->allow_weak_sandbox == c->allow_weak_sandbox &&
+	       p->concurrency == c->concurrency && p->tasks_max == c->tasks_max &&
+	       p->bytes_max == c->bytes_max && p->wait == c->wait &&
+	       p->allow_weak_sandbox == c->allow_weak_sandbox &&
 	       p->cgroup_version == c->cgroup_version &&
 	       strcmp(p->cgroup_path, c->cgroup_path) == 0;
 }
@@ -215,6 +279,8 @@ void praas_config_wipe(struct praas_config *config)
 {
 	explicit_bzero(config->controller_key, sizeof(config->controller_key));
 	explicit_bzero(config->join_token, sizeof(config->join_token));
+	explicit_bzero(config->move_secret, sizeof(config->move_secret));
 	praas_s3_credentials_wipe(&config->store_keys);
 	config->has_store_keys = false;
+	praas_seal_keys_wipe(&config->seal_keys);
 }

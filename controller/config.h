@@ -11,6 +11,7 @@
 
 #include "controller/json.h"
 #include "controller/store/s3_credentials.h"
+#include "controller/store/seal_keys.h"
 #include "controller/store/store.h"
 #include "praas/types.h"
 #include "shm/doorbell.h"
@@ -41,14 +42,22 @@ struct praas_config {
 	char store[PRAAS_STORE_URL_MAX + 1];
 	bool has_store_keys; /* else the store's own way to find some */
 	struct praas_s3_credentials store_keys;
+	struct praas_seal_keys seal_keys; /* of what is stored; none: it is in clear */
+	char node
+		[PRAAS_NAME_MAX +
+		 1]; /* on which it runs, as the control service calls it; "": not said */
+	uint64_t upload_s; /* that a snapshot may take to be written; 0: any time */
 	char code[PRAAS_CONFIG_PATH_MAX + 1];
 	char worker[PRAAS_CONFIG_PATH_MAX + 1]; /* program; "": beside ours */
 	char listen[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
 	unsigned listen_count;
+	uint32_t
+		listen_weak; /* bit i: listen[i] is left out when it cannot be opened */
 	bool isolation_inline;
 	uint64_t memory_bytes;
 	uint32_t vcpu_milli; /* 0: no limit */
 	uint32_t concurrency;
+	uint32_t tasks_max; /* of one worker */
 	uint64_t bytes_max;
 	enum praas_wait_mode wait;
 	bool allow_weak_sandbox;
@@ -56,6 +65,10 @@ struct praas_config {
 	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
 	char log[PRAAS_CONFIG_LOG_MAX + 1]; /* file of ours; "": where stderr is */
 	bool fresh;
+	/* The state of the process comes from the controller that serves it, which listens there. "": from the
+	 * store. */
+	char move_at[PRAAS_CONFIG_PATH_MAX + 1];
+	uint8_t move_secret[PRAAS_KEY_BYTES];
 	uint64_t drain_ms; /* T_drain */
 };
 

@@ -34,7 +34,6 @@
 #define MAIL_PATIENCE_NS 2000000000u /* of a swap-out, for messages to others */
 #define CUT_WAIT_NS 2000000000u      /* for updates in place to end */
 #define CUT_LOOK_NS 100000u          /* whether they have */
-#define STOP_GRACE_NS 200000000u     /* for the last frames on their way */
 
 /* ---- reports ---- */
 
@@ -70,40 +69,6 @@ int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kin
 	return 0;
 }
 
-/* A function's own words. Never waits: what nobody reads in time is dropped. */
-static void on_function_log(void *user, const struct praas_function_log *line)
-{
-	static const enum praas_log_level levels[8] = {
-		PRAAS_LOG_ERROR,   PRAAS_LOG_ERROR, PRAAS_LOG_ERROR, PRAAS_LOG_ERROR,
-		PRAAS_LOG_WARNING, PRAAS_LOG_INFO,  PRAAS_LOG_INFO,  PRAAS_LOG_DEBUG,
-	}; /* by the numbers of syslog(3) */
-	struct praas_data *d = user;
-	struct praas_log_note *note = calloc(1, sizeof(*note));
-
-	if (!note)
-		return;
-	(void)snprintf(note->function, sizeof(note->function), "%s",
-		       line->function ? line->function : "");
-	(void)snprintf(note->text, sizeof(note->text), "%s",
-		       line->text); /* may be cut */
-	if (line->trace)
-		memcpy(note->trace, line->trace, sizeof(note->trace));
-	if (praas_data_report_spare(d, PRAAS_REPORT_LOG, levels[line->level & 7],
-				    (uint64_t)(uintptr_t)note) != 0)
-		free(note);
-}
-
-static void publish(struct praas_data *d)
-{
-	struct praas_process_stats stats;
-
-	if (!d->process)
-		return;
-	praas_process_stats(d->process, &stats);
-	praas_data_direct_count(d, &stats);
-	praas_exchange_publish(d->config.exchange, &stats);
-}
-
 /* ---- orders ---- */
 
 static int import_record(void *user, const struct praas_export_record *record)
@@ -123,10 +88,10 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 		if (rc == 0)
 			rc = praas_data_identify(d);
 		if (rc == 0)
-			praas_process_log_set(d->process, on_function_log, d);
+			praas_process_log_set(d->process, praas_data_on_log, d);
 	}
 	d->loaded = true;
-	if (rc == 0)
+	if (rc == 0 && !load->whole)
 		rc = praas_snapshot_late_new(load->store, load->snapshot, &d->late);
 	if (rc == 0) {
 		struct praas_snapshot s = *load->snapshot;
@@ -149,30 +114,51 @@ static void on_identity(struct praas_data *d)
 		report(d, PRAAS_REPORT_BUILT, code_of(rc), words_of(d));
 }
 
-static void gate(struct praas_data *d, bool open)
+/* moves: that is why it closes. */
+static void gate(struct praas_data *d, bool open, bool moves)
 {
-	praas_process_gate(d->process, open);
+	if (moves)
+		praas_process_park(d->process);
+	else
+		praas_process_gate(d->process, open);
 	praas_data_direct_open(d, open);
 	if (!open && d->sessions)
-		praas_session_server_draining(d->sessions);
+		praas_session_server_draining(d->sessions, moves);
+}
+
+/* What was to end did not. */
+static void serve_on(struct praas_data *d)
+{
+	d->quiet_wanted = false;
+	praas_outbox_hold(praas_process_outbox(d->process), false);
+	d->executor->ops->stop(d->executor, 0); /* if it was: it goes on */
+	gate(d, true, false);
+}
+
+static void try_listen(struct praas_data *d)
+{
+	int rc = praas_data_listen(d);
+
+	d->listen_wanted = rc == 0;
+	if (rc != 0)
+		report(d, PRAAS_REPORT_LISTENING, code_of(rc > 0 ? 0 : rc),
+		       rc > 0 ? 0 : words_of(d));
 }
 
 static void try_serve(struct praas_data *d)
 {
-	int rc = praas_data_ready(d);
+	int rc = praas_data_listen(d);
 
+	d->serve_wanted = rc == 0;
 	if (rc == 0)
 		return;
-	d->serve_wanted = false;
-	if (rc > 0)
-		rc = praas_data_open_ports(d);
-	if (rc == 0) {
+	if (rc > 0) {
 		praas_outbox_begin(praas_process_outbox(d->process), d->clean);
-		gate(d, true);
+		gate(d, true, false);
 	}
-	publish(d);
-	report(d, PRAAS_REPORT_SERVING, code_of(rc),
-	       rc == 0 ? praas_process_queue_cut(d->process) : words_of(d));
+	praas_data_publish(d);
+	report(d, PRAAS_REPORT_SERVING, code_of(rc > 0 ? 0 : rc),
+	       rc > 0 ? praas_process_queue_cut(d->process) : words_of(d));
 }
 
 /* While an object is updated in place a cut would show half of the update: it waits for the end. */
@@ -187,9 +173,22 @@ static void try_cut(struct praas_data *d)
 		return;
 	if (rc == 0 && d->cut_final) /* what is sent from here on is not in it */
 		praas_outbox_hold(praas_process_outbox(d->process), true);
-	publish(d); /* what is told when it is written, is of now */
+	praas_data_publish(d); /* what is told when it is written, is of now */
+	praas_data_publish_functions(d);
 	d->cut_until_ns = 0;
 	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
+}
+
+static void want_quiet(struct praas_data *d)
+{
+	d->quiet_wanted = true;
+	d->quiet_until_ns = praas_now_ns() + MAIL_PATIENCE_NS;
+}
+
+static void want_cut(struct praas_data *d, bool final)
+{
+	d->cut_final = final;
+	d->cut_until_ns = praas_now_ns() + CUT_WAIT_NS;
 }
 
 static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
@@ -203,42 +202,47 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 	case PRAAS_ORDER_LOAD:
 		on_load(d, pointer);
 		break;
+	case PRAAS_ORDER_LISTEN:
+		d->listen_wanted = true;
+		break;
 	case PRAAS_ORDER_SERVE:
 		d->serve_wanted = true;
 		d->clean = msg->a != 0;
 		break;
 	case PRAAS_ORDER_GATE_OPEN:
-		d->quiet_wanted = false;
-		praas_outbox_hold(praas_process_outbox(d->process), false);
-		d->executor->ops->stop(d->executor, 0); /* if it was: it goes on */
-		gate(d, true);
+		serve_on(d);
 		break;
 	case PRAAS_ORDER_GATE_CLOSE:
-		gate(d, false);
+		gate(d, false, msg->a != 0);
 		break;
 	case PRAAS_ORDER_WAIT_QUIET:
-		d->quiet_wanted = true;
-		d->quiet_until_ns = praas_now_ns() + MAIL_PATIENCE_NS;
+		want_quiet(d);
 		break;
 	case PRAAS_ORDER_INTERRUPT:
 		d->executor->ops->stop(d->executor, praas_now_ns());
 		praas_process_interrupt(d->process);
 		break;
 	case PRAAS_ORDER_CUT:
-		d->cut_final = msg->a != 0;
-		d->cut_until_ns = praas_now_ns() + CUT_WAIT_NS;
+		want_cut(d, msg->a != 0);
 		break;
 	case PRAAS_ORDER_CUT_DROP:
 		praas_cut_drop(pointer);
 		break;
+	case PRAAS_ORDER_FUNCTIONS:
+		praas_data_publish_functions(d);
+		break;
 	case PRAAS_ORDER_MEMBERS:
 		praas_process_members_give(d->process, pointer);
+		praas_session_server_members(d->sessions);
 		break;
 	case PRAAS_ORDER_WAY:
 		praas_data_mail_way(d, pointer);
 		break;
 	case PRAAS_ORDER_QUEUE:
 		praas_data_mail_queue(d, pointer);
+		break;
+	case PRAAS_ORDER_MOVED:
+		praas_data_moved(d, pointer);
 		break;
 	case PRAAS_ORDER_STOP:
 		if (msg->a)
@@ -302,7 +306,7 @@ static bool expects(struct praas_data *d)
 	return false;
 }
 
-static unsigned poll_parts(struct praas_data *d)
+unsigned praas_data_poll_parts(struct praas_data *d)
 {
 	const struct praas_port *hot = d->hot;
 	uint64_t asked = d->executor->asked;
@@ -351,7 +355,7 @@ static unsigned poll_some(struct praas_data *d)
 	uint64_t now;
 
 	if (d->hot_turns == 0 || !praas_process_quiet(d->process)) {
-		done = poll_parts(d);
+		done = praas_data_poll_parts(d);
 		if (!praas_process_quiet(d->process))
 			d->hot_turns = 0; /* who is needed may need this core */
 		return done;
@@ -366,7 +370,7 @@ static unsigned poll_some(struct praas_data *d)
 	if (now - d->all_ns < d->alone_ns)
 		return done;
 	d->all_ns = now;
-	done += poll_parts(d);
+	done += praas_data_poll_parts(d);
 	d->alone_ns = d->others_worked
 			      ? HOT_ALONE_NS
 			      : praas_min_u64(2 * d->alone_ns, HOT_ALONE_NS_MAX);
@@ -385,7 +389,7 @@ static void tick(struct praas_data *d)
 		praas_session_server_tick(d->sessions, now);
 	if (d->direct_wanted)
 		praas_data_direct_poll(d);
-	publish(d);
+	praas_data_publish(d);
 }
 
 /* Arms everybody; true: nobody has work, and fds are what to wait for. */
@@ -414,9 +418,7 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 	*ret_wait_ns = -1;
 	if (d->sessions && praas_session_server_due_ns(d->sessions) != UINT64_MAX)
 		*ret_wait_ns = SLEEP_MAX_NS;
-	if (d->direct_wanted && d->direct_open)
-		*ret_wait_ns = TICK_NS;
-	if (d->quiet_wanted)
+	if ((d->direct_wanted && d->direct_open) || d->quiet_wanted)
 		*ret_wait_ns = TICK_NS;
 	if (d->cut_until_ns != 0)
 		*ret_wait_ns = CUT_LOOK_NS;
@@ -438,7 +440,7 @@ static PRAAS_COLD void sleep_until_work(struct praas_data *d)
 	int64_t wait_ns = -1;
 
 	d->hot_turns = 0;
-	publish(d);
+	praas_data_publish(d);
 	praas_doorbell_announce(bell);
 	for (unsigned i = 0; i < d->ports_count; i++)
 		if (d->ports[i]->ops->announce)
@@ -492,6 +494,8 @@ static void serve(struct praas_data *d)
 
 		if (praas_unlikely(praas_ring_ready(&d->config.exchange->orders_rx)))
 			done += poll_orders(d);
+		if (praas_unlikely(d->listen_wanted))
+			try_listen(d);
 		if (praas_unlikely(d->serve_wanted))
 			try_serve(d);
 		if (praas_unlikely(d->quiet_wanted))
@@ -511,18 +515,6 @@ static void serve(struct praas_data *d)
 	}
 }
 
-/* Let what has been answered reach its readers, then end. */
-static void flush(struct praas_data *d)
-{
-	uint64_t end = praas_now_ns() + STOP_GRACE_NS;
-	unsigned idle = 0;
-
-	while (idle < 100 && praas_now_ns() < end) {
-		idle = poll_parts(d) > 0 ? 0 : idle + 1;
-		praas_pause();
-	}
-}
-
 static void *run(void *user)
 {
 	struct praas_data *d = user;
@@ -531,9 +523,9 @@ static void *run(void *user)
 
 	report(d, PRAAS_REPORT_BUILT, code_of(rc), rc == 0 ? 0 : words_of(d));
 	if (rc == 0) {
-		praas_process_log_set(d->process, on_function_log, d);
+		praas_process_log_set(d->process, praas_data_on_log, d);
 		serve(d);
-		flush(d);
+		praas_data_flush(d);
 	}
 	/* Without a process the only order that is understood is the last one. */
 	while (!d->stop) {

@@ -10,6 +10,7 @@
 #include "controller/cut.h"
 #include "controller/exchange.h"
 #include "controller/manifest.h"
+#include "transport/moved.h"
 
 struct praas_data;
 
@@ -25,6 +26,13 @@ struct praas_data_config {
 struct praas_data_load {
 	struct praas_store *store;
 	const struct praas_snapshot *snapshot;
+	bool whole; /* now; the store need not stay */
+};
+
+/* Where the process lives now. */
+struct praas_data_moved {
+	uint32_t epoch;
+	struct praas_moved where;
 };
 
 /* Starts the thread, which begins to build; REPORT_BUILT follows. 0; -ENOMEM; -EAGAIN. */
@@ -35,6 +43,8 @@ void praas_data_free(struct praas_data *data);
 
 /* After REPORT_SERVING: address number i, or NULL when there are no more. */
 const char *praas_data_endpoint(const struct praas_data *data, unsigned i);
+/* After REPORT_SERVING: why it does not listen at address number i of its configuration, or NULL: it does. */
+const char *praas_data_left_out(const struct praas_data *data, unsigned i);
 /* After REPORT_BUILT: active layers of the workers' sandbox, parted by blanks. */
 const char *praas_data_layers(const struct praas_data *data);
 

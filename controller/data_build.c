@@ -23,6 +23,8 @@
 #define ARENA_BYTES_MIN (4 * MIB)
 #define ARENA_BYTES_MAX (64 * MIB)
 #define CONNS_MAX 1024u
+#define CONNS_MAX_TCP                                                                  \
+	16384u /* one that is idle has no memory but its place in a table */
 #define INFLIGHT_MAX 1024u
 
 static int failed(struct praas_data *d, int rc, const char *what)
@@ -114,6 +116,11 @@ static int build_process(struct praas_data *d)
 	return 0;
 }
 
+static void want_members(void *user)
+{
+	praas_process_members_want(user);
+}
+
 static int build_sessions(struct praas_data *d)
 {
 	const struct praas_config *c = d->config.config;
@@ -127,6 +134,7 @@ static int build_sessions(struct praas_data *d)
 			     .functions_count = m->count },
 		.events = praas_data_direct_events(d),
 		.user = d->process,
+		.members = want_members,
 	};
 	int rc;
 
@@ -242,8 +250,11 @@ static int open_port(struct praas_data *d, const char *listen)
 		.conns_max = CONNS_MAX,
 	};
 	struct praas_port *port;
-	int rc = ops ? ops->open(&pc, &port) : -EPROTONOSUPPORT;
+	int rc;
 
+	if (ops && strcmp(ops->scheme, "tcp") == 0)
+		pc.conns_max = CONNS_MAX_TCP;
+	rc = ops ? ops->open(&pc, &port) : -EPROTONOSUPPORT;
 	if (rc != 0) {
 		(void)snprintf(
 			d->text, sizeof(d->text), "cannot listen at %s: %s", listen,
@@ -263,10 +274,33 @@ int praas_data_open_ports(struct praas_data *d)
 	const struct praas_config *c = d->config.config;
 	int rc = 0;
 
-	for (unsigned i = 0; !d->ports_tried && rc == 0 && i < c->listen_count; i++)
+	for (unsigned i = 0; !d->ports_tried && rc == 0 && i < c->listen_count; i++) {
+		unsigned before = d->ports_count;
+
 		rc = open_port(d, c->listen[i]);
+		if (rc != 0 && (c->listen_weak >> i & 1) && d->ports_count == before) {
+			(void)snprintf(d->left_out[i], sizeof(d->left_out[i]), "%s",
+				       d->text);
+			rc = 0;
+		}
+	}
 	if (!d->ports_tried)
 		d->ports_rc = rc;
 	d->ports_tried = true;
 	return d->ports_rc;
+}
+
+const char *praas_data_left_out(const struct praas_data *d, unsigned i)
+{
+	return d->left_out[i][0] != '\0' ? d->left_out[i] : NULL;
+}
+
+int praas_data_listen(struct praas_data *d)
+{
+	int rc = praas_data_ready(d);
+
+	if (rc <= 0)
+		return rc;
+	rc = praas_data_open_ports(d);
+	return rc == 0 ? 1 : rc;
 }

@@ -38,6 +38,8 @@ struct praas_data {
 	bool ports_tried; /* to open them; what came of it: */
 	int ports_rc;
 	char endpoints[PRAAS_CONFIG_LISTEN_MAX][PRAAS_ADDR_MAX];
+	/* Why there is none at an address that may be left out; "": there is, or it was never asked for. */
+	char left_out[PRAAS_CONFIG_LISTEN_MAX][PRAAS_DATA_TEXT_MAX];
 	char layers[256];
 	struct praas_waiter waiter;
 	struct praas_port *hot; /* had work last */
@@ -56,6 +58,7 @@ struct praas_data {
 	bool loaded;                      /* a snapshot has been loaded into process */
 	bool built;                       /* BUILT has been reported */
 	bool serve_wanted;                /* SERVE came before the workers were ready */
+	bool listen_wanted; /* LISTEN came before the workers were ready */
 	bool quiet_wanted;
 	bool clean; /* of SERVE */
 	bool cut_final;
@@ -81,6 +84,8 @@ void praas_data_unbuild(struct praas_data *d);
 /* 1: all workers are ready; 0 not yet; or why not, with text. */
 int praas_data_ready(struct praas_data *d);
 int praas_data_open_ports(struct praas_data *d);
+/* As praas_data_ready(), and the ports are open. */
+int praas_data_listen(struct praas_data *d);
 
 /* ---- data_mail.c: messages between processes ---- */
 
@@ -92,6 +97,25 @@ void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch)
 /* A report of which others must leave room for what counts more. 0; -EAGAIN. */
 int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
 			    uint64_t a, uint64_t b);
+
+/* Ports, process; returns work done. */
+unsigned praas_data_poll_parts(struct praas_data *d);
+
+/* ---- data_moved.c ---- */
+
+/* The order; moved is freed. */
+void praas_data_moved(struct praas_data *d, struct praas_data_moved *moved);
+/* Let what has been answered reach its readers, before the end. */
+void praas_data_flush(struct praas_data *d);
+
+/* ---- data_told.c ---- */
+
+/* Counters of the process, for the admin thread. */
+void praas_data_publish(struct praas_data *d);
+/* What functions did, calls past us included; it is told that. */
+void praas_data_publish_functions(struct praas_data *d);
+/* A function's own words; user is the data thread. */
+void praas_data_on_log(void *user, const struct praas_function_log *line);
 
 /* ---- data_direct.c ---- */
 

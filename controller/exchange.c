@@ -42,10 +42,22 @@ int praas_exchange_new(struct praas_exchange **ret_x)
 	return 0;
 }
 
+int praas_exchange_counts_new(struct praas_exchange *x, uint32_t functions_count)
+{
+	size_t bytes = ((size_t)functions_count + 1) * sizeof(*x->counts);
+
+	x->counts = aligned_alloc(64, bytes);
+	if (!x->counts)
+		return -ENOMEM;
+	memset(x->counts, 0, bytes);
+	return 0;
+}
+
 void praas_exchange_free(struct praas_exchange *x)
 {
 	if (!x)
 		return;
+	free(x->counts);
 	if (x->data_event_fd >= 0)
 		(void)close(x->data_event_fd); /* an eventfd */
 	if (x->admin_event_fd >= 0)
@@ -131,6 +143,24 @@ void praas_exchange_publish(struct praas_exchange *x,
 	if (changed &&
 	    atomic_exchange_explicit(&x->stats_wanted, 0, memory_order_acq_rel) != 0)
 		wake_admin(x);
+}
+
+/* Each word by itself: a sum may be of a moment before another. */
+void praas_exchange_publish_functions(struct praas_exchange *x,
+				      const struct praas_function_sums *sums,
+				      uint32_t functions_count)
+{
+	for (uint32_t i = 0; x->counts && i < functions_count; i++) {
+		const struct praas_function_sums *s = &sums[i];
+		struct praas_function_counts *c = &x->counts[i];
+
+		atomic_store_explicit(&c->calls, s->calls, memory_order_relaxed);
+		atomic_store_explicit(&c->errors, s->errors, memory_order_relaxed);
+		atomic_store_explicit(&c->bytes_in, s->bytes_in, memory_order_relaxed);
+		atomic_store_explicit(&c->bytes_out, s->bytes_out,
+				      memory_order_relaxed);
+		atomic_store_explicit(&c->run_ns, s->run_ns, memory_order_relaxed);
+	}
 }
 
 void praas_exchange_stats_wake(struct praas_exchange *x)

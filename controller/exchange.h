@@ -21,16 +21,19 @@ enum praas_exchange_order {
 	PRAAS_ORDER_IDENTITY =
 		1,        /* the configuration is whole now; before all others */
 	PRAAS_ORDER_LOAD, /* a: struct praas_data_load, lent until LOADED */
+	PRAAS_ORDER_LISTEN, /* open the ports before there is anything to serve → LISTENING */
 	PRAAS_ORDER_SERVE, /* a: 1 clean (sm_activate.h); open ports and gate → SERVING */
 	PRAAS_ORDER_GATE_OPEN,
-	PRAAS_ORDER_GATE_CLOSE,
+	PRAAS_ORDER_GATE_CLOSE, /* a: 1 because it moves */
 	PRAAS_ORDER_WAIT_QUIET, /* → QUIET, once */
 	PRAAS_ORDER_INTERRUPT,  /* end what runs now */
 	PRAAS_ORDER_CUT,        /* a: 1 it is the last one → CUT */
 	PRAAS_ORDER_CUT_DROP,   /* a: struct praas_cut, given back */
+	PRAAS_ORDER_FUNCTIONS,  /* publish what functions did → FUNCTIONS */
 	PRAAS_ORDER_MEMBERS,    /* a: malloc'd struct praas_members */
 	PRAAS_ORDER_WAY,        /* a: malloc'd struct praas_way, of ASK */
 	PRAAS_ORDER_QUEUE, /* a: malloc'd struct praas_mail_batch, to be applied → QUEUE */
+	PRAAS_ORDER_MOVED, /* a: malloc'd struct praas_data_moved, for clients that follow */
 	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
 };
 
@@ -40,11 +43,13 @@ enum praas_exchange_report {
 		1, /* a: rc; process and executor exist; b: malloc'd text or NULL */
 	PRAAS_REPORT_LOADED, /* a: rc; b: struct praas_snapshot_late that admin may step, lent
 				 * until the next LOAD or the end; or NULL */
+	PRAAS_REPORT_LISTENING, /* a: rc; b: malloc'd text of why not, or NULL */
 	PRAAS_REPORT_SERVING, /* a: rc; b: malloc'd text of why not, or NULL; rc 0: the queue cut */
 	PRAAS_REPORT_QUIET,
 	PRAAS_REPORT_CUT,   /* a: rc; b: struct praas_cut */
 	PRAAS_REPORT_ASK,   /* b: malloc'd struct praas_mail_ask → WAY */
 	PRAAS_REPORT_QUEUE, /* a: rc; b: position up to which the queue is applied */
+	PRAAS_REPORT_FUNCTIONS, /* what they did is in the exchange */
 	PRAAS_REPORT_MEMBERS, /* a function wants them → MEMBERS, also when they change */
 	PRAAS_REPORT_LOG      /* a: level; b: malloc'd struct praas_log_note */
 };
@@ -69,6 +74,8 @@ struct praas_exchange {
 	struct praas_ring_tail reports_tail;                  /* written by admin */
 	struct praas_doorbell_shared data_sleeps;             /* written by data */
 	_Atomic uint64_t stats[PRAAS_STATS_WORDS]; /* written by data, now and then */
+	struct praas_function_counts
+		*counts; /* written by data: of each function; NULL: not made */
 	_Atomic uint32_t
 		stats_wanted; /* admin sleeps until they change; cleared by data */
 	/* The admin thread's ends. */
@@ -84,6 +91,8 @@ struct praas_exchange {
 
 /* 0; -ENOMEM; -EMFILE. */
 int praas_exchange_new(struct praas_exchange **ret_x);
+/* Before the data thread starts. 0; -ENOMEM. */
+int praas_exchange_counts_new(struct praas_exchange *x, uint32_t functions_count);
 /* When both threads are through with it. NULL is allowed. */
 void praas_exchange_free(struct praas_exchange *x);
 
@@ -101,6 +110,9 @@ int praas_exchange_take_order(struct praas_exchange *x,
 
 void praas_exchange_publish(struct praas_exchange *x,
 			    const struct praas_process_stats *stats);
+void praas_exchange_publish_functions(struct praas_exchange *x,
+				      const struct praas_function_sums *sums,
+				      uint32_t functions_count);
 void praas_exchange_stats(const struct praas_exchange *x,
 			  struct praas_process_stats *ret_stats);
 /* Admin thread: the next change is to wake it, once. Look at the stats after this. */

@@ -106,7 +106,8 @@ static void release_big(struct praas_buf *buf)
 static PRAAS_COLD int alloc_big(struct praas_pool_memory *m, uint64_t bytes,
 				struct praas_buf **ret_buf)
 {
-	uint64_t size = praas_align_up(praas_max_u64(bytes, 1), PAGE_BYTES);
+	uint64_t room = m->config.big_bytes_max - m->big_bytes;
+	uint64_t size = praas_segment_payload_bytes(praas_max_u64(bytes, 1), room);
 	struct praas_segment *s = NULL;
 	struct praas_buf *buf;
 	uint32_t i;
@@ -114,7 +115,7 @@ static PRAAS_COLD int alloc_big(struct praas_pool_memory *m, uint64_t bytes,
 
 	if (bytes > m->config.bytes_max)
 		return -EMSGSIZE;
-	if (size > m->config.big_bytes_max - m->big_bytes)
+	if (size > room)
 		return -ENOBUFS;
 	for (i = 0; i < m->config.big_count && !s; i++) {
 		uint32_t at = m->big_next++ % m->config.big_count;
@@ -129,7 +130,8 @@ static PRAAS_COLD int alloc_big(struct praas_pool_memory *m, uint64_t bytes,
 		return -ENOBUFS;
 	buf->cookie = (uint64_t)(s - m->big);
 	rc = praas_segment_create("praas-big", size,
-				  m->config.big_first + (uint32_t)buf->cookie, 0, s);
+				  m->config.big_first + (uint32_t)buf->cookie,
+				  PRAAS_SEGMENT_HUGE, s);
 	if (rc == 0 && m->config.big) {
 		rc = m->config.big(m->config.user, s, true);
 		if (rc != 0)

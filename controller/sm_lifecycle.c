@@ -21,6 +21,7 @@ static const uint8_t table[PRAAS_LIFE_COUNT][PRAAS_LIFE_EVENTS] = {
 		[PRAAS_LIFE_INVOCATION] = TO(ACTIVE),
 		[PRAAS_LIFE_IDLE_PERIOD] = TO(IDLE),
 		[PRAAS_LIFE_SWAP_OUT] = TO(DRAINING),
+		[PRAAS_LIFE_MOVE] = TO(MIGRATING),
 		[PRAAS_LIFE_CRASH] = TO(LOST),
 		[PRAAS_LIFE_KILL] = TO(KILLED),
 	},
@@ -28,11 +29,20 @@ static const uint8_t table[PRAAS_LIFE_COUNT][PRAAS_LIFE_EVENTS] = {
 		[PRAAS_LIFE_INVOCATION] = TO(ACTIVE),
 		[PRAAS_LIFE_IDLE_PERIOD] = TO(IDLE),
 		[PRAAS_LIFE_SWAP_OUT] = TO(DRAINING),
+		[PRAAS_LIFE_MOVE] = TO(MIGRATING),
 		[PRAAS_LIFE_CRASH] = TO(LOST),
 		[PRAAS_LIFE_KILL] = TO(KILLED),
 	},
 	[PRAAS_LIFE_DRAINING] = {
 		[PRAAS_LIFE_DRAIN_CANCEL] = TO(ACTIVE),
+		[PRAAS_LIFE_COMMITTED] = TO(SWAPPED),
+		[PRAAS_LIFE_CRASH] = TO(LOST),
+		[PRAAS_LIFE_KILL] = TO(KILLED),
+	},
+	[PRAAS_LIFE_MIGRATING] = {
+		[PRAAS_LIFE_ACTIVATED] = TO(ACTIVE),
+		[PRAAS_LIFE_MOVED] = TO(ACTIVATING),
+		[PRAAS_LIFE_DRAIN_CANCEL] = TO(DRAINING), /* until it has caught up */
 		[PRAAS_LIFE_COMMITTED] = TO(SWAPPED),
 		[PRAAS_LIFE_CRASH] = TO(LOST),
 		[PRAAS_LIFE_KILL] = TO(KILLED),
@@ -68,8 +78,8 @@ int praas_life_next(enum praas_life state, enum praas_life_event event,
 const char *praas_life_name(enum praas_life state)
 {
 	static const char *const names[PRAAS_LIFE_COUNT] = {
-		"NONE",     "ACTIVATING", "ACTIVE", "IDLE",
-		"DRAINING", "SWAPPED",    "LOST",   "KILLED",
+		"NONE",      "ACTIVATING", "ACTIVE", "IDLE",   "DRAINING",
+		"MIGRATING", "SWAPPED",    "LOST",   "KILLED",
 	};
 
 	return (unsigned)state < PRAAS_LIFE_COUNT ? names[state] : "?";

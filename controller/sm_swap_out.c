@@ -36,11 +36,11 @@ static void leave(struct praas_swap *s, struct out *o, int rc)
 		(struct praas_swap_action){ .kind = PRAAS_SWAP_EXIT, .rc = rc };
 }
 
-static void begin_swap(struct praas_swap *s, struct out *o, uint64_t id)
+static void begin_swap(struct praas_swap *s, struct out *o, uint64_t id, bool moving)
 {
-	*s = (struct praas_swap){ .phase = PRAAS_SWAP_DRAINING,
-				  .final = true,
-				  .id = id };
+	*s = (struct praas_swap){
+		.phase = PRAAS_SWAP_DRAINING, .final = true, .moving = moving, .id = id
+	};
 	act(o, PRAAS_SWAP_CLOSE_GATE);
 	act(o, PRAAS_SWAP_WAIT_QUIET);
 }
@@ -54,13 +54,13 @@ static void begin_checkpoint(struct praas_swap *s, struct out *o, uint64_t id)
 /* Back to serving, with an answer; a swap-out that has waited begins. */
 static void serve(struct praas_swap *s, struct out *o, int rc)
 {
-	bool next = s->next_final, was_final = s->final;
+	bool next = s->next_final, moving = s->next_moving, was_final = s->final;
 	uint64_t next_id = s->next_id;
 
 	answer(o, s->id, rc);
 	*s = (struct praas_swap){ .phase = PRAAS_SWAP_SERVING };
 	if (next)
-		begin_swap(s, o, next_id);
+		begin_swap(s, o, next_id, moving);
 	else if (was_final)
 		act(o, PRAAS_SWAP_OPEN_GATE);
 }
@@ -68,15 +68,17 @@ static void serve(struct praas_swap *s, struct out *o, int rc)
 static void on_ask(struct praas_swap *s, struct out *o,
 		   const struct praas_swap_event *e)
 {
-	bool final = e->kind == PRAAS_SWAP_ASK_SWAP;
+	bool moving = e->kind == PRAAS_SWAP_ASK_MOVE;
+	bool final = e->kind == PRAAS_SWAP_ASK_SWAP || moving;
 
 	if (s->phase == PRAAS_SWAP_SERVING && final) {
-		begin_swap(s, o, e->id);
+		begin_swap(s, o, e->id, moving);
 	} else if (s->phase == PRAAS_SWAP_SERVING) {
 		begin_checkpoint(s, o, e->id);
 	} else if (s->phase != PRAAS_SWAP_OVER && final && !s->final &&
 		   !s->next_final) {
 		s->next_final = true; /* after the checkpoint, or after ACT */
+		s->next_moving = moving;
 		s->next_id = e->id;
 	} else {
 		answer(o, e->id, s->phase == PRAAS_SWAP_OVER ? -ESHUTDOWN : -EBUSY);
@@ -99,6 +101,9 @@ static void on_cancel(struct praas_swap *s, struct out *o)
 	case PRAAS_SWAP_CUTTING:
 	case PRAAS_SWAP_WRITING:
 		s->cancelled = true;
+		break;
+	case PRAAS_SWAP_HANDING:
+		act(o, PRAAS_SWAP_HAND_OFF);
 		break;
 	case PRAAS_SWAP_STARTING:
 	case PRAAS_SWAP_SERVING:
@@ -128,7 +133,10 @@ static void on_step(struct praas_swap *s, struct out *o, int rc)
 		serve(s, o, rc);
 		return;
 	}
-	if (s->phase == PRAAS_SWAP_CUTTING) {
+	if (s->phase == PRAAS_SWAP_CUTTING && s->moving) {
+		s->phase = PRAAS_SWAP_HANDING;
+		act(o, PRAAS_SWAP_HAND_OVER);
+	} else if (s->phase == PRAAS_SWAP_CUTTING) {
 		s->phase = PRAAS_SWAP_WRITING;
 		act(o, PRAAS_SWAP_WRITE);
 	} else {
@@ -157,6 +165,18 @@ static void on_put_done(struct praas_swap *s, struct out *o, int rc)
 	}
 }
 
+/* Who has the process is decided. */
+static void on_handed(struct praas_swap *s, struct out *o, int rc)
+{
+	if (rc == 0 || rc == -ESTALE) {
+		answer(o, s->id, rc);
+		leave(s, o, rc);
+	} else {
+		act(o, PRAAS_SWAP_DROP);
+		serve(s, o, rc);
+	}
+}
+
 unsigned praas_swap_step(struct praas_swap *s, const struct praas_swap_event *e,
 			 struct praas_swap_action ret_actions[])
 {
@@ -169,8 +189,9 @@ unsigned praas_swap_step(struct praas_swap *s, const struct praas_swap_event *e,
 			break;
 		s->phase = PRAAS_SWAP_SERVING;
 		if (s->next_final)
-			begin_swap(s, &o, s->next_id);
+			begin_swap(s, &o, s->next_id, s->next_moving);
 		break;
+	case PRAAS_SWAP_ASK_MOVE:
 	case PRAAS_SWAP_ASK_SWAP:
 	case PRAAS_SWAP_ASK_CHECKPOINT:
 		on_ask(s, &o, e);
@@ -199,6 +220,10 @@ unsigned praas_swap_step(struct praas_swap *s, const struct praas_swap_event *e,
 	case PRAAS_SWAP_PUT_DONE:
 		if (s->phase == PRAAS_SWAP_COMMITTING)
 			on_put_done(s, &o, e->rc);
+		break;
+	case PRAAS_SWAP_HANDED:
+		if (s->phase == PRAAS_SWAP_HANDING)
+			on_handed(s, &o, e->rc);
 		break;
 	}
 	return o.count;

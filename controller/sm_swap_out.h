@@ -5,6 +5,7 @@
  *   swap-out:   gate closed → running functions end, or are interrupted after T_drain → cut →
  *               chunks written → REL(e) in the slot log: the commit → exit
  *   checkpoint: cut while serving → chunks written → SNAP(e) → serve on
+ *   move:       as a swap-out up to the cut, which is then handed over (sm_move.h) → exit, or serve on
  *
  * Before the commit a drain can be called off, and a failed write calls it off by itself: the gate
  * opens again and nothing was lost. Once the entry may be in the log (its put failed without telling)
@@ -20,12 +21,14 @@ enum praas_swap_event_kind {
 	PRAAS_SWAP_SETTLED = 1, /* ACT is in: commits are allowed */
 	PRAAS_SWAP_ASK_SWAP,    /* id: of the request, 0 for a signal */
 	PRAAS_SWAP_ASK_CHECKPOINT,
+	PRAAS_SWAP_ASK_MOVE,
 	PRAAS_SWAP_ASK_CANCEL, /* new demand: go on serving if that is still possible */
 	PRAAS_SWAP_QUIET,      /* nothing runs, nothing is queued */
 	PRAAS_SWAP_TIMEOUT,    /* T_drain is over */
 	PRAAS_SWAP_CUT_DONE,   /* rc */
 	PRAAS_SWAP_WRITTEN,    /* rc */
-	PRAAS_SWAP_PUT_DONE /* rc: 0, -ESTALE fenced, -EIO not known, other: not done */
+	PRAAS_SWAP_PUT_DONE, /* rc: 0, -ESTALE fenced, -EIO not known, other: not done */
+	PRAAS_SWAP_HANDED /* rc: 0 it lives elsewhere, -ESTALE fenced, other: it is ours still */
 };
 
 struct praas_swap_event {
@@ -43,9 +46,11 @@ enum praas_swap_action_kind {
 				* closed, nothing is sent from here on until it opens */
 	PRAAS_SWAP_WRITE, /* chunks and manifest → WRITTEN */
 	PRAAS_SWAP_PUT, /* REL (final) or SNAP, the same entry in every try → PUT_DONE */
-	PRAAS_SWAP_DROP,   /* forget the cut */
-	PRAAS_SWAP_ANSWER, /* id, rc: the outcome of a request */
-	PRAAS_SWAP_EXIT,   /* rc 0: committed; -ESTALE: fenced, another epoch goes on */
+	PRAAS_SWAP_HAND_OVER, /* give the cut to the destination → HANDED */
+	PRAAS_SWAP_HAND_OFF,  /* let that fail, if it is not too late */
+	PRAAS_SWAP_DROP,      /* forget the cut */
+	PRAAS_SWAP_ANSWER,    /* id, rc: the outcome of a request */
+	PRAAS_SWAP_EXIT, /* rc 0: committed, or moved; -ESTALE: fenced, another epoch goes on */
 };
 
 struct praas_swap_action {
@@ -65,16 +70,19 @@ enum praas_swap_phase {
 	PRAAS_SWAP_CUTTING,
 	PRAAS_SWAP_WRITING,
 	PRAAS_SWAP_COMMITTING,
+	PRAAS_SWAP_HANDING,
 	PRAAS_SWAP_OVER
 };
 
 struct praas_swap {
 	enum praas_swap_phase phase;
-	bool final;      /* what is under way is a swap-out */
+	bool final;      /* what is under way is a swap-out, or a move */
+	bool moving;     /* it is a move */
 	bool cancelled;  /* and it was called off meanwhile */
 	bool unknown;    /* the entry may be in the log */
 	uint64_t id;     /* of the request under way */
 	bool next_final; /* a swap-out waits for the checkpoint under way, or for ACT */
+	bool next_moving; /* or a move does */
 	uint64_t next_id;
 };
 

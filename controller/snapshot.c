@@ -208,7 +208,8 @@ static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_
 		/* What has not been loaded yet stays in any case. */
 		if (!old ||
 		    (r->record.data &&
-		     u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2))
+		     (u->base->rewrite ||
+		      u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2)))
 			continue;
 		if (u->renumber[old->chunk] == ~0u) {
 			int rc = add_chunk(s, &u->base->chunks[old->chunk]);
@@ -242,6 +243,7 @@ static int check_values(const struct praas_snapshot *s)
 
 /* One chunk on its way: the values from record next on that carry its number. */
 struct packing {
+	struct praas_store *store;
 	struct praas_snapshot *s;
 	uint64_t next;       /* record */
 	uint32_t number;     /* of the chunk */
@@ -331,6 +333,8 @@ static int pack_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 	XXH128_canonicalFromHash(&sum, XXH3_128bits_digest(p->chunk));
 	memcpy(chunk->hash, sum.digest, sizeof(chunk->hash));
 	chunk->nonce = p->nonce;
+	if (p->store->blind && p->store->blind(p->store, chunk->hash) != 0)
+		return -ENOMEM;
 	praas_snapshot_chunk_key(chunk, ret_key);
 	return 0;
 }
@@ -446,7 +450,7 @@ static int write_all(struct praas_store *store, struct praas_snapshot *s,
 		     struct praas_slot_entry *entry,
 		     struct praas_snapshot_result *result)
 {
-	struct packing p = { .s = s };
+	struct packing p = { .store = store, .s = s };
 	struct timespec now;
 	int rc;
 

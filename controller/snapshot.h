@@ -45,7 +45,8 @@ struct praas_snapshot {
 	uint64_t records_count, records_room;
 	uint64_t value_bytes; /* sum over the records */
 	uint64_t created_ns;  /* CLOCK_REALTIME */
-	uint8_t *text;        /* decoded: keys and values inside point here */
+	bool rewrite; /* as a base: values that are in memory are written anew, wherever they lie */
+	uint8_t *text; /* decoded: keys and values inside point here */
 	struct praas_snapshot_text *blocks; /* collected: keys point here */
 	struct praas_snapshot_late
 		*late; /* borrowed: what comes later (snapshot_late.h) */

@@ -319,7 +319,6 @@ static void set_defaults(struct praas_spawner_config *c)
 {
 	c->memory_bytes = c->memory_bytes ? c->memory_bytes : 256ull << 20;
 	c->tmp_bytes = c->tmp_bytes ? c->tmp_bytes : 16ull << 20;
-	c->cpu_milli = c->cpu_milli ? c->cpu_milli : 1000;
 	c->pids_max = c->pids_max ? c->pids_max : 64;
 	/* A range that nobody is given: two controllers never share one while both live. */
 	if (c->uid_base == 0)

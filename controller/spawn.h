@@ -22,7 +22,7 @@ struct praas_spawner_config {
 	const char *cgroup_path;
 	uint64_t memory_bytes; /* private memory of one worker; 0: 256 MiB */
 	uint64_t tmp_bytes;    /* of its /tmp; 0: 16 MiB */
-	uint32_t cpu_milli;    /* of one worker; 0: 1000 */
+	uint32_t cpu_milli;    /* of one worker; 0: no limit */
 	uint32_t pids_max;     /* threads of one worker; 0: 64 */
 	uint32_t uid_base; /* as root: worker w becomes uid_base + w. 0: from our pid */
 	bool allow_weak;   /* missing layers of the sandbox are no error */

@@ -193,7 +193,7 @@ void praas_invoke_end_unstarted(struct praas_process *p, struct praas_invocation
 {
 	inv->state = PRAAS_INVOCATION_DONE;
 	p->queued--;
-	p->stats.failures++;
+	praas_invoke_count_end(p, inv, status, NULL, 0);
 	praas_invocations_forget(&p->invocations, inv);
 	if (!inv->answered)
 		inv->caller.done(inv->caller.user, inv, status, NULL, 0);
@@ -221,7 +221,7 @@ void praas_process_complete(struct praas_process *p, struct praas_invocation *in
 		return;
 	inv->state = PRAAS_INVOCATION_DONE;
 	p->running--;
-	p->stats.failures += status != 0;
+	praas_invoke_count_end(p, inv, status, result, run_ns);
 	/* The answer leaves first; its caller works on while we keep the books. Nothing comes in
 	 * before we return: a retry cannot slip between. */
 	late = inv->memo != 0 && praas_invoke_keep_small(p, inv, result);
@@ -436,6 +436,7 @@ void praas_invoke_frame(struct praas_process *p, struct praas_conn *conn,
 		inv->arrived_ns = praas_now_ns();
 	inv->inputs_count = 1;
 	inv->inputs[0] = buf;
+	p->sums[f->function].bytes_in += f->bytes;
 	praas_invoke_caller_conn(inv, conn);
 	praas_invocations_remember(&p->invocations, inv);
 	praas_invoke_submit(p, inv);

@@ -86,8 +86,10 @@ static int init_tables(struct praas_process *p)
 	p->pending_max = pending;
 	p->pending = calloc(pending, sizeof(*p->pending));
 	p->plain = calloc(c->functions_count ? c->functions_count : 1, 1);
-	if (!p->pending || !p->plain)
+	p->sums = aligned_alloc(64, (c->functions_count + 1ull) * sizeof(*p->sums));
+	if (!p->pending || !p->plain || !p->sums)
 		return -ENOMEM;
+	memset(p->sums, 0, (c->functions_count + 1ull) * sizeof(*p->sums));
 	for (uint32_t i = 0; i < c->functions_count; i++)
 		p->plain[i] = praas_function_plain(&c->functions[i]);
 	rc = praas_invocations_init(&p->invocations, c->invocations_max,
@@ -168,6 +170,7 @@ void praas_process_free(struct praas_process *p)
 	for (; p->pending_head != p->pending_tail; p->pending_head++)
 		praas_buf_release(
 			p->pending[p->pending_head & (p->pending_max - 1)].buf);
+	praas_park_release(p);
 	praas_remote_free(p->remote);
 	praas_outbox_free(p->outbox);
 	praas_inbox_release(&p->inbox);
@@ -180,6 +183,7 @@ void praas_process_free(struct praas_process *p)
 	free(p->receivers);
 	free(p->pending);
 	free(p->plain);
+	free(p->sums);
 	free(p->members);
 	free(p);
 }
@@ -206,6 +210,7 @@ void praas_process_forget_conn(struct praas_process *p, const struct praas_conn 
 {
 	praas_invoke_forget_conn(p, conn);
 	praas_requests_forget_conn(p, conn);
+	praas_park_forget_conn(p, conn);
 	praas_reply_forget_conn(p, conn);
 }
 
@@ -440,13 +445,38 @@ void praas_process_gate(struct praas_process *p, bool open)
 	p->interrupted = false;
 	if (p->held != 0)
 		praas_stage_resume(p);
+	if (p->parking)
+		praas_park_end(p, true);
+}
+
+void praas_process_park(struct praas_process *p)
+{
+	p->parking = true;
+	praas_process_gate(p, false);
 }
 
 void praas_process_moved(struct praas_process *p, bool moved)
 {
 	p->moved = moved;
-	if (moved)
-		praas_process_gate(p, false);
+	if (!moved)
+		return;
+	praas_process_gate(p, false);
+	praas_park_end(p, false);
+}
+
+bool praas_process_unsent(const struct praas_process *p)
+{
+	return p->pending_head != p->pending_tail;
+}
+
+void praas_process_drop_unsent(struct praas_process *p)
+{
+	for (uint64_t i = p->pending_head; i != p->pending_tail; i++) {
+		struct praas_conn *conn = p->pending[i & (p->pending_max - 1)].conn;
+
+		if (conn) /* which is forgotten by that */
+			praas_process_drop_conn(conn, -ETIMEDOUT);
+	}
 }
 
 bool praas_process_quiet(const struct praas_process *p)
@@ -517,4 +547,9 @@ void praas_process_stats(const struct praas_process *p,
 	ret_stats->state_keys = p->state.count;
 	ret_stats->state_bytes = p->state.bytes;
 	ret_stats->state_version = p->state.version;
+}
+
+struct praas_function_sums *praas_process_sums(const struct praas_process *p)
+{
+	return p->sums;
 }

@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "dataplane/executor.h"
+#include "dataplane/function_counts.h"
 #include "dataplane/members.h"
 #include "dataplane/outbox.h"
 #include "shm/pool.h"
@@ -59,6 +60,10 @@ void praas_process_identify(struct praas_process *p, praas_pid_t pid, uint32_t e
 /* The gate: closed, new invocations, messages and writes get PRAAS_DRAINING, and all that wait for
  * messages or leases are told -ESHUTDOWN (clients: PRAAS_DRAINING). It is closed at first. */
 void praas_process_gate(struct praas_process *p, bool open);
+/* The gate is closed because the process moves: what clients that follow it ask (praas_conn.peer_follows) is kept until
+ * the gate opens, and done then, or until the process has moved, and dropped. There is room for 4,096 requests and a
+ * quarter of the pool; others are refused. */
+void praas_process_park(struct praas_process *p);
 /* Nothing runs and nothing is queued but inputs that wait for their trigger. */
 bool praas_process_quiet(const struct praas_process *p);
 /* What is queued to run ends PRAAS_INTERRUPTED; the gate is closed, the executor was stopped. */
@@ -66,8 +71,13 @@ void praas_process_interrupt(struct praas_process *p);
 
 /* Where the process is: our own, or gone elsewhere (requests are refused with PRAAS_MOVED). */
 void praas_process_moved(struct praas_process *p, bool moved);
+/* There are answers that their connections could not take yet; who does not take them is closed. */
+bool praas_process_unsent(const struct praas_process *p);
+void praas_process_drop_unsent(struct praas_process *p);
 /* The processes of the application; malloc'd, and given. */
 void praas_process_members_give(struct praas_process *p, struct praas_members *list);
+/* Asks for them, as a function that wants them does. */
+void praas_process_members_want(struct praas_process *p);
 /* How they are asked for, when a function does first. 0: they will be given; else it is tried again. */
 void praas_process_members_host_set(struct praas_process *p, int (*ask)(void *user),
 				    void *user);
@@ -124,6 +134,8 @@ struct praas_process_stats {
 };
 void praas_process_stats(const struct praas_process *p,
 			 struct praas_process_stats *ret_stats);
+/* Of each function, by number. The data thread's. */
+struct praas_function_sums *praas_process_sums(const struct praas_process *p);
 
 /* Export for a snapshot: every state object, unread message, dedup entry, in the order given.
  * Values are borrowed for the call. A non-zero return ends the walk and is returned. */

@@ -140,6 +140,7 @@ int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call 
 	inv->inputs[0] = input;
 	inv->caller = call->caller;
 	*ret_id = inv->id;
+	praas_invoke_count_input(p, inv);
 	praas_invoke_submit(p, inv);
 	return 0;
 }

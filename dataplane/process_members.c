@@ -44,6 +44,11 @@ static int known(struct praas_process *p)
 	return -EAGAIN;
 }
 
+void praas_process_members_want(struct praas_process *p)
+{
+	(void)known(p); /* if it is not, it is asked for, or was */
+}
+
 int praas_process_fn_member(struct praas_process *p, const char *name,
 			    uint32_t name_bytes, uint64_t *ret_pid)
 {

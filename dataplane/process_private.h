@@ -47,11 +47,19 @@ struct praas_receiver {
 	struct praas_conn *conn; /* NULL: free */
 	uint32_t held; /* the message, as the mailbox numbers it; 0: it waits */
 	bool holds;    /* HOLD */
+	bool parked;   /* the process moves: it does not wait, and is not answered */
 	struct praas_process *process;
 	struct praas_receiver *next; /* free list */
 	uint64_t id;
+	uint64_t source, deadline_ns; /* as it asked */
 	uint8_t key_bytes;
 	char key[PRAAS_KEY_MAX + 1];
+};
+
+/* What was asked while the process moves. */
+struct praas_parked {
+	struct praas_conn *conn; /* NULL: it closed meanwhile, or gave it up */
+	struct praas_buf *buf;
 };
 
 /* An answer that its connection could not take yet. */
@@ -64,11 +72,13 @@ struct praas_pending_reply {
 struct praas_process {
 	/* Looked at in every call. */
 	struct praas_executor *executor;
-	uint8_t *plain; /* by function: praas_function_plain() */
+	uint8_t *plain;                   /* by function: praas_function_plain() */
+	struct praas_function_sums *sums; /* by function */
 	uint32_t functions_count;
 	uint32_t epoch;
 	bool open;        /* the gate */
 	bool moved;       /* lives elsewhere */
+	bool parking;     /* it moves: clients that follow are not refused */
 	bool pumping;     /* praas_invoke_pump() is on the stack */
 	bool routed;      /* there is a way to other processes */
 	bool interrupted; /* what is ready ends so, until the gate opens */
@@ -109,8 +119,11 @@ struct praas_process {
 	struct praas_receiver *receivers, *receivers_free;
 	uint32_t receivers_made; /* of receivers_max; the others were never used */
 	struct praas_state_write
-		client_write; /* of the STATE_PUT or DELETE under way */
-	praas_log_fn log;     /* NULL: dropped */
+		client_write;        /* of the STATE_PUT or DELETE under way */
+	struct praas_parked *parked; /* in the order in which they came */
+	uint64_t parked_bytes, parked_bytes_max;
+	uint32_t parked_count;
+	praas_log_fn log; /* NULL: dropped */
 	void *log_user;
 };
 
@@ -136,6 +149,19 @@ void praas_reply_forget_conn(struct praas_process *p, const struct praas_conn *c
 void praas_process_forget_conn(struct praas_process *p, const struct praas_conn *conn);
 /* We end it: close() makes no upcall, so closed() is told first. */
 void praas_process_drop_conn(struct praas_conn *conn, int rc);
+
+/* ---- park.c ---- */
+
+int praas_park_init(struct praas_process *p);
+/* buf is given if it has room; false: it has not. */
+bool praas_park(struct praas_process *p, struct praas_conn *conn,
+		struct praas_buf *buf);
+/* Ends the request of that id; false: it is not there. */
+bool praas_park_cancel(struct praas_process *p, struct praas_conn *conn, uint64_t id);
+void praas_park_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+/* All are done now, or dropped. */
+void praas_park_end(struct praas_process *p, bool serve);
+void praas_park_release(struct praas_process *p);
 
 /* ---- process_value.c ---- */
 
@@ -194,6 +220,8 @@ bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
 bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *conn,
 			   uint64_t id);
 void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+/* Those that waited when the process began to move wait again, or are forgotten. */
+void praas_requests_unpark(struct praas_process *p, bool serve);
 
 /* ---- invoke.c ---- */
 
@@ -229,6 +257,32 @@ void praas_invoke_release(struct praas_process *p, struct praas_invocation *inv)
 void praas_invoke_caller_none(struct praas_process *p, struct praas_invocation *inv);
 /* Results go to conn. */
 void praas_invoke_caller_conn(struct praas_invocation *inv, struct praas_conn *conn);
+
+/* One of its inputs has come. */
+static inline void praas_invoke_count_input(struct praas_process *p,
+					    const struct praas_invocation *inv)
+{
+	if (inv->inputs[0])
+		p->sums[inv->function].bytes_in += inv->inputs[0]->head.bytes;
+}
+/* It has come to its end, or will not begin. */
+static inline void praas_invoke_count_end(struct praas_process *p,
+					  const struct praas_invocation *inv,
+					  int32_t status,
+					  const struct praas_buf *result,
+					  uint64_t run_ns)
+{
+	struct praas_function_sums *s = &p->sums[inv->function];
+
+	s->calls++;
+	s->run_ns += run_ns;
+	if (result)
+		s->bytes_out += result->head.bytes;
+	if (praas_likely(status == 0))
+		return;
+	s->errors++;
+	p->stats.failures++;
+}
 
 /* ---- stage.c ---- */
 

@@ -129,6 +129,11 @@ void praas_reply_refuse(struct praas_process *p, struct praas_conn *conn,
 				    .status = status,
 				    .aux = aux };
 
+	if (praas_unlikely(p->parking) && status == PRAAS_DRAINING &&
+	    conn->peer_follows && praas_park(p, conn, buf))
+		return;
+	/* It was sent before its client read that we have moved: an answer would end it, and it is asked there. */
+	wanted = wanted && !(p->moved && conn->peer_follows);
 	praas_buf_release(buf);
 	if (wanted)
 		praas_reply_send(p, conn, &head, NULL);

@@ -158,6 +158,9 @@ static void on_received(struct praas_fn_wait *wait, int rc)
 	uint32_t held = wait->held;
 	bool holds = r->holds;
 
+	r->parked = rc == -ESHUTDOWN && p->parking && conn->peer_follows;
+	if (r->parked)
+		return;
 	if (rc != 0) {
 		receiver_free(p, r);
 		praas_reply_send(p, conn, &head, NULL);
@@ -222,6 +225,9 @@ static struct praas_receiver *receiver_new(struct praas_process *p,
 	r->conn = conn;
 	r->process = p;
 	r->id = buf->head.id;
+	r->source = buf->head.aux;
+	r->deadline_ns = buf->head.deadline_ns;
+	r->parked = false;
 	r->holds = buf->head.kind == PRAAS_FRAME_HOLD;
 	r->key_bytes = buf->head.key_bytes;
 	memcpy(r->key, buf->key, (size_t)r->key_bytes + 1);
@@ -354,7 +360,8 @@ bool praas_requests_cancel(struct praas_process *p, const struct praas_conn *con
 
 		if (r->conn != conn || r->id != id || r->held)
 			continue;
-		praas_process_fn_wait_cancel(p, &r->wait);
+		if (!r->parked)
+			praas_process_fn_wait_cancel(p, &r->wait);
 		on_received(&r->wait, -ECANCELED);
 		return true;
 	}
@@ -368,7 +375,8 @@ void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn
 
 		if (r->conn != conn || r->held)
 			continue;
-		praas_process_fn_wait_cancel(p, &r->wait);
+		if (!r->parked)
+			praas_process_fn_wait_cancel(p, &r->wait);
 		receiver_free(p, r);
 	}
 	/* Nothing of it waits any more: who gets what it holds is another one. */
@@ -383,10 +391,39 @@ void praas_requests_forget_conn(struct praas_process *p, const struct praas_conn
 	}
 }
 
+/* Of a frame that is not one: it has nothing to give back. */
+static void release_nothing(struct praas_buf *buf)
+{
+	(void)buf;
+}
+
+void praas_requests_unpark(struct praas_process *p, bool serve)
+{
+	for (uint32_t i = 0; i < p->receivers_made; i++) {
+		struct praas_receiver *r = &p->receivers[i];
+		struct praas_conn *conn = r->conn;
+		struct praas_buf buf = { .head = { .kind = r->holds ? PRAAS_FRAME_HOLD
+								    : PRAAS_FRAME_RECV,
+						   .key_bytes = r->key_bytes,
+						   .id = r->id,
+						   .aux = r->source,
+						   .deadline_ns = r->deadline_ns },
+					 .release = release_nothing };
+
+		if (!conn || !r->parked)
+			continue;
+		memcpy(buf.key, r->key, sizeof(buf.key));
+		r->parked = false;
+		receiver_free(p, r);
+		if (serve)
+			on_recv(p, conn, &buf);
+	}
+}
+
 int praas_requests_init(struct praas_process *p)
 {
 	p->receivers = calloc(p->config.receivers_max, sizeof(*p->receivers));
-	return p->receivers ? 0 : -ENOMEM;
+	return p->receivers ? praas_park_init(p) : -ENOMEM;
 }
 
 /* ---- lists ---- */

@@ -222,6 +222,7 @@ static int hand_on(struct praas_process *p, struct praas_invocation *inv,
 static void next_stage(struct praas_process *p, struct praas_invocation *inv)
 {
 	inv->function = (uint16_t)(function_of(p, inv)->then - 1);
+	praas_invoke_count_input(p, inv);
 	inv->staged = true;
 	inv->measured = false;
 	if (inv->flags & PRAAS_FRAME_TIMING)
@@ -259,7 +260,11 @@ PRAAS_COLD bool praas_stage_ended(struct praas_process *p, struct praas_invocati
 		return false;
 	}
 	if (*status == 0 && function_of(p, inv)->then != 0) {
+		uint64_t bytes = *result ? (*result)->head.bytes : 0;
+
 		if (!inv->cancelled && hand_on(p, inv, *result) == 0) {
+			praas_invoke_count_end(p, inv, 0, NULL, run_ns);
+			p->sums[inv->function].bytes_out += bytes;
 			next_stage(p, inv);
 			return false;
 		}

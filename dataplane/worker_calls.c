@@ -421,10 +421,10 @@ static int on_list(struct wx_worker *w, const struct praas_frame *f, uint32_t se
 
 /* ---- the rest ---- */
 
-/* Their memory is ours to pay for, and a worker that starts needs a place too. */
-static bool segment_allowed(const struct wx *ex, uint64_t bytes)
+/* How large one more may be: their memory is ours to pay for, and a worker that starts needs a place too. */
+static uint64_t segment_room(const struct wx *ex)
 {
-	uint64_t sum = bytes;
+	uint64_t sum = 0;
 	uint32_t count = 0;
 
 	for (uint32_t i = 0; i < WX_REGIONS_MAX; i++) {
@@ -435,8 +435,9 @@ static bool segment_allowed(const struct wx *ex, uint64_t bytes)
 		sum += r->segment.bytes;
 		count++;
 	}
-	return sum <= ex->config.big_bytes_max &&
-	       count < WX_REGIONS_MAX - PRAAS_WORKERS_MAX;
+	if (count >= WX_REGIONS_MAX - PRAAS_WORKERS_MAX)
+		return 0;
+	return ex->config.big_bytes_max > sum ? ex->config.big_bytes_max - sum : 0;
 }
 
 static int on_segment(struct wx_worker *w, const struct praas_frame *f)
@@ -444,7 +445,7 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 	struct wx *ex = w->ex;
 	struct wx_region *r;
 	struct praas_worker_segment seg;
-	uint64_t bytes = praas_align_up(f->aux, 4096);
+	uint64_t bytes, room;
 	int rc;
 
 	if (f->aux == 0 || f->aux > ex->config.bytes_max) {
@@ -454,8 +455,9 @@ static int on_segment(struct wx_worker *w, const struct praas_frame *f)
 	/* Its arena is full of small things: they move to the pool. */
 	if (f->aux <= ex->config.arena_bytes / FEW)
 		(void)praas_process_evacuate(ex->base.process, w->arena->segment.id);
-	rc = segment_allowed(ex, bytes) ? wx_region_new(ex, w->index, bytes, false, &r)
-					: -ENOSPC;
+	room = segment_room(ex);
+	bytes = praas_segment_payload_bytes(f->aux, room);
+	rc = bytes <= room ? wx_region_new(ex, w->index, bytes, false, &r) : -ENOSPC;
 	if (rc == 0) {
 		seg = (struct praas_worker_segment){ .id = r->segment.id,
 						     .writable = 1,

@@ -37,6 +37,7 @@ struct praas_worker_end {
 	struct praas_pool *pool; /* of the arena */
 	uint8_t *keys;
 	struct praas_worker_line *line;
+	struct praas_function_counts *counts; /* by function */
 	const struct praas_worker_order *order;
 	const struct praas_worker_call *call;
 	struct praas_doorbell doorbell;

@@ -284,6 +284,7 @@ static int join(struct praas_worker_end *end)
 {
 	const struct praas_worker_start *s = &end->start;
 	uint64_t keys = praas_worker_keys_bytes(s->arena.ring_slots);
+	uint64_t counts = praas_worker_counts_bytes(s->functions_count);
 	uint64_t area = praas_channel_pool_offset(&s->arena);
 	int rc = praas_channel_init(&end->channel, &end->arena, &s->arena, 0,
 				    &end->control, &s->control, 0, end->wake_fd);
@@ -293,11 +294,12 @@ static int join(struct praas_worker_end *end)
 			&end->log_tx, &end->log, s->log_bytes,
 			praas_channel_log_tail(&end->control, &s->control, 0));
 	if (rc == 0)
-		rc = praas_pool_new(&end->arena, area + keys,
-				    s->arena.pool_bytes - keys, &end->pool);
+		rc = praas_pool_new(&end->arena, area + keys + counts,
+				    s->arena.pool_bytes - keys - counts, &end->pool);
 	if (rc != 0)
 		return rc;
 	end->keys = end->arena.base + area;
+	end->counts = (void *)(end->arena.base + area + keys);
 	end->line = (void *)(end->arena.base + PRAAS_WORKER_LINE_OFFSET);
 	end->order = (const void *)(end->control.base + PRAAS_WORKER_LINE_OFFSET);
 	end->call = (const void *)(end->control.base +

@@ -352,6 +352,7 @@ void wx_free_rest(struct wx *ex)
 	free(ex->handles);
 	free(ex->writes);
 	free(ex->run_ns);
+	free(ex->counted);
 	free(ex);
 }
 
@@ -430,7 +431,8 @@ static int set_config(struct wx *ex, const struct praas_worker_executor_config *
 	ex->arena_geometry = (struct praas_channel_geometry){
 		.blocks = 1,
 		.ring_slots = c->ring_slots,
-		.pool_bytes = c->arena_bytes + praas_worker_keys_bytes(c->ring_slots)
+		.pool_bytes = c->arena_bytes + praas_worker_keys_bytes(c->ring_slots) +
+			      praas_worker_counts_bytes(c->functions_count)
 	};
 	if (praas_channel_geometry_check(&ex->control_geometry) != 0 ||
 	    praas_channel_geometry_check(&ex->arena_geometry) != 0)
@@ -461,7 +463,10 @@ static int open_memory(struct wx *ex)
 	ex->handles = calloc(WX_HANDLES, sizeof(*ex->handles));
 	ex->writes = calloc(PRAAS_WRITES_MAX, sizeof(*ex->writes));
 	ex->run_ns = malloc((ex->config.functions_count + 1) * sizeof(*ex->run_ns));
-	if (!ex->handles || !ex->writes || !ex->run_ns)
+	ex->counted =
+		calloc((size_t)ex->config.workers * ex->config.functions_count + 1,
+		       sizeof(*ex->counted));
+	if (!ex->handles || !ex->writes || !ex->run_ns || !ex->counted)
 		return -ENOMEM;
 	memset(ex->run_ns, 0xff,
 	       (ex->config.functions_count + 1) * sizeof(*ex->run_ns));
@@ -476,6 +481,7 @@ static void init_worker(struct wx *ex, uint32_t i)
 {
 	ex->workers[i].ex = ex;
 	ex->workers[i].index = i;
+	ex->workers[i].counted = ex->counted + (size_t)i * ex->config.functions_count;
 }
 
 int praas_worker_executor_new(const struct praas_worker_executor_config *config,

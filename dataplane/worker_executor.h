@@ -134,6 +134,8 @@ struct praas_worker_executor_stats {
 };
 void praas_worker_executor_stats(const struct praas_executor *base,
 				 struct praas_worker_executor_stats *ret_stats);
+/* What they did without the controller is added to praas_process_sums(). */
+void praas_worker_executor_count(struct praas_executor *base);
 /* Of the workers that live, by their own word: a few loads. It may become less when one ends. */
 uint64_t praas_worker_executor_direct_calls(const struct praas_executor *base);
 

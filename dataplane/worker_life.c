@@ -116,6 +116,7 @@ static int join(struct wx_worker *w, int wake_fd)
 		(struct praas_doorbell){ .shared = praas_channel_doorbell(&w->control),
 					 .event_fd = wake_fd };
 	w->line = (void *)(w->arena->segment.base + PRAAS_WORKER_LINE_OFFSET);
+	wx_counts_begin(w);
 	return rc;
 }
 
@@ -461,6 +462,7 @@ static void on_death(struct wx_worker *w, const struct praas_worker_death *d)
 		wx_end_stack(w, d->out_of_memory ? PRAAS_NO_MEMORY : PRAAS_CRASHED,
 			     ex->last_death);
 	wx_calls_end(w);
+	wx_counts_last(w);
 	w->calls_before += atomic_load_explicit(&w->line->calls, memory_order_relaxed);
 	w->direct_before +=
 		atomic_load_explicit(&w->line->direct_calls, memory_order_relaxed);

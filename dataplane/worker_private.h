@@ -145,9 +145,18 @@ struct wx_worker {
 	bool asks_direct; /* who asks is a direct call */
 	bool wait_direct; /* the question that waits is a direct call's */
 	uint8_t wait_kind;
+	/* Of each function, as far as it is in the process's sums. */
+	struct wx_counts *counted;
+	const struct praas_function_counts *counts; /* in its arena; NULL with line */
+	uint64_t life_ns;                           /* when this life began */
 	/* Of former lives. */
 	uint64_t calls_before, direct_before, failures_before, nested_before,
 		busy_before, in_before, out_before;
+};
+
+/* What a worker told of a function, and was believed. */
+struct wx_counts {
+	uint64_t calls, errors, bytes_in, bytes_out, run_ns;
 };
 
 /* A cancel of a direct call that was faster than the call. */
@@ -179,6 +188,7 @@ struct wx {
 	struct wx_foreign foreign[WX_FOREIGN_MAX];
 	struct praas_buf *handles, *free_handles;
 	struct praas_state_write *writes; /* PRAAS_WRITES_MAX */
+	struct wx_counts *counted;        /* of each worker and function */
 	uint32_t *run_ns; /* of each function, on average; all ones: never ran */
 	uint64_t crash_ns[WX_CRASHES]; /* of the last ones, a ring */
 	uint32_t crash_next;
@@ -388,5 +398,12 @@ void wx_complete(struct wx_worker *w, int32_t status, struct praas_buf *result,
 int wx_on_ready(struct wx_worker *w, const struct praas_frame *f, uint32_t segment,
 		uint64_t offset);
 int wx_poll_worker(struct wx_worker *w, unsigned budget, unsigned *ret_done);
+
+/* ---- worker_counts.c ---- */
+
+/* It has died, perhaps in a direct call: what it told counts. */
+void wx_counts_last(struct wx_worker *w);
+/* A life begins. */
+void wx_counts_begin(struct wx_worker *w);
 
 #endif

@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+#include "dataplane/function_counts.h"
 #include "dataplane/state_index.h"
 #include "internal/base.h"
 #include "praas/types.h"
@@ -112,6 +113,14 @@ static inline uint64_t praas_worker_keys_bytes(uint32_t ring_slots)
 			      4096);
 }
 
+/* Behind the keys: struct praas_function_counts for each function, of direct calls and of those that
+ * run in place. */
+static inline uint64_t praas_worker_counts_bytes(uint32_t functions_count)
+{
+	return praas_align_up(functions_count * sizeof(struct praas_function_counts),
+			      4096);
+}
+
 /* What does not fit a descriptor of c→w INVOKE: at the start of the buffer area of the control
  * segment; written while the worker is idle. */
 struct praas_worker_input {
@@ -181,7 +190,7 @@ struct praas_worker_line {
 	_Atomic uint64_t
 		taken; /* dispatch that was begun last, or skipped; see SKIPPED */
 	_Atomic uint64_t direct_in, direct_out; /* bytes of payloads of direct calls */
-	uint64_t pad[1];
+	_Atomic uint64_t direct_function;       /* of the one that runs */
 	/* By each lease: updates that were committed without a message, << 1, | 1 while one is
 	 * under way. */
 	alignas(64) _Atomic uint64_t lease[PRAAS_WORKER_LEASES];

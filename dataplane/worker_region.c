@@ -80,7 +80,8 @@ int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
 		.ex = ex, .worker = worker, .arena = arena, .read_fd = -1
 	};
 	rc = praas_segment_create(arena ? "praas-arena" : "praas-big", bytes,
-				  free_id(ex), 0, &r->segment);
+				  free_id(ex), arena ? 0 : PRAAS_SEGMENT_HUGE,
+				  &r->segment);
 	if (rc != 0)
 		return rc;
 	r->lent.region = (struct praas_region){ .base = r->segment.base,
@@ -89,7 +90,8 @@ int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
 	if (rc == 0 && arena) {
 		area = ex->arena_geometry.pool_bytes;
 		r->data_from = praas_channel_pool_offset(&ex->arena_geometry) +
-			       praas_worker_keys_bytes(ex->arena_geometry.ring_slots);
+			       praas_worker_keys_bytes(ex->arena_geometry.ring_slots) +
+			       praas_worker_counts_bytes(ex->config.functions_count);
 		r->pending_max = (uint32_t)(area / PRAAS_POOL_CLASS_MIN);
 		r->pending = calloc(r->pending_max, sizeof(*r->pending));
 		rc = r->pending ? 0 : -ENOMEM;

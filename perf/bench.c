@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "internal/base.h"
 #include "perf/clock.h"
 
 struct praas_bench_options praas_options;
@@ -35,13 +36,16 @@ static void emit(const char *text)
 
 static void line(const char *bench, const char *variant, const char *format, va_list ap)
 {
+	const char *device = praas_options.device;
 	char members[900];
-	char text[1100];
+	char text[1200];
 
 	/* NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): our caller has begun it */
 	(void)vsnprintf(members, sizeof members, format, ap);
-	(void)snprintf(text, sizeof text, "{\"bench\":\"%s\",\"variant\":\"%s\",%s}\n",
-		       bench, variant, members);
+	(void)snprintf(text, sizeof text,
+		       "{\"bench\":\"%s\",%s%.40s%s\"variant\":\"%s\",%s}\n", bench,
+		       device ? "\"device\":\"" : "", device ? device : "",
+		       device ? "\"," : "", variant, members);
 	emit(text);
 }
 
@@ -170,21 +174,56 @@ static void settle(void)
 	(void)nanosleep(&pause, NULL);
 }
 
+static uint64_t ops_asked(const struct praas_contender *c)
+{
+	return praas_options.quick ? c->n / 10 + 1 : c->n;
+}
+
+/* Whether there is no time for as many operations, by how it warmed up. */
+static bool is_slow(const struct praas_contender *c)
+{
+	return praas_options.limit_ns != 0 &&
+	       ops_asked(c) * c->op_ns > praas_options.limit_ns / praas_options.rounds;
+}
+
+/* The operations of a round. */
+static uint64_t ops_of(struct praas_contender *c, bool warm_up)
+{
+	uint64_t round_ns;
+
+	if (warm_up)
+		return ops_asked(c) / 10 + 1;
+	if (!is_slow(c))
+		return ops_asked(c);
+	c->limited = true;
+	round_ns = praas_options.limit_ns / praas_options.rounds;
+	return round_ns > c->op_ns ? round_ns / c->op_ns : 1;
+}
+
 static void one_round(struct praas_contender *c, bool warm_up)
 {
 	static struct praas_hist h; /* too large for the stack */
-	uint64_t n = praas_options.quick ? c->n / 10 + 1 : c->n;
+	uint64_t n = ops_of(c, warm_up), begun_ns, took_ns;
 	int rc;
 
+	if (praas_options.limit_ns != 0 && c->spent_ns >= praas_options.limit_ns) {
+		c->limited = true;
+		return;
+	}
 	memset(&h, 0, sizeof h);
 	settle();
-	rc = c->round(c, warm_up ? n / 10 + 1 : n, &h);
+	begun_ns = praas_now_ns();
+	rc = c->round(c, n, &h);
+	took_ns = praas_now_ns() - begun_ns;
 	if (rc != 0) {
 		c->failed = rc;
 		return;
 	}
+	if (warm_up)
+		c->op_ns = took_ns / n;
 	if (warm_up || c->rounds_done == PRAAS_ROUNDS_MAX)
 		return;
+	c->spent_ns += took_ns;
 	c->round_p50[c->rounds_done] = praas_hist_quantile(&h, 0.5) * scale_of(c);
 	c->round_p99[c->rounds_done++] = praas_hist_quantile(&h, 0.99) * scale_of(c);
 	praas_hist_merge(&c->hist, &h);
@@ -257,6 +296,10 @@ static void print_row(const struct praas_contender *c,
 		      c->bench, c->variant, (unsigned long long)c->size,
 		      human(praas_hist_quantile(&c->hist, 0.5) * scale_of(c), p50),
 		      human(praas_hist_quantile(&c->hist, 0.99) * scale_of(c), p99));
+	if (c->limited)
+		at += snprintf(text + at, sizeof text - (size_t)at,
+			       "  (cut short to %.3g s)",
+			       (double)praas_options.limit_ns / 1e9);
 	if (c->role == PRAAS_ROLE_FLOOR) {
 		(void)snprintf(text + at, sizeof text - (size_t)at, "  (floor)\n");
 	} else if (floor) {
@@ -293,6 +336,10 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 		praas_hist_quantile(&c->hist, 0.99) * scale_of(c),
 		praas_hist_quantile(&c->hist, 0.999) * scale_of(c), median_p99(c),
 		c->waits);
+	if (c->limited)
+		at += snprintf(text + at, sizeof text - (size_t)at,
+			       ",\"limit_s\":%.3g,\"rounds\":%u",
+			       (double)praas_options.limit_ns / 1e9, c->rounds_done);
 	if (c->live)
 		at += snprintf(text + at, sizeof text - (size_t)at, ",\"live\":%u",
 			       c->live);
@@ -325,6 +372,17 @@ static void print_contender(const struct praas_contender *all, unsigned count,
 	}
 }
 
+void praas_bench_per_second(const struct praas_contender *c, unsigned inflight)
+{
+	double ns = praas_hist_quantile(&c->hist, 0.5) * c->scale;
+
+	if (!c->failed && ns > 0)
+		praas_bench_line(
+			c->bench, c->variant,
+			"\"size\":%llu,\"inflight\":%u,\"per_s\":%.0f,\"waits\":\"%s\"",
+			(unsigned long long)c->size, inflight, 1e9 / ns, c->waits);
+}
+
 /* Floors and peers run beside one that is. */
 static bool wanted(const struct praas_contender *c)
 {
@@ -339,10 +397,14 @@ void praas_bench_run(struct praas_contender *c, unsigned count)
 	for (unsigned i = 0; i < count; i++) {
 		memset(&c[i].hist, 0, sizeof c[i].hist);
 		c[i].rounds_done = 0;
+		c[i].spent_ns = 0;
+		c[i].limited = false;
 		c[i].failed = !wanted(&c[i]) ? -ECANCELED
 			      : c[i].setup   ? c[i].setup(&c[i])
 					     : 0;
 		if (!c[i].failed)
+			one_round(&c[i], true);
+		if (!c[i].failed && is_slow(&c[i])) /* the first ones of all may be */
 			one_round(&c[i], true);
 	}
 	for (unsigned r = 0; r < rounds && r < PRAAS_ROUNDS_MAX; r++)

@@ -19,13 +19,16 @@ struct praas_bench_options {
 	bool table;            /* lines for people instead of JSON */
 	bool quick;            /* a tenth of the work */
 	unsigned rounds;       /* turns per contender */
+	uint64_t limit_ns;     /* of a contender's rounds together; 0: none */
 	uint64_t size_only;    /* of payloads that can be chosen; ~0: all */
 	const char *only;      /* comma list of bench names, NULL: all */
 	const char *variant;   /* of what is ours, this variant alone; NULL: all */
+	const char *device;    /* said in each line; NULL: not */
 	const char *bin;       /* folder of our programs */
 	const char *functions; /* folder of the benchmark functions (praas.json) */
 	const char *work;      /* temporary folder, on the disk under test */
 	const char *redis;     /* redis-server program, NULL: no peer */
+	const char *s3;        /* address of an empty store in a bucket; NULL: none */
 	int cpu_client, cpu_server;
 };
 
@@ -53,13 +56,18 @@ struct praas_contender {
 	struct praas_hist hist;
 	double round_p50[PRAAS_ROUNDS_MAX], round_p99[PRAAS_ROUNDS_MAX];
 	unsigned rounds_done;
-	int failed; /* negative errno; -ECANCELED: it was not wanted */
+	uint64_t op_ns, spent_ns; /* an operation, as it warmed up; all of its rounds */
+	bool limited; /* by time: fewer operations, or rounds, than asked for */
+	int failed;   /* negative errno; -ECANCELED: it was not wanted */
 };
 
 extern struct praas_bench_options praas_options;
 
 /* Runs all contenders in turns and prints a line for each. */
 void praas_bench_run(struct praas_contender *c, unsigned count);
+
+/* Prints how many a second a pipelined contender did. */
+void praas_bench_per_second(const struct praas_contender *c, unsigned inflight);
 
 /* Prints one JSON line; format and arguments are the members after
  * {"bench":…,"variant":…. */
@@ -86,8 +94,13 @@ double praas_bench_median(double *v, unsigned n);
 void praas_floor_ring(struct praas_contender *c, const char *bench, uint64_t size);
 void praas_floor_ring_3party(struct praas_contender *c, const char *bench,
 			     uint64_t size);
-/* What of a swap of size bytes the file store does. Not a floor. */
-void praas_bench_store(struct praas_contender *c, uint64_t size, bool write);
+/* What of a swap of size bytes the store does. Not a floor. */
+enum praas_bench_place { PRAAS_BENCH_FOLDER, PRAAS_BENCH_BUCKET, PRAAS_BENCH_SEALED };
+void praas_bench_store(struct praas_contender *c, uint64_t size, bool write,
+		       enum praas_bench_place place);
+/* Bare libcurl into praas_options.s3, and back. */
+void praas_floor_curl(struct praas_contender *c, const char *bench, uint64_t size,
+		      bool write);
 /* A vector copied in and added to a sum: by one core, or written by one and added by another. */
 void praas_floor_reduce(struct praas_contender *c, uint64_t size, bool two_cores);
 void praas_floor_ring_stream(struct praas_contender *c, const char *bench);
@@ -110,6 +123,7 @@ void praas_bench_chain(void);
 void praas_bench_message(void);
 void praas_bench_state(void);
 void praas_bench_reduce(void);
+void praas_bench_durable(void);
 void praas_bench_swap(void);
 void praas_bench_wake(void);
 void praas_bench_allocate(void);

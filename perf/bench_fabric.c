@@ -17,7 +17,7 @@ static void invoke(uint64_t size)
 	struct praas_contender c[3];
 	uint64_t ops = size <= 4096 ? 5000 : size <= 131072 ? 1000 : 100;
 
-	praas_floor_fabric(&c[0], "invoke", size);
+	praas_floor_fabric(&c[0], "invoke", size, ops);
 	praas_perf_call_contender(&c[1], "invoke", "ofi-inline", &in_line, size, ops);
 	praas_perf_call_contender(&c[2], "invoke", "ofi-worker", &worker, size, ops);
 	praas_bench_run(c, 3);
@@ -31,4 +31,5 @@ void praas_bench_invoke_fabric(void)
 		if (praas_options.size_only == ~0ull ||
 		    praas_options.size_only == sizes[i])
 			invoke(sizes[i]);
+	praas_floor_fabric_end();
 }

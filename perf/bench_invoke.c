@@ -98,17 +98,6 @@ void praas_bench_invoke(void)
 			invoke_remote(remote[i]);
 }
 
-static void per_second(const struct praas_contender *c, unsigned inflight)
-{
-	double ns = praas_hist_quantile(&c->hist, 0.5) * c->scale;
-
-	if (!c->failed && ns > 0)
-		praas_bench_line(
-			c->bench, c->variant,
-			"\"size\":%llu,\"inflight\":%u,\"per_s\":%.0f,\"waits\":\"%s\"",
-			(unsigned long long)c->size, inflight, 1e9 / ns, c->waits);
-}
-
 void praas_bench_throughput(void)
 {
 	static const struct praas_perf_call direct = { .app = "worker",
@@ -151,7 +140,7 @@ void praas_bench_throughput(void)
 				      1000000);
 	praas_bench_run(c, 3);
 	for (unsigned i = 0; i < 3; i++)
-		per_second(&c[i], 64);
+		praas_bench_per_second(&c[i], 64);
 	/* The floor echoes payloads alone; ours have 64 bytes of header each. */
 	praas_floor_tcp_stream(&c[0], "throughput", 64, 64);
 	praas_perf_pipeline_contender(&c[1], "throughput", "tcp-inline", &tcp, 64,
@@ -164,7 +153,7 @@ void praas_bench_throughput(void)
 				      200000);
 	praas_bench_run(c, 5);
 	for (unsigned i = 0; i < 5; i++)
-		per_second(&c[i], 64);
+		praas_bench_per_second(&c[i], 64);
 }
 
 void praas_bench_chain(void)

@@ -27,8 +27,13 @@ struct life {
 	uint32_t crowd; /* other processes that live meanwhile */
 };
 
+/* arg of a contender: which service; NULL: the plain one. */
+static const enum praas_target_kind prewarmed = PRAAS_TARGET_PREWARMED,
+				    in_bucket = PRAAS_TARGET_S3;
+
 static int start(struct praas_contender *c)
 {
+	const enum praas_target_kind *kind = c->arg;
 	static unsigned serial;
 	struct life *k = calloc(1, sizeof *k);
 
@@ -36,9 +41,7 @@ static int start(struct praas_contender *c)
 		return -ENOMEM;
 	c->data = k;
 	(void)snprintf(k->name, sizeof k->name, "life-%u", serial++);
-	return praas_target_start(c->arg != NULL ? PRAAS_TARGET_PREWARMED
-						 : PRAAS_TARGET_PLAIN,
-				  &k->target);
+	return praas_target_start(kind ? *kind : PRAAS_TARGET_PLAIN, &k->target);
 }
 
 static void teardown(struct praas_contender *c)
@@ -138,31 +141,6 @@ static void ours(struct praas_contender *c, const char *bench, const char *varia
 				       .teardown = teardown };
 }
 
-void praas_bench_swap(void)
-{
-	static const uint64_t mib[] = { 1, 5, 10, 50, 100, 200, 400 };
-	static const char prewarm;
-	struct praas_contender c[7];
-
-	for (unsigned i = 0; i < (praas_options.quick ? 4 : 7); i++) {
-		praas_floor_file(&c[0], "swap", mib[i] << 20, true);
-		praas_floor_file(&c[1], "swap", mib[i] << 20, false);
-		ours(&c[2], "swap", "out-file", mib[i] << 20, setup_swap, round_out);
-		c[2].versus = "file-write-fsync";
-		ours(&c[3], "swap", "in-file", mib[i] << 20, setup_swap, round_in);
-		c[3].versus = "file-read";
-		ours(&c[4], "swap", "in-file-prewarmed", mib[i] << 20, setup_swap,
-		     round_in);
-		c[4].versus = "file-read";
-		c[4].arg = &prewarm;
-		praas_bench_store(&c[5], mib[i] << 20, true);
-		praas_bench_store(&c[6], mib[i] << 20, false);
-		praas_bench_run(c, 7);
-	}
-}
-
-/* ---- wake: an invocation on a swapped process, to its reply ---- */
-
 static int call_noop(struct life *k)
 {
 	struct praas_connect_config config = { .transport = "shm" };
@@ -175,6 +153,92 @@ static int call_noop(struct life *k)
 	praas_close(conn);
 	return rc;
 }
+
+/* From the last answer before a swap-out to the first one after it: somebody calls while it is on its way, and
+ * that wakes it. */
+static int round_gap(struct praas_contender *c, uint64_t n, struct praas_hist *h)
+{
+	struct life *k = c->data;
+	int rc = 0;
+
+	for (uint64_t i = 0; rc == 0 && i < n; i++) {
+		uint64_t t0;
+
+		rc = refill(k, c->size);
+		t0 = praas_now_ns();
+		if (rc == 0)
+			rc = praas_process_swap_out(k->target->control, "inline",
+						    k->name);
+		if (rc == 0)
+			rc = call_noop(k);
+		time_add(h, t0);
+	}
+	return rc;
+}
+
+static unsigned swap_in_folder(struct praas_contender *c, uint64_t bytes)
+{
+	praas_floor_file(&c[0], "swap", bytes, true);
+	praas_floor_file(&c[1], "swap", bytes, false);
+	ours(&c[2], "swap", "out-file", bytes, setup_swap, round_out);
+	c[2].versus = "file-write-fsync";
+	ours(&c[3], "swap", "in-file", bytes, setup_swap, round_in);
+	c[3].versus = "file-read";
+	ours(&c[4], "swap", "in-file-prewarmed", bytes, setup_swap, round_in);
+	c[4].versus = "file-read";
+	c[4].arg = &prewarmed;
+	praas_bench_store(&c[5], bytes, true, PRAAS_BENCH_FOLDER);
+	praas_bench_store(&c[6], bytes, false, PRAAS_BENCH_FOLDER);
+	ours(&c[7], "swap", "gap-file", bytes, setup_swap, round_gap);
+	c[7].versus = "file-write-fsync";
+	praas_bench_store(&c[8], bytes, true, PRAAS_BENCH_SEALED);
+	praas_bench_store(&c[9], bytes, false, PRAAS_BENCH_SEALED);
+	return 10;
+}
+
+static unsigned swap_in_bucket(struct praas_contender *c, uint64_t bytes)
+{
+	praas_floor_curl(&c[0], "swap", bytes, true);
+	praas_floor_curl(&c[1], "swap", bytes, false);
+	ours(&c[2], "swap", "out-s3", bytes, setup_swap, round_out);
+	c[2].versus = "curl-put";
+	ours(&c[3], "swap", "in-s3", bytes, setup_swap, round_in);
+	c[3].versus = "curl-get";
+	praas_bench_store(&c[4], bytes, true, PRAAS_BENCH_BUCKET);
+	praas_bench_store(&c[5], bytes, false, PRAAS_BENCH_BUCKET);
+	ours(&c[6], "swap", "gap-s3", bytes, setup_swap, round_gap);
+	c[6].versus = "curl-put";
+	c[2].arg = c[3].arg = c[6].arg = &in_bucket;
+	return 7;
+}
+
+static void no_bucket(const char *bench, const char *variant)
+{
+	praas_bench_skip(bench, variant, "no bucket: --s3 moto, rgw or s3://…");
+}
+
+void praas_bench_swap(void)
+{
+	static const uint64_t mib[] = { 1, 5, 10, 50, 100, 200, 400 };
+	struct praas_contender c[17];
+
+	for (unsigned i = 0; i < (praas_options.quick ? 4 : 7); i++) {
+		uint64_t bytes = mib[i] << 20;
+		unsigned count;
+
+		if (praas_options.size_only != ~0ull &&
+		    praas_options.size_only != bytes)
+			continue;
+		count = swap_in_folder(c, bytes);
+		if (praas_options.s3)
+			count += swap_in_bucket(c + count, bytes);
+		praas_bench_run(c, count);
+	}
+	if (!praas_options.s3)
+		no_bucket("swap", "out-s3");
+}
+
+/* ---- wake: an invocation on a swapped process, to its reply ---- */
 
 static int round_wake(struct praas_contender *c, uint64_t n, struct praas_hist *h)
 {
@@ -200,19 +264,25 @@ static int round_wake(struct praas_contender *c, uint64_t n, struct praas_hist *
 void praas_bench_wake(void)
 {
 	static const uint64_t mib[] = { 1, 50, 200 };
-	static const char prewarm;
-	struct praas_contender c[5];
+	struct praas_contender c[8];
+	unsigned count = 5;
 
 	for (unsigned i = 0; i < 3; i++)
 		ours(&c[i], "wake", "file", mib[i] << 20, setup_swap, round_wake);
 	for (unsigned i = 0; i < 2; i++) {
 		ours(&c[3 + i], "wake", "file-prewarmed", mib[2 * i] << 20, setup_swap,
 		     round_wake);
-		c[3 + i].arg = &prewarm;
+		c[3 + i].arg = &prewarmed;
 	}
-	for (unsigned i = 0; i < 5; i++)
+	for (unsigned i = 0; praas_options.s3 && i < 3; i++, count++) {
+		ours(&c[count], "wake", "s3", mib[i] << 20, setup_swap, round_wake);
+		c[count].arg = &in_bucket;
+	}
+	for (unsigned i = 0; i < count; i++)
 		c[i].n = 2;
-	praas_bench_run(c, 5);
+	praas_bench_run(c, count);
+	if (!praas_options.s3)
+		no_bucket("wake", "s3");
 }
 
 /* ---- allocate: REST create to the data plane's first answer ---- */
@@ -329,7 +399,6 @@ static void allocate_in_a_crowd(void)
 
 void praas_bench_allocate(void)
 {
-	static const char prewarm;
 	struct praas_contender c[3];
 
 	c[0] = (struct praas_contender){ .bench = "allocate",
@@ -340,7 +409,7 @@ void praas_bench_allocate(void)
 					 .round = round_spawn };
 	ours(&c[1], "allocate", "local", 0, start, round_allocate);
 	ours(&c[2], "allocate", "local-prewarmed", 0, start, round_allocate);
-	c[2].arg = &prewarm;
+	c[2].arg = &prewarmed;
 	c[1].n = c[2].n = 20;
 	praas_bench_run(c, 3);
 	allocate_in_a_crowd();

@@ -4,10 +4,13 @@
  * with the number of connections and keys.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +20,11 @@
 
 #define IDLE_PROCESSES 10u
 #define POINTS_MAX 8u
-#define CONNECTIONS_MAX 1000u
+#define CONNECTIONS_OWN 1000u
+#define CONNECTIONS_MAX                                                                \
+	10000u /* the others are held by programs that do nothing else */
+#define HOLDERS 3u
+#define CONNECTION_FDS 3u /* of one at the client: socket, io_uring, eventfd */
 
 /* CPU time of an OS process in clock ticks, its threads included. */
 static uint64_t cpu_ticks(int pid)
@@ -209,48 +216,147 @@ static void growth_keys(const char *variant, const char *fill, const char *funct
 		praas_close(conn);
 }
 
+/* A program that has connections and asks for nothing. */
+struct holder {
+	pid_t pid;
+	int ready, end; /* tells that all are there; goes when this is closed */
+};
+
+static void hold(const struct praas_target *t, const struct praas_perf_call *call,
+		 unsigned count, int ready, int end)
+{
+	struct praas_connect_config config = { .transport = call->transport };
+	struct praas_control *control;
+	praas_connection *conn;
+	char byte = 0;
+	int rc = praas_control_open(t->url, t->token, &control);
+
+	for (unsigned i = 0; rc == 0 && i < count; i++)
+		rc = praas_connect(control, call->app, call->process, &config, &conn);
+	if (rc != 0)
+		(void)fprintf(stderr, "praas-perf: growth: %s\n", praas_error());
+	else if (write(ready, &byte, 1) == 1)
+		(void)!read(end, &byte, 1); /* the end is all that comes */
+	_exit(0);
+}
+
+static int holder_start(const struct praas_perf_call *call, unsigned count,
+			struct holder *ret_holder)
+{
+	int ready[2], end[2];
+	struct praas_target *t;
+	int rc = praas_target_start(PRAAS_TARGET_PLAIN, &t);
+
+	if (rc != 0 || pipe2(ready, O_CLOEXEC) != 0)
+		return rc ? rc : -errno;
+	if (pipe2(end, O_CLOEXEC) != 0) {
+		rc = -errno;
+		(void)close(ready[0]);
+		(void)close(ready[1]);
+		return rc;
+	}
+	ret_holder->ready = ready[0];
+	ret_holder->end = end[1];
+	ret_holder->pid = fork();
+	if (ret_holder->pid == 0) {
+		(void)close(end[1]);
+		hold(t, call, count, ready[1], end[0]);
+	}
+	(void)close(ready[1]);
+	(void)close(end[0]);
+	return 0;
+}
+
+static void holder_stop(const struct holder *h)
+{
+	(void)close(h->ready);
+	(void)close(h->end);
+	if (h->pid > 0)
+		(void)waitpid(h->pid, NULL, 0);
+}
+
+/* All that are missing, by so many programs. */
+static int holders_start(const struct praas_perf_call *call, struct holder *holders,
+			 unsigned *count)
+{
+	char byte;
+	int rc = 0;
+
+	while (rc == 0 && *count < HOLDERS) {
+		rc = holder_start(call, (CONNECTIONS_MAX - CONNECTIONS_OWN) / HOLDERS,
+				  &holders[*count]);
+		*count += rc == 0;
+	}
+	for (unsigned i = 0; rc == 0 && i < *count; i++)
+		rc = read(holders[i].ready, &byte, 1) == 1 ? 0 : -EMFILE;
+	return rc;
+}
+
+/* Of calls by the first of them. */
+static int point(praas_connection *conn, uint32_t function, uint32_t n,
+		 struct points *p)
+{
+	static struct praas_hist h;
+	struct praas_call call = { .function = function };
+	struct praas_result r;
+	int rc = 0;
+
+	memset(&h, 0, sizeof h);
+	for (unsigned i = 0; rc == 0 && i < 3000; i++) {
+		uint64_t t0 = praas_perf_ticks();
+
+		rc = praas_call(conn, &call, &r);
+		if (rc == 0)
+			praas_result_release(conn, &r);
+		praas_hist_add(&h, praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
+	}
+	p->n[p->count] = n;
+	p->p50[p->count++] = praas_hist_quantile(&h, 0.5);
+	return rc;
+}
+
 static void growth_connections(void)
 {
 	static const struct praas_perf_call open = { .app = "inline",
 						     .process = "growth-conn",
 						     .transport = "tcp",
 						     .function = "noop" };
-	static praas_connection *conns[CONNECTIONS_MAX];
-	static struct praas_hist h;
+	static praas_connection *conns[CONNECTIONS_OWN];
+	struct holder holders[HOLDERS];
 	struct points p = { 0 };
+	struct rlimit limit = { 0 };
 	uint32_t fn = 0, have = 0;
+	unsigned held = 0;
 	int rc = 0;
 
-	for (uint32_t n = 1; rc == 0 && n <= CONNECTIONS_MAX; n *= 10) {
-		struct praas_call call = { .function = fn };
-		struct praas_result r;
-
-		while (rc == 0 && have < n)
-			rc = praas_perf_call_open(&open, &conns[have], &call.function),
-			have++;
-		if (rc != 0)
-			break;
-		fn = call.function;
-		memset(&h, 0, sizeof h);
-		for (unsigned i = 0; rc == 0 && i < 3000; i++) {
-			uint64_t t0 = praas_perf_ticks();
-
-			rc = praas_call(conns[0], &call, &r);
-			if (rc == 0)
-				praas_result_release(conns[0], &r);
-			praas_hist_add(&h,
-				       praas_perf_ticks_to_ns(praas_perf_ticks() - t0));
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		(void)setrlimit(RLIMIT_NOFILE, &limit); /* as many as there may be */
+	}
+	for (uint32_t n = 1; rc == 0 && n <= CONNECTIONS_OWN; n *= 10) {
+		while (rc == 0 && have < n) {
+			rc = praas_perf_call_open(&open, &conns[have], &fn);
+			have += rc == 0;
 		}
-		p.n[p.count] = n;
-		p.p50[p.count++] = praas_hist_quantile(&h, 0.5);
+		if (rc == 0)
+			rc = point(conns[0], fn, n, &p);
+	}
+	/* A process's port has a descriptor for each; a holder has three. */
+	if (rc == 0 && !praas_options.quick && limit.rlim_cur > CONNECTIONS_MAX + 256 &&
+	    limit.rlim_cur > CONNECTION_FDS * CONNECTIONS_MAX / HOLDERS + 256) {
+		rc = holders_start(&open, holders, &held);
+		if (rc == 0)
+			rc = point(conns[0], fn, CONNECTIONS_MAX, &p);
 	}
 	if (rc != 0)
 		praas_bench_skip("growth", "connections", "at %u: %s", have,
 				 strerror(-rc));
 	else
 		print_points("connections", &p);
-	for (uint32_t i = 0; i < have; i++)
-		praas_close(conns[i]);
+	while (held)
+		holder_stop(&holders[--held]);
+	while (have)
+		praas_close(conns[--have]);
 }
 
 void praas_bench_growth(void)

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "controller/store/sealed.h"
 #include "controller/store/slot_log.h"
 #include "controller/store/store.h"
 #include "perf/bench.h"
@@ -26,17 +27,33 @@ struct stored {
 	uint64_t at; /* filled so far */
 	unsigned serial;
 	char key[64];
-	char dir[256];
+	char dir[256]; /* "" in a bucket */
 };
 
 static const struct praas_slot_id id = { .pid = 1, .generation = 1 };
+
+static bool in_bucket(const struct praas_contender *c)
+{
+	return strncmp(c->versus, "curl", 4) == 0;
+}
+
+static int seal(struct stored *s)
+{
+	static const char key[] =
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+	static struct praas_seal_keys keys;
+	const char *why;
+	int rc = praas_seal_keys_parse(key, sizeof key - 1, &keys, &why);
+
+	return rc ? rc : praas_store_seal(s->store, &keys, &id, &s->store);
+}
 
 static int setup(struct praas_contender *c)
 {
 	struct stored *s = calloc(1, sizeof *s);
 	static unsigned serial;
-	char url[320];
-	int rc;
+	char url[PRAAS_STORE_URL_MAX + 1], below[32];
+	int rc = 0;
 
 	if (!s)
 		return -ENOMEM;
@@ -46,10 +63,18 @@ static int setup(struct praas_contender *c)
 		return -ENOMEM;
 	for (uint64_t i = 0; i < c->size; i += 8)
 		memcpy(s->values + i, &(uint64_t){ i * 0x9e3779b97f4a7c15u }, 8);
-	(void)snprintf(s->dir, sizeof s->dir, "%s/store-%u", praas_options.work,
-		       serial++);
-	(void)snprintf(url, sizeof url, "file://%s", s->dir);
-	rc = praas_store_open(url, &s->store);
+	(void)snprintf(below, sizeof below, "store-%u", serial++);
+	if (in_bucket(c)) {
+		rc = praas_store_url_below(praas_options.s3, below, url, sizeof url);
+	} else {
+		(void)snprintf(s->dir, sizeof s->dir, "%s/%s", praas_options.work,
+			       below);
+		(void)snprintf(url, sizeof url, "file://%s", s->dir);
+	}
+	if (rc == 0)
+		rc = praas_store_open(url, &s->store);
+	if (rc == 0 && strstr(c->variant, "sealed"))
+		rc = seal(s);
 	return rc ? rc : praas_slot_log_open(s->store, &id, &s->log);
 }
 
@@ -155,18 +180,26 @@ static int round_store(struct praas_contender *c, uint64_t n, struct praas_hist 
 	return rc;
 }
 
-void praas_bench_store(struct praas_contender *c, uint64_t size, bool write)
+void praas_bench_store(struct praas_contender *c, uint64_t size, bool write,
+		       enum praas_bench_place place)
 {
 	static const char reading;
+	static const char *const names[2][3] = {
+		{ "store-in", "store-in-s3", "store-in-sealed" },
+		{ "store-out", "store-out-s3", "store-out-sealed" }
+	};
+	static const char *const floors[2][3] = {
+		{ "file-read", "curl-get", "file-read" },
+		{ "file-write-fsync", "curl-put", "file-write-fsync" }
+	};
 
 	*c = (struct praas_contender){ .bench = "swap",
-				       .variant = write ? "store-out" : "store-in",
+				       .variant = names[write][place],
 				       .role = PRAAS_ROLE_OURS,
 				       .waits = "block",
 				       .size = size,
 				       .n = 1,
-				       .versus =
-					       write ? "file-write-fsync" : "file-read",
+				       .versus = floors[write][place],
 				       .arg = write ? NULL : &reading,
 				       .setup = setup,
 				       .round = round_store,

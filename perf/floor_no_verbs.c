@@ -2,6 +2,7 @@
  * A build without libibverbs: its floors say so.
  */
 #include <errno.h>
+#include <stddef.h>
 
 #include "perf/verbs.h"
 
@@ -11,6 +12,11 @@ void praas_floor_verbs_begin(void)
 
 void praas_floor_verbs_end(void)
 {
+}
+
+const char *praas_floor_verbs_device(void)
+{
+	return NULL;
 }
 
 static int no_verbs(struct praas_contender *c)
@@ -28,4 +34,12 @@ void praas_floor_verbs(struct praas_contender *c, const char *bench,
 				       .size = size,
 				       .n = n,
 				       .setup = no_verbs };
+}
+
+void praas_floor_verbs_stream(struct praas_contender *c, const char *bench,
+			      const char *variant, uint64_t size, unsigned inflight,
+			      uint64_t n)
+{
+	(void)inflight;
+	praas_floor_verbs(c, bench, variant, size, n);
 }

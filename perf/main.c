@@ -6,6 +6,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +16,8 @@
 #include "perf/clock.h"
 #include "perf/fabric.h"
 #include "perf/plot.h"
+#include "perf/redis.h"
+#include "perf/target.h"
 #include "perf/verbs.h"
 
 static const struct {
@@ -31,6 +34,7 @@ static const struct {
 	{ "message", praas_bench_message },
 	{ "state", praas_bench_state },
 	{ "reduce", praas_bench_reduce },
+	{ "durable", praas_bench_durable },
 	{ "swap", praas_bench_swap },
 	{ "wake", praas_bench_wake },
 	{ "allocate", praas_bench_allocate },
@@ -40,6 +44,8 @@ static const struct {
 	{ "verbs", praas_bench_verbs },
 };
 
+#define LIMIT_MAX_S 86400u
+
 enum {
 	OPT_QUICK = 256,
 	OPT_ONLY,
@@ -48,8 +54,10 @@ enum {
 	OPT_BIN,
 	OPT_FUNCTIONS,
 	OPT_ROUNDS,
+	OPT_LIMIT,
 	OPT_WORK,
 	OPT_SIZE,
+	OPT_S3,
 	OPT_VARIANT,
 	OPT_TABLE
 };
@@ -60,7 +68,12 @@ static const struct argp_option options[] = {
 	{ "json", OPT_JSON, "FILE", 0, "write the lines to FILE too", 0 },
 	{ "plots", OPT_PLOTS, "DIR", 0, "draw SVG plots of the lines into DIR", 0 },
 	{ "rounds", OPT_ROUNDS, "N", 0, "turns per contender, 1 to 64 (7)", 0 },
-	{ "size", OPT_SIZE, "BYTES", 0, "of invoke: this payload size alone", 0 },
+	{ "limit", OPT_LIMIT, "SECONDS", 0,
+	  "of a contender's turns together: fewer operations, then fewer turns", 0 },
+	{ "size", OPT_SIZE, "BYTES", 0, "of invoke and swap: this payload size alone",
+	  0 },
+	{ "s3", OPT_S3, "s3://…", 0,
+	  "an empty store in a bucket; perf/run: moto or rgw", 0 },
 	{ "variant", OPT_VARIANT, "NAME", 0,
 	  "of what is ours, this variant alone (for a profile)", 0 },
 	{ "table", OPT_TABLE, NULL, 0, "lines for people instead of JSON", 0 },
@@ -75,6 +88,7 @@ static const char *json_path, *plots_dir;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
+	double seconds;
 	char *end;
 
 	switch (key) {
@@ -103,6 +117,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_TABLE:
 		praas_options.table = true;
 		return 0;
+	case OPT_S3:
+		praas_options.s3 = arg;
+		return 0;
 	case OPT_VARIANT:
 		praas_options.variant = arg;
 		return 0;
@@ -116,6 +133,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		if (*end || praas_options.rounds < 1 ||
 		    praas_options.rounds > PRAAS_ROUNDS_MAX)
 			argp_error(state, "--rounds takes 1 to %u", PRAAS_ROUNDS_MAX);
+		return 0;
+	case OPT_LIMIT:
+		seconds = strtod(arg, &end);
+		if (*end || !*arg || !(seconds > 0 && seconds <= LIMIT_MAX_S))
+			argp_error(state, "--limit takes seconds, up to %u",
+				   LIMIT_MAX_S);
+		praas_options.limit_ns = (uint64_t)(seconds * 1e9);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -195,6 +219,30 @@ static void choose_cpus(void)
 	praas_options.cpu_server = n == 2 ? found[1] : found[0];
 }
 
+static pid_t self;
+
+/* Ctrl-C, or told to end: what was started is ended, and what was made is removed. */
+static void on_signal(int number)
+{
+	if (getpid() == self) { /* not a floor's other side, which was forked */
+		praas_target_abandon();
+		praas_redis_stop();
+	}
+	_exit(128 + number);
+}
+
+static void catch_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction action = { .sa_handler = on_signal }, was;
+
+	self = getpid();
+	(void)sigfillset(&action.sa_mask);
+	for (size_t i = 0; i < sizeof signals / sizeof signals[0]; i++)
+		if (sigaction(signals[i], NULL, &was) == 0 && was.sa_handler != SIG_IGN)
+			(void)sigaction(signals[i], &action, NULL);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct argp argp = {
@@ -227,6 +275,7 @@ int main(int argc, char **argv)
 	praas_options.redis =
 		getenv("PRAAS_REDIS") ? getenv("PRAAS_REDIS") : "redis-server";
 	choose_cpus();
+	catch_signals();
 	praas_bench_pin(praas_options.cpu_client);
 	for (size_t i = 0; i < sizeof benches / sizeof benches[0]; i++)
 		if (wanted(benches[i].name))

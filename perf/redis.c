@@ -16,10 +16,11 @@
 
 extern char **environ;
 
-static struct {
+/* The one that saves nothing, and the one that saves all before it answers. */
+static struct server {
 	pid_t pid;
 	char socket[128];
-} server;
+} servers[2];
 
 struct peer {
 	redisContext *redis;
@@ -29,53 +30,67 @@ struct peer {
 	bool blocking;
 };
 
-static void stop_server(void)
+void praas_redis_stop(void)
 {
-	if (server.pid <= 0)
-		return;
-	(void)kill(server.pid, SIGTERM);
-	(void)waitpid(server.pid, NULL, 0);
-	(void)unlink(server.socket);
-	server.pid = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		if (servers[i].pid <= 0)
+			continue;
+		(void)kill(servers[i].pid, SIGTERM);
+		(void)waitpid(servers[i].pid, NULL, 0);
+		(void)unlink(servers[i].socket);
+		servers[i].pid = 0;
+	}
 }
 
-static int start_server(void)
+/* dir: where it saves all; NULL: nothing. */
+static int start_server(struct server *s, const char *dir)
 {
-	char program[300];
+	char program[300], folder[300], saves[4];
 	char *argv[] = { program,
 			 (char[]){ "--port" },
 			 (char[]){ "0" },
 			 (char[]){ "--unixsocket" },
-			 server.socket,
+			 s->socket,
 			 (char[]){ "--save" },
 			 (char[]){ "" },
-			 (char[]){ "--appendonly" },
-			 (char[]){ "no" },
 			 (char[]){ "--logfile" },
 			 (char[]){ "/dev/null" },
+			 (char[]){ "--appendfsync" },
+			 (char[]){ "always" },
+			 (char[]){ "--appendonly" },
+			 saves,
+			 (char[]){ "--dir" },
+			 folder,
 			 NULL };
 	struct timespec pause = { .tv_nsec = 10000000 };
 
-	if (server.pid > 0)
+	if (s->pid > 0)
 		return 0;
 	if (!praas_options.redis)
 		return -ENOENT;
 	(void)snprintf(program, sizeof program, "%s", praas_options.redis);
-	(void)snprintf(server.socket, sizeof server.socket,
-		       "%.90s/praas-perf-redis-%d.sock", praas_options.work,
-		       (int)getpid());
-	if (posix_spawnp(&server.pid, program, NULL, NULL, argv, environ) != 0)
+	(void)snprintf(saves, sizeof saves, "%s", dir ? "yes" : "no");
+	(void)snprintf(folder, sizeof folder, "%.290s", dir ? dir : ".");
+	(void)snprintf(s->socket, sizeof s->socket, "%.90s/praas-perf-redis-%d%s.sock",
+		       praas_options.work, (int)getpid(), dir ? "-saves" : "");
+	if (posix_spawnp(&s->pid, program, NULL, NULL, argv, environ) != 0)
 		return -ENOENT;
-	(void)atexit(stop_server);
-	for (unsigned i = 0; i < 500 && access(server.socket, F_OK) != 0; i++)
+	(void)atexit(praas_redis_stop);
+	for (unsigned i = 0; i < 500 && access(s->socket, F_OK) != 0; i++)
 		(void)nanosleep(&pause, NULL);
-	praas_bench_pin_tree(server.pid, praas_options.cpu_client);
+	praas_bench_pin_tree(s->pid, praas_options.cpu_client);
 	return 0;
+}
+
+int praas_redis_start_saving(const char *dir, const char **ret_socket)
+{
+	*ret_socket = servers[1].socket;
+	return start_server(&servers[1], dir);
 }
 
 static redisContext *connect_redis(void)
 {
-	redisContext *r = redisConnectUnix(server.socket);
+	redisContext *r = redisConnectUnix(servers[0].socket);
 
 	if (r && r->err) {
 		redisFree(r);
@@ -87,7 +102,7 @@ static redisContext *connect_redis(void)
 static int setup(struct praas_contender *c)
 {
 	struct peer *p = calloc(1, sizeof *p);
-	int rc = start_server();
+	int rc = start_server(&servers[0], NULL);
 
 	if (!p)
 		return -ENOMEM;

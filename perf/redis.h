@@ -9,6 +9,12 @@
 
 #include "perf/bench.h"
 
+/* Ends the servers, if there are any; also from a handler of a signal. */
+void praas_redis_stop(void);
+
+/* Another one, that has each write in an existing folder, synced, before it answers (`appendfsync always`). */
+int praas_redis_start_saving(const char *dir, const char **ret_socket);
+
 void praas_redis_get(struct praas_contender *c, const char *bench, uint64_t size);
 void praas_redis_set(struct praas_contender *c, const char *bench, uint64_t size);
 /* GET, add a vector of int64_t, SET. */

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "controller/store/store.h"
 #include "internal/base.h"
 #include "perf/fabric.h"
 #include "perf/verbs.h"
@@ -38,16 +39,31 @@ static void remove_dir(const char *dir)
 		(void)waitpid(pid, NULL, 0);
 }
 
+/* The service and its folder. */
+static void end(struct praas_target *t)
+{
+	if (t->pid > 0) {
+		(void)kill(t->pid, SIGTERM);
+		(void)waitpid(t->pid, NULL, 0);
+	}
+	if (t->dir[0])
+		remove_dir(t->dir);
+	t->dir[0] = '\0';
+}
+
 static void stop(struct praas_target *t)
 {
-	if (t->pid <= 0)
-		return;
 	praas_control_close(t->control);
 	t->control = NULL;
-	(void)kill(t->pid, SIGTERM);
-	(void)waitpid(t->pid, NULL, 0);
-	t->pid = 0;
-	remove_dir(t->dir);
+	end(t);
+	if (t->pid > 0)
+		t->pid = 0;
+}
+
+void praas_target_abandon(void)
+{
+	for (unsigned i = 0; i < PRAAS_TARGETS; i++)
+		end(&targets[i]);
 }
 
 static void stop_all(void)
@@ -78,10 +94,37 @@ static int read_ready(int fd, char *url, size_t url_bytes)
 	return rc;
 }
 
+/* What one kind of service has beside the others: an option (name has room) and its value. */
+static bool add_option(enum praas_target_kind kind, char *name, char *value,
+		       size_t room)
+{
+	switch (kind) {
+	case PRAAS_TARGET_VERBS:
+		(void)snprintf(value, room, "verbs://%.90s:0",
+			       praas_perf_verbs_host() ? praas_perf_verbs_host() : "");
+		return true;
+	case PRAAS_TARGET_OFI:
+		(void)snprintf(value, room, "ofi://%.40s@%.60s:0", praas_perf_fabric(),
+			       praas_perf_fabric_host());
+		return true;
+	case PRAAS_TARGET_S3:
+		memcpy(name, "--snapshots", sizeof "--snapshots"); /* shorter */
+		return praas_store_url_below(praas_options.s3, "service", value,
+					     room) == 0;
+	case PRAAS_TARGET_PLAIN:
+	case PRAAS_TARGET_PREWARMED:
+	case PRAAS_TARGET_CROWDED:
+	case PRAAS_TARGET_TLS:
+	case PRAAS_TARGETS:
+		break;
+	}
+	return false;
+}
+
 static int spawn_control(struct praas_target *t, const char *token_file,
 			 enum praas_target_kind kind)
 {
-	char data_tls[] = "off", more[] = "--data-listen", listen[120];
+	char data_tls[] = "off", more[] = "--data-listen", listen[1100];
 	char exe[600], ctl[600], wrk[600], dir[160];
 	char *argv[] = { exe,
 			 (char[]){ "--data" },
@@ -118,12 +161,7 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 		argv[12][0] = '8';
 	if (kind == PRAAS_TARGET_TLS)
 		(void)strcpy(data_tls, "on");
-	(void)snprintf(listen, sizeof listen, "verbs://%.90s:0",
-		       praas_perf_verbs_host() ? praas_perf_verbs_host() : "");
-	if (kind == PRAAS_TARGET_OFI)
-		(void)snprintf(listen, sizeof listen, "ofi://%.60s@127.0.0.1:0",
-			       praas_perf_fabric());
-	if (kind == PRAAS_TARGET_VERBS || kind == PRAAS_TARGET_OFI)
+	if (add_option(kind, more, listen, sizeof listen))
 		argv[15] = more;
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
@@ -183,8 +221,9 @@ static int prepare_dir(struct praas_target *t, char token_file[200])
 int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target)
 {
 	/* A device is told of all of it, and so has it all. */
-	unsigned long long memory_bytes =
-		kind == PRAAS_TARGET_VERBS ? 64ull << 20 : 4ull << 30;
+	bool device = kind == PRAAS_TARGET_VERBS ||
+		      (kind == PRAAS_TARGET_OFI && praas_perf_verbs_host());
+	unsigned long long memory_bytes = device ? 64ull << 20 : 4ull << 30;
 	struct praas_target *t = &targets[kind];
 	static bool stops;
 	char token_file[200];

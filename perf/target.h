@@ -26,6 +26,7 @@ enum praas_target_kind {
 	PRAAS_TARGET_TLS,       /* its data planes speak TLS */
 	PRAAS_TARGET_VERBS,     /* … listen at an RDMA device too; little memory */
 	PRAAS_TARGET_OFI,       /* … on a fabric too */
+	PRAAS_TARGET_S3,        /* its snapshots are in praas_options.s3 */
 	PRAAS_TARGETS
 };
 
@@ -33,6 +34,9 @@ enum praas_target_kind {
  * benchmark functions. 0 or negative errno (said on stderr). Started once, stopped at
  * exit. */
 int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target);
+
+/* Ends them all, and removes what they stored; from a handler of a signal, after which the program ends. */
+void praas_target_abandon(void);
 
 /* A new process of that application, named; memory limit and workers as given. */
 int praas_target_process(struct praas_target *t, const char *app, const char *name);

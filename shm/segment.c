@@ -18,6 +18,9 @@
 #define PAGE_BYTES 4096u
 #define SEALS (F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 #define BYTES_MAX (1ull << 46) /* of an address space of 47 bits */
+#define HUGE_PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/"
+#define PAYLOAD_HUGE_MIN                                                               \
+	(16ull << 20) /* the last page may be empty: an eighth at most */
 
 /* Newer than the headers of some systems that we build on. */
 #ifndef MFD_NOEXEC_SEAL
@@ -206,6 +209,36 @@ static int make_segment(const char *name, unsigned flags, bool huge,
 err_close:
 	(void)close(s->fd); /* nothing was written */
 	return rc;
+}
+
+/* Reserved 2 MiB pages that nobody has been promised. */
+static uint64_t huge_pages_free(void)
+{
+	static const char *const files[] = { HUGE_PAGES "free_hugepages",
+					     HUGE_PAGES "resv_hugepages" };
+	uint64_t pages[2] = { 0, 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		char text[32] = "";
+		int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+
+		if (fd < 0)
+			return 0;
+		if (read(fd, text, sizeof(text) - 1) > 0)
+			pages[i] = strtoull(text, NULL, 10);
+		(void)close(fd); /* only read */
+	}
+	return pages[0] > pages[1] ? pages[0] - pages[1] : 0;
+}
+
+uint64_t praas_segment_payload_bytes(uint64_t bytes, uint64_t room)
+{
+	uint64_t huge = praas_align_up(bytes, PRAAS_SEGMENT_HUGE_BYTES);
+
+	if (bytes >= PAYLOAD_HUGE_MIN && bytes <= BYTES_MAX && huge <= room &&
+	    huge / PRAAS_SEGMENT_HUGE_BYTES <= huge_pages_free())
+		return huge;
+	return praas_align_up(bytes, PAGE_BYTES);
 }
 
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,

@@ -49,6 +49,10 @@ struct praas_segment {
 int praas_segment_create(const char *name, uint64_t bytes, uint32_t id, unsigned flags,
 			 struct praas_segment *ret_segment);
 
+/* How large to make a segment for one payload of bytes, with HUGE: whole 4096 bytes, or, from 16 MiB on and
+ * if that is no more than room, whole 2 MiB when as many such pages are reserved and free. Cold. */
+uint64_t praas_segment_payload_bytes(uint64_t bytes, uint64_t room);
+
 /**
  * Map a segment received from its creator; fd is kept on success. Checks that it is a
  * memfd of exactly that size, allocated in full, sealed against shrinking. Returns 0;

@@ -20,6 +20,8 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
   add_test(NAME e2e.hostile COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hostile.py ${PROJECT_BINARY_DIR})
   set_tests_properties(e2e.hostile e2e.cli e2e.up e2e.tour e2e.terminal e2e.observe PROPERTIES LABELS "slow" SKIP_RETURN_CODE 77 TIMEOUT 300)
   set_tests_properties(e2e.hostile PROPERTIES TIMEOUT 900) # hundreds of commands
+  add_test(NAME e2e.ready COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/ready.py ${PROJECT_BINARY_DIR})
+  set_tests_properties(e2e.ready PROPERTIES LABELS "slow;release" TIMEOUT 300)
 endif()
 if(TARGET man)
   add_test(NAME lint.man COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/lint/man ${PROJECT_BINARY_DIR})

@@ -3,6 +3,7 @@
 praas_unit_test(shm_transport praas_transport)
 praas_unit_test(client praas_client_static)
 praas_unit_test(client_buffer praas_client_static)
+praas_unit_test(follow praas_client_static)
 praas_unit_test(shm_direct praas_client_static)
 praas_unit_test(shm_direct_hostile praas_client_static)
 set_tests_properties(unit.shm_direct unit.shm_direct_hostile PROPERTIES LABELS tsan)

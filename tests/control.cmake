@@ -6,6 +6,7 @@ target_compile_definitions(test_records PRIVATE
 praas_unit_test(records_usage praas_control)
 praas_unit_test(queue_store praas_control)
 praas_unit_test(account praas_control)
+praas_unit_test(functions praas_control)
 praas_unit_test(control_parse praas_control)
 praas_unit_test(memo praas_control)
 praas_unit_test(records_same praas_control m)
@@ -16,13 +17,19 @@ foreach(test records records_redis records_usage records_same queue_store memo)
   target_compile_definitions(test_${test} PRIVATE PRAAS_REDIS_SERVER="${PRAAS_REDIS_SERVER}")
 endforeach()
 praas_unit_test(place praas_control)
+praas_unit_test(nodes praas_control)
 praas_unit_test(ready praas_control)
 praas_unit_test(launcher praas_control)
 praas_unit_test(link praas_control)
 praas_unit_test(idle praas_control)
+praas_unit_test(checkpoint praas_control)
+praas_unit_test(http_threads praas_control_rest)
+praas_unit_test(call_result praas_control_rest)
+target_sources(test_call_result PRIVATE lib/fake_client.c)
 praas_unit_test(forged praas_control)
 praas_unit_test(ownership praas_control)
 praas_unit_test(audit praas_control)
+praas_unit_test(say praas_control)
 praas_unit_test(trace praas_control)
 praas_unit_test(logs praas_control)
 praas_fuzz_target(rest praas_control_rest)
@@ -44,7 +51,7 @@ praas_target(praas-control-fake)
 target_link_libraries(praas-control-fake PRIVATE praas_control_rest)
 set_target_properties(fake-controller praas-control-fake PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PRAAS_TEST_BIN})
-foreach(part rest wire watch faults sums deploy mail mailbox members)
+foreach(part rest wire watch faults sums deploy mail mailbox members limits)
   add_test(NAME control.${part}
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/${part}.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller>)
@@ -87,8 +94,7 @@ if(NOT PRAAS_SANITIZE)
   add_test(NAME control.crash
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
       $<TARGET_FILE:praas-control-fake> $<TARGET_FILE:fake-controller> $<TARGET_FILE:praas_crash_at>)
-  set_tests_properties(control.crash PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300
-    RUN_SERIAL ON) # every controller of the build that is left counts
+  set_tests_properties(control.crash PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
 endif()
 
 # Connections to a process that lives on, broken by the test.
@@ -113,16 +119,38 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/redis.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples ${PRAAS_REDIS_SERVER})
   set_tests_properties(control.redis PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  add_test(NAME control.move
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/move.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
+  set_tests_properties(control.move PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   add_test(NAME control.peers
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/peers.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
       ${PROJECT_BINARY_DIR}/examples/allreduce)
   set_tests_properties(control.peers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  if(TARGET praas)
+    add_test(NAME control.nodes
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/nodes.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns $<TARGET_FILE:praas>)
+    set_tests_properties(control.nodes PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endif()
   add_test(NAME control.snapshots
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/snapshots.py
       $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.snapshots PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  add_test(NAME control.checkpoint
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/checkpoint.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
+  set_tests_properties(control.checkpoint PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 180)
   if(TARGET praas)
+    add_test(NAME control.sealed
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/sealed.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
+    set_tests_properties(control.sealed PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
+    add_test(NAME control.collect
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/collect.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
+    set_tests_properties(control.collect PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
     add_test(NAME control.deploy.real
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/deploy_real.py $<TARGET_FILE:praas-control>
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
@@ -132,6 +160,12 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/usage.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.usage PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
+  if(TARGET praas)
+    add_test(NAME control.functions
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/functions.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns $<TARGET_FILE:praas>)
+    set_tests_properties(control.functions PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endif()
   add_test(NAME control.full
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/full.py
       $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
@@ -152,6 +186,6 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>
         $<TARGET_FILE:praas_crash_at> ${PROJECT_BINARY_DIR}/examples)
-    set_tests_properties(control.crash.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300 RUN_SERIAL ON)
+    set_tests_properties(control.crash.real PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   endif()
 endif()

@@ -1,6 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(slot_log praas_store)
 praas_unit_test(named praas_store)
+praas_unit_test(sealed praas_store)
+praas_unit_test(redo_format praas_store)
+praas_unit_test(redo praas_store Threads::Threads)
+praas_unit_test(redo_faults praas_store Threads::Threads)
+set_tests_properties(unit.redo_faults PROPERTIES LABELS tsan TIMEOUT 300) # hundreds of syncs, on whatever disk
+praas_unit_test(gc praas_store)
+target_link_libraries(test_gc PRIVATE Threads::Threads)
+set_tests_properties(unit.gc PROPERTIES TIMEOUT 300) # a minute alone under ThreadSanitizer
 praas_unit_test(journal praas_controller)
 praas_unit_test(manifest praas_controller)
 praas_unit_test(regions praas_controller)
@@ -14,6 +22,8 @@ praas_unit_test(late praas_controller Threads::Threads)
 target_include_directories(test_late PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 set_tests_properties(unit.late PROPERTIES LABELS tsan)
 praas_unit_test(state_machines praas_controller)
+praas_unit_test(move praas_controller)
+praas_unit_test(hand_over praas_controller)
 praas_unit_test(catch_up praas_controller)
 praas_unit_test(members praas_controller)
 target_sources(test_members PRIVATE ../control/life/roster.c)
@@ -25,6 +35,9 @@ target_link_libraries(conformance_store PRIVATE PkgConfig::CMOCKA praas_store)
 target_link_options(conformance_store PRIVATE -Wl,--wrap=fsync)
 set_target_properties(conformance_store PROPERTIES
   RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+# The same through a seal.
+add_test(NAME conformance.store.sealed COMMAND conformance_store file sealed)
+set_tests_properties(conformance.store.sealed PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 foreach(store file memory:)
   string(REPLACE ":" "" name ${store})
   add_test(NAME conformance.store.${name} COMMAND conformance_store ${store})
@@ -34,7 +47,9 @@ endforeach()
 if(COMMAND praas_fuzz_target)
   praas_fuzz_target(manifest praas_controller)
   praas_fuzz_target(mail praas_controller)
+  praas_fuzz_target(redo praas_store)
   praas_fuzz_target(snapshot praas_controller)
+  praas_fuzz_target(store praas_store)
 endif()
 
 # The real program with real functions, inline and in workers.

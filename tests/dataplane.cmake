@@ -44,6 +44,8 @@ add_test(NAME conformance.executor.inline COMMAND executor_conformance inline)
 set_tests_properties(conformance.executor.inline PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
 
 praas_unit_test(process praas_dataplane)
+praas_unit_test(park praas_dataplane)
+target_include_directories(test_park PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 praas_unit_test(process_hostile praas_dataplane)
 target_include_directories(test_process_hostile PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 praas_unit_test(held praas_dataplane)

@@ -91,3 +91,8 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
     $<TARGET_FILE:praas>)
   set_tests_properties(e2e.triggers PROPERTIES TIMEOUT 300)
 endif()
+
+if(TARGET praas-perf AND TARGET praas-control AND NOT PRAAS_SANITIZE)
+  add_test(NAME e2e.interrupted COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/interrupted.py ${PROJECT_BINARY_DIR})
+  set_tests_properties(e2e.interrupted PROPERTIES TIMEOUT 300)
+endif()

@@ -29,6 +29,9 @@ if(VERBS_FOUND)
   endforeach()
 
   # The whole system, from the command line.
-  praas_vm_test(e2e.verbs vm --timeout 240 -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/e2e ${PROJECT_BINARY_DIR} 10.99.0.1)
-  set_property(TEST e2e.verbs APPEND PROPERTY LABELS notsan) # minutes, emulated; the suites above run there
+  foreach(device rxe siw)
+    praas_vm_test(e2e.verbs-${device} vm --timeout 540 --link ${device}
+      -- ${CMAKE_CURRENT_SOURCE_DIR}/rdma/e2e ${PROJECT_BINARY_DIR} 10.99.0.1)
+    set_property(TEST e2e.verbs-${device} APPEND PROPERTY LABELS notsan) # minutes, emulated; the suites above run there
+  endforeach()
 endif()

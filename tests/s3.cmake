@@ -42,5 +42,11 @@ set_tests_properties(s3.keys PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 
 if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME s3.e2e COMMAND ${s3}/with moto -- /usr/bin/python3 ${s3}/e2e.py
     $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples {url})
+  if(TARGET praas)
+    add_test(NAME s3.collect COMMAND ${s3}/with moto -- /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/collect.py
+      $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
+      $<TARGET_FILE:praas> {url})
+    set_tests_properties(s3.collect PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endif()
   set_tests_properties(s3.e2e PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 180)
 endif()

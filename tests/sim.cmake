@@ -12,7 +12,7 @@ set(sim_libraries $<TARGET_FILE:praas_control> $<TARGET_FILE:praas_controller> $
 
 # The deterministic simulator: production state machines under virtual time and seeded faults.
 add_library(praas_sim STATIC sim/check.c sim/check_life.c sim/control.c sim/instance.c
-  sim/instance_life.c sim/objects.c sim/outbox.c sim/plan.c sim/world.c)
+  sim/instance_life.c sim/instance_move.c sim/objects.c sim/outbox.c sim/plan.c sim/world.c)
 praas_target(praas_sim)
 target_link_libraries(praas_sim PUBLIC praas_control praas_controller praas_dataplane praas_store)
 add_executable(praas-sim sim/main.c)

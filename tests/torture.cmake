@@ -58,6 +58,16 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas_faultfns)
   add_test(NAME campaign.kill COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/campaign/campaign.py
     $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
     $<TARGET_FILE:campaign-load> --rounds ${rounds})
+  # The same on a bad network: 20 rounds with a seed; more by hand, results in tests/campaign/RESULTS.md.
+  add_test(NAME campaign.network COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/campaign/network.py
+    $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
+    $<TARGET_FILE:campaign-load> --rounds 20 --seconds 40 --seed 1)
+  set_tests_properties(campaign.network PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  # Clients that follow moves; 1,000 moves by hand, results in tests/campaign/RESULTS.md.
+  add_test(NAME campaign.moves COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/campaign/moves.py
+    $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
+    $<TARGET_FILE:campaign-load> --rounds 40 --seconds 40 --seed 1)
+  set_tests_properties(campaign.moves PROPERTIES TIMEOUT 300)
   add_test(NAME campaign.checker
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/campaign/self_test.py)
   set_tests_properties(campaign.kill PROPERTIES TIMEOUT 400)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 praas_unit_test(ticket praas_ticket)
 praas_unit_test(frame praas_transport)
+praas_unit_test(moved praas_transport)
 praas_unit_test(arq praas_transport)
 praas_unit_test(arq_hostile praas_transport)
 praas_unit_test(seal praas_transport)
@@ -20,8 +21,8 @@ praas_target(praas_wire)
 target_link_libraries(praas_wire PUBLIC praas_transport Threads::Threads)
 
 # One suite, run for every transport.
-add_executable(conformance_transport conformance/transport/transport.c conformance/transport/rig.c
-  conformance/transport/schemes.c)
+add_executable(conformance_transport conformance/transport/transport.c conformance/transport/ends.c
+  conformance/transport/rig.c conformance/transport/schemes.c)
 praas_target(conformance_transport)
 target_link_libraries(conformance_transport PRIVATE praas_wire PkgConfig::CMOCKA)
 set_target_properties(conformance_transport PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
@@ -80,6 +81,13 @@ set_target_properties(conformance_tcp PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJ
 add_test(NAME conformance.tcp COMMAND conformance_tcp)
 set_tests_properties(conformance.tcp PROPERTIES TIMEOUT 120)
 
+add_executable(conformance_shm conformance/transport/shm.c conformance/transport/rig.c)
+praas_target(conformance_shm)
+target_link_libraries(conformance_shm PRIVATE praas_transport PkgConfig::CMOCKA)
+set_target_properties(conformance_shm PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+add_test(NAME conformance.shm COMMAND conformance_shm)
+set_tests_properties(conformance.shm PROPERTIES TIMEOUT 120)
+
 add_executable(conformance_dgram conformance/transport/dgram.c conformance/transport/rig.c)
 praas_target(conformance_dgram)
 target_link_libraries(conformance_dgram PRIVATE praas_wire PkgConfig::CMOCKA)
@@ -97,6 +105,7 @@ set_tests_properties(conformance.tls PROPERTIES TIMEOUT 120)
 set(praas_fuzz_files_frame transport/frame.c)
 set(praas_fuzz_files_handshake transport/handshake.c transport/session.c transport/session_client.c)
 set(praas_fuzz_files_ticket transport/ticket.c)
+set(praas_fuzz_files_shm transport/shm_link.c)
 set(praas_fuzz_files_tls transport/tls.c)
 set(praas_fuzz_files_tcp_stream transport/tcp_stream.c transport/tcp_chunks.c)
 set(praas_fuzz_files_arq transport/arq.c transport/arq_loss.c transport/arq_recv.c transport/arq_send.c
@@ -112,6 +121,7 @@ praas_fuzz_target(verbs_wire praas_transport)
 praas_fuzz_target(frame praas_transport)
 praas_fuzz_target(handshake praas_transport)
 praas_fuzz_target(ticket praas_ticket)
+praas_fuzz_target(shm praas_transport)
 praas_fuzz_target(tcp_stream praas_transport)
 praas_fuzz_target(tls praas_transport)
 if(FABRIC_FOUND)

@@ -30,6 +30,7 @@ if(TARGET praas-worker)
 
   praas_worker_test(worker testfns)
   praas_worker_test(worker_nested nestfns)
+  praas_worker_test(worker_counts nestfns)
   praas_worker_test(worker_ahead testfns)
 
   # The suite of all executors, with workers.

@@ -32,6 +32,8 @@ enum praas_close_reason praas_close_reason_of(int rc)
 		return PRAAS_CLOSE_LIMIT;
 	case -ETIMEDOUT:
 		return PRAAS_CLOSE_TIMEOUT;
+	case -EPERM:
+		return PRAAS_CLOSE_USER;
 	default:
 		return PRAAS_CLOSE_INTERNAL;
 	}
@@ -44,6 +46,7 @@ int32_t praas_close_status(enum praas_close_reason reason)
 		return PRAAS_OK;
 	case PRAAS_CLOSE_DENIED:
 	case PRAAS_CLOSE_EXPIRED:
+	case PRAAS_CLOSE_USER:
 		return PRAAS_DENIED;
 	case PRAAS_CLOSE_EPOCH:
 		return PRAAS_MOVED;
@@ -69,6 +72,7 @@ int praas_close_errno(uint64_t reason)
 		[PRAAS_CLOSE_LIMIT] = -EBUSY,
 		[PRAAS_CLOSE_TIMEOUT] = -ETIMEDOUT,
 		[PRAAS_CLOSE_INTERNAL] = -EIO,
+		[PRAAS_CLOSE_USER] = -EPERM,
 	};
 
 	return reason < sizeof(errnos) / sizeof(errnos[0]) ? errnos[reason] : -EPROTO;

@@ -11,6 +11,10 @@
 #include "transport/session.h"
 
 #define PRAAS_HELLO_BYTES (PRAAS_TICKET_BYTES + PRAAS_NONCE_BYTES)
+#define PRAAS_HELLO_FOLLOWS                                                            \
+	1u /* aux of HELLO, a bit: the client goes along when the process moves */
+#define PRAAS_HELLO_MEMBERS                                                            \
+	2u /* the same: it wants to hear of changes of the members */
 #define PRAAS_CHALLENGE_BYTES (PRAAS_NONCE_BYTES + PRAAS_KEY_BYTES)
 #define PRAAS_PROOF_BYTES PRAAS_KEY_BYTES
 #define PRAAS_WELCOME_HEAD_BYTES 32u
@@ -26,7 +30,8 @@ enum praas_close_reason {
 	PRAAS_CLOSE_PROTOCOL = 4,
 	PRAAS_CLOSE_LIMIT = 5,
 	PRAAS_CLOSE_TIMEOUT = 6,
-	PRAAS_CLOSE_INTERNAL = 7
+	PRAAS_CLOSE_INTERNAL = 7,
+	PRAAS_CLOSE_USER = 8 /* shm: another user's socket */
 };
 
 /* Reason for an errno of ours, its status, and the errno that the other side makes of it. */

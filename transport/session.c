@@ -23,6 +23,7 @@
 #define HANDSHAKE_TIMEOUT_NS UINT64_C(5000000000)
 #define GRACE_NS UINT64_C(10000000000)
 #define SECOND_NS UINT64_C(1000000000)
+#define UNTOLD_NS UINT64_C(5000000) /* a queue that was full is tried again after */
 #define NEVER UINT64_MAX
 
 enum session_state {
@@ -37,6 +38,10 @@ struct session {
 	struct praas_conn *conn;
 	struct session *prev, *next;
 	enum session_state state;
+	bool follows;    /* as HELLO said */
+	bool members;    /* the same */
+	bool untold;     /* of the last change of the members: there was no room */
+	bool told;       /* where the process has moved to */
 	uint64_t due_ns; /* handshake must be done; ticket ends; grace ends */
 	struct praas_ticket ticket;    /* verified, from PROOF on */
 	struct praas_handshake secret; /* wiped when LIVE */
@@ -49,6 +54,10 @@ struct praas_session_server {
 	uint64_t next_due_ns;
 	uint8_t welcome[PRAAS_WELCOME_MAX];
 	uint64_t welcome_bytes;
+	bool members_known, members_wanted;
+	bool moved; /* the process lives elsewhere: */
+	uint32_t moved_epoch;
+	struct praas_moved where;
 };
 
 static void schedule(struct session *s, uint64_t due_ns)
@@ -70,6 +79,11 @@ static void on_ended(void *watcher)
 		s->next->prev = s->prev;
 	praas_mac_wipe(&s->secret, sizeof(s->secret));
 	free(s);
+}
+
+static bool is_live(const struct session *s)
+{
+	return s->state == STATE_LIVE || s->state == STATE_GRACE;
 }
 
 /* Sends one frame of ours. 0, or why it could not be. */
@@ -130,6 +144,8 @@ static int on_hello(struct session *s, const struct praas_buf *buf)
 	rc = praas_handshake_proof(&s->secret, true, challenge + PRAAS_NONCE_BYTES);
 	if (rc != 0)
 		return rc;
+	s->follows = (buf->head.aux & PRAAS_HELLO_FOLLOWS) != 0;
+	s->members = (buf->head.aux & PRAAS_HELLO_MEMBERS) != 0;
 	s->state = STATE_PROOF;
 	return reply(s, &head, challenge);
 }
@@ -146,6 +162,72 @@ static uint64_t expiry_ns(const struct praas_ticket *ticket)
 	left_s = ticket->expires_s - (uint64_t)now.tv_sec;
 	/* A hundred years: beyond that, never. */
 	return left_s > UINT64_C(3155760000) ? NEVER : now_ns + left_s * SECOND_NS;
+}
+
+static const struct praas_conn_events pending_events;
+
+/* The same rights for as long, in another epoch. */
+static int say_moved(struct session *s)
+{
+	struct praas_session_server *server = s->server;
+	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,
+				    .aux = PRAAS_EVENT_MOVED };
+	uint8_t old[PRAAS_TICKET_BYTES], key[PRAAS_KEY_BYTES];
+	uint8_t data[PRAAS_MOVED_BYTES_MAX], random[PRAAS_NONCE_BYTES];
+	struct praas_moved moved = server->where;
+	struct praas_ticket ticket = s->ticket;
+	int rc = praas_handshake_nonce(random);
+
+	ticket.epoch = server->moved_epoch;
+	memcpy(ticket.jti, random, sizeof(ticket.jti));
+	if (rc == 0) /* its key was wiped, and is found again */
+		rc = praas_ticket_issue_keyed(server->mac, &s->ticket, old, key);
+	if (rc == 0)
+		rc = praas_ticket_issue_keyed(server->mac, &ticket, moved.secret.ticket,
+					      moved.secret.session_key);
+	if (rc == 0)
+		rc = praas_moved_encode(&moved, key, data, &head.bytes);
+	praas_mac_wipe(key, sizeof(key));
+	praas_mac_wipe(&moved.secret, sizeof(moved.secret));
+	return rc == 0 ? reply(s, &head, data) : rc;
+}
+
+/* Who cannot be told is closed: s is gone then. */
+static void tell_moved(struct session *s)
+{
+	struct praas_conn *conn = s->conn;
+
+	s->told = say_moved(s) == 0;
+	if (s->told)
+		return;
+	conn->events->closed(conn->user, conn, -ESTALE);
+	praas_conn_set_events(conn, &pending_events, NULL);
+	conn->ops->close(conn, true);
+}
+
+static void tell_members(struct session *s)
+{
+	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,
+				    .aux = PRAAS_EVENT_MEMBERS };
+
+	s->untold = reply(s, &head, NULL) != 0;
+	if (praas_unlikely(s->untold))
+		s->server->next_due_ns = praas_min_u64(s->server->next_due_ns,
+						       praas_now_ns() + UNTOLD_NS);
+}
+
+/* What there is now is told, too: who looks after that misses nothing. */
+static PRAAS_COLD void want_members(struct session *s)
+{
+	struct praas_session_server *server = s->server;
+
+	if (!server->config.members)
+		return;
+	if (server->members_known)
+		tell_members(s);
+	else
+		server->config.members(server->config.user);
+	server->members_wanted = true;
 }
 
 static int on_proof(struct session *s, const struct praas_buf *buf)
@@ -170,6 +252,8 @@ static int on_proof(struct session *s, const struct praas_buf *buf)
 	conn->bytes_max = bytes_max;
 	conn->peer_source = s->ticket.source;
 	conn->peer_rights = s->ticket.rights;
+	/* What it would be told must fit. */
+	conn->peer_follows = s->follows && bytes_max >= PRAAS_MOVED_BYTES_MAX;
 	s->state = STATE_LIVE;
 	schedule(s, expiry_ns(&s->ticket));
 	rc = reply(s, &head, s->server->welcome);
@@ -177,6 +261,10 @@ static int on_proof(struct session *s, const struct praas_buf *buf)
 		return rc;
 	praas_conn_set_events(conn, config->events, config->user);
 	config->events->opened(config->user, conn);
+	if (praas_unlikely(s->members))
+		want_members(s);
+	if (praas_unlikely(s->server->moved) && conn->peer_follows)
+		tell_moved(s); /* it came too late */
 	return 0;
 }
 
@@ -319,7 +407,7 @@ static PRAAS_COLD void expire(struct session *s)
 	conn->ops->close(conn, true);
 }
 
-void praas_session_server_draining(struct praas_session_server *server)
+void praas_session_server_draining(struct praas_session_server *server, bool moves)
 {
 	struct praas_frame head = { .kind = PRAAS_FRAME_EVENT,
 				    .aux = PRAAS_EVENT_DRAINING };
@@ -327,9 +415,44 @@ void praas_session_server_draining(struct praas_session_server *server)
 
 	for (s = server->first; s; s = next) {
 		next = s->next;
-		if (s->state == STATE_LIVE || s->state == STATE_GRACE)
+		if (is_live(s) && !(moves && s->conn->peer_follows))
 			(void)reply(s, &head, NULL); /* only a word in time */
 	}
+}
+
+void praas_session_server_members(struct praas_session_server *server)
+{
+	struct session *s, *next;
+
+	server->members_known = true;
+	for (s = server->first; server->members_wanted && s; s = next) {
+		next = s->next;
+		if (is_live(s) && s->members && !s->told)
+			tell_members(s);
+	}
+}
+
+void praas_session_server_moved(struct praas_session_server *server, uint32_t epoch,
+				const struct praas_moved *where)
+{
+	struct session *s, *next;
+
+	server->moved = true;
+	server->moved_epoch = epoch;
+	server->where = *where;
+	for (s = server->first; s; s = next) {
+		next = s->next;
+		if (is_live(s) && s->conn->peer_follows)
+			tell_moved(s);
+	}
+}
+
+bool praas_session_server_left(const struct praas_session_server *server)
+{
+	for (const struct session *s = server->first; s; s = s->next)
+		if (s->told)
+			return true;
+	return false;
 }
 
 static void on_due(struct session *s, uint64_t now_ns)
@@ -358,11 +481,15 @@ void praas_session_server_tick(struct praas_session_server *server, uint64_t now
 {
 	struct session *s, *next;
 
+	if (praas_unlikely(server->members_wanted && !server->members_known))
+		server->config.members(server->config.user);
 	if (praas_likely(now_ns < server->next_due_ns))
 		return;
 	server->next_due_ns = NEVER;
 	for (s = server->first; s != NULL; s = next) {
 		next = s->next; /* on_due() may free s, and no other */
+		if (praas_unlikely(s->untold) && is_live(s) && !s->told)
+			tell_members(s);
 		if (s->due_ns <= now_ns)
 			on_due(s, now_ns);
 		else

@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "transport/moved.h"
 #include "transport/ticket.h"
 #include "transport/transport.h"
 
@@ -45,6 +46,9 @@ struct praas_session_server_config {
 	 * then. Buffers that the layer above did not send are not its business in sent(). */
 	const struct praas_conn_events *events;
 	void *user;
+	/* Somebody wants to hear of the members: praas_session_server_members() is to be called when they
+	 * are known, and when they change. Called again until then. NULL: nobody does that. */
+	void (*members)(void *user);
 };
 int praas_session_server_new(const struct praas_session_server_config *config,
 			     struct praas_session_server **ret_server);
@@ -52,8 +56,17 @@ int praas_session_server_new(const struct praas_session_server_config *config,
 const struct praas_conn_events *praas_session_server_events(void);
 int praas_session_server_key(void *server, const uint8_t *ticket, uint8_t *ret_key);
 /* Tells all authenticated connections that the process is being swapped out; who cannot take it now
- * is not told. */
-void praas_session_server_draining(struct praas_session_server *server);
+ * is not told. moves: it moves, and those that follow learn of it when it has. */
+void praas_session_server_draining(struct praas_session_server *server, bool moves);
+/* The members of the application are known, or others than before: those that want to hear of it do. Who
+ * cannot take it now is told when it can. */
+void praas_session_server_members(struct praas_session_server *server);
+/* It has moved: those that follow are told where to, with tickets for that epoch, behind all that was sent to them
+ * before. Who cannot take it now is closed. The secret in where is not looked at. */
+void praas_session_server_moved(struct praas_session_server *server, uint32_t epoch,
+				const struct praas_moved *where);
+/* Somebody who was told so is still here. */
+bool praas_session_server_left(const struct praas_session_server *server);
 /* Timeouts and expiry; call now and then (every 10 ms is plenty). */
 void praas_session_server_tick(struct praas_session_server *server, uint64_t now_ns);
 /* When tick() has something to do next, CLOCK_MONOTONIC; UINT64_MAX: never. */
@@ -63,6 +76,8 @@ void praas_session_server_free(struct praas_session_server *server);
 struct praas_session_client_config {
 	uint8_t ticket[PRAAS_TICKET_BYTES];
 	uint8_t session_key[PRAAS_KEY_BYTES];
+	bool follows; /* the process's move (EVENT MOVED, transport/moved.h) */
+	bool members; /* wants EVENT MEMBERS */
 	/* opened(): authenticated; closed(): -EACCES refused, -ESTALE epoch, … */
 	const struct praas_conn_events *events;
 	void *user;

@@ -33,7 +33,7 @@ static void client_free(void *watcher)
 	free(c);
 }
 
-static int say(struct praas_conn *conn, uint8_t kind, const uint8_t *data,
+static int say(struct praas_conn *conn, uint8_t kind, uint64_t aux, const uint8_t *data,
 	       uint64_t bytes)
 {
 	struct praas_buf *buf;
@@ -41,7 +41,7 @@ static int say(struct praas_conn *conn, uint8_t kind, const uint8_t *data,
 
 	if (rc != 0)
 		return rc;
-	buf->head = (struct praas_frame){ .kind = kind, .bytes = bytes };
+	buf->head = (struct praas_frame){ .kind = kind, .bytes = bytes, .aux = aux };
 	memcpy(buf->data, data, bytes);
 	return praas_conn_send_or_release(conn, buf);
 }
@@ -65,7 +65,10 @@ static void on_opened(void *user, struct praas_conn *conn)
 	rc = praas_handshake_nonce(c->secret.client_nonce);
 	if (rc == 0) {
 		praas_hello_encode(&c->secret, hello);
-		rc = say(conn, PRAAS_FRAME_HELLO, hello, sizeof(hello));
+		rc = say(conn, PRAAS_FRAME_HELLO,
+			 (c->config.follows ? PRAAS_HELLO_FOLLOWS : 0) |
+				 (c->config.members ? PRAAS_HELLO_MEMBERS : 0),
+			 hello, sizeof(hello));
 	}
 	if (rc != 0)
 		fail(c, conn, rc);
@@ -87,7 +90,7 @@ static int on_challenge(struct client *c, struct praas_conn *conn,
 	rc = praas_handshake_proof(&c->secret, false, proof);
 	if (rc != 0)
 		return rc;
-	return say(conn, PRAAS_FRAME_PROOF, proof, sizeof(proof));
+	return say(conn, PRAAS_FRAME_PROOF, 0, proof, sizeof(proof));
 }
 
 static int on_welcome(struct client *c, struct praas_conn *conn,

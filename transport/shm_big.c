@@ -80,23 +80,22 @@ static void drop_free(struct praas_shm_conn *c)
 	}
 }
 
-/* May c have so many bytes more? There is its own limit, and that of all together: of what is left
- * of that, who holds some already while others do gets at most half. 0; -ENOBUFS; -EMSGSIZE. */
-static int allowed(const struct praas_shm_conn *c, uint64_t bytes)
+/* How many bytes c may have at most, and how many more now: there is its own limit, and that of all together;
+ * of what is left of that, who holds some already while others do gets at most half. */
+static uint64_t allowance(const struct praas_shm_conn *c, uint64_t *ret_max)
 {
 	const struct praas_shm_port *port = c->port;
 	uint64_t max = port->shm.big_bytes_max, total, left;
 
 	if (max == 0)
 		max = 3 * (c->base.bytes_max + 2 * 4096);
-	if (bytes > max)
-		return -EMSGSIZE;
+	*ret_max = max;
 	total = praas_max_u64(
 		port->shm.big_total_max ? port->shm.big_total_max : 4 * max, max);
 	left = total > port->big_bytes ? total - port->big_bytes : 0;
 	if (c->big_bytes != port->big_bytes && c->big_bytes != 0)
 		left /= 2;
-	return bytes <= left && c->big_bytes + bytes <= max ? 0 : -ENOBUFS;
+	return c->big_bytes < max ? praas_min_u64(left, max - c->big_bytes) : 0;
 }
 
 /* The server's: 0; -ENOBUFS; -EMSGSIZE; -ENOMEM. */
@@ -104,19 +103,20 @@ static int create(struct praas_shm_conn *c, uint64_t bytes,
 		  struct praas_shm_big **ret_big)
 {
 	struct praas_shm_big *b;
+	uint64_t max, room = allowance(c, &max);
 	uint32_t id;
 	int rc;
 
-	bytes = praas_align_up(bytes, 4096);
-	rc = allowed(c, bytes);
-	if (rc != 0)
-		return rc;
+	bytes = praas_segment_payload_bytes(bytes, room);
+	if (bytes > room)
+		return bytes > max ? -EMSGSIZE : -ENOBUFS;
 	if (praas_shm_segment_id(c->port, &id) != 0)
 		return -ENOBUFS;
 	b = add(c);
 	if (!b)
 		return -ENOBUFS;
-	rc = praas_segment_create("praas big", bytes, id, 0, &b->segment);
+	rc = praas_segment_create("praas big", bytes, id, PRAAS_SEGMENT_HUGE,
+				  &b->segment);
 	if (rc != 0) {
 		b->segment = (struct praas_segment){ .id = id };
 		for (unsigned i = 0; i < PRAAS_SHM_BIG_MAX; i++)

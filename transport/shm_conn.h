@@ -14,6 +14,7 @@
 
 #include "shm/channel.h"
 #include "shm/pool.h"
+#include "transport/handshake.h"
 #include "transport/shm.h"
 #include "transport/shm_proto.h"
 
@@ -294,11 +295,16 @@ void praas_shm_flush_sent(struct praas_shm_conn *c, int rc);
 int praas_shm_locate(struct praas_shm_conn *c, uint32_t segment, uint64_t offset,
 		     uint64_t meta, uint64_t bytes, uint8_t **ret_data);
 
+/* Client: where the payload of an INVOKE lies that is not answered. 0; -ENOENT: it has none. */
+int praas_shm_loan_find(const struct praas_shm_conn *c, uint64_t id, uint64_t *ret_ref);
+
 /* ---- shm_link.c: the switch and the socket */
 int praas_shm_switch(struct praas_shm_conn *c, struct praas_buf *welcome);
 /* A handshake frame; msg and two fds in front of it when not NULL. 0; -EAGAIN; … */
 int praas_shm_socket_send(struct praas_shm_conn *c, const struct praas_buf *buf,
 			  const struct praas_shm_msg *msg, const int *fds);
+/* Tells a client that has just connected why it may not stay, and closes. */
+void praas_shm_refuse(int fd, enum praas_close_reason reason);
 /* A control message, announced in the ring too, so that a busy peer reads it. */
 int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
 		   const int *fds, unsigned fds_count);

@@ -61,6 +61,18 @@ static void loan_close_hole(struct praas_shm_conn *c, uint32_t at)
 	c->loans[at].id = 0;
 }
 
+int praas_shm_loan_find(const struct praas_shm_conn *c, uint64_t id, uint64_t *ret_ref)
+{
+	for (uint32_t at = loan_home(id); c->loans[at].id != 0;
+	     at = (at + 1) & (PRAAS_SHM_LOANS - 1)) {
+		if (c->loans[at].id != id)
+			continue;
+		*ret_ref = c->loans[at].ref;
+		return 0;
+	}
+	return -ENOENT;
+}
+
 static void loan_end(struct praas_shm_conn *c, uint64_t id)
 {
 	uint32_t at = loan_home(id);
@@ -381,12 +393,16 @@ static void part_with(struct praas_shm_conn *c, const struct praas_frame *f,
 
 static int send_handshake(struct praas_shm_conn *c, struct praas_buf *buf)
 {
+	int rc;
+
 	if (c->state != PRAAS_SHM_HANDSHAKE)
 		return -ENOTCONN;
 	buf->head.sequence = c->base.sends + 1;
 	if (c->server && buf->head.kind == PRAAS_FRAME_WELCOME)
 		return praas_shm_switch(c, buf);
-	return praas_shm_socket_send(c, buf, NULL, NULL);
+	rc = praas_shm_socket_send(c, buf, NULL, NULL);
+	/* Who refuses a client closes at once; why is still to be read, and the end comes then. */
+	return rc == -ECONNRESET && !c->server ? 0 : rc;
 }
 
 /* Puts a frame into the ring of an open connection. */

@@ -62,6 +62,20 @@ int praas_shm_tell(struct praas_shm_conn *c, const struct praas_shm_msg *msg,
 	return 0;
 }
 
+void praas_shm_refuse(int fd, enum praas_close_reason reason)
+{
+	struct praas_frame f = { .kind = PRAAS_FRAME_CLOSE,
+				 .status = praas_close_status(reason),
+				 .sequence = 1,
+				 .aux = reason };
+	uint8_t wire[PRAAS_FRAME_BYTES];
+	struct iovec iov = { wire, sizeof(wire) };
+
+	praas_frame_encode(&f, wire);
+	(void)praas_shm_sock_send(fd, &iov, 1, NULL, 0); /* a courtesy */
+	(void)close(fd);
+}
+
 /* ---- the switch, server ------------------------------------------------------------------- */
 
 static uint64_t page_up(uint64_t bytes)

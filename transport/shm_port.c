@@ -266,14 +266,20 @@ static bool peer_allowed(const struct praas_shm_port *p, int fd)
 
 static void accept_one(struct praas_shm_port *p, int fd)
 {
+	bool allowed = peer_allowed(p, fd);
+	bool full = p->conns_count >= p->config.conns_max ||
+		    p->handshaking >= p->config.unauthenticated_max;
 	struct praas_shm_conn *c;
 
-	if (p->conns_count >= p->config.conns_max ||
-	    p->handshaking >= p->config.unauthenticated_max || !peer_allowed(p, fd))
-		goto refuse;
+	if (full || !allowed) {
+		praas_shm_refuse(fd, allowed ? PRAAS_CLOSE_LIMIT : PRAAS_CLOSE_USER);
+		return;
+	}
 	c = praas_shm_conn_new(p, fd, true);
-	if (!c)
-		goto refuse;
+	if (!c) {
+		praas_shm_refuse(fd, PRAAS_CLOSE_INTERNAL);
+		return;
+	}
 	praas_conn_set_events(&c->base, p->config.accept_events, p->config.accept_user);
 	if (praas_shm_watch(p, &c->source) != 0) {
 		praas_shm_conn_end(c);
@@ -281,9 +287,6 @@ static void accept_one(struct praas_shm_port *p, int fd)
 	}
 	c->state = PRAAS_SHM_HANDSHAKE;
 	c->base.events->opened(c->base.user, &c->base);
-	return;
-refuse:
-	(void)close(fd);
 }
 
 /* ---- polling ------------------------------------------------------------------------------ */
@@ -338,7 +341,8 @@ static unsigned poll_sockets(struct praas_shm_port *p)
 			done += accept_some(p);
 		} else if (s->kind == PRAAS_SHM_SOURCE_ROUTE) {
 			drain_wake(s->fd);
-		} else if (s->conn->state != PRAAS_SHM_ENDED) {
+		} else if (s->conn->state != PRAAS_SHM_ENDED &&
+			   s->conn->state != PRAAS_SHM_CONNECTING) {
 			warm(s->conn);
 			done += praas_shm_socket_poll(s->conn);
 		}

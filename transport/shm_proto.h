@@ -55,7 +55,7 @@ int praas_shm_path(const char *addr, const char **ret_path);
 
 /* 0; -EADDRINUSE somebody listens there; … A dead socket file is replaced. */
 int praas_shm_sock_listen(const char *path, mode_t mode, int *ret_fd);
-/* 0; -ECONNREFUSED nobody there, or its queue is full. */
+/* 0; -ECONNREFUSED nobody there, or its queue is full; -EPERM another user's. */
 int praas_shm_sock_connect(const char *path, int *ret_fd);
 
 /* One datagram, whole or not at all. 0; -EAGAIN; -ECONNRESET; -EMSGSIZE. */

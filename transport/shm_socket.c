@@ -45,6 +45,9 @@ int praas_shm_sock_connect(const char *path, int *ret_fd)
 		int rc = -errno;
 
 		(void)close(fd);
+		/* Not ours to use: told apart from a ticket that is refused. */
+		if (rc == -EACCES)
+			return -EPERM;
 		/* A full backlog, a missing file and a dead socket are one to the caller. */
 		return rc == -EAGAIN || rc == -ENOENT ? -ECONNREFUSED : rc;
 	}

@@ -13,6 +13,9 @@
 #define KEEP_IDLE_S 5
 #define KEEP_INTERVAL_S 5
 #define KEEP_COUNT 3
+/* The same for what was sent: keep-alive says nothing while something is not acknowledged, and left to itself the
+ * kernel sends that again for a quarter of an hour. It counts for a peer whose window is shut, too. */
+#define UNACKNOWLEDGED_MS 20000
 
 static int parse_port(const char *text, in_port_t *ret_port)
 {
@@ -109,6 +112,8 @@ int praas_tcp_socket(int family, int *ret_fd)
 		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, KEEP_INTERVAL_S);
 	if (rc == 0)
 		rc = set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, KEEP_COUNT);
+	if (rc == 0)
+		rc = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS);
 	if (rc != 0) {
 		(void)close(fd); /* nothing was sent */
 		return rc;

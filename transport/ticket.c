@@ -128,6 +128,18 @@ int praas_ticket_controller_key(const uint8_t root[PRAAS_KEY_BYTES],
 	return praas_mac_derive(root, info, sizeof(info), ret_key);
 }
 
+int praas_ticket_issue_keyed(struct praas_mac *controller_mac,
+			     const struct praas_ticket *ticket,
+			     uint8_t ret_wire[PRAAS_TICKET_BYTES],
+			     uint8_t ret_session_key[PRAAS_KEY_BYTES])
+{
+	int rc;
+
+	encode(ticket, ret_wire);
+	rc = ticket_mac(controller_mac, ret_wire, ret_wire + AT_MAC);
+	return rc == 0 ? session_key(controller_mac, ret_wire, ret_session_key) : rc;
+}
+
 int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
 		       const struct praas_ticket *ticket,
 		       uint8_t ret_wire[PRAAS_TICKET_BYTES],
@@ -138,10 +150,7 @@ int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
 
 	if (rc != 0)
 		return rc;
-	encode(ticket, ret_wire);
-	rc = ticket_mac(mac, ret_wire, ret_wire + AT_MAC);
-	if (rc == 0)
-		rc = session_key(mac, ret_wire, ret_session_key);
+	rc = praas_ticket_issue_keyed(mac, ticket, ret_wire, ret_session_key);
 	praas_mac_free(mac);
 	return rc;
 }

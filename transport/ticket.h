@@ -62,6 +62,12 @@ int praas_ticket_issue(const uint8_t controller_key[PRAAS_KEY_BYTES],
 		       uint8_t ret_wire[PRAAS_TICKET_BYTES],
 		       uint8_t ret_session_key[PRAAS_KEY_BYTES]);
 
+/* The same with a context keyed with the controller's key. */
+int praas_ticket_issue_keyed(struct praas_mac *controller_mac,
+			     const struct praas_ticket *ticket,
+			     uint8_t ret_wire[PRAAS_TICKET_BYTES],
+			     uint8_t ret_session_key[PRAAS_KEY_BYTES]);
+
 /* What a controller expects a ticket to say. */
 struct praas_ticket_expect {
 	uint8_t tenant[PRAAS_ID_BYTES], app[PRAAS_ID_BYTES], controller[PRAAS_ID_BYTES];

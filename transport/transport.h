@@ -79,6 +79,7 @@ struct praas_conn {
 	uint64_t bytes_max;   /* largest payload accepted; set after the handshake */
 	uint64_t peer_source; /* identity that the ticket proved; 0 before */
 	uint64_t peer_rights; /* enum praas_right bits; 0 before */
+	bool peer_follows;    /* it goes along when the process moves; false before */
 	uint64_t sends;       /* sequence of the last frame sent */
 	/* Of a client, for a transport that encrypts: what it shows and proves. Borrowed until
 	 * opened(), set before the poll after connect(); NULL: it has none. */

@@ -40,7 +40,7 @@ static struct praas_verbs_greeting greeting_of(const struct praas_verbs_conn *co
 					       bool bulk)
 {
 	struct praas_verbs_greeting g = { .bulk = bulk,
-					  .slots = PRAAS_VERBS_SLOTS,
+					  .slots = conn->slots,
 					  .slot_bytes = PRAAS_VERBS_MESSAGE_MAX,
 					  .piece_bytes = PRAAS_VERBS_PIECE_BYTES };
 

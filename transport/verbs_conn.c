@@ -60,6 +60,11 @@ int praas_verbs_conn_new(struct praas_verbs_port *port, struct praas_verbs_conn 
 	conn->base.ops = port->base.ops;
 	conn->base.port = &port->base;
 	conn->base.bytes_max = port->config.handshake_bytes_max;
+	/* Memory is for those that have it to themselves; many share it. */
+	conn->slots = port->used <= PRAAS_VERBS_CONNS_RICH ? PRAAS_VERBS_SLOTS
+							   : PRAAS_VERBS_SLOTS_FEW;
+	conn->sends = port->used <= PRAAS_VERBS_CONNS_RICH ? PRAAS_VERBS_SENDS
+							   : PRAAS_VERBS_SENDS_FEW;
 	for (uint32_t i = 0; i < PRAAS_VERBS_SLOTS; i++) {
 		conn->slot[i].conn = conn;
 		conn->slot[i].buf.release = praas_verbs_slot_release;
@@ -93,16 +98,16 @@ int praas_verbs_conn_prepare(struct praas_verbs_conn *conn, struct rdma_cm_id *i
 			conn->device = NULL;
 	}
 	if (rc == 0)
-		rc = take_memory(conn, PRAAS_VERBS_SLOTS * PRAAS_VERBS_SLOT_BYTES,
+		rc = take_memory(conn, conn->slots * PRAAS_VERBS_SLOT_BYTES,
 				 &conn->rx_memory, &conn->rx_lkey);
 	if (rc == 0)
-		rc = take_memory(conn, PRAAS_VERBS_SENDS * PRAAS_VERBS_TX_BYTES,
+		rc = take_memory(conn, conn->sends * PRAAS_VERBS_TX_BYTES,
 				 &conn->tx_memory, &conn->tx_lkey);
 	if (rc == 0)
 		rc = praas_verbs_qp_new(conn, id, false);
 	if (rc == 0) {
 		conn->id = id; /* posts need it */
-		for (uint32_t i = 0; i < PRAAS_VERBS_SLOTS; i++)
+		for (uint32_t i = 0; i < conn->slots; i++)
 			conn->free_slot[conn->free_slots++] = (uint8_t)i;
 		rc = praas_verbs_slots_post(conn);
 	}

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
@@ -15,6 +16,12 @@
 
 #define TAKE 32u /* completions at once */
 #define INLINE_WANTED 512u
+
+/* A library may give up without saying why (libsiw does): errno is then of an earlier call. */
+static int error_now(void)
+{
+	return errno != 0 ? -errno : -EIO;
+}
 
 static int add_fd(struct praas_verbs_port *port, int fd)
 {
@@ -46,6 +53,38 @@ static void remove_region(void *user, void *handle)
 {
 	(void)user;
 	(void)ibv_dereg_mr(handle); /* nothing uses it */
+}
+
+/* ---- siw's place that is none ---- */
+
+#define SIW_VENDOR 0x626d74u
+#define SIW_COVER_CQES 32768 /* 256 pages: across page 0x90 when it is the first */
+#define SIW_CONTEXTS 8u
+
+/*
+ * Queues of siw are mapped at offsets that the kernel gives out from 0 on, page by page. Its library
+ * takes one of them, page 0x90, for "there is none" (SIW_INVAL_UOBJ_KEY), so the queue whose turn
+ * that would be, and each that is tried after it, cannot be made: a connection that fails for no
+ * reason that anybody could see. A queue that nobody uses, the first of the context and there as
+ * long as the context is, lies across that page. Without memory for it all is as it would have been.
+ */
+static void siw_cover(struct ibv_context *context)
+{
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	static struct {
+		const struct ibv_context *context;
+		struct ibv_cq *cq;
+	} covers[SIW_CONTEXTS];
+	uint32_t i = 0;
+
+	(void)pthread_mutex_lock(&lock); /* cannot fail: it is of the plain kind */
+	while (i < SIW_CONTEXTS && covers[i].cq && covers[i].context != context)
+		i++;
+	if (i < SIW_CONTEXTS && !covers[i].cq) {
+		covers[i].context = context;
+		covers[i].cq = ibv_create_cq(context, SIW_COVER_CQES, NULL, NULL, 0);
+	}
+	(void)pthread_mutex_unlock(&lock); /* as above */
 }
 
 /* ---- devices ---- */
@@ -87,6 +126,8 @@ int praas_verbs_device_get(struct praas_verbs_port *port, struct ibv_context *co
 	d->inline_max = INLINE_WANTED;
 	d->local = context->device->transport_type == IBV_TRANSPORT_IWARP;
 	rc = -ibv_query_device(context, &attr);
+	if (rc == 0 && attr.vendor_id == SIW_VENDOR)
+		siw_cover(context);
 	if (rc == 0)
 		rc = praas_regions_new(&regions, &d->regions);
 	if (rc != 0)
@@ -138,10 +179,11 @@ int praas_verbs_group_take(struct praas_verbs_device *device, uint32_t *ret_grou
 	}
 	if (device->cqs == PRAAS_VERBS_GROUPS || each == 0)
 		return -ENOBUFS;
+	errno = 0;
 	device->cq[device->cqs] =
 		ibv_create_cq(device->context, device->cqe, device, device->channel, 0);
 	if (!device->cq[device->cqs])
-		return -errno;
+		return error_now();
 	device->cq_conns[device->cqs] = 1;
 	*ret_group = device->cqs++;
 	return 0;
@@ -157,8 +199,8 @@ int praas_verbs_qp_new(struct praas_verbs_conn *conn, struct rdma_cm_id *id, boo
 		.qp_type = IBV_QPT_RC,
 	};
 
-	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SENDS;
-	attr.cap.max_recv_wr = bulk ? PRAAS_VERBS_PIECES : PRAAS_VERBS_SLOTS;
+	attr.cap.max_send_wr = bulk ? PRAAS_VERBS_PIECES : conn->sends;
+	attr.cap.max_recv_wr = bulk ? PRAAS_VERBS_PIECES : conn->slots;
 	attr.cap.max_send_sge = bulk ? 1 : 2;
 	attr.cap.max_recv_sge = 1;
 	/* How much goes into a work request is found out by asking. */
@@ -166,13 +208,14 @@ int praas_verbs_qp_new(struct praas_verbs_conn *conn, struct rdma_cm_id *id, boo
 		struct ibv_qp_init_attr asked = attr;
 
 		asked.cap.max_inline_data = bulk ? 0 : d->inline_max;
+		errno = 0;
 		if (rdma_create_qp(id, d->pd, &asked) == 0) {
 			if (!bulk)
 				conn->inline_max = asked.cap.max_inline_data;
 			return 0;
 		}
 		if (bulk || d->inline_max == 0)
-			return -errno;
+			return error_now();
 		d->inline_max /= 2;
 	}
 }

@@ -35,22 +35,24 @@
 #include "transport/verbs.h"
 #include "transport/verbs_wire.h"
 
-#define PRAAS_VERBS_SLOTS 32u        /* receive slots of a connection */
+#define PRAAS_VERBS_SLOTS 32u    /* receive slots of a connection; power of two */
+#define PRAAS_VERBS_SLOTS_FEW 8u /* … of one that a port has above so many: */
+#define PRAAS_VERBS_CONNS_RICH 64u
 #define PRAAS_VERBS_RESERVE 4u       /* of the peer's, for telling credits alone */
 #define PRAAS_VERBS_SLOT_BYTES 8192u /* each; a message lies PRAAS_VERBS_SLOT_SKIP in */
 /* The words end where the header begins, at a multiple of 64. */
 #define PRAAS_VERBS_SLOT_SKIP (PRAAS_FRAME_ALIGN - PRAAS_VERBS_WORDS_BYTES)
 #define PRAAS_VERBS_MESSAGE_MAX (PRAAS_VERBS_SLOT_BYTES - PRAAS_VERBS_SLOT_SKIP)
-#define PRAAS_VERBS_SENDS 64u   /* send work requests of a queue pair; power of two */
-#define PRAAS_VERBS_SIGNALS 16u /* one in so many says when it is done */
+#define PRAAS_VERBS_SENDS 64u     /* send work requests of a queue pair; power of two */
+#define PRAAS_VERBS_SENDS_FEW 16u /* … of a connection with few slots */
+#define PRAAS_VERBS_SIGNALS 16u   /* one in so many says when it is done */
 #define PRAAS_VERBS_TX_BYTES 1024u /* words, header, meta block, small payload */
 #define PRAAS_VERBS_PIECE_BYTES (1u << 20) /* of a bulk payload */
 #define PRAAS_VERBS_PIECES 16u             /* posted at once, either way */
 #define PRAAS_VERBS_OFFERS 32u /* bulk payloads under way out; power of two */
 #define PRAAS_VERBS_BATCH 32u  /* work requests given to the device at once */
-#define PRAAS_VERBS_REPOST 8u /* free slots wait for so many before they are posted … */
-/* … unless fewer than these are. */
-#define PRAAS_VERBS_POSTED_MIN (PRAAS_VERBS_SLOTS - PRAAS_VERBS_REPOST)
+#define PRAAS_VERBS_REPOST_PART                                                        \
+	4u /* free slots wait for a quarter of all before they are posted */
 #define PRAAS_VERBS_GROUP 64u /* connections of one completion queue */
 #define PRAAS_VERBS_GROUP_CQES                                                         \
 	(PRAAS_VERBS_GROUP *                                                           \
@@ -146,6 +148,7 @@ struct praas_verbs_conn {
 	uint32_t inline_max;
 
 	/* Receiving. */
+	uint32_t slots, sends; /* that it has; sends: a power of two */
 	struct praas_buf *rx_memory, *tx_memory;
 	uint32_t rx_lkey, tx_lkey;
 	struct praas_verbs_slot slot[PRAAS_VERBS_SLOTS];

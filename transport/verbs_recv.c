@@ -13,7 +13,12 @@
  * itself cannot change any more: nobody but the device writes there, and it has finished.
  */
 
-#define KEPT_MAX (PRAAS_VERBS_SLOTS / 2) /* more are copied out */
+/* More are copied out: beside the peer's reserve three are to be posted. */
+static uint32_t kept_max(const struct praas_verbs_conn *conn)
+{
+	return (uint32_t)praas_min_u64(conn->slots / 2,
+				       conn->slots - PRAAS_VERBS_RESERVE - 3);
+}
 
 static uint8_t *message_of(const struct praas_verbs_conn *conn, uint32_t slot)
 {
@@ -362,7 +367,7 @@ static int take_frame(struct praas_verbs_conn *conn, struct praas_verbs_slot *sl
 	buf->segment = conn->rx_memory->segment;
 	buf->offset =
 		conn->rx_memory->offset + (uint64_t)(buf->data - conn->rx_memory->data);
-	if (praas_likely(conn->slots_out < KEPT_MAX)) {
+	if (praas_likely(conn->slots_out < kept_max(conn))) {
 		slot->out = true;
 		conn->slots_out++;
 		*ret_buf = buf;

@@ -11,8 +11,6 @@
  * offered. A payload in memory that the device does not know is copied into memory that it does.
  */
 
-#define TOLD_PART (PRAAS_VERBS_SLOTS / 2) /* slots that the peer does not know of */
-
 static const struct praas_memory *memory_of(const struct praas_verbs_conn *conn)
 {
 	return praas_verbs_port_of(conn)->config.memory;
@@ -45,7 +43,7 @@ static uint32_t under_way(const struct praas_verbs_conn *conn)
 static uint8_t *place_of(const struct praas_verbs_conn *conn)
 {
 	return conn->tx_memory->data +
-	       conn->tx_head % PRAAS_VERBS_SENDS * PRAAS_VERBS_TX_BYTES;
+	       conn->tx_head % conn->sends * PRAAS_VERBS_TX_BYTES;
 }
 
 static void put_words(struct praas_verbs_conn *conn, enum praas_verbs_kind kind,
@@ -120,7 +118,8 @@ static void post(struct praas_verbs_conn *conn, const struct ibv_sge *sge, int c
 
 	if (bytes <= conn->inline_max)
 		wr->send_flags |= IBV_SEND_INLINE;
-	/* Of 47 in a row one is told of at least (15, and a batch): places never run out for good. */
+	/* Of 47 in a row (15, and a batch), and of all places there are, one at least is told of: they
+	 * never run out for good. */
 	if (tx->buf || tx->copy || conn->bye_sent || conn->ask ||
 	    conn->tx_head % PRAAS_VERBS_SIGNALS == PRAAS_VERBS_SIGNALS - 1)
 		b->signal = true;
@@ -246,7 +245,7 @@ static void flush_queue(struct praas_verbs_conn *conn)
 	struct praas_port *port = conn->base.port;
 
 	while (conn->unsent.first && credits(conn) > PRAAS_VERBS_RESERVE &&
-	       under_way(conn) < PRAAS_VERBS_SENDS) {
+	       under_way(conn) < conn->sends) {
 		struct praas_buf *buf = conn->unsent.first, *next = buf->next;
 		bool fit = fits(conn, &buf->head);
 		int rc;
@@ -312,7 +311,7 @@ static bool should_tell(const struct praas_verbs_conn *conn)
 	uint32_t unknown = conn->posted - conn->told;
 	uint32_t left = conn->told - conn->received;
 
-	if (conn->pieces_in != conn->pieces_told || unknown >= TOLD_PART)
+	if (conn->pieces_in != conn->pieces_told || unknown >= conn->slots / 2)
 		return true;
 	return left <= PRAAS_VERBS_RESERVE &&
 	       (unknown > conn->told_of || unknown >= PRAAS_VERBS_RESERVE / 2);
@@ -321,10 +320,11 @@ static bool should_tell(const struct praas_verbs_conn *conn)
 /* Free slots, before the peer is told of them. */
 static void flush_slots(struct praas_verbs_conn *conn)
 {
+	uint32_t part = conn->slots / PRAAS_VERBS_REPOST_PART;
 	int rc;
 
-	if (conn->free_slots < PRAAS_VERBS_REPOST &&
-	    conn->posted - conn->received >= PRAAS_VERBS_POSTED_MIN)
+	if (conn->free_slots < part &&
+	    conn->posted - conn->received >= conn->slots - part)
 		return;
 	rc = praas_verbs_slots_post(conn);
 	if (praas_unlikely(rc != 0))
@@ -343,7 +343,7 @@ static void flush_question(struct praas_verbs_conn *conn)
 	if (!conn->ask || !conn->device->local)
 		return;
 	conn->ask = false;
-	if (conn->asking || conn->received == 0 || under_way(conn) >= PRAAS_VERBS_SENDS)
+	if (conn->asking || conn->received == 0 || under_way(conn) >= conn->sends)
 		return;
 	wr = add(conn, conn->id->qp, praas_verbs_wr(conn, PRAAS_VERBS_OP_QUESTION, 0),
 		 &none, 1);
@@ -356,10 +356,10 @@ static void flush_question(struct praas_verbs_conn *conn)
 /* A message without a frame, when there is reason for one. */
 static void flush_words(struct praas_verbs_conn *conn)
 {
-	if (under_way(conn) >= PRAAS_VERBS_SENDS || credits(conn) == 0)
+	if (under_way(conn) >= conn->sends || credits(conn) == 0)
 		return;
 	/* Questions leave a quarter of the slots of who does not look. */
-	conn->ask &= credits(conn) > PRAAS_VERBS_SLOTS / 4;
+	conn->ask &= credits(conn) > conn->peer.slots / 4;
 	if (conn->state == PRAAS_VERBS_FLUSHING && !conn->bye_sent &&
 	    praas_verbs_sent_all(conn) && credits(conn) > PRAAS_VERBS_RESERVE) {
 		conn->bye_sent = true;

@@ -35,6 +35,7 @@ static struct {
 	const char *name;
 	const char *code;
 	const char *isolation;
+	const char *durability;
 	uint64_t memory;
 	uint64_t vcpu;
 	uint64_t concurrency;
@@ -70,6 +71,12 @@ static struct {
 		  .arg = "worker|inline",                                              \
 		  .help = "worker: sandboxed (default); inline: trusted code, "        \
 			  "fastest" },                                                 \
+		{ .name = "durability",                                                \
+		  .kind = PRAAS_CLI_TEXT,                                              \
+		  .value = &wanted.durability,                                         \
+		  .arg = "swap|checkpoint:T",                                          \
+		  .help = "What a crash leaves: the last swap (default), or at most "  \
+			  "T, like 10s, less than now" },                              \
 	{                                                                              \
 		.name = "allow-weak-sandbox", .value = &wanted.weak,                   \
 		.help = "Run even where a layer of the sandbox is missing"             \
@@ -104,6 +111,9 @@ static json_t *app_body(const char *code)
 	if (wanted.isolation)
 		(void)json_object_set_new(body, "isolation",
 					  json_string(wanted.isolation));
+	if (wanted.durability)
+		(void)json_object_set_new(body, "durability",
+					  json_string(wanted.durability));
 	if (wanted.weak)
 		(void)json_object_set_new(body, "allow_weak_sandbox", json_true());
 	return body;

@@ -242,6 +242,7 @@ extern const struct praas_cli_verb praas_cli_archive_verbs[];
 extern const struct praas_cli_verb praas_cli_up_verbs[];
 extern const struct praas_cli_verb praas_cli_logs_verbs[];
 extern const struct praas_cli_verb praas_cli_top_verbs[];
+extern const struct praas_cli_verb praas_cli_node_verbs[];
 extern const struct praas_cli_verb praas_cli_token_verbs[];
 extern const struct praas_cli_verb praas_cli_usage_verbs[];
 

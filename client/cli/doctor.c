@@ -5,6 +5,7 @@
  */
 #include "client/cli/doctor.h"
 #include "client/cli/cli.h"
+#include "client/cli/service.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -321,17 +322,30 @@ static void look_disk(struct praas_finding *f)
 	}
 }
 
-/* Whether it says of its records that they survive a crash. */
-static void look_records(struct praas_control *control, struct praas_finding *f)
+/* Whether it says that it can do its work, and of its records that they survive a crash. */
+static void look_ready(struct praas_control *control, const char *url,
+		       struct praas_finding *f)
 {
 	char *answer = NULL;
 	size_t bytes = 0;
 	int status = 0;
+	const char *message;
 	json_t *said = NULL;
 
 	if (praas_control_request(control, "GET", "/readyz", NULL, NULL, 0, &status,
 				  &answer, &bytes) == 0)
 		said = json_loadb(answer ? answer : "", bytes, 0, NULL);
+	if (status == 503) {
+		message = json_string_value(
+			json_object_get(json_object_get(said, "error"), "message"));
+		f->verdict = PRAAS_FINDING_BAD;
+		praas_doctor_found(f, "%.100s answers, but is not ready: %.120s", url,
+				   message ? message : "it does not say why");
+		(void)praas_cli_plain(f->found); /* others wrote that */
+		f->advice = "put that right where the service runs; its log says more";
+	} else {
+		praas_doctor_found(f, "%.200s answers", url);
+	}
 	if (json_is_false(json_object_get(said, "durable"))) {
 		f->verdict = PRAAS_FINDING_NOTE;
 		f->advice =
@@ -362,12 +376,10 @@ static void look_service(const struct praas_cli *cli, struct praas_finding *f)
 					   &status, &answer, &bytes);
 	free(answer);
 	if (rc == 0 && status == 200)
-		look_records(control, f);
+		look_ready(control, cli->url, f);
 	praas_control_close(control);
-	if (rc == 0 && status == 200) {
-		praas_doctor_found(f, "%.200s answers", cli->url);
+	if (rc == 0 && status == 200)
 		return;
-	}
 	f->verdict = PRAAS_FINDING_BAD;
 	if (rc != 0)
 		praas_doctor_found(f, "%.150s: %.80s", cli->url,
@@ -424,9 +436,41 @@ static void print_finding(const struct praas_cli *cli, json_t *rows,
 		(void)printf("%-18s -> %s\n", "", f->advice);
 }
 
+/* The control service's program knows stores; it becomes us. */
+static int look_at_store(const struct praas_cli *cli, const char *url, const char *key)
+{
+	const char *args[8] = { NULL, "--check-store", url };
+	unsigned n = 3;
+	char program[PATH_MAX + 64];
+	int rc = praas_cli_find_program("praas-control", program);
+
+	if (rc != PRAAS_EXIT_DONE)
+		return rc;
+	args[0] = program;
+	if (key) {
+		args[n++] = "--store-key";
+		args[n++] = key;
+	}
+	if (cli->json)
+		args[n++] = "--json";
+	(void)execv(program, (char *const *)(uintptr_t)args);
+	return praas_cli_fail(PRAAS_EXIT_FAILED, "cannot start %s: %s", program,
+			      strerror(errno));
+}
+
 static int doctor(struct praas_cli *cli, int argc, char **argv)
 {
-	const struct praas_cli_option options[] = { { 0 } };
+	const char *store = NULL, *key = NULL;
+	const struct praas_cli_option options[] = {
+		{ "store", 0, PRAAS_CLI_TEXT, &store, "URL",
+		  "look at what is stored there instead: file:///DIR or s3://BUCKET/…; "
+		  "a service may run on it",
+		  false, false },
+		{ "store-key", 0, PRAAS_CLI_TEXT, &key, "WHERE",
+		  "keys of what is sealed there: file:PATH or cmd:COMMAND", false,
+		  false },
+		{ 0 }
+	};
 	json_t *rows = json_array();
 	unsigned bad = 0;
 
@@ -434,6 +478,8 @@ static int doctor(struct praas_cli *cli, int argc, char **argv)
 			"Look at this machine: what the data plane, the sandbox and "
 			"the control service need, what is missing, what to do.",
 			options, argc, argv);
+	if (store)
+		return look_at_store(cli, store, key);
 	for (size_t i = 0; i <= LOOKS; i++) {
 		struct praas_finding f = { .about = i < LOOKS ? looks[i].about
 							      : "service" };

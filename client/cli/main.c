@@ -17,6 +17,7 @@ static const struct praas_cli_verb *const tables[] = {
 	praas_cli_logs_verbs,    praas_cli_invoke_verbs,   praas_cli_state_verbs,
 	praas_cli_archive_verbs, praas_cli_msg_verbs,      praas_cli_bench_verbs,
 	praas_cli_token_verbs,   praas_cli_snapshot_verbs, praas_cli_usage_verbs,
+	praas_cli_node_verbs,
 };
 
 #define TABLES (sizeof(tables) / sizeof(tables[0]))
@@ -209,7 +210,8 @@ int main(int argc, char **argv)
 		(void)help(stderr);
 		return PRAAS_EXIT_USAGE;
 	}
-	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0)
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 ||
+	    strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "-?") == 0)
 		return argc > 2 ? help_of(argc, argv) : help(stdout);
 	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "version") == 0) {
 		(void)puts("praas " PRAAS_VERSION);

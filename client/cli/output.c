@@ -30,8 +30,26 @@ static const char *const hints[][2] = {
 	  "no such application; praas app ls lists them" },
 	{ "no such application; POST /v1/apps creates one",
 	  "no such application; praas app ls lists them" },
+	{ "GET the list to see what there is", "list what there is" },
 	{ "GET /v1/tokens lists them", "praas token ls lists them" },
 	{ "GET /v1/tenants lists them", "praas tenant ls lists them" },
+	{ "POST /v1/tenants creates one (operators only)",
+	  "praas tenant create makes one (operators only)" },
+	{ "its limits may be set: PUT /v1/tenants/default",
+	  "praas tenant limits sets its limits" },
+	{ "GET /v1/nodes lists them", "praas node ls lists them" },
+	{ "choose another node: GET /v1/nodes",
+	  "choose another node: praas node ls lists them" },
+	{ "swap processes out, or add nodes; GET /v1/nodes",
+	  "swap processes out, or add nodes; praas node ls lists them" },
+	{ "wake it first: POST …/swap-in", "wake it first: praas process wake" },
+	{ "POST …/checkpoint, or swap it out",
+	  "praas process checkpoint makes one, or swap it out" },
+	{ "GET …/state lists the keys", "praas state ls lists the keys" },
+	{ "see docs/rest.md, POST /v1/apps", "see praas app create --help" },
+	{ "see docs/rest.md, POST /v1/tokens", "see praas token create --help" },
+	{ "see docs/rest.md, POST /v1/tenants", "see praas tenant create --help" },
+	{ "see docs/rest.md, GET /v1/usage", "see praas usage --help" },
 };
 
 void (*praas_cli_before_error)(void);
@@ -148,6 +166,7 @@ int praas_cli_fail_status(const char *function, int status,
 			  const struct praas_view *view)
 {
 	const char *text = view->data && view->bytes ? view->data : "";
+	const char *words = praas_status_text(status);
 	int length = view->bytes < PRAAS_ERROR_TEXT_MAX ? (int)view->bytes
 							: (int)PRAAS_ERROR_TEXT_MAX;
 
@@ -155,9 +174,10 @@ int praas_cli_fail_status(const char *function, int status,
 		return praas_cli_fail(PRAAS_EXIT_FUNCTION,
 				      "%s failed with its code %d: %.*s", function,
 				      status, length, text);
+	if (strncmp(text, words, (size_t)length) == 0) /* nothing, or the same */
+		length = 0;
 	(void)praas_cli_fail(PRAAS_EXIT_FAILED, "%s did not end well: %s%s%.*s",
-			     function, praas_status_text(status), *text ? ": " : "",
-			     length, text);
+			     function, words, length ? ": " : "", length, text);
 	switch (status) {
 	case PRAAS_NO_FUNCTION:
 	case PRAAS_NOT_FOUND:
@@ -310,20 +330,70 @@ void praas_cli_table(const struct praas_cli *cli, const json_t *rows,
 	}
 }
 
+/* A value that is no list, as a whole. malloc'd; NULL: no memory. */
+static char *one_text(const json_t *value)
+{
+	char *text;
+	size_t length;
+
+	if (!value || json_is_null(value) ||
+	    (json_is_object(value) && json_object_size(value) == 0) ||
+	    (json_is_string(value) && json_string_length(value) == 0))
+		return strdup("-");
+	text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+	if (text && json_is_string(value)) { /* without its quotes */
+		length = strlen(text) - 2;
+		memmove(text, text + 1, length);
+		text[length] = '\0';
+	}
+	return text ? praas_cli_plain(text) : NULL;
+}
+
+/* A line; of a list all elements are in it. */
+static void print_member(const char *name, const json_t *value)
+{
+	size_t count = json_is_array(value) ? json_array_size(value) : 1;
+	const json_t *one;
+	char *text;
+
+	(void)printf("%-22s %s", name, count == 0 ? "-" : "");
+	for (size_t i = 0; i < count; i++) {
+		one = json_is_array(value) ? json_array_get(value, i) : value;
+		text = one_text(one);
+		(void)printf("%s%s", i > 0 ? ", " : "", text ? text : "?");
+		free(text);
+	}
+	(void)putchar('\n');
+}
+
+/* A line for each member; those of a member that is an object have its name in front: "metrics.running". */
+static void print_members(json_t *object)
+{
+	const char *name, *part;
+	json_t *value, *inner;
+	char path[128];
+
+	json_object_foreach(object, name, value)
+	{
+		if (!json_is_object(value) || json_object_size(value) == 0)
+			print_member(name, value);
+		json_object_foreach(value, part, inner)
+		{
+			(void)snprintf(path, sizeof(path), "%s.%s", name,
+				       part); /* fits: ours */
+			print_member(path, inner);
+		}
+	}
+}
+
 void praas_cli_print(const struct praas_cli *cli, const json_t *answer)
 {
-	char text[CELL_BYTES];
-
 	if (cli->json || !json_is_object(answer)) {
 		if (!json_is_null(answer))
 			print_json(answer);
 		return;
 	}
-	for (void *i = json_object_iter((json_t *)(uintptr_t)answer); i;
-	     i = json_object_iter_next((json_t *)(uintptr_t)answer, i)) {
-		cell(json_object_iter_value(i), PRAAS_COLUMN_PLAIN, text);
-		(void)printf("%-16s %s\n", json_object_iter_key(i), text);
-	}
+	print_members((json_t *)(uintptr_t)answer); /* only read */
 }
 
 json_t *praas_cli_source_json(praas_pid_t source)

@@ -14,7 +14,7 @@
 static int process_create(struct praas_cli *cli, int argc, char **argv)
 {
 	const char *app = "";
-	const char *pid = NULL;
+	const char *pid = NULL, *node = NULL;
 	const struct praas_cli_option options[] = {
 		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
 		{ .name = "pid",
@@ -23,6 +23,11 @@ static int process_create(struct praas_cli *cli, int argc, char **argv)
 		  .value = &pid,
 		  .arg = "PID",
 		  .help = "Its name; one is made up when missing" },
+		{ .name = "node",
+		  .kind = PRAAS_CLI_NAME,
+		  .value = &node,
+		  .arg = "NODE",
+		  .help = "Where it starts, if it does not serve; else one is chosen" },
 		{ 0 },
 	};
 	char path[PATH_BYTES];
@@ -34,10 +39,10 @@ static int process_create(struct praas_cli *cli, int argc, char **argv)
 	praas_cli_parse(cli, "Create a process, or wake the swapped one of that name.",
 			options, argc, argv);
 	(void)snprintf(path, sizeof(path), "/v1/apps/%s/processes", app); /* fits */
-	rc = praas_cli_request(cli, "POST", path,
-			       pid ? json_pack("{s:s,s:b}", "pid", pid, "wait", 1)
-				   : json_pack("{s:b}", "wait", 1),
-			       "create the process", &answer);
+	rc = praas_cli_request(
+		cli, "POST", path,
+		json_pack("{s:s*,s:s*,s:b}", "pid", pid, "node", node, "wait", 1),
+		"create the process", &answer);
 	if (rc != 0)
 		return rc;
 	name = json_string_value(json_object_get(answer, "pid"));
@@ -67,7 +72,35 @@ static const struct praas_cli_column process_columns[] = {
 	{ "MAILBOX", "metrics.mailbox_depth", PRAAS_COLUMN_PLAIN },
 	{ "STATE BYTES", "metrics.state_bytes", PRAAS_COLUMN_BYTES },
 	{ "IDLE", "metrics.idle_ns", PRAAS_COLUMN_NS },
+	{ "TRANSPORTS", "transports", PRAAS_COLUMN_PLAIN },
 };
+
+static bool has_word(const char *list, const char *word, size_t bytes)
+{
+	for (; *list; list += strcspn(list, ","), list += *list == ',')
+		if (strcspn(list, ",") == bytes && memcmp(list, word, bytes) == 0)
+			return true;
+	return false;
+}
+
+/* The kinds of a process's endpoints, "shm,verbs,tls", as a member of its own. */
+static void add_transports(json_t *process)
+{
+	const json_t *endpoints = json_object_get(process, "endpoints");
+	char kinds[64] = "";
+
+	for (size_t i = 0; i < json_array_size(endpoints); i++) {
+		const char *one = json_string_value(json_array_get(endpoints, i));
+		size_t bytes = one ? strcspn(one, ":") : 0, at = strlen(kinds);
+
+		if (bytes > 0 && at + bytes + 2 < sizeof(kinds) &&
+		    !has_word(kinds, one, bytes))
+			(void)snprintf(kinds + at, sizeof(kinds) - at, "%s%.*s",
+				       at ? "," : "", (int)bytes, one);
+	}
+	if (*kinds)
+		(void)json_object_set_new(process, "transports", json_string(kinds));
+}
 
 /* Appends the processes of one application to rows, each with the application's name.
  */
@@ -128,6 +161,8 @@ static int print_processes(struct praas_cli *cli, const char *app)
 	json_t *rows = NULL;
 	int rc = praas_cli_processes(cli, app, &rows);
 
+	for (size_t i = 0; !cli->json && i < json_array_size(rows); i++)
+		add_transports(json_array_get(rows, i));
 	if (rc == 0)
 		praas_cli_table(cli, rows, process_columns,
 				sizeof(process_columns) / sizeof(process_columns[0]));
@@ -153,9 +188,10 @@ static int ps(struct praas_cli *cli, int argc, char **argv)
 	const struct timespec second = { .tv_sec = 1 };
 	int rc;
 
-	praas_cli_parse(
-		cli, "List processes: state, epoch, load, mailbox, state, idle time.",
-		options, argc, argv);
+	praas_cli_parse(cli,
+			"List processes: state, epoch, load, mailbox, state, idle "
+			"time, transports.",
+			options, argc, argv);
 	rc = print_processes(cli, app);
 	while (watch && rc == 0) {
 		(void)fflush(stdout);
@@ -182,7 +218,27 @@ static void print_process(const struct praas_cli *cli, json_t *process, bool in_
 		praas_cli_print(cli, process);
 }
 
-/* An action on one process: method and the last part of the path ("" none). */
+/* An action on one process: method and the last part of the path ("" none); body is taken, NULL: none. */
+static int act_on(struct praas_cli *cli, const char *method, const char *action,
+		  const char *what, const char *app, const char *pid, json_t *body)
+{
+	char path[PATH_BYTES];
+	char text[PATH_BYTES];
+	json_t *answer = NULL;
+	int rc;
+
+	(void)snprintf(path, sizeof(path), "/v1/apps/%s/processes/%s%s%s", app, pid,
+		       *action ? "/" : "", action); /* fits */
+	(void)snprintf(text, sizeof(text), "%s process %s of %s", what, pid,
+		       app); /* fits */
+	rc = praas_cli_request(cli, method, path, body, text, &answer);
+	if (rc == 0)
+		print_process(cli, answer, *method == 'P');
+	json_decref(answer);
+	return rc;
+}
+
+/* The same with nothing but APP and PID. */
 static int act(struct praas_cli *cli, const char *method, const char *action,
 	       const char *doc, const char *what, int argc, char **argv)
 {
@@ -193,21 +249,9 @@ static int act(struct praas_cli *cli, const char *method, const char *action,
 		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
 		{ 0 },
 	};
-	char path[PATH_BYTES];
-	char text[PATH_BYTES];
-	json_t *answer = NULL;
-	int rc;
 
 	praas_cli_parse(cli, doc, options, argc, argv);
-	(void)snprintf(path, sizeof(path), "/v1/apps/%s/processes/%s%s%s", app, pid,
-		       *action ? "/" : "", action); /* fits */
-	(void)snprintf(text, sizeof(text), "%s process %s of %s", what, pid,
-		       app); /* fits */
-	rc = praas_cli_request(cli, method, path, NULL, text, &answer);
-	if (rc == 0)
-		print_process(cli, answer, *method == 'P');
-	json_decref(answer);
-	return rc;
+	return act_on(cli, method, action, what, app, pid, NULL);
 }
 
 static int process_show(struct praas_cli *cli, int argc, char **argv)
@@ -243,6 +287,28 @@ static int process_checkpoint(struct praas_cli *cli, int argc, char **argv)
 		   "checkpoint", argc, argv);
 }
 
+static int process_move(struct praas_cli *cli, int argc, char **argv)
+{
+	const char *app = "", *pid = "", *to = NULL;
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &app, .arg = "APP" },
+		{ .kind = PRAAS_CLI_NAME, .value = &pid, .arg = "PID" },
+		{ .name = "to",
+		  .kind = PRAAS_CLI_NAME,
+		  .value = &to,
+		  .arg = "NODE",
+		  .help = "Another node; without it the process stays on its own" },
+		{ 0 },
+	};
+
+	praas_cli_parse(cli,
+			"Move a process to another controller; it serves all the time, "
+			"but for a moment.",
+			options, argc, argv);
+	return act_on(cli, "POST", "migrate", "move", app, pid,
+		      to ? json_pack("{s:s}", "node", to) : NULL);
+}
+
 static int process_kill(struct praas_cli *cli, int argc, char **argv)
 {
 	return act(cli, "POST", "kill",
@@ -261,6 +327,8 @@ const struct praas_cli_verb praas_cli_process_verbs[] = {
 	{ "process", "wake", process_wake, "APP PID", "swap it in" },
 	{ "process", "checkpoint", process_checkpoint, "APP PID",
 	  "snapshot while it serves" },
+	{ "process", "move", process_move, "APP PID [--to NODE]",
+	  "to another controller, while it serves" },
 	{ "process", "kill", process_kill, "APP PID", "end it without a swap" },
 	{ "process", "rm", process_rm, "APP PID", "delete it for good" },
 	{ 0 },

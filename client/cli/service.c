@@ -15,6 +15,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -38,8 +39,7 @@ int praas_cli_program_folder(char ret_folder[PATH_MAX])
 	return PRAAS_EXIT_DONE;
 }
 
-/* A program of ours: beside this one (build folder), or in libexec/praas (installed). */
-static int find_program(const char *name, char ret_path[PATH_MAX + 64])
+int praas_cli_find_program(const char *name, char ret_path[PATH_MAX + 64])
 {
 	char folder[PATH_MAX];
 	int rc = praas_cli_program_folder(folder);
@@ -104,8 +104,7 @@ static int read_token(struct praas_cli_service *s)
 static int make_token(struct praas_cli_service *s)
 {
 	uint8_t raw[PRAAS_CLI_TOKEN_CHARS / 2];
-	ssize_t n;
-	int fd;
+	int fd, rc = 0;
 
 	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw))
 		return -errno;
@@ -114,10 +113,15 @@ static int make_token(struct praas_cli_service *s)
 	fd = open(s->token_file, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return -errno;
-	n = write(fd, s->token, PRAAS_CLI_TOKEN_CHARS);
-	if (close(fd) != 0 || n != (ssize_t)PRAAS_CLI_TOKEN_CHARS)
-		return -EIO;
-	return 0;
+	errno = ENOSPC; /* of a short write */
+	if (write(fd, s->token, PRAAS_CLI_TOKEN_CHARS) !=
+	    (ssize_t)PRAAS_CLI_TOKEN_CHARS)
+		rc = -errno;
+	if (close(fd) != 0 && rc == 0)
+		rc = -errno;
+	if (rc != 0)
+		(void)unlink(s->token_file); /* half a key is none */
+	return rc;
 }
 
 /* Only the names; makes nothing. */
@@ -206,6 +210,12 @@ int praas_cli_service_own(char ret_url[512], char ret_token[65])
 
 /* ---- starting and ending --------------------------------------------------------------- */
 
+/* Where one in the background says what it has to say. */
+static void log_path(const struct praas_cli_service *s, char ret_path[PATH_MAX + 16])
+{
+	(void)snprintf(ret_path, PATH_MAX + 16, "%s/control.log", s->data); /* fits */
+}
+
 /* In the child: a group of its own, so that Ctrl-C reaches us alone, and we decide. */
 static _Noreturn void become_control(const struct praas_cli_service *s, int out,
 				     bool detached, const char *const *args)
@@ -216,7 +226,7 @@ static _Noreturn void become_control(const struct praas_cli_service *s, int out,
 
 	if (detached) {
 		(void)setsid(); /* a new child leads no group */
-		(void)snprintf(log, sizeof(log), "%s/control.log", s->data); /* fits */
+		log_path(s, log);
 		fd = open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
 		if (fd >= 0)
 			(void)dup2(fd, STDERR_FILENO); /* else it speaks here */
@@ -263,6 +273,15 @@ static int refuse_second(const struct praas_cli_service *s)
 			      other.data, other.url);
 }
 
+/* So full that it cannot even be said in control.log. */
+static bool disk_full(const struct praas_cli_service *s)
+{
+	struct statvfs disk;
+
+	return statvfs(s->data, &disk) == 0 &&
+	       (uint64_t)disk.f_bavail * disk.f_frsize < 64u << 10;
+}
+
 static int fail_start(struct praas_cli_service *s, bool detached)
 {
 	int rc;
@@ -273,6 +292,12 @@ static int fail_start(struct praas_cli_service *s, bool detached)
 	rc = refuse_second(s);
 	if (rc != 0)
 		return rc;
+	if (disk_full(s))
+		return praas_cli_fail(PRAAS_EXIT_FAILED,
+				      "the control service did not start: no space is "
+				      "left on the disk of %s; make some, or name "
+				      "another folder with --data",
+				      s->data);
 	return praas_cli_fail(PRAAS_EXIT_FAILED,
 			      "the control service did not start; what it said is %s%s",
 			      detached ? "at the end of the file control.log in "
@@ -317,11 +342,25 @@ static pid_t fork_control(bool detached)
 	return pid;
 }
 
+static int find_programs(char ret_control[PATH_MAX + 64],
+			 char ret_controller[PATH_MAX + 64],
+			 char ret_worker[PATH_MAX + 64])
+{
+	int rc = praas_cli_find_program("praas-control", ret_control);
+
+	if (rc == 0)
+		rc = praas_cli_find_program("praas-controller", ret_controller);
+	if (rc == 0)
+		rc = praas_cli_find_program("praas-worker", ret_worker);
+	return rc;
+}
+
 int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 {
 	char program[PATH_MAX + 64];
 	char controller[PATH_MAX + 64];
 	char worker[PATH_MAX + 64];
+	char log[PATH_MAX + 16];
 	/* What one in the background says is for programs that collect it. */
 	const char *args[] = { program,
 			       "--data",
@@ -338,18 +377,26 @@ int praas_cli_service_start(struct praas_cli_service *s, bool detached)
 			       SWAP_SECONDS,
 			       "--log",
 			       detached ? "json" : "text",
-			       s->snapshots ? "--snapshots" : NULL,
-			       s->snapshots,
+			       NULL,
+			       NULL,
+			       NULL,
+			       NULL,
 			       NULL };
+	size_t more = sizeof(args) / sizeof(args[0]) - 5;
 	int out[2];
 	int rc = refuse_second(s); /* or later: somebody may be as quick as we are */
 
+	log_path(s, log);
+	if (detached) {
+		args[more++] = "--log-file";
+		args[more++] = log;
+	}
+	if (s->snapshots) {
+		args[more++] = "--snapshots";
+		args[more++] = s->snapshots;
+	}
 	if (rc == 0)
-		rc = find_program("praas-control", program);
-	if (rc == 0)
-		rc = find_program("praas-controller", controller);
-	if (rc == 0)
-		rc = find_program("praas-worker", worker);
+		rc = find_programs(program, controller, worker);
 	if (rc != 0)
 		return rc;
 	if (pipe2(out, O_CLOEXEC) != 0)

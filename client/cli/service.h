@@ -37,6 +37,10 @@ void praas_cli_service_stop(struct praas_cli_service *s);
 /* The one that runs on s->data now: fills url and pid. 0; -ENOENT none runs there. */
 int praas_cli_service_find(struct praas_cli_service *s);
 
+/* A program of ours: beside this one (build folder), or in libexec/praas (installed). Returns an exit code; a
+ * failure has been told. */
+int praas_cli_find_program(const char *name, char ret_path[PATH_MAX + 64]);
+
 /* Whether praas_cli_deploy_all() would find something there. Returns an exit code. */
 int praas_cli_deploy_check(const char *given);
 /* Deploys a folder (given) with a praas.json, or each folder in it that has one, as applications of

@@ -17,6 +17,28 @@ static struct praas_cli_service service = { .listen = "127.0.0.1:0" };
 static const char *listen_on;
 static const char *data;
 
+/* As one word of a shell. */
+static void print_quoted(const char *text)
+{
+	(void)putchar('\'');
+	for (; *text; text++) {
+		if (*text == '\'')
+			(void)fputs("'\\'", stdout);
+		(void)putchar(*text);
+	}
+	(void)putchar('\'');
+}
+
+/* The key itself stays in its file: what is printed here may be kept in a log. */
+static void print_next(void)
+{
+	(void)printf("\nThe other verbs look elsewhere unless they are told:\n"
+		     "  export PRAAS_URL=%s PRAAS_TOKEN=\"$(cat ",
+		     service.url);
+	print_quoted(service.token_file);
+	(void)printf(")\"\n");
+}
+
 static void print_service(const struct praas_cli *cli, bool started)
 {
 	json_t *answer;
@@ -24,10 +46,13 @@ static void print_service(const struct praas_cli *cli, bool started)
 	if (!cli->json) {
 		(void)printf("control      %s %s\ndata         %s\n", service.url,
 			     started ? "(started)" : "(runs)", service.data);
+		if (data)
+			print_next();
 		return;
 	}
-	answer = json_pack("{s:s,s:i,s:s,s:b}", "url", service.url, "os_pid",
-			   (int)service.pid, "data", service.data, "started", started);
+	answer = json_pack("{s:s,s:i,s:s,s:s,s:b}", "url", service.url, "os_pid",
+			   (int)service.pid, "data", service.data, "token_file",
+			   service.token_file, "started", started);
 	praas_cli_print(cli, answer);
 	json_decref(answer);
 }

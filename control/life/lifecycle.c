@@ -111,8 +111,10 @@ void praas_life_want_serving(struct praas_life_process *p, struct praas_life_wai
 	/* else: it is on its way there, or will be started again when it is down */
 }
 
-void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
-			 const char *name, struct praas_life_wait *wait)
+/* node: where, if it does not serve; NULL: one is chosen. */
+static void activate_on(struct praas_life *life, const struct praas_app_record *app,
+			const char *name, const char *node,
+			struct praas_life_wait *wait)
 {
 	struct praas_life_waits done = { NULL };
 	struct praas_life_process *p;
@@ -122,9 +124,20 @@ void praas_life_activate(struct praas_life *life, const struct praas_app_record 
 		tell_acquire(wait, rc);
 		return;
 	}
-	praas_life_want_serving(p, wait, &done);
+	if (node)
+		rc = praas_life_node_want(p, node, &wait->outcome);
+	if (rc == 0)
+		praas_life_want_serving(p, wait, &done);
 	(void)pthread_mutex_unlock(&life->lock);
+	if (rc)
+		wait->done(wait);
 	praas_life_tell(&done);
+}
+
+void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
+			 const char *name, struct praas_life_wait *wait)
+{
+	activate_on(life, app, name, NULL, wait);
 }
 
 void praas_life_made_up_name(char ret_name[PRAAS_NAME_MAX + 1])
@@ -149,11 +162,30 @@ static struct praas_life_process *unborn_of(const struct praas_life *life,
 	return p;
 }
 
+/* A process that is to be. */
+struct wish {
+	const char *name, *node; /* node NULL: one is chosen */
+	struct praas_life_wait *wait;
+	bool *created;
+	struct praas_outcome why;
+};
+
+/* Lock held; nobody waits for it yet. 0; -EDQUOT no node for it, and why; p is gone then. */
+static int place_new(struct praas_life_process *p, struct wish *wish)
+{
+	int rc = wish->node ? praas_life_node_want(p, wish->node, &wish->why) : 0;
+
+	if (rc == 0)
+		rc = praas_life_node_take(p, &wish->why);
+	if (rc)
+		praas_life_forget(p);
+	return rc ? -EDQUOT : 0;
+}
+
 /* The entry of a process whose record is still to be stored: found by its number alone. -EALREADY another request
- * creates it, and wait is told when that one serves. */
+ * creates it, and who waits is told when that one serves; -ESHUTDOWN. */
 static int begin_new(struct praas_life *life, const struct praas_app_record *app,
-		     const struct praas_process_record *record,
-		     struct praas_life_wait *wait, bool *ret_created,
+		     struct praas_process_record *record, struct wish *wish,
 		     struct praas_life_process **ret_p)
 {
 	struct praas_life_process *p;
@@ -162,14 +194,19 @@ static int begin_new(struct praas_life *life, const struct praas_app_record *app
 	(void)pthread_mutex_lock(&life->lock);
 	p = unborn_of(life, app, record->name);
 	if (p) {
-		*ret_created = false;
-		praas_life_add_wait(p, &p->serving, wait);
+		*wish->created = false;
+		praas_life_add_wait(p, &p->serving, wish->wait);
 		rc = -EALREADY;
+	} else if (life->stopping) {
+		rc = -ESHUTDOWN; /* nobody would wait for its end */
 	} else {
 		p = praas_life_entry(life, record, app);
 	}
-	if (p && rc != -EALREADY) {
-		praas_life_add_wait(p, &p->serving, wait);
+	if (p && rc != -EALREADY)
+		rc = place_new(p, wish);
+	if (rc == 0) {
+		memcpy(record->node, p->record.node, sizeof(record->node));
+		praas_life_add_wait(p, &p->serving, wish->wait);
 		p->charged = true;
 		p->starting = true;
 		p->fresh = true;
@@ -179,7 +216,6 @@ static int begin_new(struct praas_life *life, const struct praas_app_record *app
 		p->unborn_next = life->unborn;
 		life->unborn = p;
 		*ret_p = p;
-		rc = 0;
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 	return rc;
@@ -206,30 +242,29 @@ static int make_record(struct praas_life *life, const struct praas_app_record *a
 	return praas_life_new_generation(life, ret_record);
 }
 
-/* A process that nobody has: its record is committed while its controller starts. 0 and -EALREADY: wait was told, or
- * will be. -EEXIST there is one of that name; -EDQUOT and why. */
+/* A process that nobody has: its record is committed while its controller starts. 0 and -EALREADY: who waits was
+ * told, or will be. -EEXIST there is one of that name; -EDQUOT and why. */
 static int create_new(struct praas_life *life, const struct praas_app_record *app,
-		      const char *name, struct praas_life_wait *wait, bool *ret_created,
-		      struct praas_outcome *ret_why)
+		      struct wish *wish)
 {
 	struct praas_records *records = life->config.records;
 	struct praas_process_record record;
 	uint8_t token[PRAAS_KEY_BYTES];
 	struct praas_life_process *p;
-	int rc = records->ops->process_get(records, app->id, name, &record);
+	int rc = records->ops->process_get(records, app->id, wish->name, &record);
 
 	if (rc != -ENOENT)
 		return rc ? rc : -EEXIST;
-	rc = praas_life_take_new(life, app, ret_why);
+	rc = praas_life_take_new(life, app, &wish->why);
 	if (rc)
 		return rc;
-	rc = make_record(life, app, name, &record, token);
+	rc = make_record(life, app, wish->name, &record, token);
 	if (rc == 0)
-		rc = begin_new(life, app, &record, wait, ret_created, &p);
+		rc = begin_new(life, app, &record, wish, &p);
 	if (rc)
 		praas_life_give_new(life, app);
 	else
-		praas_life_start_new(p, &record, token, wait, ret_created);
+		praas_life_start_new(p, &record, token, wish->wait, wish->created);
 	explicit_bzero(token, sizeof(token));
 	return rc;
 }
@@ -242,6 +277,8 @@ struct praas_outcome praas_life_create_failed(int rc)
 	case -ENOSPC:
 		return praas_outcome_of(rc, "limit_processes",
 					"the application has too many processes");
+	case -ESHUTDOWN:
+		return praas_life_acquire_failed(rc);
 	default:
 		return praas_outcome_of(rc, "store_failed",
 					"the record cannot be written");
@@ -249,11 +286,14 @@ struct praas_outcome praas_life_create_failed(int rc)
 }
 
 void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
-		       const char *name, struct praas_life_wait *wait,
+		       const char *name, const char *node, struct praas_life_wait *wait,
 		       bool *ret_created)
 {
 	char made_up[PRAAS_NAME_MAX + 1];
-	struct praas_outcome why;
+	struct wish wish = { .name = name ? name : made_up,
+			     .node = node,
+			     .wait = wait,
+			     .created = ret_created };
 	bool stopping;
 	int rc;
 
@@ -266,21 +306,21 @@ void praas_life_create(struct praas_life *life, const struct praas_app_record *a
 	}
 	praas_life_made_up_name(made_up);
 	*ret_created = true; /* before wait may be told */
-	rc = create_new(life, app, name ? name : made_up, wait, ret_created, &why);
+	rc = create_new(life, app, &wish);
 	switch (rc) {
 	case 0:
 	case -EALREADY:
 		return;
 	case -EEXIST:
 		*ret_created = false;
-		praas_life_activate(life, app, name ? name : made_up, wait);
+		activate_on(life, app, wish.name, node, wait);
 		return;
 	case -EDQUOT:
 		break;
 	default:
-		why = praas_life_create_failed(rc);
+		wish.why = praas_life_create_failed(rc);
 	}
-	wait->outcome = why;
+	wait->outcome = wish.why;
 	wait->done(wait);
 }
 
@@ -311,14 +351,10 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 	praas_life_tell(&done);
 }
 
-/* Lock held; one at a time, all that ask meanwhile share it. */
 static void begin_checkpoint(struct praas_life_process *p, struct praas_life_wait *wait)
 {
 	praas_life_add_wait(p, &p->checkpointed, wait);
-	if (p->check_id != 0)
-		return;
-	p->check_id = ++p->life->request_last;
-	praas_life_request(p, "checkpoint", p->check_id);
+	praas_life_begin_check(p);
 }
 
 void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
@@ -411,6 +447,7 @@ void praas_life_delete(struct praas_life *life, const struct praas_app_record *a
 		 * does not find a process that lost its state for nothing. */
 		praas_life_save(p);
 	} else if (!p->starting) {
+		praas_life_end_taker(p);
 		praas_life_begin_erase(p);
 	}
 	(void)pthread_mutex_unlock(&life->lock);

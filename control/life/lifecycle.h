@@ -20,8 +20,10 @@
 
 #include "control/jobs.h"
 #include "control/life/events.h"
+#include "control/life/functions.h"
 #include "control/life/idle.h"
-#include "control/node/backend.h"
+#include "control/life/place_node.h"
+#include "control/node/nodes.h"
 #include "control/records/records.h"
 #include "control/tenants/keys.h"
 #include "control/tenants/tenants.h"
@@ -29,26 +31,30 @@
 
 struct praas_life;
 
+struct praas_seal_keys;
+
 struct praas_life_config {
 	struct praas_records *records; /* all borrowed until free */
 	struct praas_keys *keys;
 	struct praas_tenants *tenants;
-	struct praas_events *events; /* that are told; NULL: to nobody */
-	struct praas_backend *backend;
+	struct praas_events *events;       /* that are told; NULL: to nobody */
+	const struct praas_nodes *nodes;   /* at least one, with their back ends open */
+	enum praas_place_policy placement; /* of processes on them */
 	struct praas_jobs *jobs;
-	const char *link_path;   /* where controllers connect; copied, as all below */
-	const char *run_dir;     /* for their sockets */
-	const char *code_dir;    /* for revisions of code */
-	const char *store_url;   /* "file:///DIR"; a folder per process below it */
-	const char *data_host;   /* on which data planes listen: "127.0.0.1" */
-	bool data_tls;           /* in TLS */
-	const char *data_listen; /* more addresses, parted by commas; NULL: none */
-	const char *worker;      /* program; may be NULL */
-	uint64_t activate_ns;    /* longest wait for a join */
+	const char *link_path; /* where controllers connect; copied, as all below */
+	const char *run_dir;   /* for their sockets */
+	const char *code_dir;  /* for revisions of code */
+	const char *store_url; /* "file:///DIR"; a folder per process below it */
+	const char *
+		data_listen; /* more addresses, parted by commas; NULL: none. On nodes of the service's network */
+	const char *worker;   /* program; may be NULL */
+	uint64_t activate_ns; /* longest wait for a join */
 	struct praas_idle_policy idle;
 	uint64_t rejoin_ns;  /* the same after a restart of ours */
 	uint64_t usage_ns;   /* between rows of usage of a process with calls */
 	uint64_t usage_days; /* that they are kept */
+	uint64_t upload_s;   /* that a snapshot may take; 0: any time */
+	const struct praas_seal_keys *seal_keys; /* borrowed; NULL: none */
 };
 
 /* How an operation ended. */
@@ -98,9 +104,9 @@ void praas_life_free(struct praas_life *life);
 /* All below: from a job; may block for a commit and a spawn. */
 
 /* A new process (name NULL: one is made up) is created and activated, an existing one
- * activated. ret_created says which. */
+ * activated. node: where, if it does not serve; NULL: one is chosen. ret_created says which. */
 void praas_life_create(struct praas_life *life, const struct praas_app_record *app,
-		       const char *name, struct praas_life_wait *wait,
+		       const char *name, const char *node, struct praas_life_wait *wait,
 		       bool *ret_created);
 /* Until it serves. */
 void praas_life_activate(struct praas_life *life, const struct praas_app_record *app,
@@ -110,6 +116,10 @@ void praas_life_swap_out(struct praas_life *life, const struct praas_app_record 
 			 const char *name, struct praas_life_wait *wait);
 void praas_life_checkpoint(struct praas_life *life, const struct praas_app_record *app,
 			   const char *name, struct praas_life_wait *wait);
+/* Until another controller, of the next epoch, goes on with all that it is; it serves all the time, but for a moment. node: where;
+ * NULL: that is chosen. One that rests has nothing that could move: it is activated wherever there is room. */
+void praas_life_move(struct praas_life *life, const struct praas_app_record *app,
+		     const char *name, const char *node, struct praas_life_wait *wait);
 /* Until all that it did before is in its last snapshot, or is known to be lost. */
 void praas_life_saved(struct praas_life *life, const struct praas_app_record *app,
 		      const char *name, struct praas_life_wait *wait);
@@ -222,20 +232,46 @@ int praas_life_usage(struct praas_life *life, const struct praas_usage_query *qu
 void praas_usage_after(enum praas_usage_by by, const struct praas_usage_line *line,
 		       char ret_after[PRAAS_USAGE_AFTER_BYTES]);
 
+/* ---- nodes. Any thread. ---- */
+
+/* What processes have taken of one. */
+struct praas_life_node {
+	uint64_t memory_bytes, vcpu_milli;
+	uint32_t processes;
+	bool drained; /* gets no new ones; those without work are swapped out */
+};
+
+struct praas_life_node_view {
+	const struct praas_node *node;
+	struct praas_life_node use;
+	struct praas_backend_stats starts;
+};
+
+/* 0; -ENOENT there are not so many. */
+int praas_life_node_view(struct praas_life *life, uint32_t index,
+			 struct praas_life_node_view *ret_view);
+/* Also after a restart. From a job: one commit. 0; -ENOENT; as the records say. */
+int praas_life_node_drain(struct praas_life *life, const char *name, bool drained);
+
 /* Any thread. What is known of a process, whose record was read; that alone when nothing is. */
 void praas_life_view(struct praas_life *life, const struct praas_process_record *record,
 		     struct praas_life_view *ret_view);
 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
-		refused_joins, snapshots, rollbacks, forks;
+		refused_joins, snapshots, rollbacks, forks, moves, move_failures;
+	/* How long processes that moved stood still. */
+	uint64_t move_pause_sum_ns, move_pause_max_ns;
 	struct praas_usage used; /* as controllers told since the start */
-	uint32_t states[PRAAS_LIFE_DELETING + 1];
+	uint32_t states[PRAAS_LIFE_MIGRATING + 1];
 	/* From the beginning of an activation to its join, by what the start found ready. */
 	struct {
 		uint64_t count, sum_ns, max_ns;
 	} start[PRAAS_STARTS];
 };
 void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stats);
+/* What functions did (functions.h): a copy, to be freed. 0; -ENOMEM. */
+int praas_life_functions(struct praas_life *life, struct praas_function_row **ret_rows,
+			 uint32_t *ret_count);
 
 #endif

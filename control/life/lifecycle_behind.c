@@ -69,6 +69,7 @@ static void active(struct praas_life_process *p, struct praas_life_waits *done)
 	p->active_ns = praas_now_ns();
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVE);
 	praas_life_finish(p, &p->serving, &ok, done);
+	praas_life_finish(p, &p->moved, &ok, done);
 	if (p->want_swap || p->life->stopping)
 		praas_life_begin_swap(p, false);
 }

@@ -59,7 +59,6 @@ static void activation_undone(struct praas_life_process *p,
 /* What was under way takes too long. */
 static void phase_over(struct praas_life_process *p, struct praas_life_waits *done)
 {
-	struct praas_backend *backend = p->life->config.backend;
 	struct praas_exit unknown = { 0 };
 
 	p->phase_deadline_ns = 0;
@@ -72,22 +71,24 @@ static void phase_over(struct praas_life_process *p, struct praas_life_waits *do
 	if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->failure.rc)
 		p->failure = praas_outcome_of(-ETIMEDOUT, "TIMEOUT",
 					      "it did not join in time");
+	if (p->record.state == PRAAS_LIFE_MIGRATING && p->has_taker) {
+		praas_life_end_taker(p); /* its source sees that, or has gone, too */
+		return;
+	}
 	if (p->has_instance)
-		backend->ops->kill(backend,
-				   &p->instance); /* the rest follows from its end */
+		praas_life_end(&p->instance); /* the rest follows from its end */
 	else if (p->record.state == PRAAS_LIFE_ACTIVATING && !p->starting)
 		praas_life_ended_starting(p, &unknown, done);
 	else if (p->record.state == PRAAS_LIFE_ACTIVE ||
-		 p->record.state == PRAAS_LIFE_DRAINING)
+		 p->record.state == PRAAS_LIFE_DRAINING ||
+		 p->record.state == PRAAS_LIFE_MIGRATING)
 		praas_life_ended_serving(p, &unknown, done);
 }
 
 static void leave_now(struct praas_life_process *p, uint64_t now_ns)
 {
-	struct praas_backend *backend = p->life->config.backend;
-
 	p->leaving_due_ns = now_ns + PRAAS_LIFE_LEAVE_NS;
-	backend->ops->kill(backend, &p->leaving);
+	praas_life_end(&p->leaving);
 }
 
 /* The next look is at that time, if it is not before; 0: never. */
@@ -97,14 +98,20 @@ static void due_by(struct praas_life *life, uint64_t at_ns)
 		life->due_ns = at_ns;
 }
 
-/* When the back end is to try again to remove what is left; 0: nothing is. */
+/* When the back ends are to try again to remove what is left; 0: nothing is. */
 static uint64_t backend_due(struct praas_life *life, uint64_t now_ns)
 {
-	struct praas_backend *backend = life->config.backend;
+	const struct praas_nodes *nodes = life->config.nodes;
+	bool left = false;
 
-	if (life->backend_due_ns <= now_ns)
-		life->backend_due_ns =
-			backend->ops->tidy(backend) ? now_ns + BACKEND_AGAIN_NS : 0;
+	if (life->backend_due_ns > now_ns)
+		return life->backend_due_ns;
+	for (uint32_t i = 0; i < nodes->count; i++) {
+		struct praas_backend *backend = nodes->node[i].backend;
+
+		left = backend->ops->tidy(backend) || left;
+	}
+	life->backend_due_ns = left ? now_ns + BACKEND_AGAIN_NS : 0;
 	return life->backend_due_ns;
 }
 
@@ -129,6 +136,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 			expire(p, &p->checkpointed, now_ns, &done);
 			expire(p, &p->ended, now_ns, &done);
 			expire(p, &p->back, now_ns, &done);
+			expire(p, &p->moved, now_ns, &done);
 			if (p->phase_deadline_ns && p->phase_deadline_ns <= now_ns)
 				phase_over(p, &done);
 			if (p->leaving_due_ns && p->leaving_due_ns <= now_ns)
@@ -140,6 +148,7 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 		praas_life_prepare_due(life, now_ns);
 	}
 	due_by(life, praas_life_idle_look(life, now_ns));
+	due_by(life, praas_life_check_look(life, now_ns));
 	due_by(life, praas_life_tidy_due(life, now_ns));
 	due_by(life, backend_due(life, now_ns));
 	due_by(life, praas_life_members_due(life, now_ns));

@@ -51,6 +51,7 @@ static void assign(struct praas_app_record *to, const struct praas_app_record *f
 	to->isolation_inline = from->isolation_inline;
 	to->allow_weak_sandbox = from->allow_weak_sandbox;
 	to->wait = from->wait;
+	to->checkpoint_ms = from->checkpoint_ms;
 	to->revision = from->revision;
 	to->deployed_ns = from->deployed_ns;
 	memcpy(to->digest, from->digest, sizeof(to->digest));

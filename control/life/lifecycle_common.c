@@ -100,6 +100,7 @@ void praas_life_arm(struct praas_life_process *p)
 	due = earliest_wait(&p->checkpointed, due);
 	due = earliest_wait(&p->ended, due);
 	due = earliest_wait(&p->back, due);
+	due = earliest_wait(&p->moved, due);
 	if (due == 0)
 		return; /* the next look takes it off the list */
 	if (!p->timed) {
@@ -129,7 +130,8 @@ struct praas_owner praas_life_owner(const struct praas_life_process *p)
 				     .behind = p->mail.behind,
 				     .rest = p->rest_state,
 				     .rounds = p->mail.rounds,
-				     .epoch = p->record.epoch };
+				     .epoch = p->record.epoch,
+				     .to = p->move_to };
 }
 
 void praas_life_background(struct praas_life *life, struct praas_job *job)
@@ -182,7 +184,9 @@ static void run_save(struct praas_job *job)
 	} while (p->dirty);
 	p->saving = false;
 	if (p->record.state == PRAAS_LIFE_DELETING && p->has_instance)
-		life->config.backend->ops->kill(life->config.backend, &p->instance);
+		praas_life_end(&p->instance);
+	if (p->record.state == PRAAS_LIFE_DELETING)
+		praas_life_end_taker(p);
 	done = p->settled;
 	p->settled.head = NULL;
 	life->background--;
@@ -196,8 +200,10 @@ static void run_prepare(struct praas_job *job)
 	struct praas_life *life =
 		(struct praas_life *)(void *)((char *)job -
 					      offsetof(struct praas_life, prepare_job));
+	const struct praas_nodes *nodes = life->config.nodes;
 
-	life->config.backend->ops->prepare(life->config.backend);
+	for (uint32_t i = 0; i < nodes->count; i++)
+		nodes->node[i].backend->ops->prepare(nodes->node[i].backend);
 	(void)pthread_mutex_lock(&life->lock);
 	life->preparing = false;
 	life->background--;
@@ -297,6 +303,11 @@ int praas_life_watch(struct praas_life *life, const struct praas_instance *insta
 	return praas_link_watch(life->link, instance->pidfd, praas_life_tag(instance));
 }
 
+void praas_life_end(const struct praas_instance *instance)
+{
+	instance->backend->ops->kill(instance->backend, instance);
+}
+
 void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
 		     struct praas_exit *ret_exit)
 {
@@ -304,13 +315,16 @@ void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
 
 	(void)snprintf(path, sizeof(path), "%s/" PRAAS_LIFE_SOCKET, life->run_dir,
 		       (unsigned long long)instance->number, instance->epoch);
-	life->config.backend->ops->reap(life->config.backend, instance, ret_exit);
+	instance->backend->ops->reap(instance->backend, instance, ret_exit);
 	(void)unlink(path); /* most are gone */
+	(void)snprintf(path, sizeof(path), PRAAS_LIFE_MEETING, life->run_dir,
+		       (unsigned long long)instance->number, instance->epoch);
+	(void)unlink(path); /* nearly all are */
 }
 
 bool praas_life_runs(const struct praas_life_process *p)
 {
-	return p->has_instance || p->leaving_due_ns != 0;
+	return p->has_instance || p->has_taker || p->leaving_due_ns != 0;
 }
 
 /* What cannot be sent (NULL: no memory) ends the connection: the controller connects again and is asked
@@ -331,13 +345,12 @@ void praas_life_request(struct praas_life_process *p, const char *what, uint64_t
 /* One for want of work is refused by a controller that has had some meanwhile. */
 static void send_swap(struct praas_life_process *p)
 {
-	uint64_t idle_ms = p->life->config.idle.swap_ns / 1000000;
 	json_t *message =
 		json_pack("{s:s,s:I}", "t", "swap-out", "id", (json_int_t)p->swap_id);
 
 	if (message && p->idle_swap &&
 	    json_object_set_new(message, "idle_ms",
-				json_integer((json_int_t)idle_ms))) {
+				json_integer((json_int_t)p->idle_ms))) {
 		json_decref(message); /* not without its condition */
 		message = NULL;
 	}
@@ -348,11 +361,10 @@ void praas_life_send_pending(struct praas_life_process *p)
 {
 	if (p->record.state == PRAAS_LIFE_DRAINING && p->swap_id)
 		send_swap(p);
-	if (p->checkpointed.head &&
-	    !p->check_id) /* by who did not live to hear of it */
-		p->check_id = ++p->life->request_last;
-	if (p->check_id)
+	if (p->check_id) /* it did not live to hear of it, or to answer */
 		praas_life_request(p, "checkpoint", p->check_id);
+	else if (p->checkpointed.head)
+		praas_life_begin_check(p);
 }
 
 void praas_life_begin_swap(struct praas_life_process *p, bool idle)
@@ -368,13 +380,13 @@ void praas_life_begin_swap(struct praas_life_process *p, bool idle)
 void praas_life_begin_kill(struct praas_life_process *p)
 {
 	p->want_kill = true;
+	praas_life_end_taker(p);
 	if (p->has_instance && p->joined && p->conn) {
 		praas_life_request(p, "kill", ++p->life->request_last);
 		p->phase_deadline_ns = praas_now_ns() + PRAAS_LIFE_KILL_NS;
 		praas_life_arm(p);
 	} else if (p->has_instance) {
-		p->life->config.backend->ops->kill(p->life->config.backend,
-						   &p->instance);
+		praas_life_end(&p->instance);
 	}
 }
 
@@ -401,7 +413,7 @@ struct praas_life_process *praas_life_entry(struct praas_life *life,
 	p->record = *record;
 	p->app = *app;
 	p->instance.pidfd = -1;
-	p->leaving.pidfd = -1;
+	p->leaving.pidfd = p->taker.pidfd = -1;
 	p->row_ns = praas_now_ns();
 	praas_account_open(&p->account, record);
 	HASH_ADD(hh, life->processes, number, sizeof(p->number), p);
@@ -419,11 +431,14 @@ void praas_life_forget(struct praas_life_process *p)
 	struct praas_life *life = p->life;
 
 	praas_check(!praas_life_runs(p));
-	praas_check(!p->serving.head && !p->swapped.head && !p->ended.head);
+	praas_check(!p->serving.head && !p->swapped.head && !p->ended.head &&
+		    !p->moved.head);
 	praas_life_bind(p, 0);
+	praas_life_node_leave(p);
 	if (p->timed)
 		DL_DELETE(life->timed, p);
 	HASH_DEL(life->processes, p);
 	free(p->app_next);
+	praas_functions_epoch(&p->functions_told);
 	free(p);
 }

@@ -54,6 +54,7 @@ static void run_erase(struct praas_job *job)
 	praas_life_finish(p, &p->swapped, &gone, &done);
 	praas_life_finish(p, &p->checkpointed, &gone, &done);
 	praas_life_finish(p, &p->back, &gone, &done);
+	praas_life_finish(p, &p->moved, &gone, &done);
 	if (rc == 0 || rc == -ENOENT) {
 		praas_life_finish(p, &p->ended, &ok, &done);
 		praas_life_give_erased(p);
@@ -97,6 +98,8 @@ static void settle(struct praas_life_process *p)
 	/* If a controller of that epoch is still there, it only has to end. */
 	p->told_swapped = rc == 0 && log.released && log.epoch == p->record.epoch;
 	p->rest_state = PRAAS_LIFE_LOST; /* of one that was being activated, too */
+	if (p->record.state == PRAAS_LIFE_MIGRATING)
+		praas_life_move_recover(p, &log);
 	owner = praas_life_owner(p);
 	if (praas_owner_ended(&owner, p->record.epoch, &log, true, 0) == 0)
 		p->rest_state = owner.state;
@@ -115,7 +118,7 @@ static int recover_one(struct praas_life *life,
 		       const struct praas_process_record *record,
 		       const struct praas_app_record *app)
 {
-	struct praas_backend *backend = life->config.backend;
+	struct praas_backend *backend;
 	struct praas_life_process *p = praas_life_entry(life, record, app);
 	struct praas_records *records = life->config.records;
 	struct praas_queue_state queue;
@@ -130,6 +133,7 @@ static int recover_one(struct praas_life *life,
 	praas_life_charge_running(p);
 	/* The first that tried what was being deployed: it goes back, as the application did. */
 	p->want_swap = record->revision > app->revision;
+	backend = praas_life_backend(p);
 	rc = backend->ops->adopt(backend, record->os_pid, record->os_start,
 				 record->number, record->epoch, &p->instance);
 	p->has_instance = rc == 0;
@@ -141,13 +145,14 @@ static int recover_one(struct praas_life *life,
 	if (record->state == PRAAS_LIFE_DELETING) {
 		p->doomed = true;
 		if (p->has_instance)
-			backend->ops->kill(backend, &p->instance);
+			praas_life_end(&p->instance);
 		else
 			praas_life_begin_erase(p);
 		return 0;
 	}
 	settle(p);
-	if (p->has_instance || record->os_pid == 0) {
+	if (p->has_instance || p->record.os_pid == 0 ||
+	    p->record.state == PRAAS_LIFE_MIGRATING) {
 		p->phase_deadline_ns = praas_now_ns() + life->config.rejoin_ns;
 		praas_life_arm(p);
 		return 0;
@@ -269,11 +274,6 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 		rc = copy_text(life->store_url, sizeof(life->store_url),
 			       config->store_url);
 	if (rc == 0)
-		life->data_tls = config->data_tls;
-	if (rc == 0)
-		rc = copy_text(life->data_host, sizeof(life->data_host),
-			       config->data_host);
-	if (rc == 0)
 		rc = copy_text(life->data_listen, sizeof(life->data_listen),
 			       config->data_listen);
 	if (rc == 0)
@@ -283,6 +283,9 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 				    &life->link);
 	if (rc == 0)
 		rc = praas_life_members_new(life);
+	life->functions = praas_functions_new();
+	if (rc == 0 && !life->functions)
+		rc = -ENOMEM;
 	if (rc) {
 		praas_life_free(life);
 		return rc;
@@ -293,8 +296,10 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 
 int praas_life_start(struct praas_life *life)
 {
-	int rc = praas_life_recover(life);
+	int rc = praas_life_nodes_load(life);
 
+	if (rc == 0)
+		rc = praas_life_recover(life);
 	if (rc == 0)
 		rc = praas_link_start(life->link);
 	if (rc == 0)
@@ -302,13 +307,13 @@ int praas_life_start(struct praas_life *life)
 	return rc;
 }
 
-/* Until no controller and no job of ours is left; false: not in time. */
+/* Until no controller, none that is being started, and no job of ours is left; false: not in time. */
 static bool wait_ended(struct praas_life *life, uint64_t deadline_ns)
 {
 	struct timespec until = { .tv_sec = (time_t)(deadline_ns / 1000000000u),
 				  .tv_nsec = (long)(deadline_ns % 1000000000u) };
 
-	while (life->instances > 0 || life->background > 0)
+	while (life->instances > 0 || life->background > 0 || life->unborn)
 		if (pthread_cond_timedwait(&life->changed, &life->lock, &until) ==
 		    ETIMEDOUT)
 			return false;
@@ -329,13 +334,13 @@ static void swap_all(struct praas_life *life)
 
 static void kill_all(struct praas_life *life)
 {
-	struct praas_backend *backend = life->config.backend;
 	struct praas_life_process *p, *next;
 
 	HASH_ITER(hh, life->processes, p, next)
 	{
 		if (p->leaving_due_ns)
-			backend->ops->kill(backend, &p->leaving);
+			praas_life_end(&p->leaving);
+		praas_life_end_taker(p);
 		if (!p->has_instance)
 			continue;
 		praas_say(PRAAS_SAY_WARNING,
@@ -343,7 +348,7 @@ static void kill_all(struct praas_life *life)
 			  "and is "
 			  "killed",
 			  (unsigned long long)p->number);
-		backend->ops->kill(backend, &p->instance);
+		praas_life_end(&p->instance);
 	}
 }
 
@@ -359,6 +364,7 @@ static void tell_all(struct praas_life *life, struct praas_life_waits *done)
 		praas_life_finish(p, &p->swapped, &why, done);
 		praas_life_finish(p, &p->checkpointed, &why, done);
 		praas_life_finish(p, &p->back, &why, done);
+		praas_life_finish(p, &p->moved, &why, done);
 		praas_life_finish(p, &p->ended, &why, done);
 	}
 }
@@ -404,12 +410,13 @@ void praas_life_free(struct praas_life *life)
 	HASH_CLEAR(hh_conn, life->by_conn); /* who is still connected is freed below */
 	HASH_ITER(hh, life->processes, p, next)
 	{
-		p->has_instance = false;
+		p->has_instance = p->has_taker = false;
 		p->leaving_due_ns = 0;
 		p->conn = 0;
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
 		HASH_DEL(life->processes, p);
 		free(p->app_next);
+		praas_functions_epoch(&p->functions_told);
 		free(p);
 	}
 	praas_link_free(life->link);
@@ -417,5 +424,6 @@ void praas_life_free(struct praas_life *life)
 	(void)pthread_mutex_destroy(&life->lock);
 	(void)pthread_mutex_destroy(&life->usage_lock);
 	(void)pthread_mutex_destroy(&life->place_lock);
+	praas_functions_free(life->functions);
 	free(life);
 }

@@ -25,13 +25,10 @@ struct fork {
 /* The new store: chunks, then the log's first entry. */
 static int fill(struct fork *f, struct praas_slot_log *from)
 {
-	char url[2 * PRAAS_LIFE_PATH_BYTES];
 	struct praas_slot_log log;
 	struct praas_store *to;
-	int rc;
+	int rc = praas_life_open_store(f->life, &f->to, f->app->tenant, &to);
 
-	praas_life_store_url(f->life, &f->to, url);
-	rc = praas_store_open(url, &to);
 	if (rc)
 		return rc;
 	rc = praas_fork_share(&f->fork, from, to);

@@ -21,131 +21,6 @@
 #define EXIT_START 5
 #define EPOCH_MAX 0xfffffff0u
 
-static void refuse(struct praas_life *life, uint64_t conn, const char *why)
-{
-	json_t *message = json_pack("{s:s,s:s}", "t", "refused", "message", why);
-
-	life->stats.refused_joins++;
-	praas_say(PRAAS_SAY_WARNING, "a join was refused: %s", why);
-	if (message)
-		(void)praas_link_send(life->link, conn,
-				      message); /* closed either way */
-	json_decref(message);
-	praas_link_close(life->link, conn);
-}
-
-/* An endpoint is "scheme://rest" of printable characters. */
-static bool endpoint_good(const json_t *value)
-{
-	const char *text = json_string_value(value);
-
-	if (!text || json_string_length(value) > PRAAS_LIMIT_ENDPOINT_BYTES ||
-	    !strstr(text, "://"))
-		return false;
-	for (const char *c = text; *c; c++)
-		if (*c <= ' ' || *c == 0x7f)
-			return false;
-	return true;
-}
-
-/* JSON text of a good list of endpoints. 0; -EPROTO. */
-static int endpoints_of(const json_t *message, char ret_text[PRAAS_ENDPOINTS_BYTES])
-{
-	json_t *list = json_object_get(message, "endpoints");
-	size_t n = json_array_size(list), bytes;
-
-	if (n == 0 || n > PRAAS_LIMIT_ENDPOINTS)
-		return -EPROTO;
-	for (size_t i = 0; i < n; i++)
-		if (!endpoint_good(json_array_get(list, i)))
-			return -EPROTO;
-	bytes = json_dumpb(list, ret_text, PRAAS_ENDPOINTS_BYTES - 1, JSON_COMPACT);
-	if (bytes == 0 || bytes >= PRAAS_ENDPOINTS_BYTES)
-		return -EPROTO;
-	ret_text[bytes] = 0;
-	return 0;
-}
-
-/* Why a join is not to be believed; NULL: it is. */
-static const char *join_fault(const struct praas_life_process *p, const json_t *message,
-			      pid_t peer)
-{
-	uint8_t token[PRAAS_KEY_BYTES], controller[PRAAS_ID_BYTES],
-		hash[PRAAS_HASH_BYTES];
-
-	if (praas_hex_decode(praas_json_text_or(message, "token", ""), token,
-			     sizeof(token)))
-		return "its token is not one";
-	praas_hash(token, sizeof(token), hash);
-	if (!praas_equal_constant(hash, p->record.join_hash, sizeof(hash)))
-		return "its token is wrong";
-	if (praas_json_number_or(message, "epoch", 0) != p->record.epoch)
-		return "its epoch is another";
-	if (praas_hex_decode(praas_json_text_or(message, "controller", ""), controller,
-			     sizeof(controller)) ||
-	    memcmp(controller, p->record.controller, sizeof(controller)) != 0)
-		return "its controller id is another";
-	if (praas_life_resting(p->record.state) ||
-	    p->record.state == PRAAS_LIFE_DELETING || p->want_kill)
-		return "the process is not meant to run";
-	if (p->has_instance && p->instance.os_pid != peer)
-		return "it is not the OS process that was started";
-	return NULL;
-}
-
-/* After a restart of ours: a controller that was started so shortly before that its process id
- * had not been recorded. Its token proves what it is. */
-static int adopt_peer(struct praas_life_process *p, pid_t peer)
-{
-	struct praas_life *life = p->life;
-	struct praas_backend *backend = life->config.backend;
-	int rc = backend->ops->adopt(backend, peer, praas_os_start(peer), p->number,
-				     p->record.epoch, &p->instance);
-
-	if (rc)
-		return rc;
-	rc = praas_life_watch(life, &p->instance);
-	if (rc)
-		return rc;
-	p->has_instance = true;
-	life->instances++;
-	return 0;
-}
-
-/* True: the process serves, and is to be saved. */
-static bool on_join(struct praas_life *life, uint64_t conn, pid_t peer, json_t *message,
-		    struct praas_life_waits *done)
-{
-	struct praas_life_process *p =
-		praas_life_find(life, praas_json_number_or(message, "pid", 0));
-	const char *state = praas_json_text_or(message, "state", "");
-	char endpoints[PRAAS_ENDPOINTS_BYTES];
-	const char *fault = "no such process";
-	uint64_t seen;
-
-	if (p)
-		fault = join_fault(p, message, peer);
-	if (!fault && endpoints_of(message, endpoints))
-		fault = "its endpoints are not a list of addresses";
-	if (!fault && !praas_life_position(message, "seen", &seen))
-		fault = "its place in the queue is none";
-	if (!fault && p->starting) { /* its start is still being recorded */
-		p->pending_conn = conn;
-		p->pending_peer = peer;
-		p->pending_seen = seen;
-		memcpy(p->pending_endpoints, endpoints, sizeof(endpoints));
-		return false;
-	}
-	if (!fault && !p->has_instance && adopt_peer(p, peer))
-		fault = "its OS process cannot be watched";
-	if (fault) {
-		refuse(life, conn, fault);
-		return false;
-	}
-	praas_life_serving(p, conn, endpoints, seen, !strcmp(state, "DRAINING"), done);
-	return true;
-}
-
 static void save_joined(struct praas_life *life, uint64_t conn)
 {
 	struct praas_life_process *p;
@@ -199,6 +74,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	m->cpu_ns = praas_json_number_or(message, "cpu_ns", m->cpu_ns);
 	p->metrics_ns = praas_now_ns();
 	p->metrics_told = true;
+	praas_life_count_calls(p);
 	praas_life_used(p, message);
 }
 
@@ -258,6 +134,7 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 	p->want_kill = false;
 	p->want_swap = false;
 	praas_life_finish(p, &p->swapped, &why, done);
+	praas_life_finish(p, &p->moved, &why, done);
 	praas_life_finish(p, &p->checkpointed, &why, done);
 	praas_life_finish(p, &p->ended, &ok, &p->settled);
 	if (praas_life_begin_back(p)) {
@@ -272,12 +149,12 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 	praas_life_save(p);
 }
 
-/* Nothing of its controller is known any more. */
-static void forget_controller(struct praas_life_process *p)
+void praas_life_forget_controller(struct praas_life_process *p)
 {
 	p->has_instance = false;
 	p->joined = false;
 	p->metrics_told = false;
+	p->window_ns = 0;
 	p->metrics.running = 0;
 	p->metrics.queued = 0;
 	p->metrics.dormant = 0;
@@ -302,7 +179,7 @@ static void released(struct praas_life_process *p, struct praas_life_waits *done
 	p->leaving = p->instance;
 	p->leaving_due_ns = praas_now_ns() + PRAAS_LIFE_LEAVE_NS;
 	p->instance = (struct praas_instance){ .pidfd = -1 };
-	forget_controller(p);
+	praas_life_forget_controller(p);
 	praas_life_ended_serving(p, &unknown, done);
 	praas_life_arm(p);
 }
@@ -340,28 +217,17 @@ static void on_done(struct praas_life_process *p, const json_t *message,
 {
 	uint64_t id = praas_json_number_or(message, "id", 0);
 	bool ok = json_is_true(json_object_get(message, "ok"));
-	struct praas_outcome outcome = { 0 };
 
 	/* After a restart of ours: it drains for a service that was, and that has failed. */
 	bool old = p->swap_id == 0 && !p->mail.behind && !ok && id != p->check_id;
 
+	if (praas_life_on_move_answer(p, id, ok, message, done))
+		return;
 	if (id != 0 && (id == p->swap_id || old) &&
 	    p->record.state == PRAAS_LIFE_DRAINING) {
 		on_swap_answer(p, message, ok, done);
 	} else if (id != 0 && id == p->check_id) {
-		p->check_id = 0;
-		if (ok) {
-			p->record.slot = slot_of(message);
-			praas_life_on_cut(p, message);
-			p->life->stats.checkpoints++;
-			praas_life_save(p);
-		} else {
-			outcome = praas_outcome_of(
-				-EIO, "checkpoint_failed",
-				praas_json_text_or(message, "message",
-						   "no reason was told"));
-		}
-		praas_life_finish(p, &p->checkpointed, &outcome, done);
+		praas_life_on_checked(p, ok, message, done);
 	}
 }
 
@@ -398,10 +264,15 @@ static bool on_word(struct praas_life_process *p, uint64_t conn, json_t *message
 
 	if (!strcmp(type, "metrics"))
 		on_metrics(p, message);
+	else if (!strcmp(type, "functions"))
+		praas_functions_told(p->life->functions, p->app.tenant, p->app.name,
+				     &p->functions_told, message);
 	else if (!strcmp(type, "done"))
 		on_done(p, message, done);
 	else if (!strcmp(type, "swapped"))
 		on_swapped(p, message, done);
+	else if (!strcmp(type, "moved"))
+		praas_life_on_moved(p, message);
 	else if (!strcmp(type, "append"))
 		return praas_life_on_append(p, conn, message, raw);
 	else if (!strcmp(type, "queue-read"))
@@ -436,11 +307,11 @@ static void on_message(void *user, uint64_t conn, pid_t peer, json_t *message,
 	(void)pthread_mutex_lock(&life->lock);
 	p = praas_life_find_conn(life, conn);
 	if (!strcmp(type, "join"))
-		save = on_join(life, conn, peer, message, &done);
+		save = praas_life_on_join(life, conn, peer, message, &done);
 	else if (!strcmp(type, "failed"))
 		on_failed(life, message);
 	else if (!p && !join_pending(life, conn))
-		refuse(life, conn, "it has not joined");
+		praas_life_refuse(life, conn, "it has not joined");
 	else if (!p)
 		; /* its start is still being recorded: only its join counts */
 	else if (!on_word(p, conn, message, raw, &done, &save))
@@ -542,7 +413,10 @@ static void look_for_release(struct praas_life *life, uint64_t tag)
 	praas_check(p && praas_life_runs(p));
 	owner = praas_life_owner(p);
 	look = !p->told_swapped && !p->leaving_due_ns &&
-	       (owner.state == PRAAS_LIFE_ACTIVE || owner.state == PRAAS_LIFE_DRAINING);
+	       (owner.state == PRAAS_LIFE_ACTIVE ||
+		owner.state == PRAAS_LIFE_DRAINING ||
+		owner.state == PRAAS_LIFE_MIGRATING) &&
+	       !p->has_taker;
 	(void)pthread_mutex_unlock(&life->lock);
 	if (!look || !released_silently(p, owner))
 		return;
@@ -568,12 +442,19 @@ static void on_ended(void *user, uint64_t tag)
 	if (p->leaving_due_ns && praas_life_tag(&p->leaving) == tag) {
 		praas_life_reap(life, &p->leaving, &e);
 		p->leaving_due_ns = 0;
+	} else if (p->has_taker && praas_life_tag(&p->taker) == tag) {
+		praas_life_reap(life, &p->taker, &e);
+		p->has_taker = false;
+		if (p->record.state == PRAAS_LIFE_MIGRATING &&
+		    !praas_life_half_ended(p))
+			praas_life_ended_serving(p, &e, &done);
 	} else {
 		praas_life_reap(life, &p->instance, &e);
-		forget_controller(p);
+		praas_life_forget_controller(p);
 		if (p->record.state == PRAAS_LIFE_ACTIVATING)
 			praas_life_ended_starting(p, &e, &done);
-		else if (!deleting)
+		else if (!deleting && !(p->record.state == PRAAS_LIFE_MIGRATING &&
+					praas_life_half_ended(p)))
 			praas_life_ended_serving(p, &e, &done);
 	}
 	if (deleting && !p->starting)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "control/json.h"
+#include "control/life/endpoints.h"
 #include "control/life/mail_words.h"
 #include "control/records/queued.h"
 #include "internal/base.h"
@@ -26,6 +27,7 @@ struct praas_mail_request {
 	struct praas_life_process *process; /* who asks; not to be used by a wake */
 	struct praas_life *life;
 	enum mail_kind kind;
+	char node[PRAAS_NAME_MAX + 1]; /* of who asks */
 	uint64_t conn, id, source;
 	uint64_t to;       /* MAIL_APPEND */
 	uint64_t position; /* MAIL_READ, MAIL_LIFT */
@@ -76,8 +78,15 @@ static void way_moved(const struct praas_mail_request *rq,
 	struct praas_grant grant = { .rights = PRAAS_RIGHT_SEND | PRAAS_RIGHT_INVOKE,
 				     .ttl_s = TICKET_S,
 				     .source = rq->source };
-	json_t *endpoints = json_loads(record->endpoints, 0, NULL), *ticket = NULL;
+	char text[PRAAS_ENDPOINTS_BYTES];
+	json_t *endpoints, *ticket = NULL;
 
+	bool local = praas_nodes_same(rq->life->config.nodes, record->node, rq->node);
+
+	memcpy(text, record->endpoints, sizeof(text));
+	if (!local)
+		praas_endpoints_far(text);
+	endpoints = json_loads(text, 0, NULL);
 	if (!endpoints || praas_keys_ticket(rq->life->config.keys, app, record,
 					    endpoints, &grant, &ticket)) {
 		way(rq, "BUSY");
@@ -89,7 +98,7 @@ static void way_moved(const struct praas_mail_request *rq,
 				(json_int_t)record->lost_epoch, "endpoints", endpoints,
 				"ticket", json_object_get(ticket, "ticket"),
 				"session_key", json_object_get(ticket, "session_key"),
-				"local", 1),
+				"local", local),
 		      NULL, 0);
 	}
 	json_decref(ticket);
@@ -127,6 +136,7 @@ static struct praas_mail_request *make(struct praas_life_process *p,
 	rq->kind = kind;
 	rq->conn = conn;
 	rq->id = id;
+	memcpy(rq->node, p->record.node, sizeof(rq->node));
 	rq->source = p->number;
 	rq->count = count;
 	return rq;

@@ -26,6 +26,7 @@
 /* One who asked. */
 struct subscriber {
 	uint64_t conn;
+	uint32_t node;     /* that its process is on */
 	UT_hash_handle hh; /* in subscribers */
 	struct praas_life_roster *of;
 	struct subscriber *prev, *next;
@@ -120,6 +121,12 @@ static void broken(struct praas_life_roster *r)
 	r->due_ns = praas_now_ns() + AGAIN_NS;
 }
 
+/* In the words that members know: one that moves accepts nothing, like one that is being swapped out. */
+static const char *member_state(const char *state)
+{
+	return strcmp(state, "MIGRATING") == 0 ? "DRAINING" : state;
+}
+
 void praas_life_members_changed(void *user, const struct praas_process_record *record,
 				const char *state)
 {
@@ -133,11 +140,14 @@ void praas_life_members_changed(void *user, const struct praas_process_record *r
 	if (r && r->roster) {
 		if (praas_roster_change(r->roster, ++m->version, record->number,
 					record->name, record->epoch,
-					gone ? NULL : state))
+					gone ? NULL : member_state(state)))
 			broken(r);
 		else
 			arm(r);
 	}
+	if (r && r->roster)
+		praas_roster_place(r->roster, record->number,
+				   praas_nodes_index(life->config.nodes, record->node));
 	(void)pthread_mutex_unlock(&m->lock);
 }
 
@@ -201,6 +211,7 @@ bool praas_life_on_members(struct praas_life_process *p, uint64_t conn,
 	if (r && !s)
 		s = join(p->life, r, conn);
 	if (s) {
+		s->node = p->node;
 		s->told = after;
 		s->told_too_many = false;
 		r->told_ns = 0; /* who asks does not wait */
@@ -241,7 +252,7 @@ static json_t *too_many_line(uint64_t version)
 /* All lines that s has not been told. What cannot be sent now is tried again; 0, or -ENOBUFS. */
 static int tell(struct praas_life_roster *r, struct subscriber *s)
 {
-	struct praas_roster_news news = { .after = s->told };
+	struct praas_roster_news news = { .after = s->told, .node = s->node };
 	bool too_many = praas_roster_count(r->roster) > PRAAS_LIMIT_ROSTER;
 	bool more = false;
 	int rc = 0;
@@ -323,10 +334,14 @@ static int load_page(struct praas_life_roster *r, struct praas_process_record *p
 		(void)pthread_mutex_lock(&m->lock);
 		rc = r->roster ? praas_roster_load(r->roster, view.record.number,
 						   view.record.name, view.record.epoch,
-						   praas_life_state_text(
+						   member_state(praas_life_state_text(
 							   (enum praas_life_state)
-								   view.record.state))
+								   view.record.state)))
 			       : -ENOMEM;
+		if (rc == 0)
+			praas_roster_place(r->roster, view.record.number,
+					   praas_nodes_index(r->life->config.nodes,
+							     view.record.node));
 		(void)pthread_mutex_unlock(&m->lock);
 	}
 	return rc;

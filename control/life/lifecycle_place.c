@@ -81,7 +81,7 @@ void praas_life_place(struct praas_life *life, const struct praas_app_record *ap
 		praas_life_want_serving(p, wait, &done);
 	(void)pthread_mutex_unlock(&life->lock);
 	if (choice == PRAAS_PLACE_CREATE)
-		praas_life_create(life, app, NULL, wait, &created);
+		praas_life_create(life, app, NULL, NULL, wait, &created);
 	(void)pthread_mutex_unlock(&life->place_lock);
 	free(candidates);
 	if (choice == PRAAS_PLACE_FULL)
@@ -169,8 +169,19 @@ void praas_life_stats(struct praas_life *life, struct praas_life_stats *ret_stat
 	ret_stats->used = life->used;
 	HASH_ITER(hh, life->processes, p, next)
 	{
-		if (p->record.state <= PRAAS_LIFE_DELETING)
+		if (p->record.state <= PRAAS_LIFE_MIGRATING)
 			ret_stats->states[p->record.state]++;
 	}
 	(void)pthread_mutex_unlock(&life->lock);
+}
+
+int praas_life_functions(struct praas_life *life, struct praas_function_row **ret_rows,
+			 uint32_t *ret_count)
+{
+	int rc;
+
+	(void)pthread_mutex_lock(&life->lock);
+	rc = praas_functions_rows(life->functions, ret_rows, ret_count);
+	(void)pthread_mutex_unlock(&life->lock);
+	return rc;
 }

@@ -40,13 +40,24 @@ struct praas_life_process {
 	struct praas_process_record record; /* what is to be stored next */
 	struct praas_app_record app; /* what it runs with, or will be started with */
 	struct praas_app_record
-		*app_next; /* a newer one, from the next start on; NULL none */
+		*app_next;   /* a newer one, from the next start on; NULL none */
+	uint8_t node;        /* it counts at, while placed: an index */
+	uint8_t node_wanted; /* for its next start: an index and 1; 0: one is chosen */
+	uint8_t node_moves; /* it counts there too, for its taker: an index and 1; 0: it does not */
+	bool placed;
+	uint32_t node_vcpu; /* as it counts there */
+	uint64_t node_memory;
 	struct praas_instance instance;
 	/* The controller of the epoch before: its release is committed, it only has to end. */
 	struct praas_instance leaving;
 	uint64_t leaving_due_ns; /* when it is ended by force; 0 there is none */
-	uint64_t conn;           /* on the link; 0 none */
-	uint64_t pending_conn;   /* joined while its start was still being recorded */
+	/* MIGRATING: the controller that is to go on with it. */
+	struct praas_instance taker;
+	uint64_t
+		move_id; /* of the request to the source; 0: it was not asked, or has answered */
+	struct praas_job move_job;
+	uint64_t conn;         /* on the link; 0 none */
+	uint64_t pending_conn; /* joined while its start was still being recorded */
 	pid_t pending_peer;
 	char pending_endpoints[PRAAS_ENDPOINTS_BYTES];
 	uint64_t pending_seen;
@@ -55,19 +66,27 @@ struct praas_life_process {
 		[PRAAS_KEY_BYTES]; /* join token until the configuration is written */
 	struct praas_life_waits serving, swapped, checkpointed, ended;
 	struct praas_life_waits back;    /* until it is rolled back */
+	struct praas_life_waits moved;   /* until another controller serves it */
 	struct praas_life_waits settled; /* finished; told when the record is stored */
 	uint64_t begun_ns;               /* of the activation under way */
 	uint64_t phase_deadline_ns;      /* of what is under way; 0 none */
 	uint64_t swap_id, check_id;      /* of the requests that were sent; 0 none */
+	uint64_t check_ns;               /* when the last checkpoint was asked for */
+	uint64_t
+		kept_ns; /* what was done until then is in a snapshot, or it began to serve */
 	struct praas_outcome
 		failure;     /* last words of a controller that could not start */
 	uint32_t epoch_seen; /* highest in the slot log, as far as told */
 	uint32_t retries;
+	uint32_t
+		move_to; /* of the taker; also of the last one; 0: not known (any more) */
 	uint8_t rest_state;  /* to fall back to when an activation fails */
 	uint64_t active_ns;  /* it began to serve, or was asked for something of ours */
 	uint64_t metrics_ns; /* when metrics were told */
-	bool idle_swap;      /* the swap-out under way is for want of work */
-	bool has_instance;
+	uint64_t idle_ms; /* then: for how long there must have been none; at least 1 */
+	uint64_t window_ns,
+		window_calls; /* since when few calls are counted, and its counter then; 0 not yet */
+	bool has_instance, has_taker;
 	bool charged;   /* its memory counts for its tenant */
 	bool doomed;    /* its stored record says DELETING */
 	bool recovered; /* was under way before a restart; its controller may come back */
@@ -80,15 +99,17 @@ struct praas_life_process {
 	bool saving, dirty; /* a job writes the record; it changed meanwhile */
 	bool timed;         /* in life->timed */
 	bool metrics_told;
+	bool idle_swap;    /* the swap-out under way is for want of work */
+	bool erase_failed; /* whoever comes tries it again */
+	bool held;         /* one of the jobs that hold it works on its snapshots */
+	bool backing;      /* it rests, and is not woken: a job rolls it back */
+	uint32_t calls;
+	uint32_t holds; /* jobs that work on its snapshots, or wait to */
 	struct praas_life_view metrics;
 	struct praas_account account;
+	struct praas_functions_told *functions_told; /* in this epoch */
 	uint64_t row_ns; /* when the last row of usage was stored; CLOCK_MONOTONIC */
-	uint32_t calls;
 	struct praas_job start_job, save_job, erase_job;
-	bool erase_failed; /* whoever comes tries it again */
-	uint32_t holds;    /* jobs that work on its snapshots, or wait to */
-	bool held;         /* one of them does */
-	bool backing;      /* it rests, and is not woken: a job rolls it back */
 	struct praas_job back_job;
 	struct praas_life_process *prev, *next; /* in life->timed */
 	struct praas_life_process *unborn_next; /* in life->unborn */
@@ -99,11 +120,10 @@ struct praas_life_members;
 struct praas_life {
 	struct praas_life_config config; /* strings: the copies below */
 	char link_path[PRAAS_LIFE_PATH_BYTES], run_dir[PRAAS_LIFE_PATH_BYTES];
-	bool data_tls;
+	struct praas_life_node nodes[PRAAS_NODES_MAX];
 	char data_listen[1024]; /* "": none */
 	char code_dir[PRAAS_LIFE_PATH_BYTES];
-	char store_url[PRAAS_LIFE_PATH_BYTES], data_host[64],
-		worker[PRAAS_LIFE_PATH_BYTES];
+	char store_url[PRAAS_LIFE_PATH_BYTES], worker[PRAAS_LIFE_PATH_BYTES];
 	struct praas_link *link;
 	struct praas_life_members *members; /* with a lock of its own */
 	pthread_mutex_t
@@ -118,8 +138,10 @@ struct praas_life {
 	uint32_t unindexed; /* processes with a connection that are not in by_conn */
 	struct praas_life_process *timed; /* those with a deadline */
 	struct praas_life_process
-		*unborn;         /* those whose record is still to be stored */
-	uint64_t idle_due_ns;    /* when idle processes are looked for */
+		*unborn;      /* those whose record is still to be stored */
+	uint64_t idle_due_ns; /* when idle processes are looked for */
+	uint64_t
+		check_due_ns; /* the same, those that are due for a checkpoint; 0 never */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
 	bool preparing, tidying;
 	struct praas_job prepare_job;
@@ -127,8 +149,9 @@ struct praas_life {
 		backend_due_ns; /* when the back end removes what was left; 0: nothing is */
 	uint64_t tidy_due_ns; /* when old rows of usage are folded */
 	struct praas_job tidy_job;
-	struct praas_usage used; /* of all, since the start */
-	uint64_t due_ns;         /* when the link thread will look; 0 never */
+	struct praas_usage used;           /* of all, since the start */
+	struct praas_functions *functions; /* the same, of each function */
+	uint64_t due_ns;                   /* when the link thread will look; 0 never */
 	uint64_t request_last;
 	uint64_t mail_bytes; /* of messages that wait to be stored */
 	uint32_t instances;  /* controllers that run */
@@ -203,10 +226,43 @@ uint64_t praas_life_tag_number(uint64_t tag);
 /* Some controller of p has not ended. */
 /* Of a controller, in run_dir: number and epoch. */
 #define PRAAS_LIFE_SOCKET "%llu-%u.sock"
+/* Ends one by force; its end is told later. */
+void praas_life_end(const struct praas_instance *instance);
+/* Where the two controllers of a move meet: run_dir, number and epoch of the destination. */
+#define PRAAS_LIFE_MEETING "%s/%llu-%u.move"
 /* Ends an instance that has ended, with its socket, which a killed controller leaves. */
 void praas_life_reap(struct praas_life *life, struct praas_instance *instance,
 		     struct praas_exit *ret_exit);
 bool praas_life_runs(const struct praas_life_process *p);
+
+/* ---- lifecycle_nodes.c; lock held ---- */
+
+/* p is to be started next on that node. 0; -ENOENT no such node; -EEXIST it is on another now; and why. */
+int praas_life_node_want(struct praas_life_process *p, const char *node,
+			 struct praas_outcome *ret_why);
+/* The node of p's start: the one that was wanted, else the policy's choice. What its application asks for
+ * counts there from now on, until praas_life_node_leave(), and its record says the node. Nothing
+ * happens when it has one. 0; -ENOSPC no room; -EBUSY drained; and why. */
+int praas_life_node_take(struct praas_life_process *p, struct praas_outcome *ret_why);
+/* The same of one that was started by a service before, where its record says. */
+void praas_life_node_running(struct praas_life_process *p);
+void praas_life_node_leave(struct praas_life_process *p);
+/* Where p starts or runs; also without the lock while it does. */
+const struct praas_node *praas_life_node(const struct praas_life_process *p);
+struct praas_backend *praas_life_backend(const struct praas_life_process *p);
+/* It is to move there, and counts there too from now on; or not, when it is there. 0; -ENOENT no such node; -ENOSPC;
+ * -EBUSY; and why. */
+int praas_life_node_move(struct praas_life_process *p, const char *node,
+			 struct praas_outcome *ret_why);
+/* It has; or it stays where it is. */
+void praas_life_node_moved(struct praas_life_process *p);
+void praas_life_node_stays(struct praas_life_process *p);
+/* Its controller says where it runs; "": it does not say. */
+void praas_life_node_told(struct praas_life_process *p, const char *node);
+/* Where its taker starts or runs; also without the lock while it does. */
+const struct praas_node *praas_life_node_of_taker(const struct praas_life_process *p);
+/* When the service begins, no lock: which nodes are drained. 0; as the records say. */
+int praas_life_nodes_load(struct praas_life *life);
 
 /* ---- lifecycle_quota.c ---- */
 
@@ -262,12 +318,55 @@ void praas_life_members_left(struct praas_life *life, uint64_t conn);
 /* From the tick: tells what is new. When to look again; 0 never. Lock held. */
 uint64_t praas_life_members_due(struct praas_life *life, uint64_t now_ns);
 
+/* ---- lifecycle_move.c; lock held ---- */
+
+/* What a join of that epoch is of: the destination of p's move. */
+bool praas_life_is_taker(const struct praas_life_process *p, uint64_t epoch);
+/* Its join was checked: p is its. */
+void praas_life_taken(struct praas_life_process *p, uint32_t epoch);
+/* p stays where it is. */
+void praas_life_kept(struct praas_life_process *p, const char *why,
+		     struct praas_life_waits *done);
+/* The source has joined again and says that it still moves. */
+void praas_life_moves_on(struct praas_life_process *p, uint64_t conn,
+			 const char *endpoints);
+/* What the source answered. false: it is none of that. */
+bool praas_life_on_move_answer(struct praas_life_process *p, uint64_t id, bool ok,
+			       const json_t *message, struct praas_life_waits *done);
+/* "moved". */
+void praas_life_on_moved(struct praas_life_process *p, const json_t *message);
+/* Its destination, if it has one, is ended. */
+void praas_life_end_taker(struct praas_life_process *p);
+/* Of one that moves, source or destination has ended. true: the other one may go on. */
+bool praas_life_half_ended(struct praas_life_process *p);
+/* After a restart of ours; log: as it is now. */
+void praas_life_move_recover(struct praas_life_process *p,
+			     const struct praas_owner_log *log);
+
+/* ---- lifecycle_checkpoint.c ---- */
+
+/* Asks for one, unless that is under way. */
+void praas_life_begin_check(struct praas_life_process *p);
+/* Its controller's answer. */
+void praas_life_on_checked(struct praas_life_process *p, bool ok, const json_t *message,
+			   struct praas_life_waits *done);
+/* It serves from now on, with what is kept. */
+void praas_life_check_from(struct praas_life_process *p, uint64_t now_ns);
+/* From the tick: those that are due are asked for one. When to look again; 0 never. */
+uint64_t praas_life_check_look(struct praas_life *life, uint64_t now_ns);
+
 /* ---- lifecycle_idle.c ---- */
 
 enum praas_idle praas_life_idle(const struct praas_life_process *p, uint64_t now_ns,
 				uint64_t *ret_quiet_ns);
 /* From the tick: swaps out what is idle. When to look again; 0 never. */
 uint64_t praas_life_idle_look(struct praas_life *life, uint64_t now_ns);
+/* What its controller told counts (control/life/idle.h: the window). */
+void praas_life_count_calls(struct praas_life_process *p);
+/* A node was drained: look now. */
+void praas_life_idle_soon(struct praas_life *life);
+/* More was taken of a node: look now if it is short. */
+void praas_life_idle_taken(struct praas_life *life, uint32_t node);
 /* Somebody wants p to serve: a drain for want of work is called off, if it is not too late. */
 void praas_life_needed(struct praas_life_process *p);
 
@@ -286,6 +385,11 @@ void praas_life_start_new(struct praas_life_process *p,
 			  struct praas_process_record *record,
 			  const uint8_t token[PRAAS_KEY_BYTES],
 			  const struct praas_life_wait *wait, bool *ret_created);
+/* The configuration of a controller (docs/control-link.md), without the back end's part; token: its join token. NULL:
+ * no memory, or no crypto. No lock. */
+json_t *praas_life_config_of(const struct praas_life_process *p,
+			     const struct praas_process_record *record,
+			     const struct praas_node *node, const uint8_t *token);
 /* A join was checked: p serves, or, with its queue applied up to seen, has to catch up first. draining: it says
  * that it swaps out. Lock held. Its record is the caller's to save, when those in done have
  * been told: a commit takes the time that they wait. */
@@ -313,7 +417,18 @@ void praas_life_release(struct praas_life_process *p);
 /* ---- lifecycle_clock.c ---- */
 uint64_t praas_life_tick(void *user, uint64_t now_ns);
 
+/* ---- lifecycle_join.c; lock held ---- */
+
+/* What came over the connection is nothing: it is ended, with words. */
+void praas_life_refuse(struct praas_life *life, uint64_t conn, const char *why);
+/* True: the process serves, and is to be saved. */
+bool praas_life_on_join(struct praas_life *life, uint64_t conn, pid_t peer,
+			json_t *message, struct praas_life_waits *done);
+
 /* ---- lifecycle_link.c ---- */
+
+/* Nothing of its controller is known any more. Lock held. */
+void praas_life_forget_controller(struct praas_life_process *p);
 
 /* An activation's controller has gone without serving; one that served has gone. Lock held. */
 void praas_life_ended_starting(struct praas_life_process *p, const struct praas_exit *e,
@@ -324,6 +439,10 @@ extern const struct praas_link_events praas_life_link_events;
 
 /* ---- lifecycle_store.c; no lock ---- */
 
+/* The store of a process, sealed when there are keys: the caller's. 0; or why it cannot be opened. */
+int praas_life_open_store(const struct praas_life *life,
+			  const struct praas_process_record *record, const char *tenant,
+			  struct praas_store **ret_store);
 /* Where the slot log and snapshots of a process are. */
 void praas_life_store_url(const struct praas_life *life,
 			  const struct praas_process_record *record,

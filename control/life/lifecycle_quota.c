@@ -75,6 +75,7 @@ void praas_life_charge_running(struct praas_life_process *p)
 		praas_tenants_count(p->life->config.tenants, p->app.tenant,
 				    PRAAS_QUOTA_MEMORY, 0, p->app.memory_bytes);
 	p->charged = true;
+	praas_life_node_running(p);
 }
 
 void praas_life_discharge(struct praas_life_process *p)
@@ -83,6 +84,7 @@ void praas_life_discharge(struct praas_life_process *p)
 		praas_tenants_give(p->life->config.tenants, p->app.tenant,
 				   PRAAS_QUOTA_MEMORY, p->app.memory_bytes);
 	p->charged = false;
+	praas_life_node_leave(p);
 }
 
 void praas_life_count_state(struct praas_life_process *p, uint64_t bytes)

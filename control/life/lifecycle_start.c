@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/limits.h"
 #include "control/names.h"
 #include "controller/store/s3_credentials.h"
+#include "controller/store/seal_keys.h"
 #include "internal/base.h"
 
 void praas_life_new_epoch(struct praas_process_record *record, uint32_t epoch,
@@ -56,22 +58,49 @@ static json_t *hex_of(const uint8_t *data, size_t bytes)
 	return value;
 }
 
-static json_t *listen_of(const struct praas_life *life,
-			 const struct praas_process_record *record)
+/* What "auto" of the list stands for: devices at the node's address, if there are any. dpdk has to be told which
+ * device is for it alone. */
+static int add_autos(json_t *list, const char *host, bool six)
 {
-	bool six = strchr(life->data_host, ':') != NULL;
-	const char *more = life->data_listen;
+	static const char *const schemes[PRAAS_DATA_LISTEN_AUTOS] = { "verbs://",
+								      "ofi://efa@" };
+	int rc = 0;
+
+	for (size_t i = 0; i < PRAAS_DATA_LISTEN_AUTOS; i++)
+		rc |= json_array_append_new(
+			list,
+			json_sprintf(six ? "%s[%s]:0?" : "%s%s:0?", schemes[i], host));
+	return rc;
+}
+
+static int add_listen(json_t *list, const char *item, size_t bytes,
+		      const struct praas_node *node, bool six)
+{
+	if (bytes == strlen(PRAAS_DATA_LISTEN_AUTO) &&
+	    strncmp(item, PRAAS_DATA_LISTEN_AUTO, bytes) == 0)
+		return add_autos(list, node->listen, six);
+	return json_array_append_new(list, json_stringn(item, bytes));
+}
+
+static json_t *listen_of(const struct praas_life_process *p,
+			 const struct praas_process_record *record,
+			 const struct praas_node *node)
+{
+	const struct praas_life *life = p->life;
+	bool six = strchr(node->listen, ':') != NULL;
+	/* Devices are the service's own network's. */
+	const char *more = node->netns[0] ? "" : life->data_listen;
 	json_t *list = json_pack(
 		"[o,o]",
 		json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
-			     life->data_tls ? "tls" : "tcp", life->data_host),
+			     node->tls ? "tls" : "tcp", node->listen),
 		json_sprintf("shm://%s/" PRAAS_LIFE_SOCKET, life->run_dir,
 			     (unsigned long long)record->number, record->epoch));
 
 	while (list && *more) {
 		size_t bytes = strcspn(more, ",");
 
-		if (json_array_append_new(list, json_stringn(more, bytes))) {
+		if (add_listen(list, more, bytes, node, six)) {
 			json_decref(list);
 			return NULL;
 		}
@@ -104,11 +133,35 @@ static int add_store_keys(const struct praas_life *life, json_t *config)
 	return object ? json_object_set_new(config, "store_keys", object) : -1;
 }
 
-/* docs/control-link.md. NULL: no memory, or no crypto. */
-static json_t *config_of(struct praas_life *life,
-			 const struct praas_process_record *record,
-			 const struct praas_app_record *app, const uint8_t *token)
+/* The keys that seal what it stores, as lines; 0 also when there are none. */
+static int add_seal_keys(const struct praas_life *life, json_t *config)
 {
+	const struct praas_seal_keys *keys = life->config.seal_keys;
+	char text[PRAAS_SEAL_KEYS_MAX * (2 * PRAAS_SEAL_KEY_BYTES + 1) + 1] = "";
+	json_t *object;
+
+	if (!keys || keys->count == 0)
+		return 0;
+	for (unsigned i = 0; i < keys->count; i++) {
+		char *line = text + (size_t)i * (2 * PRAAS_SEAL_KEY_BYTES + 1);
+
+		praas_hex_encode(keys->key[i].secret, PRAAS_SEAL_KEY_BYTES, line);
+		line[2 * PRAAS_SEAL_KEY_BYTES] = '\n';
+		line[2 * PRAAS_SEAL_KEY_BYTES + 1] = '\0';
+	}
+	object = json_pack("{s:s,s:b}", "keys", text, "refuse_clear",
+			   keys->refuse_clear);
+	explicit_bzero(text, sizeof(text));
+	return object ? json_object_set_new(config, "seal_keys", object) : -1;
+}
+
+/* docs/control-link.md. NULL: no memory, or no crypto. */
+json_t *praas_life_config_of(const struct praas_life_process *p,
+			     const struct praas_process_record *record,
+			     const struct praas_node *node, const uint8_t *token)
+{
+	struct praas_life *life = p->life;
+	const struct praas_app_record *app = &p->app;
 	char store[2 * PRAAS_LIFE_PATH_BYTES], code[PRAAS_LIFE_CODE_BYTES];
 	uint8_t key[PRAAS_KEY_BYTES], tenant[PRAAS_ID_BYTES];
 	json_t *config;
@@ -128,13 +181,14 @@ static json_t *config_of(struct praas_life *life,
 			   (json_int_t)record->epoch, "controller_key",
 			   hex_of(key, sizeof(key)), "join_token",
 			   hex_of(token, PRAAS_KEY_BYTES), "link", "", "store", store,
-			   "code", code, "listen", listen_of(life, record));
+			   "code", code, "listen", listen_of(p, record, node));
 	explicit_bzero(key, sizeof(key));
 	if (!config)
 		return NULL;
-	if (json_object_set_new(config, "link",
+	if (json_object_set_new(config, "node", json_string(node->name)) ||
+	    json_object_set_new(config, "link",
 				json_sprintf("unix://%s", life->link_path)) ||
-	    add_store_keys(life, config) ||
+	    add_store_keys(life, config) || add_seal_keys(life, config) ||
 	    json_object_set_new(
 		    config, "isolation",
 		    json_string(app->isolation_inline ? "inline" : "worker")) ||
@@ -143,12 +197,16 @@ static json_t *config_of(struct praas_life *life,
 	    json_object_set_new(config, "vcpu_milli", json_integer(app->vcpu_milli)) ||
 	    json_object_set_new(config, "concurrency",
 				json_integer(app->concurrency)) ||
+	    json_object_set_new(config, "tasks_max",
+				json_integer(PRAAS_LIMIT_TASKS_PER_WORKER)) ||
 	    json_object_set_new(config, "bytes_max",
 				json_integer((json_int_t)app->bytes_max)) ||
 	    json_object_set_new(config, "wait", json_string(wait_text(app->wait))) ||
 	    json_object_set_new(config, "allow_weak_sandbox",
 				json_boolean(app->allow_weak_sandbox)) ||
 	    json_object_set_new(config, "fresh", json_boolean(record->epoch == 1)) ||
+	    json_object_set_new(config, "upload_s",
+				json_integer((json_int_t)life->config.upload_s)) ||
 	    (life->worker[0] &&
 	     json_object_set_new(config, "worker", json_string(life->worker)))) {
 		json_decref(config);
@@ -185,9 +243,8 @@ static struct praas_outcome start_failure(int rc, int record_rc)
 static struct spawned spawn_now(struct praas_life_process *p,
 				const struct praas_process_record *record)
 {
-	struct praas_life *life = p->life;
-	struct praas_backend *backend = life->config.backend;
-	json_t *config = config_of(life, record, &p->app, p->token);
+	struct praas_backend *backend = praas_life_backend(p);
+	json_t *config = praas_life_config_of(p, record, praas_life_node(p), p->token);
 	struct spawned s = { .rc = -ENOMEM };
 
 	if (config)
@@ -203,7 +260,7 @@ static void end_now(struct praas_life *life, struct praas_instance *instance)
 {
 	struct praas_exit gone;
 
-	life->config.backend->ops->kill(life->config.backend, instance);
+	praas_life_end(instance);
 	praas_life_reap(life, instance, &gone);
 }
 
@@ -212,7 +269,6 @@ static void started(struct praas_life_process *p, struct spawned *spawn, int rec
 		    struct praas_life_waits *done)
 {
 	struct praas_life *life = p->life;
-	struct praas_backend *backend = life->config.backend;
 	struct praas_outcome why;
 	int rc = spawn->rc;
 
@@ -230,7 +286,7 @@ static void started(struct praas_life_process *p, struct spawned *spawn, int rec
 	p->has_instance = true;
 	life->instances++;
 	if (p->want_kill || p->record.state == PRAAS_LIFE_DELETING) {
-		backend->ops->kill(backend, &p->instance);
+		praas_life_end(&p->instance);
 	} else if (p->pending_conn && p->pending_peer == p->instance.os_pid) {
 		praas_life_serving(p, p->pending_conn, p->pending_endpoints,
 				   p->pending_seen, false, done);
@@ -379,7 +435,8 @@ void praas_life_begin_activation(struct praas_life_process *p)
 	struct praas_outcome why;
 
 	praas_life_take_next(p);
-	if (!praas_life_charge(p, &why)) {
+	if (!praas_life_charge(p, &why) || praas_life_node_take(p, &why)) {
+		praas_life_discharge(p);
 		praas_life_finish(p, &p->serving, &why, &p->settled);
 		praas_life_save(p);
 		return;
@@ -391,6 +448,7 @@ void praas_life_begin_activation(struct praas_life_process *p)
 			     p->token);
 	p->record.revision = p->app.revision;
 	praas_account_epoch(&p->account);
+	praas_functions_epoch(&p->functions_told);
 	praas_life_set_state(p, PRAAS_LIFE_ACTIVATING);
 	p->starting = true;
 	p->joined = false;
@@ -456,6 +514,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->record.os_start = p->instance.os_start;
 	p->joined = true;
 	p->active_ns = praas_now_ns();
+	praas_life_check_from(p, p->active_ns);
 	take_place(p, seen, draining);
 	more = p->mail.behind && !p->swap_id;
 	praas_life_ask(p, more ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
@@ -497,6 +556,7 @@ void praas_life_start_failed(struct praas_life_process *p,
 	praas_life_finish(p, &p->serving, why, done);
 	praas_life_finish(p, &p->swapped, why, done);
 	praas_life_finish(p, &p->checkpointed, why, done);
+	praas_life_finish(p, &p->moved, why, done);
 	praas_life_set_state(p, killed ? PRAAS_LIFE_KILLED
 				       : (enum praas_life_state)p->rest_state);
 	praas_life_finish(p, &p->ended, &ok, &p->settled);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control/names.h"
+#include "controller/store/sealed.h"
 #include "controller/store/slot_log.h"
 #include "controller/store/store.h"
 #include "controller/store/whole.h"
@@ -74,6 +75,21 @@ static struct praas_slot_id log_id(const struct praas_life *life,
 	return id;
 }
 
+int praas_life_open_store(const struct praas_life *life,
+			  const struct praas_process_record *record, const char *tenant,
+			  struct praas_store **ret_store)
+{
+	struct praas_slot_id id = log_id(life, record, tenant);
+	char url[2 * PRAAS_LIFE_PATH_BYTES];
+	struct praas_store *store;
+	int rc;
+
+	praas_life_store_url(life, record, url);
+	rc = praas_store_open(url, &store);
+	return rc ? rc
+		  : praas_store_seal(store, life->config.seal_keys, &id, ret_store);
+}
+
 /* Opening a file store would make it. */
 static bool folder_is_missing(const char *url)
 {
@@ -94,7 +110,7 @@ int praas_life_open_log(const struct praas_life *life,
 	praas_life_store_url(life, record, url);
 	if (folder_is_missing(url))
 		return -ENOENT;
-	rc = praas_store_open(url, ret_store);
+	rc = praas_life_open_store(life, record, tenant, ret_store);
 	if (rc)
 		return rc;
 	rc = praas_slot_log_open(*ret_store, &id, ret_log);
@@ -127,7 +143,7 @@ int praas_life_read_log(const struct praas_life_process *p,
 
 /* Fences every epoch that there was: whoever still writes finds the tombstone and stops. */
 static int put_tomb(const struct praas_life_process *p,
-		    const struct praas_process_record *record, const char *url)
+		    const struct praas_process_record *record)
 {
 	struct praas_slot_entry *entry = calloc(1, sizeof(*entry));
 	struct praas_owner owner = { .epoch = record->epoch };
@@ -139,7 +155,7 @@ static int put_tomb(const struct praas_life_process *p,
 
 	if (!entry)
 		return -ENOMEM;
-	rc = praas_store_open(url, &store);
+	rc = praas_life_open_store(p->life, record, p->app.tenant, &store);
 	if (rc) {
 		free(entry);
 		return rc;
@@ -181,7 +197,7 @@ int praas_life_erase_store(const struct praas_life_process *p,
 	rc = praas_store_exists(url, &there);
 	if (rc || !there)
 		return rc; /* it never wrote anything */
-	rc = put_tomb(p, record, url);
+	rc = put_tomb(p, record);
 	if (rc && rc != -EPROTO) /* a damaged log goes with the rest */
 		return rc;
 	return praas_store_remove(url);

@@ -17,6 +17,7 @@ struct praas_roster_member {
 	struct praas_roster_member *prev, *next; /* by version */
 	const char *state;                       /* NULL: gone */
 	uint32_t epoch;
+	uint32_t node;
 	char name[PRAAS_NAME_MAX + 1];
 };
 
@@ -153,6 +154,14 @@ int praas_roster_load(struct praas_roster *r, uint64_t number, const char *name,
 	return 0;
 }
 
+void praas_roster_place(struct praas_roster *r, uint64_t number, uint32_t node)
+{
+	struct praas_roster_member *m = find(r, number);
+
+	if (m)
+		m->node = node;
+}
+
 uint64_t praas_roster_version(const struct praas_roster *r)
 {
 	return r->version;
@@ -185,13 +194,13 @@ static void begin(const struct praas_roster *r, struct praas_roster_news *news)
 	news->next = news->whole ? r->order : first_after(r, news->after);
 }
 
-static json_t *describe(const struct praas_roster_member *m)
+static json_t *describe(const struct praas_roster_member *m, uint32_t node)
 {
 	if (!m->state)
 		return json_pack("{s:I}", "pid", (json_int_t)m->number);
 	return json_pack("{s:I,s:s,s:s,s:I,s:b}", "pid", (json_int_t)m->number, "name",
 			 m->name, "state", m->state, "epoch", (json_int_t)m->epoch,
-			 "local", 1);
+			 "local", m->node == node);
 }
 
 json_t *praas_roster_line(const struct praas_roster *r, struct praas_roster_news *news,
@@ -207,7 +216,7 @@ json_t *praas_roster_line(const struct praas_roster *r, struct praas_roster_news
 	     news->next = news->next->next) {
 		if (!news->next->state && news->whole)
 			continue;
-		if (json_array_append_new(list, describe(news->next))) {
+		if (json_array_append_new(list, describe(news->next, news->node))) {
 			json_decref(list);
 			return NULL;
 		}

@@ -27,12 +27,16 @@ int praas_roster_change(struct praas_roster *r, uint64_t version, uint64_t numbe
 int praas_roster_load(struct praas_roster *r, uint64_t number, const char *name,
 		      uint32_t epoch, const char *state);
 
+/* Where a process is: a number for the node, 0 unless it is said. */
+void praas_roster_place(struct praas_roster *r, uint64_t number, uint32_t node);
+
 uint64_t praas_roster_version(const struct praas_roster *r);
 uint32_t praas_roster_count(const struct praas_roster *r);
 
 /* What has changed after a version, line by line: after is set before the first of them, and the rest is zero. */
 struct praas_roster_news {
 	uint64_t after;
+	uint32_t node; /* of who is told: set as after is */
 	bool begun, whole;
 	uint32_t at; /* members in the lines before */
 	const struct praas_roster_member *next;

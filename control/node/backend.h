@@ -26,9 +26,12 @@ struct praas_backend_stats {
 	uint32_t ready; /* controllers that wait for a process */
 };
 
+struct praas_backend;
+
 /* One started controller; the caller's memory, zeroed when there is none. */
 struct praas_instance {
-	uint64_t number; /* of the process it serves */
+	struct praas_backend *backend; /* that has it */
+	uint64_t number;               /* of the process it serves */
 	uint32_t epoch;
 	uint64_t os_start; /* start time of os_pid, ticks since boot */
 	int32_t os_pid;
@@ -44,8 +47,6 @@ struct praas_exit {
 	int signal; /* that ended it */
 	enum praas_backend_start start; /* how it was had */
 };
-
-struct praas_backend;
 
 struct praas_backend_ops {
 	const char *name;
@@ -81,7 +82,9 @@ struct praas_backend_local_config {
 	const char *controller; /* program; absolute */
 	const char *log_dir; /* standard output and error of controllers: NUMBER.log */
 	const char *group;   /* name of our cgroup folder; NULL: none are made */
-	uint32_t prewarm;    /* controllers kept ready, at most PRAAS_READY_MAX */
+	const char *
+		netns; /* file of the network namespace of its controllers; NULL: ours */
+	uint32_t prewarm; /* controllers kept ready, at most PRAAS_READY_MAX */
 };
 int praas_backend_local_new(const struct praas_backend_local_config *config,
 			    struct praas_backend **ret_backend);

@@ -187,12 +187,12 @@ static int give_group(const struct local *l, json_t *config, struct praas_ready_
 /* What of a configuration follows from the application. NULL: no memory. */
 static char *shape_of(const json_t *config)
 {
-	static const char *const members[] = {
-		"app_id",       "code",       "isolation",
-		"memory_bytes", "vcpu_milli", "concurrency",
-		"bytes_max",    "wait",       "allow_weak_sandbox",
-		"worker"
-	};
+	static const char *const members[] = { "app_id",     "code",
+					       "isolation",  "memory_bytes",
+					       "vcpu_milli", "concurrency",
+					       "tasks_max",  "bytes_max",
+					       "wait",       "allow_weak_sandbox",
+					       "worker" };
 	json_t *shape = json_pack("{s:b}", "prepare", 1);
 	char *text = NULL;
 
@@ -379,7 +379,8 @@ static int start(struct praas_backend *b, json_t *config, uint64_t number,
 	(void)close(o.config_fd);
 	free(o.shape);
 	count_start(l, kind);
-	*ret_instance = (struct praas_instance){ .number = number,
+	*ret_instance = (struct praas_instance){ .backend = b,
+						 .number = number,
 						 .epoch = epoch,
 						 .os_start = o.os_start,
 						 .os_pid = o.os_pid,
@@ -404,7 +405,6 @@ static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 {
 	int fd;
 
-	(void)b;
 	if (os_pid <= 1)
 		return -ESRCH;
 	fd = praas_pidfd_of(os_pid);
@@ -417,7 +417,8 @@ static int adopt(struct praas_backend *b, int32_t os_pid, uint64_t os_start,
 		(void)close(fd);
 		return -ESRCH;
 	}
-	*ret_instance = (struct praas_instance){ .number = number,
+	*ret_instance = (struct praas_instance){ .backend = b,
+						 .number = number,
 						 .epoch = epoch,
 						 .os_start = os_start,
 						 .os_pid = os_pid,
@@ -500,7 +501,7 @@ int praas_backend_local_new(const struct praas_backend_local_config *config,
 	l = calloc(1, sizeof(*l));
 	if (!l)
 		return -ENOMEM;
-	rc = praas_launcher_start(&l->launcher);
+	rc = praas_launcher_start(config->netns, &l->launcher);
 	if (rc) {
 		free(l);
 		return rc;

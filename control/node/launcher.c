@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdbool.h>
@@ -33,6 +34,7 @@ struct praas_launcher {
 	pthread_mutex_t turn; /* one order after the other; held before the lock */
 	pthread_mutex_t lock; /* of what follows */
 	pthread_cond_t done;
+	const char *netns;               /* until it has answered for the first time */
 	const struct praas_launch *what; /* NULL: no order is open */
 	uint64_t number; /* of the order; what came of an older one does not count */
 	int rc;
@@ -118,6 +120,22 @@ static int leave_table(int own_fd)
 	return syscall(SYS_close_range, OWN_FD + 1, ~0u, 0) ? -errno : 0;
 }
 
+/* A namespace is a thread's, and what it starts begins in it. */
+static int enter_netns(const char *netns)
+{
+	int fd, rc = 0;
+
+	if (!netns)
+		return 0;
+	fd = open(netns, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	if (setns(fd, CLONE_NEWNET))
+		rc = -errno;
+	(void)close(fd); /* read only */
+	return rc;
+}
+
 /* Waits for an order. 0; -ESHUTDOWN there will be none; an errno. */
 static int receive(uint64_t *ret_number, int ret_fds[PRAAS_LAUNCH_FDS_MAX],
 		   unsigned *ret_count)
@@ -171,8 +189,10 @@ static void *thread_main(void *arg)
 {
 	int fds[PRAAS_LAUNCH_FDS_MAX] = { -1, -1 };
 	struct praas_launcher *s = arg;
-	int rc = leave_table(s->own_fd);
+	int rc = enter_netns(s->netns); /* its descriptor is of the table of all */
 
+	if (rc == 0)
+		rc = leave_table(s->own_fd);
 	answer(s, rc, 0);
 	if (rc)
 		return NULL;
@@ -275,7 +295,7 @@ static int start_thread(struct praas_launcher *s)
 	return rc;
 }
 
-int praas_launcher_start(struct praas_launcher **ret_launcher)
+int praas_launcher_start(const char *netns, struct praas_launcher **ret_launcher)
 {
 	static const struct praas_launch nothing;
 	struct praas_launcher *s = calloc(1, sizeof(*s));
@@ -291,6 +311,7 @@ int praas_launcher_start(struct praas_launcher **ret_launcher)
 	}
 	s->order_fd = fds[0];
 	s->own_fd = fds[1];
+	s->netns = netns;
 	s->what = &nothing; /* it answers when it has its table */
 	(void)pthread_mutex_init(&s->turn, NULL);
 	(void)pthread_mutex_init(&s->lock, NULL);

@@ -22,8 +22,10 @@ struct praas_launch {
 
 struct praas_launcher;
 
-/* 0; -errno: no thread, or it cannot have a table of its own. */
-int praas_launcher_start(struct praas_launcher **ret_launcher);
+/* netns: file of a network namespace (/run/netns/NAME) that children begin in; NULL: ours; borrowed. 0;
+ * -errno: no thread, it cannot have a table of its own, or cannot enter netns (-ENOENT, -EPERM, -EINVAL it
+ * is something else). */
+int praas_launcher_start(const char *netns, struct praas_launcher **ret_launcher);
 /* Waits for an order that is under way. What was started runs on, as a child of this process. */
 void praas_launcher_stop(struct praas_launcher *launcher);
 /* Starts a child with /dev/null, the log twice, and fds; nothing else is open in it, no signal blocked,

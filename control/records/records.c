@@ -18,6 +18,7 @@ const char *praas_life_state_text(enum praas_life_state state)
 		[PRAAS_LIFE_LOST] = "LOST",
 		[PRAAS_LIFE_KILLED] = "KILLED",
 		[PRAAS_LIFE_DELETING] = "DELETING",
+		[PRAAS_LIFE_MIGRATING] = "MIGRATING",
 	};
 
 	if ((unsigned)state >= sizeof(texts) / sizeof(texts[0]) || !texts[state])

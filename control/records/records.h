@@ -34,6 +34,8 @@ struct praas_app_record {
 	bool allow_weak_sandbox;
 	uint8_t wait; /* 0 adaptive, 1 spin, 2 block */
 	uint32_t
+		checkpoint_ms; /* while a process serves (control/life/checkpoint.h); 0 none */
+	uint32_t
 		revision; /* of its code, counted from 1; 0: as the folder is (control/life/code.h) */
 	uint64_t deployed_ns;                    /* CLOCK_REALTIME */
 	uint8_t digest[PRAAS_RECORD_HASH_BYTES]; /* of that code */
@@ -51,7 +53,9 @@ enum praas_life_state {
 	PRAAS_LIFE_DRAINING = 4,   /* asked to swap out */
 	PRAAS_LIFE_LOST = 5,   /* as SWAPPED; the last epoch ended without a snapshot */
 	PRAAS_LIFE_KILLED = 6, /* as SWAPPED; ended on request without a snapshot */
-	PRAAS_LIFE_DELETING = 7 /* being erased; final */
+	PRAAS_LIFE_DELETING = 7, /* being erased; final */
+	PRAAS_LIFE_MIGRATING =
+		8 /* its controller hands it over to another one, of the next epoch */
 };
 const char *praas_life_state_text(enum praas_life_state state);
 
@@ -74,6 +78,8 @@ struct praas_process_record {
 	uint8_t controller[PRAAS_RECORD_ID_BYTES];
 	uint8_t join_hash[PRAAS_RECORD_HASH_BYTES]; /* SHA-256 of the join token */
 	char name[PRAAS_NAME_MAX + 1];
+	char node[PRAAS_NAME_MAX +
+		  1]; /* of its last start (control/node/nodes.h); "" none yet */
 	char endpoints[PRAAS_ENDPOINTS_BYTES]; /* JSON array, "" when not serving */
 	/* What was used until then is in rows of usage; of the counters of this epoch's controller, as
 	 * much as that. */
@@ -81,10 +87,12 @@ struct praas_process_record {
 	struct praas_usage counted;
 };
 
-/* Small things that are few and are read whole: tenants, keys (control/tenants/tenants.h, control/tenants/tokens.h). */
+/* Small things that are few and are read whole: tenants, keys (control/tenants/tenants.h, control/tenants/tokens.h),
+ * nodes that are drained (control/life/lifecycle_nodes.c). */
 enum praas_item_kind { /* stored */
 		       PRAAS_ITEM_TENANT = 1,
-		       PRAAS_ITEM_TOKEN = 2
+		       PRAAS_ITEM_TOKEN = 2,
+		       PRAAS_ITEM_NODE = 3 /* one that is drained */
 };
 
 struct praas_item {

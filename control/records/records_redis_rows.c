@@ -23,18 +23,20 @@
 void praas_redis_write_app(char ret_text[PRAAS_REDIS_ROW_BYTES],
 			   const struct praas_app_record *app)
 {
-	char id[PRAAS_REDIS_HEX_ID], digest[PRAAS_REDIS_HEX_HASH];
+	char id[PRAAS_REDIS_HEX_ID], digest[PRAAS_REDIS_HEX_HASH], every[16] = "";
 
+	if (app->checkpoint_ms > 0)
+		(void)snprintf(every, sizeof(every), "@%u ", app->checkpoint_ms);
 	praas_hex_encode(app->id, sizeof(app->id), id);
 	praas_hex_encode(app->digest, sizeof(app->digest), digest);
 	(void)snprintf(ret_text, PRAAS_REDIS_ROW_BYTES,
 		       "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-		       " %u %u %d %d %u %s %s %s %u %" PRIu64 " %s %s",
+		       " %u %u %d %d %u %s %s %s %u %" PRIu64 " %s %s%s",
 		       app->version + 1, app->created_ns, app->memory_bytes,
 		       app->bytes_max, app->vcpu_milli, app->concurrency,
 		       app->isolation_inline, app->allow_weak_sandbox, app->wait, id,
 		       app->tenant, app->name, app->revision, app->deployed_ns, digest,
-		       app->code);
+		       every, app->code);
 }
 
 void praas_redis_write_process(char ret_text[PRAAS_REDIS_ROW_BYTES],
@@ -50,13 +52,14 @@ void praas_redis_write_process(char ret_text[PRAAS_REDIS_ROW_BYTES],
 		       "%" PRIu64 " %u %" PRIu64 " %s %s %" PRIu64 " %" PRIu64
 		       " %" PRId64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
 		       " %d %u %u %u %u %s %s %" PRIu64 " %" PRIu64 " %" PRIu64
-		       " %" PRIu64 " %" PRIu64 " %.17g %s",
+		       " %" PRIu64 " %" PRIu64 " %.17g %s%s%s%s",
 		       p->version + 1, p->state, p->number, app, p->name, p->created_ns,
 		       p->used_ns, p->slot, p->state_bytes, p->changed_ns, p->os_start,
 		       p->named_bytes, p->os_pid, p->generation, p->epoch,
 		       p->lost_epoch, p->revision, controller, join, p->counted.cpu_ns,
 		       p->counted.wall_ns, p->counted.calls, p->counted.bytes_in,
-		       p->counted.bytes_out, p->counted.resident, p->endpoints);
+		       p->counted.bytes_out, p->counted.resident, p->node[0] ? "@" : "",
+		       p->node, p->node[0] ? " " : "", p->endpoints);
 }
 
 void praas_redis_write_memo(char ret_text[PRAAS_REDIS_ROW_BYTES],
@@ -198,6 +201,15 @@ static void name(struct words *w, char ret_name[PRAAS_NAME_MAX + 1])
 		memcpy(ret_name, text, strlen(text) + 1); /* a valid one is short */
 }
 
+/* Before what not every row has: "@". What comes behind that never begins so. */
+static bool marked(struct words *w)
+{
+	if (!w->at || w->at >= w->end || *w->at != '@')
+		return false;
+	w->at++;
+	return true;
+}
+
 /* All that is left; there is at least the blank before it. */
 static void rest(struct words *w, char *ret_text, size_t bytes_max)
 {
@@ -248,6 +260,9 @@ int praas_redis_read_app(const redisReply *text, struct praas_app_record *ret_ap
 	ret_app->revision = (uint32_t)number(&w, 0, UINT32_MAX);
 	ret_app->deployed_ns = number(&w, 0, INT64_MAX);
 	hex(&w, ret_app->digest, sizeof(ret_app->digest));
+	if (marked(&w))
+		ret_app->checkpoint_ms =
+			(uint32_t)number(&w, 1, PRAAS_LIMIT_CHECKPOINT_MS);
 	rest(&w, ret_app->code, sizeof(ret_app->code));
 	return verdict(&w, "application", ret_app->name);
 }
@@ -258,7 +273,7 @@ int praas_redis_read_process(const redisReply *text, struct praas_process_record
 
 	memset(ret_p, 0, sizeof(*ret_p));
 	ret_p->version = number(&w, 1, PRAAS_REDIS_NUMBER_MAX);
-	ret_p->state = (uint8_t)number(&w, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_DELETING);
+	ret_p->state = (uint8_t)number(&w, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_MIGRATING);
 	ret_p->number = number(&w, 1, PRAAS_REDIS_NUMBER_MAX);
 	hex(&w, ret_p->app, sizeof(ret_p->app));
 	name(&w, ret_p->name);
@@ -282,6 +297,8 @@ int praas_redis_read_process(const redisReply *text, struct praas_process_record
 	ret_p->counted.bytes_in = number(&w, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.bytes_out = number(&w, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.resident = held(&w, HELD_MAX);
+	if (marked(&w))
+		name(&w, ret_p->node);
 	rest(&w, ret_p->endpoints, sizeof(ret_p->endpoints));
 	return verdict(&w, "process", ret_p->name);
 }
@@ -397,7 +414,7 @@ int praas_redis_read_census(const char *line, size_t bytes,
 	name(&w, ret_sum->tenant);
 	name(&w, ret_sum->app);
 	name(&w, ret_sum->name);
-	ret_sum->state = (uint8_t)number(&w, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_DELETING);
+	ret_sum->state = (uint8_t)number(&w, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_MIGRATING);
 	*ret_created_ns = number(&w, 0, INT64_MAX);
 	ret_sum->used_ns = number(&w, 0, INT64_MAX);
 	ret_sum->slot = slot_of(&w);

@@ -48,6 +48,7 @@ void praas_sqlite_bind_app(sqlite3_stmt *st, const struct praas_app_record *app)
 	praas_sqlite_bind_number(st, 14, app->revision);
 	praas_sqlite_bind_number(st, 15, app->deployed_ns);
 	bind_blob(st, 16, app->digest, sizeof(app->digest));
+	praas_sqlite_bind_number(st, 17, app->checkpoint_ms);
 }
 
 void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_record *p)
@@ -78,6 +79,7 @@ void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_reco
 	(void)sqlite3_bind_double(st, 24, p->counted.resident);
 	praas_sqlite_bind_number(st, 25, p->named_bytes);
 	praas_sqlite_bind_number(st, 26, p->revision);
+	praas_sqlite_bind_text(st, 27, p->node);
 }
 
 void praas_sqlite_bind_item(sqlite3_stmt *st, enum praas_item_kind kind,
@@ -182,6 +184,13 @@ static void name_at(struct row *row, int at, char ret_text[PRAAS_NAME_MAX + 1])
 	check(row, at, praas_name_valid(ret_text));
 }
 
+/* "": none yet. */
+static void node_at(struct row *row, int at, char ret_text[PRAAS_NAME_MAX + 1])
+{
+	text_at(row, at, ret_text, PRAAS_NAME_MAX + 1);
+	check(row, at, !ret_text[0] || praas_name_valid(ret_text));
+}
+
 static void blob_at(struct row *row, int at, uint8_t *ret_data, size_t bytes)
 {
 	const void *data = sqlite3_column_blob(row->st, at);
@@ -229,6 +238,8 @@ int praas_sqlite_read_app(sqlite3_stmt *st, struct praas_app_record *ret_app)
 	ret_app->revision = (uint32_t)number_at(&row, 13, 0, UINT32_MAX);
 	ret_app->deployed_ns = number_at(&row, 14, 0, INT64_MAX);
 	blob_at(&row, 15, ret_app->digest, sizeof(ret_app->digest));
+	ret_app->checkpoint_ms =
+		(uint32_t)number_at(&row, 16, 0, PRAAS_LIMIT_CHECKPOINT_MS);
 	return verdict(&row, "application", ret_app->name);
 }
 
@@ -248,7 +259,7 @@ int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret
 	ret_p->epoch = (uint32_t)number_at(&row, 8, 0, UINT32_MAX);
 	ret_p->lost_epoch = (uint32_t)number_at(&row, 9, 0, UINT32_MAX);
 	ret_p->state =
-		(uint8_t)number_at(&row, 10, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_DELETING);
+		(uint8_t)number_at(&row, 10, PRAAS_LIFE_SWAPPED, PRAAS_LIFE_MIGRATING);
 	blob_at(&row, 11, ret_p->app, sizeof(ret_p->app));
 	blob_at(&row, 12, ret_p->controller, sizeof(ret_p->controller));
 	blob_at(&row, 13, ret_p->join_hash, sizeof(ret_p->join_hash));
@@ -264,6 +275,7 @@ int praas_sqlite_read_process(sqlite3_stmt *st, struct praas_process_record *ret
 	ret_p->counted.resident = held_at(&row, 23);
 	ret_p->named_bytes = number_at(&row, 24, 0, INT64_MAX);
 	ret_p->revision = (uint32_t)number_at(&row, 25, 0, UINT32_MAX);
+	node_at(&row, 26, ret_p->node);
 	return verdict(&row, "process", ret_p->name);
 }
 
@@ -284,7 +296,7 @@ int praas_sqlite_read_usage(sqlite3_stmt *st, struct praas_usage_sum *ret_sum)
 	ret_sum->used.resident = total_held_at(&row, 9);
 	ret_sum->used.stored = total_held_at(&row, 10);
 	(void)number_at(&row, 11, 0, 0);
-	ret_sum->state = (uint8_t)number_at(&row, 12, 0, PRAAS_LIFE_DELETING);
+	ret_sum->state = (uint8_t)number_at(&row, 12, 0, PRAAS_LIFE_MIGRATING);
 	ret_sum->slot = signed_at(&row, 13, -1, INT64_MAX);
 	ret_sum->state_bytes = number_at(&row, 14, 0, INT64_MAX);
 	ret_sum->used_ns = number_at(&row, 15, 0, INT64_MAX);

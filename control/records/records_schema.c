@@ -91,6 +91,10 @@ static const char *const migrations[] = {
 	" key_bytes INTEGER NOT NULL, trace BLOB, data BLOB NOT NULL,"
 	" UNIQUE (process, position));"
 	"CREATE INDEX queued_places ON queued (process, source, epoch, number);",
+	/* 8: several nodes */
+	"ALTER TABLE processes ADD COLUMN node TEXT NOT NULL DEFAULT '';",
+	/* 9: checkpoints from time to time */
+	"ALTER TABLE apps ADD COLUMN checkpoint_ms INTEGER NOT NULL DEFAULT 0;",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

@@ -7,13 +7,13 @@
 #define APP_COLUMNS                                                                    \
 	"version, created_ns, memory_bytes, bytes_max, vcpu_milli, concurrency, "      \
 	"isolation_inline, allow_weak_sandbox, wait, id, name, code, tenant, "         \
-	"revision, deployed_ns, digest"
+	"revision, deployed_ns, digest, checkpoint_ms"
 #define PROCESS_COLUMNS                                                                \
 	"version, number, created_ns, changed_ns, os_start, slot, os_pid, "            \
 	"generation, epoch, lost_epoch, state, app, controller, join_hash, name, "     \
 	"endpoints, state_bytes, used_ns, counted_cpu, counted_wall, "                 \
 	"counted_calls, counted_in, counted_out, counted_resident, "                   \
-	"named_bytes, revision"
+	"named_bytes, revision, node"
 
 /* Of the first ?3 processes that have any, the rows that end in ?1 … ?2, without the end. */
 #define USAGE_FOLDING                                                                  \
@@ -79,18 +79,18 @@
 const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_APP_INSERT] =
 		"INSERT INTO apps (" APP_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16)",
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
 	[PRAAS_SQL_APP_UPDATE] =
 		"UPDATE apps SET version=?1, created_ns=?2, memory_bytes=?3,"
 		" bytes_max=?4, vcpu_milli=?5, concurrency=?6, isolation_inline=?7,"
 		" allow_weak_sandbox=?8, wait=?9, name=?11, code=?12, revision=?14,"
-		" deployed_ns=?15, digest=?16"
+		" deployed_ns=?15, digest=?16, checkpoint_ms=?17"
 		" WHERE id=?10 AND version=?1-1 AND tenant=?13",
 	[PRAAS_SQL_APP_DELETE] = "DELETE FROM apps WHERE id=?1",
 	[PRAAS_SQL_PROCESS_INSERT] =
 		"INSERT INTO processes (" PROCESS_COLUMNS
 		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,"
-		"?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26)",
+		"?14,?15,?16,?17,?18,?19,?20,?21,?22,?23,?24,?25,?26,?27)",
 	[PRAAS_SQL_PROCESS_UPDATE] =
 		"UPDATE processes SET version=?1, created_ns=?3, changed_ns=?4,"
 		" os_start=?5, slot=?6, os_pid=?7, generation=?8, epoch=?9,"
@@ -98,7 +98,8 @@ const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 		" join_hash=?14, name=?15, endpoints=?16, state_bytes=?17,"
 		" used_ns=?18, counted_cpu=?19, counted_wall=?20,"
 		" counted_calls=?21, counted_in=?22, counted_out=?23,"
-		" counted_resident=?24, named_bytes=?25, revision=?26"
+		" counted_resident=?24, named_bytes=?25, revision=?26,"
+		" node=?27"
 		" WHERE number=?2 AND version=?1-1",
 	[PRAAS_SQL_PROCESS_DELETE] = "DELETE FROM processes WHERE number=?1",
 	[PRAAS_SQL_ITEM_INSERT] =

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "control/life/checkpoint.h"
 #include "control/names.h"
 
 static const char *const wait_texts[] = { "adaptive", "spin", "block" };
@@ -35,6 +36,14 @@ static bool take_resources(json_t *object, struct praas_app_record *app,
 	    !praas_json_number(object, "bytes_max", 1, PRAAS_LIMIT_MEMORY_BYTES,
 			       &app->bytes_max, error))
 		return false;
+	if (concurrency > app->memory_bytes / PRAAS_LIMIT_MEMORY_PER_WORKER) {
+		(void)snprintf(error->text, sizeof(error->text),
+			       "\"concurrency\" is at most %llu with this "
+			       "\"memory_bytes\": one for each 16 MiB",
+			       (unsigned long long)app->memory_bytes /
+				       PRAAS_LIMIT_MEMORY_PER_WORKER);
+		return false;
+	}
 	app->vcpu_milli = (uint32_t)vcpu;
 	app->concurrency = (uint32_t)concurrency;
 	if (app->bytes_max > app->memory_bytes)
@@ -65,8 +74,11 @@ bool praas_app_take(json_t *object, const char *const *known,
 	const char *name = name_before, *code = code_before;
 	const char *isolation = isolations[app->isolation_inline];
 	const char *wait = wait_texts[app->wait < 3 ? app->wait : 0];
+	char durability_before[PRAAS_DURABILITY_BYTES];
+	const char *durability = durability_before;
 	unsigned inline_code = 0, policy = 0;
 
+	praas_durability_text(app->checkpoint_ms, durability_before);
 	memcpy(name_before, app->name, sizeof(name_before));
 	memcpy(code_before, app->code, sizeof(code_before));
 	if (!praas_json_known(object, known, error) ||
@@ -75,12 +87,19 @@ bool praas_app_take(json_t *object, const char *const *known,
 			     error) ||
 	    !praas_json_text(object, "isolation", 64, &isolation, error) ||
 	    !praas_json_text(object, "wait", 64, &wait, error) ||
+	    !praas_json_text(object, "durability", 64, &durability, error) ||
 	    !praas_json_bool(object, "allow_weak_sandbox", &app->allow_weak_sandbox,
 			     error) ||
 	    !take_choice("isolation", isolation, isolations, 2, &inline_code, error) ||
 	    !take_choice("wait", wait, wait_texts, 3, &policy, error) ||
 	    !take_resources(json_object_get(object, "resources"), app, error))
 		return false;
+	if (!praas_durability_parse(durability, &app->checkpoint_ms)) {
+		(void)snprintf(error->text, sizeof(error->text),
+			       "\"durability\" must be swap, or checkpoint:T with T "
+			       "from 100ms to 24h");
+		return false;
+	}
 	if (!praas_name_valid(name)) {
 		(void)snprintf(error->text, sizeof(error->text),
 			       "\"name\" must be [A-Za-z0-9._-]{1,64}");
@@ -217,20 +236,24 @@ json_t *praas_app_json(const struct praas_app_record *app)
 {
 	char id[2 * PRAAS_RECORD_ID_BYTES + 1];
 	char digest[2 * PRAAS_RECORD_HASH_BYTES + 1];
+	char durability[PRAAS_DURABILITY_BYTES];
 	json_t *object;
 
+	praas_durability_text(app->checkpoint_ms, durability);
 	praas_hex_encode(app->id, sizeof(app->id), id);
-	object = json_pack("{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I},s:s,s:s,s:b,s:I,s:I}",
-			   "name", app->name, "id", id, "code", app->code, "resources",
-			   "memory_bytes", (json_int_t)app->memory_bytes, "vcpu_milli",
-			   (json_int_t)app->vcpu_milli, "concurrency",
-			   (json_int_t)app->concurrency, "bytes_max",
-			   (json_int_t)app->bytes_max, "isolation",
-			   app->isolation_inline ? "inline" : "worker", "wait",
-			   wait_texts[app->wait < 3 ? app->wait : 0],
-			   "allow_weak_sandbox", app->allow_weak_sandbox, "created_s",
-			   (json_int_t)(app->created_ns / 1000000000u), "revision",
-			   (json_int_t)app->revision);
+	object = json_pack(
+		"{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I,s:I},s:s,s:s,s:s,s:b,s:I,s:I}", "name",
+		app->name, "id", id, "code", app->code, "resources", "memory_bytes",
+		(json_int_t)app->memory_bytes, "vcpu_milli",
+		(json_int_t)app->vcpu_milli, "concurrency",
+		(json_int_t)app->concurrency, "tasks_max",
+		(json_int_t)(app->isolation_inline ? 0 : PRAAS_LIMIT_TASKS_PER_WORKER),
+		"bytes_max", (json_int_t)app->bytes_max, "isolation",
+		app->isolation_inline ? "inline" : "worker", "wait",
+		wait_texts[app->wait < 3 ? app->wait : 0], "durability", durability,
+		"allow_weak_sandbox", app->allow_weak_sandbox, "created_s",
+		(json_int_t)(app->created_ns / 1000000000u), "revision",
+		(json_int_t)app->revision);
 	if (!object || app->revision == 0)
 		return object;
 	praas_hex_encode(app->digest, sizeof(app->digest), digest);

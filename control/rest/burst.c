@@ -90,7 +90,7 @@ static struct praas_request *take_ended(struct praas_burst *b, uint64_t until_ns
 		}
 		rq->result.rc = rc;
 		if (rc == 0)
-			praas_call_take(b->conn, &result, &rq->result);
+			praas_call_take(rq, b->conn, &result);
 		b->good = b->good && praas_result_good(&rq->result);
 		b->quick = b->quick && rq->result.quick;
 		append(&ended, &ended_tail, rq);

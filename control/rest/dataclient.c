@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include "control/json.h"
+#include "control/life/endpoints.h"
 #include "internal/base.h"
 
 #define IDLE_MAX 64u                 /* connections kept, of all processes */
@@ -27,6 +28,7 @@ struct idle {
 
 struct praas_data {
 	const struct praas_keys *keys;
+	const struct praas_nodes *nodes;
 	praas_pid_t
 		source; /* who we are to all processes, on every connection: they know our calls by it */
 	pthread_mutex_t lock;
@@ -34,13 +36,15 @@ struct praas_data {
 	uint32_t count;
 };
 
-int praas_data_new(const struct praas_keys *keys, struct praas_data **ret_data)
+int praas_data_new(const struct praas_keys *keys, const struct praas_nodes *nodes,
+		   struct praas_data **ret_data)
 {
 	struct praas_data *d = calloc(1, sizeof(*d));
 
 	if (!d)
 		return -ENOMEM;
 	d->keys = keys;
+	d->nodes = nodes;
 	d->source = praas_keys_source();
 	(void)pthread_mutex_init(&d->lock, NULL);
 	*ret_data = d;
@@ -90,14 +94,21 @@ static int connect_new(struct praas_data *d, const struct praas_app_record *app,
 		       praas_connection **ret_conn)
 {
 	struct praas_connect_config config = { .timeout_ns = CONNECT_NS,
-					       .wait = PRAAS_WAIT_ADAPTIVE };
+					       .wait = PRAAS_WAIT_ADAPTIVE,
+					       /* Each belongs to an epoch, here. */
+					       .no_follow = true };
 	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL,
 				     .ttl_s = TICKET_TTL_S,
 				     .source = d->source };
-	json_t *endpoints = json_loads(process->endpoints, 0, NULL), *ticket = NULL;
+	char there[PRAAS_ENDPOINTS_BYTES];
+	json_t *endpoints, *ticket = NULL;
 	char *text = NULL;
 	int rc;
 
+	memcpy(there, process->endpoints, sizeof(there));
+	if (!praas_nodes_same(d->nodes, process->node, ""))
+		praas_endpoints_far(there);
+	endpoints = json_loads(there, 0, NULL);
 	if (!endpoints)
 		return -ECONNREFUSED; /* not serving: the record has none */
 	rc = praas_keys_ticket(d->keys, app, process, endpoints, &grant, &ticket);

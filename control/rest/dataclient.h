@@ -8,13 +8,16 @@
 
 #include <stdint.h>
 
+#include "control/node/nodes.h"
 #include "control/records/records.h"
 #include "control/tenants/keys.h"
 #include "praas/client.h"
 
 struct praas_data;
 
-int praas_data_new(const struct praas_keys *keys, struct praas_data **ret_data);
+/* keys and nodes are borrowed until free. 0; -ENOMEM. */
+int praas_data_new(const struct praas_keys *keys, const struct praas_nodes *nodes,
+		   struct praas_data **ret_data);
 void praas_data_free(struct praas_data *data);
 
 /* A connection of one's own to a serving process. fresh: not one that was used before.

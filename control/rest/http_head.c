@@ -21,6 +21,7 @@ enum {
 	DEADLINE,
 	KEY,
 	PID,
+	TICKET,
 	TIMING,
 	SINGLES
 };
@@ -43,6 +44,7 @@ static const struct {
 	[DEADLINE] = SINGLE("Praas-Deadline-Ms"),
 	[KEY] = SINGLE("Praas-Key"),
 	[PID] = SINGLE("Praas-Pid"),
+	[TICKET] = SINGLE("Praas-Ticket"),
 	[TIMING] = SINGLE("Praas-Timing"),
 #undef SINGLE
 };

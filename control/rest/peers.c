@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <time.h>
 
@@ -17,6 +18,7 @@
 #define LOOK_NS 1000000000ull
 #define CLOSE_WAIT 8 /* of a TCP connection, as the kernel numbers it */
 #define BATCH 128u   /* looked at under one hold of the lock */
+#define ADDRESSES 4096u
 
 struct praas_peer {
 	_Atomic uint64_t since_ns; /* its phase */
@@ -25,6 +27,8 @@ struct praas_peer {
 	/* under the lock */
 	int fd; /* -1: free */
 	uint32_t next_free;
+	struct praas_peer *same_next,
+		**same_at; /* whose addresses have the same hash */
 	/* of the looking thread, for one since_ns */
 	uint64_t looked_ns; /* when received was counted; 0 not yet */
 	uint64_t looked_since_ns;
@@ -45,7 +49,46 @@ struct praas_peers {
 	uint32_t open;
 	uint64_t cut, refused;
 	bool stopping;
+	struct praas_peer *same[ADDRESSES];
 };
+
+/* FNV-1a; who can choose addresses freely has no need of collisions. */
+static struct praas_peer **chain_of(struct praas_peers *s, const char *from)
+{
+	uint32_t hash = 2166136261u;
+
+	for (; *from; from++)
+		hash = (hash ^ (uint8_t)*from) * 16777619u;
+	return &s->same[hash % ADDRESSES];
+}
+
+/* At most as many as there may be from one address, and what shares its hash. */
+static uint32_t count_from(struct praas_peers *s, const char *from)
+{
+	uint32_t count = 0;
+
+	for (const struct praas_peer *p = *chain_of(s, from); p; p = p->same_next)
+		count += strcmp(p->from, from) == 0;
+	return count;
+}
+
+static void chain_in(struct praas_peers *s, struct praas_peer *p)
+{
+	struct praas_peer **first = chain_of(s, p->from);
+
+	p->same_next = *first;
+	p->same_at = first;
+	if (*first)
+		(*first)->same_at = &p->same_next;
+	*first = p;
+}
+
+static void chain_out(struct praas_peer *p)
+{
+	*p->same_at = p->same_next;
+	if (p->same_next)
+		p->same_next->same_at = p->same_at;
+}
 
 static struct tcp_info tcp_of(int fd)
 {
@@ -210,6 +253,19 @@ void praas_peers_free(struct praas_peers *peers)
 	free(peers);
 }
 
+bool praas_peers_room(struct praas_peers *peers, const char *from)
+{
+	bool room;
+
+	if (peers->config.per_address == 0)
+		return true;
+	(void)pthread_mutex_lock(&peers->lock);
+	room = count_from(peers, from) < peers->config.per_address;
+	peers->refused += !room;
+	(void)pthread_mutex_unlock(&peers->lock);
+	return room;
+}
+
 struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd, const char *from)
 {
 	struct praas_peer *p = NULL;
@@ -227,6 +283,7 @@ struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd, const char 
 		praas_peer_phase(p, PRAAS_PEER_HEAD, 0);
 		p->fd = fd;
 		(void)snprintf(p->from, sizeof(p->from), "%s", from);
+		chain_in(peers, p);
 		if (peers->open++ == 0)
 			(void)pthread_cond_signal(&peers->stop);
 	}
@@ -240,6 +297,7 @@ void praas_peer_drop(struct praas_peers *peers, struct praas_peer *peer)
 		return;
 	(void)pthread_mutex_lock(&peers->lock);
 	peer->fd = -1;
+	chain_out(peer);
 	peer->next_free = peers->free;
 	peers->free = (uint32_t)(peer - peers->all);
 	peers->open--;

@@ -7,6 +7,7 @@
 #ifndef PRAAS_CONTROL_PEERS_H
 #define PRAAS_CONTROL_PEERS_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct praas_peers;
@@ -20,7 +21,8 @@ enum praas_peer_phase {
 };
 
 struct praas_peers_config {
-	uint32_t max; /* connections */
+	uint32_t max;         /* connections */
+	uint32_t per_address; /* of them, from one address; 0: no limit of its own */
 	uint64_t
 		head_ns; /* for a head that has begun, and grace for a body or an answer */
 	uint64_t idle_ns; /* between requests, when there is room */
@@ -37,6 +39,8 @@ void praas_peers_free(struct praas_peers *peers);
 
 #define PRAAS_PEER_FROM_BYTES 64u
 
+/* True when there may be one more from this address. Any thread; two that ask at once may both hear yes. */
+bool praas_peers_room(struct praas_peers *peers, const char *from);
 /* fd is borrowed until drop; from: its address, copied as far as it fits. NULL: there are max. */
 struct praas_peer *praas_peer_add(struct praas_peers *peers, int fd, const char *from);
 void praas_peer_drop(struct praas_peers *peers, struct praas_peer *peer);
@@ -51,7 +55,7 @@ const char *praas_peer_from(const struct praas_peer *peer);
 struct praas_peers_stats {
 	uint32_t open;
 	uint64_t cut;     /* for being slow */
-	uint64_t refused; /* beyond max */
+	uint64_t refused; /* beyond max, or too many from its address */
 };
 void praas_peers_stats(struct praas_peers *peers, struct praas_peers_stats *ret_stats);
 

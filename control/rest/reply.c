@@ -70,7 +70,7 @@ void praas_reply_no_memory(struct praas_request *rq)
 	rq->content_type = type_json;
 	rq->reply = (void *)(uintptr_t)praas_reply_short; /* only read */
 	rq->reply_bytes = sizeof(praas_reply_short) - 1;
-	rq->reply_static = true;
+	rq->reply_lent = true;
 	praas_request_finish(rq);
 }
 
@@ -177,6 +177,10 @@ static const struct error_row outcome_rows[] = {
 	{ "snapshot_damaged", 500, "take another snapshot; restore the store" },
 	{ "quota_processes", 403, "delete processes, or ask for a higher limit" },
 	{ "quota_memory", 403, "swap processes out, or ask for a higher limit" },
+	{ "no_node", 404, "GET /v1/nodes lists them" },
+	{ "elsewhere", 409, "swap it out first, or leave the node out" },
+	{ "node_drained", 409, "choose another node: GET /v1/nodes" },
+	{ "no_room", 503, "swap processes out, or add nodes; GET /v1/nodes" },
 	{ "start_failed", 502,
 	  "see the controller's log in the data folder; check the "
 	  "application's code and praas.json" },
@@ -189,6 +193,7 @@ static const struct error_row outcome_rows[] = {
 	{ "overloaded", 503, "try again later, or add processes" },
 	{ "swap_failed", 500, "the process goes on serving; is the store full?" },
 	{ "checkpoint_failed", 500, "the process goes on serving; is the store full?" },
+	{ "move_failed", 500, "the process goes on serving where it is; see its log" },
 	{ NULL, 500, "see the log of the control service" },
 };
 

@@ -20,18 +20,20 @@
 
 struct MHD_Connection;
 struct praas_burst;
+struct praas_http_thread;
 struct praas_head;
 struct praas_deploy;
 struct praas_peer;
 struct praas_stream;
 
-#define PRAAS_REPLY_HEADERS 4
+#define PRAAS_REPLY_HEADERS 6
 
 /* What came of a call over the data plane. */
 struct praas_call_result {
 	int rc;     /* errno of the call itself */
 	int status; /* of an invocation */
-	void *data; /* malloc'd; result or value */
+	void *data; /* malloc'd, unless lent; result or value */
+	bool lent;  /* data is where the request's body was */
 	size_t bytes;
 	json_t *json;     /* of a listing */
 	uint64_t version; /* of a state object */
@@ -47,6 +49,7 @@ struct praas_call_result {
 struct praas_request {
 	struct praas_service *service;
 	struct MHD_Connection *connection; /* NULL in tests of handlers */
+	struct praas_http_thread *thread;  /* which serves it */
 	struct praas_match match;
 	struct praas_caller caller; /* who was found to ask */
 	bool admitted;              /* counts among his tenant's calls */
@@ -62,8 +65,8 @@ struct praas_request {
 	/* the answer */
 	int status;
 	const char *content_type;
-	void *reply; /* malloc'd, unless reply_static */
-	bool reply_static;
+	void *reply; /* malloc'd, unless reply_lent */
+	bool reply_lent; /* static, or where the body was: there until the request is freed */
 	size_t reply_bytes;
 	struct praas_stream *stream; /* in place of reply */
 	struct {
@@ -71,6 +74,7 @@ struct praas_request {
 		char value[160];
 	} headers[PRAAS_REPLY_HEADERS];
 	unsigned headers_count;
+	char *ticket; /* JSON, malloc'd: a header of its own, never kept. NULL: none */
 	/* of the work under way */
 	struct praas_job job;
 	struct praas_life_wait wait;
@@ -81,6 +85,7 @@ struct praas_request {
 	uint32_t tries;
 	bool created;
 	bool timing; /* it is asked where the time goes */
+	bool ticket_wanted;
 	bool once; /* work must not be repeated when it is not known whether it was done */
 	void (*work)(struct praas_request *rq, praas_connection *conn,
 		     struct praas_call_result *ret_result);
@@ -108,6 +113,8 @@ struct praas_request {
 
 /* The trace that the request belongs to: its header's, or a new one. */
 const struct praas_trace *praas_request_trace(struct praas_request *rq);
+/* Address of its client, as text. */
+const char *praas_request_from(const struct praas_request *rq);
 /* Header or query parameter, as it came; NULL: none. */
 const char *praas_request_header(const struct praas_request *rq, const char *name);
 const char *praas_request_query(const struct praas_request *rq, const char *name);
@@ -135,9 +142,10 @@ void praas_request_call(struct praas_request *rq, const char *pid,
 
 /* The work was done, or could not be: answers, or does it again. leased: on a connection. */
 void praas_request_called(struct praas_request *rq, bool leased);
-/* An invocation's result is copied and released. */
-void praas_call_take(praas_connection *conn, struct praas_result *result,
-		     struct praas_call_result *ret_result);
+/* An invocation's result is copied to rq->result and released. A good one takes the place of the body, when
+ * there is room: nothing asks for that any more. */
+void praas_call_take(struct praas_request *rq, praas_connection *conn,
+		     struct praas_result *result);
 /* Whether the connection it came over can be used again. */
 bool praas_result_good(const struct praas_call_result *result);
 
@@ -216,6 +224,7 @@ void praas_route_processes_list(struct praas_request *rq);
 void praas_route_processes_show(struct praas_request *rq);
 void praas_route_processes_delete(struct praas_request *rq);
 void praas_route_swap_out(struct praas_request *rq);
+void praas_route_migrate(struct praas_request *rq);
 void praas_route_swap_in(struct praas_request *rq);
 void praas_route_checkpoint(struct praas_request *rq);
 void praas_route_kill(struct praas_request *rq);
@@ -244,13 +253,22 @@ void praas_route_tenants_delete(struct praas_request *rq);
 void praas_route_logs(struct praas_request *rq);
 void praas_route_usage(struct praas_request *rq);
 void praas_route_limits(struct praas_request *rq);
+void praas_route_nodes_list(struct praas_request *rq);
+void praas_route_nodes_drain(struct praas_request *rq);
+void praas_route_nodes_resume(struct praas_request *rq);
 void praas_route_healthz(struct praas_request *rq);
 void praas_route_readyz(struct praas_request *rq);
 void praas_route_openapi(struct praas_request *rq);
 void praas_route_metrics(struct praas_request *rq);
 
+/* A credential for the data plane of the process that was waited for. 0; an errno. */
+int praas_request_ticket(struct praas_request *rq, const struct praas_grant *grant,
+			 json_t **ret_ticket);
+/* The same with all rights, for the answer's header Praas-Ticket; false: it could not be made. */
+bool praas_request_add_ticket(struct praas_request *rq);
+
 /* Shared by routes_processes.c and routes_apps.c. NULL: no memory. */
-json_t *praas_process_json(struct praas_service *service, const char *app,
+json_t *praas_process_json(struct praas_request *rq,
 			   const struct praas_process_record *record);
 
 #endif

@@ -7,6 +7,7 @@
 #include "control/rest/rest.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -25,6 +26,7 @@
 #include "control/names.h"
 #include "control/rest/burst.h"
 #include "control/rest/http_head.h"
+#include "control/rest/http_threads.h"
 #include "control/rest/listen.h"
 #include "control/rest/peers.h"
 #include "control/rest/request.h"
@@ -35,16 +37,16 @@
 
 #define TIMEOUT_S 60u             /* of an idle or stalled connection */
 #define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
-#define THREADS_MAX 4u
-#define BODY_BYTES 1024u         /* to begin with: malloc() has it at hand */
-#define DRAIN_BYTES (64u * 1024) /* of a refused body, then the connection ends */
-#define HEAD_S 5u                /* for a head that has begun */
-#define RATE 8192u               /* bytes a second, the least that a client may have */
-#define DRAIN_TRIES 600          /* of 10 ms, for the last answers to be queued */
+#define BODY_BYTES 1024u          /* to begin with: malloc() has it at hand */
+#define DRAIN_BYTES (64u * 1024)  /* of a refused body, then the connection ends */
+#define HEAD_S 5u                 /* for a head that has begun */
+#define RATE 8192u                /* bytes a second, the least that a client may have */
+#define DRAIN_TRIES 600           /* of 10 ms, for the last answers to be queued */
 
 struct praas_rest {
 	struct praas_service *service;
-	struct MHD_Daemon *daemon;
+	struct praas_http_threads *threads;
+	bool tls;
 	int listen_fd;
 	char url[128];
 };
@@ -59,11 +61,16 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 	return MHD_lookup_connection_value(rq->connection, MHD_GET_ARGUMENT_KIND, name);
 }
 
+const char *praas_request_from(const struct praas_request *rq)
+{
+	return rq->orphan ? rq->from : praas_peer_from(rq->peer);
+}
+
 static void audit(struct praas_request *rq)
 {
 	if (rq->match.route && rq->match.route->quick)
 		return; /* a read, and in a hurry */
-	praas_request_audit(rq, rq->orphan ? rq->from : praas_peer_from(rq->peer));
+	praas_request_audit(rq, praas_request_from(rq));
 }
 
 static enum praas_request_kind kind_of(const struct praas_route *route)
@@ -85,7 +92,8 @@ void praas_request_free(struct praas_request *rq)
 	praas_request_leave(rq);
 	json_decref(rq->json);
 	free(rq->body);
-	if (!rq->reply_static)
+	free(rq->ticket);
+	if (!rq->reply_lent)
 		free(rq->reply);
 	praas_stream_drop(rq->stream);
 	praas_spare_give(rq);
@@ -117,7 +125,7 @@ void praas_request_finish(struct praas_request *rq)
 	if (rq->orphan)
 		praas_request_free(rq);
 	else if (rq->suspended)
-		MHD_resume_connection(rq->connection);
+		praas_http_resume(rq->thread, rq->connection);
 }
 
 /* ---- body --------------------------------------------------------------------------- */
@@ -243,8 +251,8 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 	else
 		response = MHD_create_response_from_buffer(
 			rq->reply_bytes, rq->reply,
-			rq->reply_static ? MHD_RESPMEM_PERSISTENT
-					 : MHD_RESPMEM_MUST_FREE);
+			rq->reply_lent ? MHD_RESPMEM_PERSISTENT
+				       : MHD_RESPMEM_MUST_FREE);
 	rq->stream = NULL; /* the response's */
 	if (!response)
 		return MHD_NO;
@@ -256,6 +264,8 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 	for (unsigned i = 0; i < rq->headers_count; i++)
 		(void)MHD_add_response_header(response, rq->headers[i].name,
 					      rq->headers[i].value);
+	if (rq->ticket)
+		(void)MHD_add_response_header(response, "Praas-Ticket", rq->ticket);
 	if (rq->last)
 		(void)MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION,
 					      "close");
@@ -306,7 +316,7 @@ static enum MHD_Result refuse_unborn(struct MHD_Connection *connection)
 				    .content_type = "application/json",
 				    .reply = (void *)(uintptr_t)praas_reply_short,
 				    .reply_bytes = strlen(praas_reply_short),
-				    .reply_static = true,
+				    .reply_lent = true,
 				    .last = true };
 
 	return send_reply(&rq);
@@ -322,6 +332,7 @@ static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
 	(void)user;
 	if (!rq)
 		return refuse_unborn(connection);
+	rq->thread = praas_http_thread_works();
 	if (!rq->begun)
 		return begin_request(rq, url, method, version);
 	if (*data_bytes > 0) {
@@ -372,19 +383,36 @@ static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *
 	return strlen(text);
 }
 
+static void address_text(const struct sockaddr *addr,
+			 char ret_text[PRAAS_PEER_FROM_BYTES])
+{
+	if (!addr ||
+	    getnameinfo(addr,
+			addr->sa_family == AF_INET6 ? sizeof(struct sockaddr_in6)
+						    : sizeof(struct sockaddr_in),
+			ret_text, PRAAS_PEER_FROM_BYTES, NULL, 0, NI_NUMERICHOST))
+		ret_text[0] = 0;
+}
+
 static void address_of(struct MHD_Connection *connection,
 		       char ret_text[PRAAS_PEER_FROM_BYTES])
 {
 	const union MHD_ConnectionInfo *peer =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
 
-	if (!peer ||
-	    getnameinfo(peer->client_addr,
-			peer->client_addr->sa_family == AF_INET6
-				? sizeof(struct sockaddr_in6)
-				: sizeof(struct sockaddr_in),
-			ret_text, PRAAS_PEER_FROM_BYTES, NULL, 0, NI_NUMERICHOST))
-		ret_text[0] = 0;
+	address_text(peer ? peer->client_addr : NULL, ret_text);
+}
+
+/* Before a connection is made: libmicrohttpd's own limit for an address counts in each daemon apart. */
+static enum MHD_Result may_come(void *user, const struct sockaddr *addr,
+				socklen_t bytes)
+{
+	const struct praas_rest *rest = user;
+	char from[PRAAS_PEER_FROM_BYTES];
+
+	(void)bytes;
+	address_text(addr, from);
+	return praas_peers_room(rest->service->peers, from) ? MHD_YES : MHD_NO;
 }
 
 static void on_connection(void *user, struct MHD_Connection *connection, void **context,
@@ -409,7 +437,9 @@ static unsigned default_threads(void)
 {
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
 
-	return cores < 1 ? 1 : (unsigned)praas_min_u64((uint64_t)cores, THREADS_MAX);
+	return cores < 1 ? 1
+			 : (unsigned)praas_min_u64((uint64_t)cores,
+						   PRAAS_HTTP_THREADS_MAX);
 }
 
 /* As many as there may be descriptors for, with as many left for controllers and the rest. */
@@ -430,12 +460,14 @@ static void on_look(void *user, uint64_t now_ns)
 	praas_events_tick(rest->service->events, now_ns);
 }
 
-static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config)
+static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config,
+		       uint32_t per_address)
 {
 	struct praas_peers_config peers = {
 		.look = on_look,
 		.user = rest,
 		.max = connections_max(),
+		.per_address = per_address,
 		.head_ns = (config->head_s ? config->head_s : HEAD_S) * 1000000000ull,
 		.idle_ns = TIMEOUT_S * 1000000000ull,
 		.rate = RATE
@@ -444,10 +476,12 @@ static int start_peers(struct praas_rest *rest, const struct praas_rest_config *
 	return praas_peers_new(&peers, &rest->service->peers);
 }
 
-static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
-				       const struct praas_rest_config *config,
-				       unsigned per_peer)
+/* Takes a descriptor of its own for the listening socket: it is closed with the daemon. */
+static struct MHD_Daemon *start_daemon(void *user, unsigned share)
 {
+	struct praas_rest *rest = user;
+	int fd = fcntl(rest->listen_fd, F_DUPFD_CLOEXEC, 0);
+	struct MHD_Daemon *daemon;
 	/* A function's address is no pointer to data in C; libmicrohttpd takes it as one. */
 	struct MHD_OptionItem tls[] = {
 		{ MHD_OPTION_HTTPS_PRIORITIES, 0,
@@ -457,15 +491,14 @@ static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
 		{ MHD_OPTION_END, 0, NULL },
 	};
 
-	return MHD_start_daemon(
-		MHD_USE_EPOLL_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME |
-			(config->tls ? MHD_USE_TLS : 0u),
-		0, NULL, NULL, on_request, rest, MHD_OPTION_ARRAY,
-		config->tls ? tls : tls + 2, MHD_OPTION_LISTEN_SOCKET, rest->listen_fd,
-		MHD_OPTION_THREAD_POOL_SIZE,
-		config->threads ? config->threads : default_threads(),
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max(),
-		MHD_OPTION_PER_IP_CONNECTION_LIMIT, per_peer,
+	if (fd < 0)
+		return NULL;
+	daemon = MHD_start_daemon(
+		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+			(rest->tls ? MHD_USE_TLS : 0u),
+		0, may_come, rest, on_request, rest, MHD_OPTION_ARRAY,
+		rest->tls ? tls : tls + 2, MHD_OPTION_LISTEN_SOCKET, fd,
+		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max() / share,
 		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
 		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
 		MHD_OPTION_STRICT_FOR_CLIENT, 0,
@@ -473,6 +506,9 @@ static struct MHD_Daemon *start_daemon(struct praas_rest *rest,
 		MHD_OPTION_URI_LOG_CALLBACK, on_target, rest,
 		MHD_OPTION_NOTIFY_CONNECTION, on_connection, rest,
 		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
+	if (!daemon)
+		(void)close(fd);
+	return daemon;
 }
 
 static void close_rest(struct praas_rest *rest)
@@ -499,7 +535,9 @@ int praas_rest_start(const struct praas_rest_config *config,
 	if (!rest)
 		return -ENOMEM;
 	rest->service = config->service;
-	rc = start_peers(rest, config);
+	rc = start_peers(
+		rest, config,
+		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);
 	if (rc == 0) {
 		rest->listen_fd = praas_listen_open(&addr, bytes);
 		rc = rest->listen_fd < 0 ? rest->listen_fd : 0;
@@ -509,13 +547,14 @@ int praas_rest_start(const struct praas_rest_config *config,
 		return rc;
 	}
 	praas_listen_url(rest->listen_fd, config->tls, rest->url, sizeof(rest->url));
-	rest->daemon = start_daemon(
-		rest, config,
-		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);
-	if (!rest->daemon) {
+	rest->tls = config->tls;
+	rc = praas_http_threads_start(config->threads ? config->threads
+						      : default_threads(),
+				      start_daemon, rest, &rest->threads);
+	if (rc) {
 		(void)close(rest->listen_fd);
 		close_rest(rest);
-		return -EIO;
+		return rc;
 	}
 	*ret_rest = rest;
 	return 0;
@@ -555,6 +594,7 @@ void praas_rest_free(struct praas_rest *rest)
 	}
 	if (requests_open(rest) > 0)
 		_exit(0); /* calls that hang in a dead data plane; all else is done */
-	MHD_stop_daemon(rest->daemon);
+	praas_http_threads_stop(rest->threads);
+	(void)close(rest->listen_fd);
 	close_rest(rest);
 }

@@ -11,6 +11,7 @@
 #include <time.h>
 
 #include "control/life/events.h"
+#include "control/rest/http_threads.h"
 #include "control/rest/peers.h"
 #include "control/rest/request.h"
 
@@ -20,6 +21,7 @@
 struct praas_stream {
 	struct praas_watcher watcher;
 	struct MHD_Connection *connection;
+	struct praas_http_thread *thread;
 	struct praas_peer *peer;
 	struct praas_tokens *tokens;
 	struct praas_caller caller;
@@ -38,7 +40,7 @@ static void on_sleep(struct praas_watcher *w)
 
 static void on_wake(struct praas_watcher *w)
 {
-	MHD_resume_connection(of(w)->connection);
+	praas_http_resume(of(w)->thread, of(w)->connection);
 }
 
 /* His key may have been revoked, or have expired, since he began. */
@@ -121,6 +123,7 @@ void praas_route_watch(struct praas_request *rq)
 		return;
 	}
 	s->connection = rq->connection;
+	s->thread = rq->thread;
 	s->peer = rq->peer;
 	s->watcher.sleep = on_sleep;
 	s->watcher.wake = on_wake;

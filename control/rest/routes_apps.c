@@ -45,9 +45,9 @@ void praas_route_apps_create(struct praas_request *rq)
 	struct praas_app_record app = { .memory_bytes = MEMORY_DEFAULT,
 					.bytes_max = BYTES_MAX_DEFAULT,
 					.concurrency = 1 };
-	static const char *const known[] = { "name",      "code", "resources",
-					     "isolation", "wait", "allow_weak_sandbox",
-					     NULL };
+	static const char *const known[] = { "name",       "code", "resources",
+					     "isolation",  "wait", "allow_weak_sandbox",
+					     "durability", NULL };
 	struct praas_records *records = rq->service->records;
 	struct praas_json_error error;
 	struct timespec now;
@@ -119,10 +119,46 @@ void praas_route_apps_list(struct praas_request *rq)
 	praas_reply_list(rq, rc, "applications", reply);
 }
 
+/* What its functions did since the service began: those that did something. */
+static json_t *functions_json(struct praas_request *rq)
+{
+	json_t *list = json_array();
+	struct praas_function_row *rows;
+	uint32_t count;
+
+	if (!list || praas_life_functions(rq->service->life, &rows, &count) != 0)
+		return list;
+	for (uint32_t i = 0; i < count; i++) {
+		const struct praas_function_row *r = &rows[i];
+		const struct praas_function_totals *s = &r->sums;
+
+		if (strcmp(r->tenant, rq->app.tenant) != 0 ||
+		    strcmp(r->app, rq->app.name) != 0)
+			continue;
+		(void)json_array_append_new(
+			list, json_pack("{s:s,s:I,s:I,s:I,s:I,s:I}", "function",
+					r->function, "calls", (json_int_t)s->calls,
+					"errors", (json_int_t)s->errors, "bytes_in",
+					(json_int_t)s->bytes_in, "bytes_out",
+					(json_int_t)s->bytes_out, "run_ns",
+					(json_int_t)s->run_ns));
+	}
+	free(rows);
+	return list;
+}
+
 void praas_route_apps_show(struct praas_request *rq)
 {
-	if (praas_request_app(rq))
-		praas_reply_json(rq, 200, praas_app_json(&rq->app));
+	json_t *app, *functions;
+
+	if (!praas_request_app(rq))
+		return;
+	app = praas_app_json(&rq->app);
+	functions = functions_json(rq);
+	if (app && json_array_size(functions) > 0)
+		(void)json_object_set(app, "functions", functions);
+	json_decref(functions);
+	praas_reply_json(rq, 200, app);
 }
 
 void praas_route_apps_delete(struct praas_request *rq)

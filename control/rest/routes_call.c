@@ -44,16 +44,19 @@ static void back_off(uint32_t tries)
 
 static void clear_result(struct praas_call_result *result)
 {
-	free(result->data);
+	if (!result->lent)
+		free(result->data);
 	json_decref(result->json);
 	memset(result, 0, sizeof(*result));
 }
 
+/* Short of memory for a message, the connection holds one that nobody knows of: the message is there for others
+ * when that connection has ended. */
 bool praas_result_good(const struct praas_call_result *result)
 {
-	return result->rc != -ENOTCONN && result->rc != -EPROTO &&
-	       result->status != PRAAS_UNKNOWN && result->status != PRAAS_DRAINING &&
-	       result->status != PRAAS_MOVED;
+	return result->rc != -ENOMEM && result->rc != -ENOTCONN &&
+	       result->rc != -EPROTO && result->status != PRAAS_UNKNOWN &&
+	       result->status != PRAAS_DRAINING && result->status != PRAAS_MOVED;
 }
 
 /* Does the work. Returns whether a connection was had. */

@@ -193,9 +193,9 @@ static void next(struct praas_request *rq)
 static bool take_body(struct praas_request *rq, struct praas_app_record *ret_app,
 		      bool *ret_roll)
 {
-	static const char *const known[] = { "name",      "code", "resources",
-					     "isolation", "wait", "allow_weak_sandbox",
-					     "roll",      NULL };
+	static const char *const known[] = { "name",       "code", "resources",
+					     "isolation",  "wait", "allow_weak_sandbox",
+					     "durability", "roll", NULL };
 	struct praas_json_error error;
 
 	*ret_app = rq->app;
@@ -219,6 +219,7 @@ static bool is_same(const struct praas_app_record *a, const struct praas_app_rec
 	       !strcmp(a->code, b->code) && a->memory_bytes == b->memory_bytes &&
 	       a->bytes_max == b->bytes_max && a->vcpu_milli == b->vcpu_milli &&
 	       a->concurrency == b->concurrency && a->wait == b->wait &&
+	       a->checkpoint_ms == b->checkpoint_ms &&
 	       a->isolation_inline == b->isolation_inline &&
 	       a->allow_weak_sandbox == b->allow_weak_sandbox;
 }

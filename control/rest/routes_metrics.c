@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * /metrics: what Prometheus reads, in its text format 0.0.4. Names end in their unit, counters in
- * _total; nothing has a label whose values a client chooses.
+ * _total; nothing has a label whose values a client chooses. Functions are labels, of which there is a
+ * bounded number (control/life/functions.h): who deploys an application names them.
  */
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/collect.h"
 #include "control/rest/request.h"
 #include "controller/store/s3_client.h"
 #include "internal/base.h"
@@ -113,19 +116,62 @@ static void put_s3(FILE *to)
 static void put_states(FILE *to, const struct praas_life_stats *stats)
 {
 	head(to, "processes", "gauge", "Processes touched since the start, by state");
-	for (unsigned s = PRAAS_LIFE_SWAPPED; s <= PRAAS_LIFE_DELETING; s++)
+	for (unsigned s = PRAAS_LIFE_SWAPPED; s <= PRAAS_LIFE_MIGRATING; s++)
 		(void)fprintf(to, "praas_processes{state=\"%s\"} %u\n",
 			      praas_life_state_text((enum praas_life_state)s),
 			      stats->states[s]);
+}
+
+static void add_starts(struct praas_backend_stats *sum, struct praas_backend *backend)
+{
+	struct praas_backend_stats b;
+
+	backend->ops->stats(backend, &b);
+	sum->ready += b.ready;
+	for (unsigned k = 0; k < PRAAS_STARTS; k++)
+		sum->starts[k] += b.starts[k];
+}
+
+static void put_nodes(FILE *to, struct praas_life *life)
+{
+	struct praas_life_node_view v;
+
+	head(to, "node_processes", "gauge", "Processes with a controller, by node");
+	for (uint32_t i = 0; praas_life_node_view(life, i, &v) == 0; i++)
+		(void)fprintf(to, "praas_node_processes{node=\"%s\"} %u\n",
+			      v.node->name, v.use.processes);
+	head(to, "node_memory_bytes", "gauge",
+	     "What their applications ask for, by node");
+	for (uint32_t i = 0; praas_life_node_view(life, i, &v) == 0; i++)
+		(void)fprintf(to, "praas_node_memory_bytes{node=\"%s\"} %" PRIu64 "\n",
+			      v.node->name, v.use.memory_bytes);
+}
+
+static void put_moves(FILE *to, const struct praas_life_stats *life)
+{
+	put(to, "moves_total", "counter", "Processes that went to another controller",
+	    life->moves);
+	put(to, "move_failures_total", "counter", "Moves that were called off",
+	    life->move_failures);
+	head(to, "move_pause_seconds", "summary",
+	     "For how long a process that moves accepts nothing");
+	(void)fprintf(to,
+		      "praas_move_pause_seconds_sum %.9f\n"
+		      "praas_move_pause_seconds_count %" PRIu64 "\n",
+		      (double)life->move_pause_sum_ns / 1e9, life->moves);
+	head(to, "move_pause_max_seconds", "gauge", "The longest of them");
+	(void)fprintf(to, "praas_move_pause_max_seconds %.9f\n",
+		      (double)life->move_pause_max_ns / 1e9);
 }
 
 /* What controllers cost to have, by what the start found ready. */
 static void put_starts(FILE *to, struct praas_service *s,
 		       const struct praas_life_stats *life)
 {
-	struct praas_backend_stats b;
+	struct praas_backend_stats b = { .ready = 0 };
 
-	s->backend->ops->stats(s->backend, &b);
+	for (uint32_t i = 0; i < s->nodes.count; i++)
+		add_starts(&b, s->nodes.node[i].backend);
 	put(to, "controllers_ready", "gauge", "Controllers that wait for a process",
 	    b.ready);
 	head(to, "starts_total", "counter", "Controllers given a process");
@@ -171,6 +217,65 @@ static void put_used(FILE *to, const struct praas_usage *used)
 		 "State in the memory of controllers, times seconds", used->resident);
 }
 
+/* ---- of functions --------------------------------------------------------------------- */
+
+/* The row without names is of those for which there was none; it is told when it has something. */
+static bool told(const struct praas_function_row *r)
+{
+	return r->app[0] != '\0' || r->sums.calls != 0;
+}
+
+static void put_label(FILE *to, const char *name, const struct praas_function_row *r)
+{
+	(void)fprintf(to, "praas_%s{tenant=\"%s\",app=\"%s\",function=\"%s\"} ", name,
+		      r->tenant, r->app, r->function);
+}
+
+static void put_function_numbers(FILE *to, const char *name, const char *help,
+				 const struct praas_function_row *rows, uint32_t count,
+				 size_t at)
+{
+	head(to, name, "counter", help);
+	for (uint32_t i = 0; i < count; i++) {
+		uint64_t value;
+
+		if (!told(&rows[i]))
+			continue;
+		memcpy(&value, (const uint8_t *)&rows[i].sums + at, sizeof(value));
+		put_label(to, name, &rows[i]);
+		(void)fprintf(to, "%" PRIu64 "\n", value);
+	}
+}
+
+static void put_functions(FILE *to, struct praas_life *life)
+{
+	struct praas_function_row *rows;
+	uint32_t count;
+
+	if (praas_life_functions(life, &rows, &count) != 0)
+		return;
+	put_function_numbers(to, "function_calls_total",
+			     "Of functions in processes, that have ended", rows, count,
+			     offsetof(struct praas_function_totals, calls));
+	put_function_numbers(to, "function_errors_total",
+			     "Of them, with a status that is not 0", rows, count,
+			     offsetof(struct praas_function_totals, errors));
+	put_function_numbers(to, "function_in_bytes_total", "Payloads to functions",
+			     rows, count,
+			     offsetof(struct praas_function_totals, bytes_in));
+	put_function_numbers(to, "function_out_bytes_total",
+			     "Results and error texts of functions", rows, count,
+			     offsetof(struct praas_function_totals, bytes_out));
+	head(to, "function_run_seconds_total", "counter", "In functions");
+	for (uint32_t i = 0; i < count; i++) {
+		if (!told(&rows[i]))
+			continue;
+		put_label(to, "function_run_seconds_total", &rows[i]);
+		(void)fprintf(to, "%.9f\n", (double)rows[i].sums.run_ns / 1e9);
+	}
+	free(rows);
+}
+
 static void put_life(FILE *to, struct praas_service *s)
 {
 	struct praas_life_stats life;
@@ -187,12 +292,32 @@ static void put_life(FILE *to, struct praas_service *s)
 	put(to, "checkpoints_total", "counter", "Committed", life.checkpoints);
 	put(to, "snapshots_total", "counter", "Given a name", life.snapshots);
 	put(to, "rollbacks_total", "counter", "To a named snapshot", life.rollbacks);
+	put_moves(to, &life);
 	put(to, "forks_total", "counter", "Processes made of others", life.forks);
 	put(to, "joins_refused_total", "counter",
 	    "Connections that were not what they said", life.refused_joins);
 	put_used(to, &life.used);
+	put_functions(to, s->life);
 	put_starts(to, s, &life);
 	put_states(to, &life);
+	put_nodes(to, s->life);
+}
+
+static void put_collected(FILE *to, struct praas_collect *collect)
+{
+	struct praas_collect_stats c;
+
+	praas_collect_stats(collect, &c);
+	put(to, "store_walks_total", "counter", "Through all stores of snapshots",
+	    c.walks);
+	put(to, "store_collected_objects_total", "counter",
+	    "Chunks and manifests that nobody needed, removed", c.objects);
+	put(to, "store_collected_entries_total", "counter",
+	    "Entries of slot logs that nobody needed, removed", c.entries);
+	put(to, "store_collected_stores_total", "counter",
+	    "Of processes that were deleted, removed", c.stores);
+	put(to, "store_walk_failures_total", "counter",
+	    "Stores that could not be looked at", c.failures);
 }
 
 void praas_route_metrics(struct praas_request *rq)
@@ -204,6 +329,7 @@ void praas_route_metrics(struct praas_request *rq)
 	if (to) {
 		put_http(to, rq->service);
 		put_life(to, rq->service);
+		put_collected(to, rq->service->collect);
 		if (strncmp(rq->service->store_url, "s3:", 3) == 0)
 			put_s3(to);
 		if (fclose(to) != 0) { /* out of memory on the way */

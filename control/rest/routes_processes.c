@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "control/json.h"
+#include "control/life/endpoints.h"
 #include "control/names.h"
 #include "control/put.h"
 #include "control/rest/page.h"
@@ -18,12 +19,24 @@
 #define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
 #define TICKET_TTL_S 300u
 /* More than it can be: a byte of the last exit may become six. */
-#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 6u * PRAAS_LIFE_EXIT_BYTES + 1024u)
+#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 6u * PRAAS_LIFE_EXIT_BYTES + 1152u)
 
-static json_t *endpoints_of(const struct praas_process_record *record)
+/* Without shared memory where the client is not on its node. */
+static void fit_endpoints(const struct praas_request *rq,
+			  struct praas_process_record *record)
 {
-	json_t *list =
-		record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
+	if (!praas_nodes_near(&rq->service->nodes, record->node,
+			      praas_request_from(rq)))
+		praas_endpoints_far(record->endpoints);
+}
+
+static json_t *endpoints_of(const struct praas_request *rq,
+			    struct praas_process_record *record)
+{
+	json_t *list;
+
+	fit_endpoints(rq, record);
+	list = record->endpoints[0] ? json_loads(record->endpoints, 0, NULL) : NULL;
 
 	return list ? list : json_array();
 }
@@ -70,19 +83,22 @@ static char *put_identity(char *at, const char *app,
 
 /* Names need no escapes, and endpoints are JSON already: written by hand, as this is asked for more
  * often than all else. Returns the length (there is always room), or 0: no memory. */
-static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *service,
-			  const char *app, const struct praas_process_record *record)
+static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_request *rq,
+			  const struct praas_process_record *record)
 {
 	PRAAS_UNINITIALIZED struct praas_life_view view;
 	const struct praas_process_record *r = &view.record;
 	char *at;
 
-	praas_life_view(service->life, record, &view);
-	at = put_identity(text, app, r);
+	praas_life_view(rq->service->life, record, &view);
+	fit_endpoints(rq, &view.record);
+	at = put_identity(text, rq->app.name, r);
 	at = praas_put_text(at, ",\"state\":\"");
 	at = praas_put_text(
 		at, view.idle ? "IDLE"
 			      : praas_life_state_text((enum praas_life_state)r->state));
+	if (r->node[0])
+		at = praas_put_text(praas_put_text(at, "\",\"node\":\""), r->node);
 	at = praas_put_text(at, "\",\"endpoints\":");
 	at = praas_put_text(at, r->endpoints[0] == '[' ? r->endpoints : "[]");
 	at = praas_put_text(at, view.connected ? ",\"connected\":true"
@@ -104,20 +120,19 @@ static size_t put_process(char text[PROCESS_TEXT_BYTES], struct praas_service *s
 	return (size_t)(at - text);
 }
 
-json_t *praas_process_json(struct praas_service *service, const char *app,
+json_t *praas_process_json(struct praas_request *rq,
 			   const struct praas_process_record *record)
 {
 	PRAAS_UNINITIALIZED char text[PROCESS_TEXT_BYTES];
-	size_t bytes = put_process(text, service, app, record);
+	size_t bytes = put_process(text, rq, record);
 
 	return bytes ? json_loadb(text, bytes, 0, NULL) : NULL;
 }
 
-/* 0; an errno. */
-static int make_ticket(struct praas_request *rq, const struct praas_grant *grant,
-		       json_t **ret_ticket)
+int praas_request_ticket(struct praas_request *rq, const struct praas_grant *grant,
+			 json_t **ret_ticket)
 {
-	json_t *endpoints = endpoints_of(&rq->wait.record);
+	json_t *endpoints = endpoints_of(rq, &rq->wait.record);
 	int rc;
 
 	if (!endpoints)
@@ -126,6 +141,17 @@ static int make_ticket(struct praas_request *rq, const struct praas_grant *grant
 			       endpoints, grant, ret_ticket);
 	json_decref(endpoints);
 	return rc;
+}
+
+bool praas_request_add_ticket(struct praas_request *rq)
+{
+	struct praas_grant grant = { .rights = PRAAS_RIGHT_ALL, .ttl_s = TICKET_TTL_S };
+	json_t *ticket = NULL;
+
+	if (praas_request_ticket(rq, &grant, &ticket) == 0)
+		rq->ticket = praas_json_dump(ticket);
+	json_decref(ticket);
+	return rq->ticket != NULL;
 }
 
 static void refuse_body(struct praas_request *rq, const struct praas_json_error *error)
@@ -157,12 +183,12 @@ static void serving_with_ticket(struct praas_request *rq)
 		praas_reply_outcome(rq, &rq->wait.outcome);
 		return;
 	}
-	rc = make_ticket(rq, &grant, &ticket);
+	rc = praas_request_ticket(rq, &grant, &ticket);
 	if (rc) {
 		praas_reply_errno(rq, rc, "ticket");
 		return;
 	}
-	object = praas_process_json(rq->service, rq->app.name, &rq->wait.record);
+	object = praas_process_json(rq, &rq->wait.record);
 	if (object)
 		(void)json_object_set_new(object, "ticket", ticket);
 	else
@@ -181,7 +207,8 @@ static void on_unattended(struct praas_life_wait *wait)
 	free(wait); /* its first member */
 }
 
-static void create_unattended(struct praas_request *rq, const char *pid)
+static void create_unattended(struct praas_request *rq, const char *pid,
+			      const char *node)
 {
 	struct unattended *u = calloc(1, sizeof(*u));
 	struct praas_process_record record;
@@ -198,26 +225,25 @@ static void create_unattended(struct praas_request *rq, const char *pid)
 	praas_hex_encode(random, sizeof(random), name + 1);
 	u->wait.done = on_unattended;
 	u->wait.deadline_ns = praas_now_ns() + WAIT_NS;
-	praas_life_create(rq->service->life, &rq->app, pid ? pid : name, &u->wait,
+	praas_life_create(rq->service->life, &rq->app, pid ? pid : name, node, &u->wait,
 			  &rq->created);
 	rc = records->ops->process_get(records, rq->app.id, pid ? pid : name, &record);
 	if (rc)
 		praas_reply_unstored(rq, rc, "the process could not be created");
 	else
-		praas_reply_json(
-			rq, 202,
-			praas_process_json(rq->service, rq->app.name, &record));
+		praas_reply_json(rq, 202, praas_process_json(rq, &record));
 }
 
 void praas_route_processes_create(struct praas_request *rq)
 {
-	static const char *const known[] = { "pid", "wait", NULL };
+	static const char *const known[] = { "pid", "wait", "node", NULL };
 	struct praas_json_error error;
-	const char *pid = NULL;
+	const char *pid = NULL, *node = NULL;
 	bool wait = true;
 
 	if (!praas_json_known(rq->json, known, &error) ||
 	    !praas_json_text(rq->json, "pid", 4096, &pid, &error) ||
+	    !praas_json_text(rq->json, "node", 4096, &node, &error) ||
 	    !praas_json_bool(rq->json, "wait", &wait, &error)) {
 		refuse_body(rq, &error);
 		return;
@@ -231,12 +257,12 @@ void praas_route_processes_create(struct praas_request *rq)
 	if (!praas_request_app(rq))
 		return;
 	if (wait)
-		praas_life_create(rq->service->life, &rq->app, pid,
+		praas_life_create(rq->service->life, &rq->app, pid, node,
 				  praas_request_await(rq, serving_with_ticket,
 						      praas_now_ns() + WAIT_NS),
 				  &rq->created);
 	else
-		create_unattended(rq, pid);
+		create_unattended(rq, pid, node);
 }
 
 void praas_route_swap_in(struct praas_request *rq)
@@ -306,7 +332,7 @@ static void ticket_when_serving(struct praas_request *rq)
 		return;
 	}
 	(void)take_grant(rq->json, &grant, &error); /* was checked before the wait */
-	rc = make_ticket(rq, &grant, &ticket);
+	rc = praas_request_ticket(rq, &grant, &ticket);
 	if (rc)
 		praas_reply_errno(rq, rc, "ticket");
 	else
@@ -336,9 +362,7 @@ static void tell_process(struct praas_request *rq)
 	if (rq->wait.outcome.rc)
 		praas_reply_outcome(rq, &rq->wait.outcome);
 	else
-		praas_reply_json(rq, 200,
-				 praas_process_json(rq->service, rq->app.name,
-						    &rq->wait.record));
+		praas_reply_json(rq, 200, praas_process_json(rq, &rq->wait.record));
 }
 
 static void tell_gone(struct praas_request *rq)
@@ -356,6 +380,31 @@ void praas_route_swap_out(struct praas_request *rq)
 	praas_receipts_settle(rq);
 	praas_life_swap_out(
 		rq->service->life, &rq->app, rq->match.pid,
+		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
+}
+
+void praas_route_migrate(struct praas_request *rq)
+{
+	static const char *const known[] = { "node", NULL };
+	struct praas_json_error error;
+	const char *node = NULL;
+
+	if (!praas_json_known(rq->json, known, &error) ||
+	    !praas_json_text(rq->json, "node", 4096, &node, &error)) {
+		refuse_body(rq, &error);
+		return;
+	}
+	if (node && !praas_name_valid(node)) {
+		praas_reply_error(rq, 400, "invalid_name",
+				  "names are [A-Za-z0-9._-]{1,64}",
+				  "\"node\" is not a name");
+		return;
+	}
+	if (!praas_request_app(rq))
+		return;
+	praas_receipts_settle(rq);
+	praas_life_move(
+		rq->service->life, &rq->app, rq->match.pid, node,
 		praas_request_await(rq, tell_process, praas_now_ns() + SWAP_NS));
 }
 
@@ -399,7 +448,7 @@ void praas_route_processes_show(struct praas_request *rq)
 		return;
 	rc = records->ops->process_get(records, rq->app.id, rq->match.pid, &record);
 	if (rc == 0)
-		bytes = put_process(text, rq->service, rq->app.name, &record);
+		bytes = put_process(text, rq, &record);
 	copy = bytes ? malloc(bytes) : NULL;
 	if (copy)
 		praas_reply_stored_json(rq, 200, memcpy(copy, text, bytes), bytes);
@@ -410,7 +459,7 @@ void praas_route_processes_show(struct praas_request *rq)
 static json_t *listed_json(struct praas_request *rq,
 			   const struct praas_process_record *p)
 {
-	return praas_process_json(rq->service, rq->app.name, p);
+	return praas_process_json(rq, p);
 }
 
 void praas_route_processes_list(struct praas_request *rq)

@@ -165,9 +165,7 @@ static void tell_process(struct praas_request *rq)
 	if (rq->wait.outcome.rc)
 		praas_reply_outcome(rq, &rq->wait.outcome);
 	else
-		praas_reply_json(rq, 200,
-				 praas_process_json(rq->service, rq->app.name,
-						    &rq->wait.record));
+		praas_reply_json(rq, 200, praas_process_json(rq, &rq->wait.record));
 }
 
 void praas_route_rollback(struct praas_request *rq)
@@ -222,8 +220,7 @@ static void fork_now(struct praas_request *rq)
 		return;
 	}
 	(void)snprintf(rq->made, sizeof(rq->made), "%s", record.name);
-	praas_reply_json(rq, 201,
-			 praas_process_json(rq->service, rq->app.name, &record));
+	praas_reply_json(rq, 201, praas_process_json(rq, &record));
 }
 
 void praas_route_fork(struct praas_request *rq)

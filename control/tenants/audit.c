@@ -78,20 +78,10 @@ void praas_audit_close(struct praas_audit *audit)
 	free(audit);
 }
 
-/* FILE.7 becomes FILE.8, …, FILE becomes FILE.1; the oldest goes. */
 static void rotate(struct praas_audit *a)
 {
-	char from[PATH_BYTES + 16], to[PATH_BYTES + 16];
-
 	(void)close(a->fd);
-	for (uint32_t i = a->files_max; i > 0; i--) {
-		(void)snprintf(to, sizeof(to), "%s.%u", a->file, i);
-		if (i > 1)
-			(void)snprintf(from, sizeof(from), "%s.%u", a->file, i - 1);
-		else
-			(void)snprintf(from, sizeof(from), "%s", a->file);
-		(void)rename(from, to); /* one that is not there is none */
-	}
+	praas_log_files_turn(a->file, a->files_max);
 	if (open_file(a))
 		a->fd = -1; /* each line fails, and is counted, until it can be opened */
 }

@@ -176,7 +176,7 @@ int praas_refs_check(struct praas_store *store, const struct praas_refs *refs)
 
 /* ---- removing ---- */
 
-#define NAME_BYTES 64u /* "chunk/", 32 digits, "-", 16 digits */
+#define NAME_BYTES PRAAS_REFS_NAME_BYTES
 
 /* Names, in order once they are sorted. */
 struct names {
@@ -237,63 +237,79 @@ static bool has_name(const struct names *n, const char *name)
 	       bsearch(name, n->names, n->count, sizeof(*n->names), by_name) != NULL;
 }
 
-struct sweep {
-	struct names kept, dead;
+struct looking {
+	struct names kept;
+	praas_store_list_fn fn;
+	void *user;
 };
 
 static int look_at(void *user, const char *key)
 {
-	struct sweep *w = user;
+	struct looking *l = user;
 
 	/* A longer name is none of ours. */
-	if (strlen(key) >= NAME_BYTES || has_name(&w->kept, key))
+	if (strlen(key) >= NAME_BYTES || has_name(&l->kept, key))
 		return 0;
-	return add_name(&w->dead, key);
+	return l->fn(l->user, key);
 }
 
-static int delete_dead(struct praas_store *store, const struct sweep *w)
+int praas_refs_unneeded(struct praas_store *store, const struct praas_refs *const *keep,
+			unsigned keep_count, praas_store_list_fn fn, void *user)
+{
+	struct looking l = { .fn = fn, .user = user };
+	int rc = add_kept(&l.kept, keep, keep_count);
+
+	if (rc == 0)
+		rc = store->ops->list(store, "chunk/", NULL, look_at, &l);
+	if (rc == 0)
+		rc = store->ops->list(store, "manifest/", NULL, look_at, &l);
+	free(l.kept.names);
+	return rc;
+}
+
+static int note_dead(void *user, const char *key)
+{
+	return add_name(user, key);
+}
+
+static int delete_dead(struct praas_store *store, const struct names *dead)
 {
 	int rc = 0;
 
-	for (size_t i = 0; rc == 0 && i < w->dead.count; i++)
-		rc = store->ops->delete (store, w->dead.names[i]);
+	for (size_t i = 0; rc == 0 && i < dead->count; i++)
+		rc = store->ops->delete (store, dead->names[i]);
 	return rc;
 }
 
 int praas_refs_sweep(struct praas_store *store, const struct praas_refs *const *keep,
 		     unsigned keep_count, int (*still)(void *user), void *user)
 {
-	struct sweep w = { 0 };
-	int rc = add_kept(&w.kept, keep, keep_count);
+	struct names dead = { 0 };
+	int rc = praas_refs_unneeded(store, keep, keep_count, note_dead, &dead);
 
-	if (rc == 0)
-		rc = store->ops->list(store, "chunk/", NULL, look_at, &w);
-	if (rc == 0)
-		rc = store->ops->list(store, "manifest/", NULL, look_at, &w);
-	if (rc == 0 && still && w.dead.count > 0)
+	if (rc == 0 && still && dead.count > 0)
 		rc = still(user);
 	if (rc == 0)
-		rc = delete_dead(store, &w);
-	free(w.kept.names);
-	free(w.dead.names);
+		rc = delete_dead(store, &dead);
+	free(dead.names);
 	return rc;
 }
 
 int praas_refs_remove(struct praas_store *store, const struct praas_refs *dead,
 		      const struct praas_refs *const *keep, unsigned keep_count)
 {
-	struct sweep w = { 0 };
-	struct names all = { 0 };
-	int rc = add_kept(&w.kept, keep, keep_count);
+	struct names all = { 0 }, gone = { 0 };
+	struct looking l = { .fn = note_dead, .user = &gone };
+	int rc = add_kept(&l.kept, keep, keep_count);
 
 	if (rc == 0)
 		rc = add_refs(&all, dead);
 	for (size_t i = 0; rc == 0 && i < all.count; i++)
-		rc = look_at(&w, all.names[i]);
+		rc = look_at(&l, all.names[i]);
 	if (rc == 0)
-		rc = delete_dead(store, &w);
+		rc = delete_dead(store, &gone);
 	free(all.names);
-	free(w.kept.names);
-	free(w.dead.names);
+	free(l.kept.names);
+	free(gone.names);
 	return rc;
 }

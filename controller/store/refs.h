@@ -31,6 +31,8 @@
 #define PRAAS_SNAPSHOT_REF_MAGIC 0x3146455253415250ull /* "PRASREF1" */
 #define PRAAS_SNAPSHOT_REF_BYTES 48u
 
+#define PRAAS_REFS_NAME_BYTES 64u /* "chunk/", 32 digits, "-", 16 digits, and more */
+
 struct praas_snapshot_chunk {
 	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES]; /* of the hashes of what is in it */
 	uint64_t nonce; /* of the writer: the rest of its name */
@@ -72,6 +74,10 @@ void praas_refs_release(struct praas_refs *refs);
 
 /* Whether all chunks are there and long enough: damage that shows without reading. 0; -ENOENT; -EPROTO. */
 int praas_refs_check(struct praas_store *store, const struct praas_refs *refs);
+
+/* Tells fn of every chunk and manifest in the store that none of keep refers to. What fn returns ends it. */
+int praas_refs_unneeded(struct praas_store *store, const struct praas_refs *const *keep,
+			unsigned keep_count, praas_store_list_fn fn, void *user);
 
 /* Delete every chunk and manifest in the store that none of keep refers to. Only for who owns the current
  * epoch: `still`, asked when it is known what is to go and before anything does, says by 0 that he does (NULL: nobody else is

@@ -148,6 +148,7 @@ struct listing {
 	const char *prefix, *after;
 	praas_store_list_fn fn;
 	void *user;
+	bool folders; /* not what is in it, but what is below it */
 	char last[PRAAS_STORE_KEY_MAX + 1];
 };
 
@@ -179,6 +180,28 @@ static void ask(struct praas_s3_request *r, const char *name, const char *value)
 	r->query[r->query_count++] = (struct praas_sigv4_pair){ name, value };
 }
 
+/* "PREFIX/FOLDER/" without what was asked for, and without its end. */
+static int list_folder(void *user, const char *object)
+{
+	struct listing *l = user;
+	char name[PRAAS_STORE_KEY_MAX + 1];
+	size_t skip = strlen(l->s->url.prefix), bytes;
+
+	skip += (skip > 0) + strlen(l->prefix);
+	bytes = strlen(object);
+	if (bytes < skip + 2 || bytes - skip - 1 > PRAAS_STORE_KEY_MAX ||
+	    object[bytes - 1] != '/')
+		return -EPROTO;
+	(void)snprintf(name, sizeof(name), "%.*s", (int)(bytes - skip - 1),
+		       object + skip); /* fits */
+	if (praas_store_key_check(name) != 0)
+		return 0; /* not ours */
+	if (l->last[0] != '\0' && strcmp(name, l->last) <= 0)
+		return -EPROTO;
+	memcpy(l->last, name, sizeof(name));
+	return l->fn(l->user, name);
+}
+
 /* The next page. token: where; empty afterwards: it was the last one. */
 static int list_page(struct praas_s3_store *s, struct listing *l, const char *prefix,
 		     const char *after, char token[PRAAS_S3_TOKEN_MAX + 1])
@@ -196,8 +219,12 @@ static int list_page(struct praas_s3_store *s, struct listing *l, const char *pr
 	rc = praas_s3_do(s->client, &r);
 	rc = praas_s3_result(s, rc == -ENOENT ? -EACCES : rc); /* no such bucket */
 	if (rc == 0) {
-		rc = praas_s3_xml_list(r.text ? r.text : "", r.text_bytes, list_one, l,
-				       token);
+		const char *text = r.text ? r.text : "";
+
+		rc = l->folders ? praas_s3_xml_folders(text, r.text_bytes, list_folder,
+						       l, token)
+				: praas_s3_xml_list(text, r.text_bytes, list_one, l,
+						    token);
 		if (rc == -EPROTO) {
 			(void)snprintf(s->base.why, sizeof(s->base.why),
 				       "S3 GET %s: the listing is no such document",
@@ -209,13 +236,9 @@ static int list_page(struct praas_s3_store *s, struct listing *l, const char *pr
 	return rc;
 }
 
-static int s3_list(struct praas_store *store, const char *prefix, const char *after,
-		   praas_store_list_fn fn, void *user)
+static int list_all(struct praas_s3_store *s, struct listing *l)
 {
-	struct praas_s3_store *s = praas_s3_store_of(store);
-	struct listing l = {
-		.s = s, .prefix = prefix, .after = after, .fn = fn, .user = user
-	};
+	const char *prefix = l->prefix, *after = l->after;
 	char token[PRAAS_S3_TOKEN_MAX + 1] = "";
 	char full[2 * PRAAS_S3_KEY_MAX], from[PRAAS_S3_KEY_MAX + 1] = "";
 	int rc = 0, n = snprintf(full, sizeof(full), "%s%s%s", s->url.prefix,
@@ -226,11 +249,33 @@ static int s3_list(struct praas_store *store, const char *prefix, const char *af
 	if (after && after[0] != '\0')
 		rc = praas_s3_object(s, after, from);
 	for (unsigned i = 0; rc == 0 && i < PAGES_MAX; i++) {
-		rc = list_page(s, &l, full, from, token);
+		rc = list_page(s, l, full, from, token);
 		if (rc == 0 && token[0] == '\0')
 			return 0;
 	}
 	return rc != 0 ? rc : -EIO;
+}
+
+static int s3_list(struct praas_store *store, const char *prefix, const char *after,
+		   praas_store_list_fn fn, void *user)
+{
+	struct praas_s3_store *s = praas_s3_store_of(store);
+	struct listing l = {
+		.s = s, .prefix = prefix, .after = after, .fn = fn, .user = user
+	};
+
+	return list_all(s, &l);
+}
+
+int praas_s3_folders(struct praas_store *store, const char *prefix,
+		     praas_store_list_fn fn, void *user)
+{
+	struct praas_s3_store *s = praas_s3_store_of(store);
+	struct listing l = {
+		.s = s, .prefix = prefix, .fn = fn, .user = user, .folders = true
+	};
+
+	return list_all(s, &l);
 }
 
 static int s3_delete(struct praas_store *store, const char *key)

@@ -26,6 +26,10 @@ int praas_s3_object(const struct praas_s3_store *s, const char *key,
 /* rc of a request as the store's own vocabulary has it; base.why is set when it failed. */
 int praas_s3_result(struct praas_s3_store *s, int rc);
 
+/* Names of the folders below prefix, which is "" or ends in '/': each once, in order. As praas_store_ops.list. */
+int praas_s3_folders(struct praas_store *store, const char *prefix,
+		     praas_store_list_fn fn, void *user);
+
 /* praas_store_ops.put and .get */
 int praas_s3_put(struct praas_store *store, const struct praas_store_source *source);
 int praas_s3_get(struct praas_store *store, const char *key, uint64_t offset,

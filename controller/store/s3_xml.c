@@ -103,6 +103,8 @@ static void XMLCALL on_end(void *user, const XML_Char *name)
 	struct reading *r = user;
 
 	(void)name;
+	if (r->rc != 0)
+		return; /* an empty element ends even when its start has stopped all */
 	if (r->open && r->open->many) {
 		int rc;
 
@@ -148,12 +150,12 @@ static int run(struct reading *r, const char *data, size_t bytes)
 	return r->rc;
 }
 
-int praas_s3_xml_list(const char *data, size_t bytes, praas_s3_key_fn fn, void *user,
-		      char ret_token[PRAAS_S3_TOKEN_MAX + 1])
+static int list(const char *data, size_t bytes, const char *path, praas_s3_key_fn fn,
+		void *user, char ret_token[PRAAS_S3_TOKEN_MAX + 1])
 {
 	char key[PRAAS_S3_KEY_MAX + 1] = "", more[8] = "";
 	struct wanted wanted[] = {
-		{ "/ListBucketResult/Contents/Key", key, sizeof(key), true },
+		{ path, key, sizeof(key), true },
 		{ "/ListBucketResult/IsTruncated", more, sizeof(more), false },
 		{ "/ListBucketResult/NextContinuationToken", ret_token,
 		  PRAAS_S3_TOKEN_MAX + 1, false },
@@ -171,6 +173,19 @@ int praas_s3_xml_list(const char *data, size_t bytes, praas_s3_key_fn fn, void *
 		return ret_token[0] != '\0' ? 0 : -EPROTO;
 	ret_token[0] = '\0';
 	return 0;
+}
+
+int praas_s3_xml_list(const char *data, size_t bytes, praas_s3_key_fn fn, void *user,
+		      char ret_token[PRAAS_S3_TOKEN_MAX + 1])
+{
+	return list(data, bytes, "/ListBucketResult/Contents/Key", fn, user, ret_token);
+}
+
+int praas_s3_xml_folders(const char *data, size_t bytes, praas_s3_key_fn fn, void *user,
+			 char ret_token[PRAAS_S3_TOKEN_MAX + 1])
+{
+	return list(data, bytes, "/ListBucketResult/CommonPrefixes/Prefix", fn, user,
+		    ret_token);
 }
 
 int praas_s3_xml_upload(const char *data, size_t bytes,

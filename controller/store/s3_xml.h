@@ -21,6 +21,9 @@ typedef int (*praas_s3_key_fn)(void *user, const char *key);
  * fn returned. */
 int praas_s3_xml_list(const char *data, size_t bytes, praas_s3_key_fn fn, void *user,
 		      char ret_token[PRAAS_S3_TOKEN_MAX + 1]);
+/* The same of folders: what ends at the first '/' behind the prefix, with it. */
+int praas_s3_xml_folders(const char *data, size_t bytes, praas_s3_key_fn fn, void *user,
+			 char ret_token[PRAAS_S3_TOKEN_MAX + 1]);
 
 /* The id of a new multipart upload. 0; -EPROTO; -ENOMEM. */
 int praas_s3_xml_upload(const char *data, size_t bytes,

@@ -62,6 +62,16 @@ struct praas_slot_step praas_slot_write_begin(struct praas_slot_write *w,
 	return put(w);
 }
 
+struct praas_slot_step praas_slot_write_begin_here(struct praas_slot_write *w,
+						   struct praas_slot_log *log,
+						   struct praas_slot_entry *entry)
+{
+	struct praas_slot_step step = praas_slot_write_begin(w, log, entry);
+
+	w->here = true;
+	return step;
+}
+
 struct praas_slot_step praas_slot_write_put_done(struct praas_slot_write *w, int rc)
 {
 	if (rc == -EEXIST)
@@ -85,6 +95,8 @@ struct praas_slot_step praas_slot_write_looked(struct praas_slot_write *w, int r
 		praas_slot_account(w->log, w->entry);
 		return done(0);
 	case PRAAS_SLOT_PASS:
+		if (w->here)
+			break;
 		/* Each pass is an entry of an older epoch, and each of their writers is fenced
 		 * when it next looks: so this ends. */
 		praas_slot_account(w->log, found);

@@ -40,11 +40,16 @@ struct praas_slot_write {
 	struct praas_slot_log *log;     /* borrowed until DONE, as entry */
 	struct praas_slot_entry *entry; /* nonce set */
 	unsigned failures;
+	bool here; /* into the slot that it began with, or into none */
 };
 
 struct praas_slot_step praas_slot_write_begin(struct praas_slot_write *w,
 					      struct praas_slot_log *log,
 					      struct praas_slot_entry *entry);
+/* The same into the cursor's slot or into none: whoever else has it, the writer has lost, and is fenced. */
+struct praas_slot_step praas_slot_write_begin_here(struct praas_slot_write *w,
+						   struct praas_slot_log *log,
+						   struct praas_slot_entry *entry);
 /* rc: 0; -EEXIST; -EIO and -ETIMEDOUT not known; other: not done. */
 struct praas_slot_step praas_slot_write_put_done(struct praas_slot_write *w, int rc);
 struct praas_slot_step praas_slot_write_looked(struct praas_slot_write *w, int rc,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <time.h>
 #include <xxhash.h>
 
 #include "controller/store/slot_cursor.h"
@@ -107,27 +108,58 @@ void praas_slot_key(uint64_t slot, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 		       slot); /* fits */
 }
 
+/* In one request: how long an entry is is not asked for before. */
 int praas_slot_log_read(const struct praas_slot_log *log, uint64_t slot,
 			struct praas_slot_entry *ret_entry)
 {
+	const size_t room = PRAAS_SLOT_HEADER_BYTES + PRAAS_SLOT_BODY_MAX + 1;
 	char key[PRAAS_STORE_KEY_MAX + 1];
-	uint8_t *data;
-	size_t bytes;
+	uint8_t *data = malloc(room);
+	size_t bytes = 0;
 	int rc;
 
+	if (!data)
+		return -ENOMEM;
 	praas_slot_key(slot, key);
-	rc = praas_store_get_all(log->store, key,
-				 PRAAS_SLOT_HEADER_BYTES + PRAAS_SLOT_BODY_MAX, &data,
-				 &bytes);
-	if (rc != 0)
-		return rc == -EMSGSIZE ? -EPROTO : rc;
-	rc = praas_slot_decode(&log->id, slot, data, bytes, ret_entry);
+	rc = log->store->ops->get(log->store, key, 0, data, room, &bytes);
+	if (rc == 0)
+		rc = praas_slot_decode(&log->id, slot, data, bytes, ret_entry);
 	free(data);
+	return rc;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &now); /* cannot fail for this clock */
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* Whether an end of the log that was found to be at `slot` is its end: else the slots from there on were taken and
+ * removed, and this one's predecessor with them. since: when it was the end for certain. */
+static int is_end(struct praas_slot_log *log, uint64_t slot, uint64_t since)
+{
+	char key[PRAAS_STORE_KEY_MAX + 1];
+	uint64_t bytes, now = now_ns();
+	int rc = 0;
+
+	if (slot > 0 && now - since > PRAAS_SLOT_TRUST_NS) {
+		praas_slot_key(slot - 1, key);
+		rc = log->store->ops->stat(log->store, key, &bytes);
+	}
+	if (rc == -ENOENT) {
+		log->fenced = true;
+		return -ESTALE;
+	}
+	if (rc == 0)
+		log->seen_ns = now;
 	return rc;
 }
 
 static int forward(struct praas_slot_log *log, struct praas_slot_entry *entry)
 {
+	uint64_t since = log->seen_ns;
 	int rc = 0;
 
 	for (unsigned i = 0; rc == 0 && i < FORWARD_MAX; i++) {
@@ -135,7 +167,7 @@ static int forward(struct praas_slot_log *log, struct praas_slot_entry *entry)
 		if (rc == 0)
 			praas_slot_account(log, entry);
 	}
-	return rc == -ENOENT ? 0 : rc;
+	return rc == -ENOENT ? is_end(log, log->cursor, since) : rc;
 }
 
 /* The last slot that has a name of the right form. */
@@ -197,7 +229,8 @@ int praas_slot_log_open(struct praas_store *store, const struct praas_slot_id *i
 	*ret_log = (struct praas_slot_log){ .store = store,
 					    .id = *id,
 					    .snapshot_slot = PRAAS_SLOT_NONE,
-					    .previous_slot = PRAAS_SLOT_NONE };
+					    .previous_slot = PRAAS_SLOT_NONE,
+					    .seen_ns = now_ns() };
 	rc = store->ops->list(store, "log/", NULL, note_last, &last);
 	if (rc == 0 && last != PRAAS_SLOT_NONE)
 		rc = find_snapshots(ret_log, last, entry);
@@ -205,6 +238,56 @@ int praas_slot_log_open(struct praas_store *store, const struct praas_slot_id *i
 		rc = forward(ret_log, entry);
 	free(entry);
 	return rc;
+}
+
+struct identifying {
+	struct praas_store *store;
+	struct praas_slot_id *id;
+	bool any, known;
+};
+
+/* An entry that says of itself whose it is, and is whole. */
+static int identify_by(void *user, const char *key)
+{
+	struct identifying *i = user;
+	uint8_t head[PRAAS_SLOT_HEADER_BYTES], sum[16];
+	size_t bytes = 0;
+	int rc = i->store->ops->get(i->store, key, 0, head, sizeof(head), &bytes);
+
+	if (rc != 0)
+		return rc == -ENOENT ? 0 : rc;
+	i->any = true;
+	checksum(head, 112, sum);
+	if (bytes != sizeof(head) || memcmp(sum, head + 112, 16) != 0 ||
+	    praas_get_le(head, 8) != MAGIC)
+		return 0;
+	memcpy(i->id->tenant, head + 48, sizeof(i->id->tenant));
+	i->id->pid = praas_get_le(head + 16, 8);
+	i->id->generation = praas_get_le(head + 24, 8);
+	i->known = true;
+	return -ECANCELED; /* one is enough */
+}
+
+int praas_slot_log_identify(struct praas_store *store, struct praas_slot_id *ret_id)
+{
+	struct identifying i = { .store = store, .id = ret_id };
+	char key[PRAAS_STORE_KEY_MAX + 1];
+	uint64_t last = PRAAS_SLOT_NONE;
+	int rc = store->ops->list(store, "log/", NULL, note_last, &last);
+
+	if (rc != 0)
+		return rc;
+	if (last == PRAAS_SLOT_NONE)
+		return -ENOENT;
+	praas_slot_key(last, key);
+	rc = identify_by(&i, key);
+	if (rc == 0) /* else any other */
+		rc = store->ops->list(store, "log/", NULL, identify_by, &i);
+	if (i.known)
+		return 0;
+	if (rc != 0)
+		return rc;
+	return i.any ? -EPROTO : -ENOENT;
 }
 
 int praas_slot_log_refresh(struct praas_slot_log *log)
@@ -238,12 +321,15 @@ static int put_at_cursor(struct praas_slot_log *log,
 	return log->store->ops->put_if_absent(log->store, key, data, bytes);
 }
 
-int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entry)
+static int log_put(struct praas_slot_log *log, struct praas_slot_entry *entry,
+		   bool here)
 {
 	struct praas_slot_write w;
 	struct praas_slot_step step;
 	uint8_t *data;
 	struct praas_slot_entry *found;
+	const struct praas_slot_log before = *log;
+	int rc;
 
 	if (entry->body_bytes > PRAAS_SLOT_BODY_MAX)
 		return -EMSGSIZE;
@@ -258,7 +344,8 @@ int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entr
 		free(found);
 		return -ENOMEM;
 	}
-	step = praas_slot_write_begin(&w, log, entry);
+	step = (here ? praas_slot_write_begin_here : praas_slot_write_begin)(&w, log,
+									     entry);
 	while (step.kind != PRAAS_SLOT_STEP_DONE) {
 		if (step.kind == PRAAS_SLOT_STEP_PUT)
 			step = praas_slot_write_put_done(
@@ -270,5 +357,22 @@ int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entr
 	}
 	free(data);
 	free(found);
-	return step.rc;
+	if (step.rc != 0)
+		return step.rc;
+	rc = is_end(log, entry->slot, before.seen_ns);
+	if (rc != 0 && rc != -ESTALE) { /* it is found again by its nonce */
+		*log = before;
+		rc = -EIO;
+	}
+	return rc;
+}
+
+int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entry)
+{
+	return log_put(log, entry, false);
+}
+
+int praas_slot_log_put_here(struct praas_slot_log *log, struct praas_slot_entry *entry)
+{
+	return log_put(log, entry, true);
 }

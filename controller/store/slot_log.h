@@ -6,7 +6,8 @@
  *
  * The cursor rule: a writer goes forward only by reading each slot. A slot with a higher
  * epoch, or a tombstone, fences it: it must never write again. A slot with its own nonce is its own
- * write, whose response was lost. So epochs never decrease along the log.
+ * write, whose response was lost. So epochs never decrease along the log. What nobody needs any more is
+ * removed from its beginning (gc.h).
  */
 #ifndef PRAAS_CONTROLLER_STORE_SLOT_LOG_H
 #define PRAAS_CONTROLLER_STORE_SLOT_LOG_H
@@ -27,7 +28,7 @@ enum praas_slot_kind {
 	PRAAS_SLOT_SNAP,    /* a snapshot of a process that goes on */
 	PRAAS_SLOT_REL,     /* a snapshot, and the epoch is over */
 	PRAAS_SLOT_TOMB,    /* the generation is deleted: nothing may follow */
-	PRAAS_SLOT_KEEP, /* a migration was called off: the epoch goes on (reserved) */
+	PRAAS_SLOT_KEEP,    /* a move was called off: the epoch goes on; no body */
 	PRAAS_SLOT_BACK /* an epoch that only puts an older snapshot in place of the last */
 };
 
@@ -66,7 +67,14 @@ struct praas_slot_log {
 	uint8_t last_kind;      /* of the last entry; 0: empty */
 	bool tomb;
 	bool fenced; /* for a writer: it lost; every further put is refused */
+	uint64_t
+		seen_ns; /* CLOCK_BOOTTIME when the store last said that cursor is its end */
 };
+
+/* Old entries are removed, the lowest first, once they have been known to be needed by nobody for a grace that is
+ * longer than this (gc.h). Who has not looked for longer may stand before a slot that was taken and removed again,
+ * and looks whether the one before is there. */
+#define PRAAS_SLOT_TRUST_NS 5000000000ull
 
 /* Whether an entry of this kind has a snapshot. */
 bool praas_slot_has_snapshot(uint8_t kind);
@@ -78,7 +86,11 @@ bool praas_slot_releases(uint8_t kind);
 int praas_slot_log_open(struct praas_store *store, const struct praas_slot_id *id,
 			struct praas_slot_log *ret_log);
 
-/* Account for slots that were written since. 0; as open. */
+/* Whose log it is, by the newest entry that can be read. For who looks after stores of processes that he does not
+ * know. 0; -ENOENT there is no entry; -EPROTO none can be read; or what the store says. */
+int praas_slot_log_identify(struct praas_store *store, struct praas_slot_id *ret_id);
+
+/* Account for slots that were written since. 0; -ESTALE so many that they are gone already: fenced; as open. */
 int praas_slot_log_refresh(struct praas_slot_log *log);
 
 /* Read one slot. 0; -ENOENT; -EPROTO; or what the store says. */
@@ -96,6 +108,9 @@ int praas_slot_log_read(const struct praas_slot_log *log, uint64_t slot,
  */
 #define PRAAS_SLOT_TRIES 8u
 int praas_slot_log_put(struct praas_slot_log *log, struct praas_slot_entry *entry);
+/* The same at the cursor only: an entry of anybody else there, of an older epoch too, is -ESTALE, and the log is
+ * fenced. */
+int praas_slot_log_put_here(struct praas_slot_log *log, struct praas_slot_entry *entry);
 
 /* log/<20 digits>. */
 void praas_slot_key(uint64_t slot, char ret_key[PRAAS_STORE_KEY_MAX + 1]);

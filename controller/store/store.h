@@ -73,6 +73,9 @@ struct praas_store_ops {
 struct praas_store {
 	const struct praas_store_ops *ops;
 	uint64_t bytes_written, bytes_read; /* of objects, since opened */
+	/* Makes the hash that is part of a chunk's name tell nothing of what is in it. 0; -ENOMEM. NULL: it stays. */
+	int (*blind)(struct praas_store *s, uint8_t hash[16]);
+	_Atomic uint64_t clear_reads; /* of a sealed store: of what was in clear */
 	char why[PRAAS_STORE_WHY_BYTES]; /* the last failure, in words; "": errno says all */
 };
 

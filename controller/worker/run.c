@@ -31,13 +31,14 @@ _Noreturn void worker_fatal(struct worker *w, const char *text)
 }
 
 /* What the controller shall see of a direct call: it ends one that hangs. */
-static void tell_direct(struct worker *w, const struct ctx *ctx)
+static void tell_direct(struct worker *w, const struct ctx *ctx, uint32_t function)
 {
 	struct praas_worker_line *line = w->end.line;
 
 	uint64_t number = ctx->direct_number << 8 | (ctx->direct->attach.client + 1);
 	const struct praas_call_info *info = &ctx->head.info;
 
+	atomic_store_explicit(&line->direct_function, function, memory_order_relaxed);
 	/* run.R0, pairs with run.A0: who sees these knows that the number of the call before is
 	 * gone. */
 	atomic_store_explicit(&line->direct_id, info->id, memory_order_release);
@@ -358,6 +359,8 @@ void worker_run_nested(struct worker *w, const struct ctx *parent, struct call *
 						  .source = parent->head.info.pid };
 	call->status = ctx_run(ctx, call->function, false, &run_ns);
 	ctx_drop_owned(ctx);
+	worker_count(w, call->function, call->status, call->bytes,
+		     call->status == 0 ? ctx->out.bytes : 0, run_ns);
 	w->nested_runs++;
 	call->state = CALL_DONE;
 	ctx_output_keep(ctx, call);
@@ -443,7 +446,7 @@ static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
 	static struct ctx ctx;
 	bool timed = special && (call->head.flags & PRAAS_FRAME_TIMING);
 	struct praas_frame_timing timing;
-	uint64_t run_ns = 0;
+	uint64_t run_ns = 0, failures = w->direct_failures, out = w->direct_out;
 	int32_t status;
 
 	ctx_begin(w, &ctx, 0);
@@ -455,7 +458,7 @@ static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
 	ctx.head.info.key = call->key;
 	ctx.direct_number = ++w->direct_taken;
 	w->direct_in += call->head.bytes;
-	tell_direct(w, &ctx);
+	tell_direct(w, &ctx, call->head.function);
 	if (special && (call->head.flags & PRAAS_FRAME_TRACE))
 		praas_span_take_over(&ctx.head.info, call->trace);
 	if (timed)
@@ -488,6 +491,8 @@ static INLINED void run_direct_as(struct worker *w, struct praas_direct *d,
 		run_ns = timing.run_ns;
 	direct_reply(&ctx, status, run_ns, timed ? &timing : NULL);
 	end_direct(w);
+	worker_count(w, call->head.function, w->direct_failures != failures,
+		     call->head.bytes, w->direct_out - out, run_ns);
 	ctx.head.info.key = ""; /* the call is our caller's */
 	ctx_drop_owned(&ctx);
 	praas_state_reader_leave(&w->reader);

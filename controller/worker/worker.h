@@ -181,6 +181,22 @@ void worker_clock_start(struct worker *w);
 void worker_clock_learn(struct worker *w);
 void worker_tell_counters(struct worker *w);
 
+/* A call that the controller does not see has ended; it adds them up. */
+static inline void worker_count(struct worker *w, uint32_t function, int32_t status,
+				uint64_t bytes_in, uint64_t bytes_out, uint64_t run_ns)
+{
+	struct praas_function_counts *c = &w->end.counts[function];
+
+	if (praas_unlikely(function >= w->end.start.functions_count))
+		return; /* a call of what there is not */
+	praas_function_add(&c->calls, 1);
+	praas_function_add(&c->bytes_in, bytes_in);
+	praas_function_add(&c->bytes_out, bytes_out);
+	praas_function_add(&c->run_ns, run_ns);
+	if (praas_unlikely(status != 0))
+		praas_function_add(&c->errors, 1);
+}
+
 /* ---- run.c ---- */
 
 /* Run what is asked for until the controller says stop. 0; -EPROTO. */

@@ -95,6 +95,8 @@ struct praas_connect_config {
 	uint32_t inflight_max; /* invocations at once, power of two; 0: 256 */
 	enum praas_wait_policy wait;
 	bool no_direct; /* shm: keep to the controller's path (for measuring) */
+	bool no_follow; /* when the process moves to another controller the connection ends */
+	bool members; /* tell PRAAS_EVENT_MEMBERS */
 };
 
 /** Ask the control service for endpoints and a credential of a process (which wakes a swapped
@@ -291,7 +293,8 @@ struct praas_msg_held {
 /** praas_msg_recv() of whoever must not lose it: the message stays in the mailbox, where nobody else is
  * given it, until praas_msg_taken() says that it is safe. If the connection ends before, for whatever reason,
  * the message is there for the next one, in its place: so it may be received twice, but not lost. Messages
- * behind it go to others meanwhile. What is held counts as a request that waits. */
+ * behind it go to others meanwhile. What is held counts as a request that waits. -ENOMEM: there was no memory
+ * for the message, which is held nevertheless; close the connection to give it back. */
 PRAAS_API int praas_msg_hold(praas_connection *conn, const char *key,
 			     int64_t timeout_ns, void **ret_data, size_t *ret_bytes,
 			     struct praas_msg_held *ret_held);
@@ -323,15 +326,20 @@ PRAAS_API int praas_state_enumerate(praas_connection *conn, const char *prefix,
 /* ---- events ------------------------------------------------------------------------- */
 
 enum praas_event_kind {
-	PRAAS_EVENT_MOVED =
-		1, /* the process lives elsewhere; reconnect (not sent yet) */
+	/* The process has moved to another controller, and the connection went along: epoch is the one that goes on
+	 * (praas_connect_config.no_follow). The call of this library that meets the move connects anew, so it may take
+	 * as long as a connect may. */
+	PRAAS_EVENT_MOVED = 1,
 	PRAAS_EVENT_DRAINING = 2, /* it is being swapped out */
 	/* Told at the connect: the process crashed in that epoch (the event's), and what followed
 	 * the last snapshot of it is lost. Whoever wrote in that epoch or before looks again. */
 	PRAAS_EVENT_EPOCH_LOST = 3,
 	PRAAS_EVENT_REAUTH = 4, /* the credential ends soon */
 	PRAAS_EVENT_CLOSED = 5, /* the connection ended; status says why */
-	PRAAS_EVENT_MEMBERS = 6 /* the application's processes changed (not sent yet) */
+	/* The application's processes are others, or in other states, than when it was told last; told right after the
+	 * connect, too, so who looks then (GET …/members) and after each misses nothing. Only with
+	 * praas_connect_config.members; one that waits to be taken stands for all that follow. */
+	PRAAS_EVENT_MEMBERS = 6
 };
 
 struct praas_event {

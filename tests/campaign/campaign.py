@@ -28,31 +28,46 @@ UNSURE = (-1002, -1011, -1013)  # DEADLINE, UNKNOWN, DUPLICATE: it may have run
 
 
 class Campaign:
+    processes, clients = PROCESSES, CLIENTS
+    late = False  # history.py
+    patience = 33  # seconds for an answer of the service
+
     def __init__(self, o):
         self.random = random.Random(o.seed)
-        self.s = Service(o.control, o.controller, "--listen", f"127.0.0.1:{free_port()}")
+        self.s = Service(o.control, o.controller, *self.options())
         self.s.patience = 45
         self.functions, self.load_program = o.functions, o.load
         self.lock = threading.Lock()
-        self.killed = {p: set() for p in PROCESSES}  # epochs
-        self.saved = {p: {} for p in PROCESSES}  # epoch: when the last one that was answered began
+        self.killed = {p: set() for p in self.processes}  # epochs
+        self.saved = {p: {} for p in self.processes}  # epoch: when the last one that was answered began
         self.counts = {}
         self.problems = []
         self.over = False
-        self.load = None
+        self.loads = []
+
+    @staticmethod
+    def options():
+        return "--listen", f"127.0.0.1:{free_port()}"
+
+    def resources(self):
+        return {"concurrency": 2}
 
     def begin(self):
         self.s.start()
         for app, isolation in (("w", "worker"), ("i", "inline")):
             self.s.json("POST", "/v1/apps", {"name": app, "code": self.functions, "isolation": isolation,
-                                             "allow_weak_sandbox": True, "resources": {"concurrency": 2}}, 201)
-        for app, pid in PROCESSES:
+                                             "allow_weak_sandbox": True, "resources": self.resources()}, 201)
+        for app, pid in self.processes:
             self.s.json("POST", f"/v1/apps/{app}/processes", {"pid": pid}, 201)
-        self.history = open(os.path.join(self.s.dir, "history"), "w+")
-        self.load = subprocess.Popen([self.load_program, self.s.url, self.s.token, *CLIENTS],
-                                     stdin=subprocess.PIPE, stdout=self.history)
+        self.start_load()
         self.saver = threading.Thread(target=self.save_at_times)
         self.saver.start()
+
+    def start_load(self, *before, clients=None):
+        """Clients, begun by a command before; their history has a file of its own."""
+        history = open(os.path.join(self.s.dir, f"history-{len(self.loads)}"), "w+")
+        self.loads.append((subprocess.Popen([*before, self.load_program, self.s.url, self.s.token,
+                                             *(clients or self.clients)], stdin=subprocess.PIPE, stdout=history), history))
 
     def count(self, what):
         with self.lock:
@@ -66,7 +81,7 @@ class Campaign:
         except (OSError, http.client.HTTPException):
             return 0, None
         finally:
-            if time.monotonic() - began > 33:
+            if time.monotonic() - began > self.patience:
                 self.problems.append(f"{method} {path} took {time.monotonic() - began:.1f} s")
         try:
             value = json.loads(data) if data else None
@@ -80,7 +95,7 @@ class Campaign:
         """Swap-outs (whoever calls next wakes the process), checkpoints and wakes, all along."""
         chance = random.Random(self.random.random())
         while not self.over:
-            app, pid = place = chance.choice(PROCESSES)
+            app, pid = place = chance.choice(self.processes)
             action = chance.choice(("swap-out", "checkpoint", "checkpoint", "swap-in"))
             path = f"/v1/apps/{app}/processes/{pid}"
             status, view = self.ask("GET", path)
@@ -102,9 +117,9 @@ class Campaign:
             return None
         return view["os_pid"], view["epoch"]
 
-    def kill_one(self):
+    def round(self):
         kind = self.random.choices(("controller", "worker", "control"), (5, 3, 2))[0]
-        place = self.random.choice(PROCESSES)
+        place = self.random.choice(self.processes)
         point = self.random.uniform(0.0, 0.25)
         time.sleep(point)
         if kind == "control":
@@ -134,22 +149,27 @@ class Campaign:
     def end(self):
         self.over = True
         self.saver.join()
-        self.load.stdin.close()
-        try:
-            code = self.load.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            self.load.kill()
-            raise AssertionError("a client hangs") from None
-        if code != 0:
-            self.problems.append(f"the load ended with {code}")
+        for load, _ in self.loads:
+            load.stdin.close()
+        for load, _ in self.loads:
+            try:
+                code = load.wait(timeout=60)
+            except subprocess.TimeoutExpired:
+                load.kill()
+                raise AssertionError("a client hangs") from None
+            if code != 0:
+                self.problems.append(f"the load ended with {code}")
 
     def judge(self):
         """All can be woken and read; and the history fits."""
-        self.history.seek(0)
-        h = History(self.history.read().splitlines(), CLIENTS, UNSURE)
+        lines = []
+        for _, history in self.loads:
+            history.seek(0)
+            lines += history.read().splitlines()
+        h = History(lines, self.clients, UNSURE, self.late)
         kept = missing = doubled = 0
-        for client, name in enumerate(CLIENTS):
-            app, pid, _ = name.split("/")
+        for client, name in enumerate(self.clients):
+            app, pid, *_ = name.split("/")
             path = f"/v1/apps/{app}/processes/{pid}"
             self.s.json("POST", path + "/swap-in", expect=200)
             status, _, data = self.s.ask("GET", f"{path}/state/log%2F{client}")
@@ -192,17 +212,17 @@ def options():
     return p.parse_args()
 
 
-def main():
+def main(campaign=Campaign):
     o = options()
     began = time.monotonic()
-    c = Campaign(o)
+    c = campaign(o)
     log = os.path.join(c.s.dir, "stderr")
     os.dup2(os.open(log, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o600), 2)
     rounds = 0
     try:
         c.begin()
         while rounds < o.rounds and not (o.seconds and time.monotonic() - began > o.seconds):
-            rounds += c.kill_one()
+            rounds += c.round()
         c.end()
         result = c.judge()
         code = c.s.stop()
@@ -212,8 +232,8 @@ def main():
         c.problems.append(f"{type(e).__name__}: {e}")
         result = "not judged"
         c.over = True
-        if c.load and c.load.poll() is None:
-            c.load.kill()
+        for load, _ in c.loads:
+            load.kill()
     print(f"seed {o.seed}: {rounds} rounds in {time.monotonic() - began:.0f} s, {result}; " +
           ", ".join(f"{n} {what}" for what, n in sorted(c.counts.items())), flush=True)
     for problem in c.problems[:20]:

@@ -3,8 +3,8 @@
  * Clients under which things die: each a thread with a connection of its own, one request after the other. What
  * was asked and what came of it is written as lines that tests/campaign/campaign.py judges.
  *
- * usage: load CONTROL_URL TOKEN APP/PROCESS/TRANSPORT…   until a byte or the end comes on standard input
- * TRANSPORT: tcp, shm (by the controller), direct (past it). Lines, times in ns of CLOCK_MONOTONIC:
+ * usage: load CONTROL_URL TOKEN APP/PROCESS/TRANSPORT[/MS]…   until a byte or the end comes on standard input
+ * MS: pause between requests, 5. TRANSPORT: direct (shm past the controller), auto, tcp, shm, …; - in place of one: it is another program's. Lines, times in ns of CLOCK_MONOTONIC:
  *   call CLIENT ID TRY BEGUN ENDED RC STATUS EPOCH       ids of a client are 1, 2, 3 …
  *   open CLIENT BEGUN ENDED RC                           a connection; lost CLIENT EPOCH: it was told so
  *   send|recv|put|get CLIENT NUMBER BEGUN ENDED RC       number sent, received, written, read
@@ -25,7 +25,7 @@
 
 #define CALL_NS 2000000000ull
 #define CLIENTS_MAX 32
-#define PAUSE_NS 5000000 /* between requests */
+#define PAUSE_MS 5
 
 struct client {
 	pthread_t thread;
@@ -35,6 +35,7 @@ struct client {
 	struct praas_control *control;
 	praas_connection *conn;
 	uint32_t append;
+	unsigned pause_ms;
 	uint64_t number; /* of messages and values */
 };
 
@@ -79,7 +80,7 @@ static void drop(struct client *c)
 static bool connected(struct client *c)
 {
 	struct praas_connect_config config = {
-		.transport = strcmp(c->transport, "tcp") == 0 ? "tcp" : "shm",
+		.transport = strcmp(c->transport, "direct") == 0 ? "shm" : c->transport,
 		.wait = PRAAS_WAIT_BLOCK,
 		.no_direct = strcmp(c->transport, "direct") != 0,
 	};
@@ -130,6 +131,9 @@ static bool try_call(struct client *c, uint64_t id, unsigned try)
 	(void)printf("call %u %" PRIu64 " %u %" PRIu64 " %" PRIu64 " %d %d %" PRIu64
 		     "\n",
 		     c->index, id, try, begun, now_ns(), rc, result.status, epoch);
+	if (rc == 0 && result.status == PRAAS_UNKNOWN)
+		(void)fprintf(stderr, "client %u, call %" PRIu64 ": %s\n", c->index, id,
+			      (const char *)result.view.data);
 	if (rc == 0)
 		praas_result_release(c->conn, &result);
 	take_events(c);
@@ -140,6 +144,9 @@ static bool try_call(struct client *c, uint64_t id, unsigned try)
 	if (strcmp(c->transport, "direct") == 0 &&
 	    (rc != 0 || result.status == PRAAS_UNKNOWN ||
 	     result.status == PRAAS_DEADLINE))
+		return true;
+	/* A process remembers that a call met its deadline, and says so for ever: it is not asked a third time. */
+	if (rc == 0 && result.status == PRAAS_DEADLINE && try > 0)
 		return true;
 	return rc == 0 && !may_try_again(result.status);
 }
@@ -205,7 +212,7 @@ static void *client_body(void *user)
 		}
 		if (id % 8 == 0 && connected(c))
 			message_and_state(c);
-		pause_ns(PAUSE_NS);
+		pause_ns(1000000l * c->pause_ms);
 	}
 	drop(c);
 	praas_control_close(c->control);
@@ -214,8 +221,9 @@ static void *client_body(void *user)
 
 static bool parse(const char *text, struct client *c)
 {
-	return sscanf(text, "%63[^/]/%63[^/]/%15s", c->app, c->process, c->transport) ==
-	       3;
+	c->pause_ms = PAUSE_MS;
+	return sscanf(text, "%63[^/]/%63[^/]/%15[^/]/%3u", c->app, c->process,
+		      c->transport, &c->pause_ms) >= 3;
 }
 
 int main(int argc, char **argv)
@@ -227,10 +235,13 @@ int main(int argc, char **argv)
 	if (argc < 4 || argc > 3 + CLIENTS_MAX)
 		return 2;
 	(void)setvbuf(stdout, NULL, _IOFBF, 1 << 16);
-	for (int i = 3; i < argc; i++, count++) {
+	for (int i = 3; i < argc; i++) {
 		struct client *c = &clients[count];
 
-		c->index = count;
+		if (strcmp(argv[i], "-") == 0)
+			continue;
+		count++;
+		c->index = (unsigned)i - 3;
 		if (!parse(argv[i], c) ||
 		    praas_control_open(argv[1], argv[2], &c->control) != 0 ||
 		    pthread_create(&c->thread, NULL, client_body, c) != 0)

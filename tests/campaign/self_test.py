@@ -13,8 +13,8 @@ def call(number, epoch, try_=0, rc=0, status=0, took=0.001):
     return f"call 0 {number} {try_} {begun} {int(begun + took * S)} {rc} {status} {epoch}"
 
 
-def judge(lines, log, killed=(), saved=None):
-    h = History(lines, ["w/a/tcp"], UNSURE)
+def judge(lines, log, killed=(), saved=None, late=False):
+    h = History(lines, ["w/a/tcp"], UNSURE, late)
     place = h.check_log(0, log)
     h.check_kept(0, place, set(killed), saved or {})
     h.check_others(0)
@@ -24,6 +24,7 @@ def judge(lines, log, killed=(), saved=None):
 GOOD = [call(n, 1) for n in (1, 2, 3)]
 TOLD = GOOD + ["lost 0 1", call(4, 2)]
 REPEATED = [call(1, 1), call(2, 0, rc=-107), call(2, 2, try_=1)]
+LATE = [call(1, 1), call(2, 0, rc=0, status=-1002), call(2, 1, try_=1), call(3, 1)]
 CASES = (
     (GOOD, [(1, 1), (2, 1), (3, 1)], {}, ""),
     (GOOD, [(1, 1), (3, 1)], {}, "not killed"),
@@ -36,6 +37,10 @@ CASES = (
     (GOOD, [(1, 1), (2, 1), (2, 1), (3, 1)], {}, "ran twice in epoch"),
     (GOOD, [(1, 1), (2, 1), (2, 2), (3, 2)], {}, "nobody was told"),
     (REPEATED, [(1, 1), (2, 1), (2, 2)], {}, ""),
+    (LATE, [(1, 1), (2, 1), (3, 1), (2, 1)], {"late": True}, ""),
+    (LATE, [(1, 1), (2, 1), (3, 1), (2, 1)], {}, "before"),
+    (LATE, [(1, 1), (3, 1), (2, 1)], {"late": True}, "before"),
+    (LATE, [(1, 1), (2, 1), (3, 1), (1, 1)], {"late": True}, "before"),
     (GOOD, [(2, 1), (1, 1), (3, 1)], {}, "before"),
     (GOOD, [(1, 1), (2, 1), (3, 1), (9, 1)], {}, "never asked for"),
     ([call(1, 1, took=6)], [(1, 1)], {}, "took 6.0 s"),

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "controller/store/sealed.h"
 #include "controller/store/store.h"
 
 /*
@@ -41,11 +42,20 @@ int __wrap_fsync(int fd)
 	return -1;
 }
 
+#define SEAL_KEY "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+/* With "sealed" as the second argument. */
+static bool seals;
+static struct praas_seal_keys seal_keys;
+static const struct praas_slot_id seal_id = { .pid = 1, .generation = 1 };
+
 static int open_store(void **state)
 {
 	struct praas_store *s = NULL;
 
 	assert_int_equal(praas_store_open(url, &s), 0);
+	if (seals)
+		assert_int_equal(praas_store_seal(s, &seal_keys, &seal_id, &s), 0);
 	*state = s;
 	return 0;
 }
@@ -363,8 +373,13 @@ int main(int argc, char **argv)
 		TEST(test_store_get_all_is_bounded),
 	};
 	char dir[64] = "/tmp/praas-store-XXXXXX", command[128], file_url[96];
+	const char *why;
 	int rc;
 
+	seals = argc > 2 && strcmp(argv[2], "sealed") == 0;
+	if (seals &&
+	    praas_seal_keys_parse(SEAL_KEY, strlen(SEAL_KEY), &seal_keys, &why) != 0)
+		return 1;
 	if (argc > 1 && strcmp(argv[1], "file") != 0) {
 		url = argv[1];
 		return cmocka_run_group_tests_name(url, tests, NULL, NULL);

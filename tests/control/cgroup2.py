@@ -53,7 +53,9 @@ def test_limits_are_written(s, process):
     assert {"cpu", "memory", "pids"} <= set(text(top + "/cgroup.subtree_control").split())
     workers = [g for g in glob.glob(top + "/*/") if os.path.realpath(g) != leaf and text(g + "cgroup.procs")]
     assert workers, os.listdir(top)
+    shown = s.json("GET", "/v1/apps/a", expect=200)["resources"]["tasks_max"]
     for w in workers:
+        assert int(text(w + "pids.max")) == shown > 0, (w, shown)
         assert int(text(w + "memory.max")) <= MEMORY, text(w + "memory.max")
         assert text(w + "memory.swap.max" if os.path.exists(w + "memory.swap.max") else w + "memory.max") != "max"
     return top

@@ -74,7 +74,7 @@ def test_input(s):
     app = make(s)
     s.refused("PUT", "/v1/apps/none", b"{}", 404, "not_found")
     for body in ({"name": "b"}, {"colour": 1}, {"roll": 1}, {"resources": {"memory_bytes": 1}}, {"code": 1},
-                 {"isolation": "none"}, {"triggers": {}}):
+                 {"isolation": "none"}, {"triggers": {}}, {"resources": {"memory_bytes": 32 << 20, "concurrency": 3}}):
         s.refused("PUT", APP, json.dumps(body), 400, "invalid")
     good = folder(s, "good")
     cases = {"relative": "relative", "nowhere": "/nowhere"}

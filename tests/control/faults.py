@@ -91,6 +91,47 @@ def test_controller_terminated(s):
     assert s.json("GET", P + "/x")["last_exit"] == "swapped out"
 
 
+def test_moves(s):
+    """A process goes on in a second controller, which is believed by its predecessor's token; the first one, or the
+    second, may not want to."""
+    first = make(s, "x")
+    p = s.json("POST", P + "/x/migrate", {}, 200)
+    assert (p["state"], p["epoch"], p.get("lost_epoch", 0)) == ("ACTIVE", 2, 0), p
+    assert p["os_pid"] != first["os_pid"]
+    assert [epoch for _, epoch, _ in s.starts("x")] == [1, 2]
+    s.json("POST", P + "/x/checkpoint", expect=200)
+    s.json("POST", P + "/x/migrate", {}, 200)
+    s.json("POST", P + "/x/swap-out", expect=200)
+    for name, words in (("stays", "the store is full"), ("gone", "the store is full")):
+        first = make(s, name)
+        assert words in s.refused("POST", f"{P}/{name}/migrate", "{}", 500, "move_failed")["message"]
+        now = s.json("GET", f"{P}/{name}")
+        assert (now["state"], now["epoch"], now["os_pid"]) == ("ACTIVE", 1, first["os_pid"]), now
+        # The number of the one that did not come is not given again.
+        s.json("POST", f"{P}/{name}/swap-out", expect=200)
+        s.json("POST", f"{P}/{name}/tickets", expect=200)
+        assert s.json("GET", f"{P}/{name}")["epoch"] == 3
+
+
+def test_killed_while_it_moves(s):
+    """Source and destination end at once: what is left is the last snapshot, in a later epoch than both."""
+    first = make(s, "stuck")
+    moving = threading.Thread(target=lambda: s.ask("POST", P + "/stuck/migrate", "{}"))
+    os.kill(first["os_pid"], signal.SIGSTOP)
+    moving.start()
+    s.await_state("a", "stuck", "MIGRATING")
+    while len(s.starts("stuck")) < 2:
+        time.sleep(0.01)
+    assert s.state("a", "stuck") == "MIGRATING"
+    for _, _, pid in s.starts("stuck"):
+        os.kill(pid, signal.SIGKILL)
+    moving.join()
+    s.await_state("a", "stuck", "LOST")
+    s.json("POST", P + "/stuck/tickets", expect=200)
+    assert s.json("GET", P + "/stuck")["epoch"] == 3
+    s.json("POST", P + "/stuck/kill", expect=200)
+
+
 def test_store_full(s):
     make(s, "full")
     for action, code in (("swap-out", "swap_failed"), ("checkpoint", "checkpoint_failed")):

@@ -56,14 +56,15 @@ def test_every_mutating_route(s):
         "deployApp": ("/v1/apps/b", {"roll": False}),
         "invoke": (APP + "/invoke/echo", b"x"), "createProcess": (P, {}), "deleteProcess": (P + "/q", None),
         "createSnapshot": (P + "/p/snapshots", {"name": "s"}),
-        "checkpoint": (P + "/p/checkpoint", {}), "swapOut": (P + "/p/swap-out", {}),
+        "checkpoint": (P + "/p/checkpoint", {}), "migrate": (P + "/p/migrate", {}), "swapOut": (P + "/p/swap-out", {}),
         "fork": (P + "/p/fork", {"pid": "f"}), "rollback": (P + "/p/rollback", {"snapshot": "s"}), "deleteSnapshot": (P + "/p/snapshots/s", None),
         "swapIn": (P + "/p/swap-in", {}), "kill": (P + "/p/kill", {}),
         "putState": (P + "/p/state/n", b"new"), "deleteState": (P + "/p/state/k", None),
         "sendMessage": (P + "/p/messages/n", b"m"), "receiveMessage": (P + "/p/messages/k", None),
         "createToken": ("/v1/tokens", {"scopes": ["read"]}), "deleteToken": ("/v1/tokens/" + token, None),
         "createTenant": ("/v1/tenants", {"name": "t"}), "setTenant": ("/v1/tenants/t", {"limits": {"apps": 2}}),
-        "deleteTenant": ("/v1/tenants/gone", None)}
+        "deleteTenant": ("/v1/tenants/gone", None),
+        "drainNode": ("/v1/nodes/local/drain", {}), "resumeNode": ("/v1/nodes/local/resume", {})}
     mutating = [r for r in ROUTES if r["effect"] != "reads"]
     assert {r["id"] for r in mutating} == set(asked), {r["id"] for r in mutating} ^ set(asked)
     order = list(asked)

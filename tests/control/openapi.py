@@ -187,7 +187,7 @@ def use_all(d):
     d.ask("POST", p + "/p/rollback", {"snapshot": "s"})
     d.ask("POST", p + "/p/swap-in", {})
     d.ask("DELETE", p + "/p/snapshots/s")
-    for action in ("checkpoint", "swap-out", "swap-in", "tickets", "kill"):
+    for action in ("checkpoint", "migrate", "swap-out", "swap-in", "tickets", "kill"):
         d.ask("POST", f"{p}/p/{action}", {})
     for query in ("", "?by=process&application=a&process=p&limit=1", "?by=tenant&tenant=default",
                   "?by=process&limit=1&after=default/a/1&since_s=1&until_s=9000000000"):
@@ -200,6 +200,9 @@ def use_all(d):
     _, _, made = d.ask("POST", "/v1/tokens", {"scopes": ["read"], "ttl_s": 60, "app": "a", "label": "l"})
     d.ask("GET", "/v1/tokens?limit=1")
     d.ask("DELETE", "/v1/tokens/" + json.loads(made)["id"])
+    d.ask("GET", "/v1/nodes")
+    for action in ("drain", "resume"):
+        d.ask("POST", f"/v1/nodes/local/{action}", {})
     d.ask("DELETE", "/v1/tenants/t")
     for name in [x["pid"] for x in s.json("GET", p)["processes"]]:
         d.ask("DELETE", f"{p}/{name}")

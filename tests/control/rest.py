@@ -31,7 +31,7 @@ def test_apps(s):
     app = make_app(s, resources={"memory_bytes": 1 << 26, "concurrency": 4, "vcpu_milli": 500},
                    isolation="inline", wait="block", allow_weak_sandbox=True)
     assert app["resources"] == {"memory_bytes": 1 << 26, "bytes_max": 1 << 26, "concurrency": 4,
-                                "vcpu_milli": 500}, app
+                                "vcpu_milli": 500, "tasks_max": 0}, app
     assert app["isolation"] == "inline" and app["wait"] == "block"
     assert s.json("GET", APP, expect=200) == app
     s.json("POST", "/v1/apps", {"name": "b", "code": s.code}, 201)
@@ -67,6 +67,9 @@ def test_app_input(s):
         (json.dumps({**good, "resources": {"memory_bytes": 1 << 63}}), "invalid_json"),
         (json.dumps({**good, "resources": {"concurrency": 0}}), "invalid"),
         (json.dumps({**good, "resources": {"concurrency": 33}}), "invalid"),
+        # Each has its share of the memory: 16 MiB at least.
+        (json.dumps({**good, "resources": {"concurrency": 17}}), "invalid"),
+        (json.dumps({**good, "resources": {"concurrency": 2, "memory_bytes": (32 << 20) - 1}}), "invalid"),
         (json.dumps({**good, "resources": {"concurrency": 1.5}}), "invalid"),
         (json.dumps({**good, "resources": {"cpu": 1}}), "invalid"),
         (json.dumps({**good, "code": "relative"}), "invalid_code"),
@@ -171,7 +174,7 @@ def test_process_input(s):
     s.refused("POST", P, '{"wait":1}', 400, "invalid")
     s.refused("POST", P, '{"pid":"x","node":1}', 400, "invalid")
     s.refused("POST", "/v1/apps/none/processes", "{}", 404, "not_found")
-    for action in ("swap-out", "swap-in", "checkpoint", "kill", "tickets"):
+    for action in ("swap-out", "swap-in", "checkpoint", "migrate", "kill", "tickets"):
         s.refused("POST", f"{P}/none/{action}", None, 404, "not_found")
         s.refused("POST", f"{P}/none/{action}", '{"x":1}', 400, "invalid")
         s.refused("POST", f"{P}/a%2Fb/{action}", None, 400, "invalid_name")
@@ -255,6 +258,36 @@ def test_invoke(s):
                         ("Praas-Key", "k" * 256)):
         status, _, data = s.ask("POST", APP + "/invoke/echo", b"", {name: value})
         assert status == 400, (name, value, status, data)
+
+
+def test_invoke_with_a_ticket(s):
+    """Who asks for it is told with the answer how to reach the process that ran it: as by POST …/tickets."""
+    make_app(s)
+    status, headers, data = s.ask("POST", APP + "/invoke/echo", b"1", {"Praas-Ticket": "1"})
+    assert (status, data) == (200, b"1")
+    told, pid = json.loads(headers["Praas-Ticket"]), headers["Praas-Pid"]
+    other = s.json("POST", f"{P}/{pid}/tickets", expect=200)
+    assert set(told) == set(other) and len(told["ticket"]) == 304 and len(told["session_key"]) == 64, told
+    for name in ("app", "pid", "number", "epoch", "endpoints"):
+        assert told[name] == other[name], (told, other)
+    assert told["ticket"] != other["ticket"] and told["pid"] == pid
+    # A function that says no has run, too; what did not run tells none.
+    _, headers, _ = s.ask("POST", APP + "/invoke/fail", b"", {"Praas-Pid": pid, "Praas-Ticket": "1"})
+    assert json.loads(headers["Praas-Ticket"])["pid"] == pid
+    for fn, more in (("none", {"Praas-Ticket": "1"}), ("crash", {"Praas-Ticket": "1"}), ("echo", {"Praas-Ticket": "0"}), ("echo", {})):
+        _, headers, _ = s.ask("POST", f"{APP}/invoke/{fn}", b"", {"Praas-Pid": pid, **more})
+        assert "Praas-Ticket" not in headers, (fn, more)
+    for value in ("2", "yes", ""):
+        s.refused("POST", APP + "/invoke/echo", b"", 400, "invalid", headers={"Praas-Ticket": value})
+    # Told once, and never stored.
+    key = {"Praas-Pid": pid, "Praas-Ticket": "1", "Idempotency-Key": "k"}
+    _, first, _ = s.ask("POST", APP + "/invoke/echo", b"1", key)
+    _, again, _ = s.ask("POST", APP + "/invoke/echo", b"1", key)
+    assert "Praas-Ticket" in first and again["Praas-Replayed"] == "true" and "Praas-Ticket" not in again
+    secret = json.loads(first["Praas-Ticket"])["session_key"].encode()
+    for name in ("records.db", "records.db-wal", "log/audit.jsonl"):
+        with open(os.path.join(s.data, name), "rb") as f:
+            assert secret not in f.read(), name
 
 
 def test_invoke_quick_then_slow(s):
@@ -367,6 +400,32 @@ def test_invoke_burst(s):
         s.json("POST", P + "/" + pid + "/swap-out", expect=200)
 
 
+def test_invoke_readers(s):
+    """A result is where the body was until it has left: for one who reads late, and one who goes before the end."""
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    body = os.urandom(1 << 20) * 8  # more than a socket holds
+    head = (f"POST {APP}/invoke/echo HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {s.token}\r\n"
+            f"Praas-Pid: x\r\nContent-Length: {len(body)}\r\n\r\n").encode()
+    host, port = s.host.split(":")
+    late, gone = socket.socket(), socket.socket()
+    for sock in (late, gone):
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        sock.settimeout(30)
+        sock.connect((host, int(port)))
+        sock.sendall(head + body)
+        assert sock.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
+    gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    gone.close()  # with RST
+    for size in (0, 1, 1023, 1024, 1025, 65536, 1 << 20):  # memory of others meanwhile
+        status, _, data = s.ask("POST", APP + "/invoke/echo", b"\xff" * size, {"Praas-Pid": "x"})
+        assert (status, data) == (200, b"\xff" * size), (size, status)
+    late.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+    status, _, data = read_answer(late)
+    assert status == 200 and data == body, (status, len(data))
+    late.close()
+
+
 def test_invoke_places(s):
     make_app(s)
     status, headers, data = s.ask("POST", APP + "/invoke/echo", b"one")
@@ -406,7 +465,7 @@ def test_tokens(s):
     routes = [("GET", "/v1/apps"), ("POST", "/v1/apps"), ("GET", APP), ("DELETE", APP),
               ("GET", APP + "/members"), ("POST", APP + "/invoke/echo"), ("POST", P),
               ("GET", P), ("GET", P + "/x"), ("DELETE", P + "/x"), ("POST", P + "/x/swap-out"),
-              ("POST", P + "/x/swap-in"), ("POST", P + "/x/checkpoint"),
+              ("POST", P + "/x/swap-in"), ("POST", P + "/x/checkpoint"), ("POST", P + "/x/migrate"),
               ("POST", P + "/x/kill"), ("POST", P + "/x/tickets"), ("GET", P + "/x/state"),
               ("GET", P + "/x/state/k"), ("PUT", P + "/x/state/k"),
               ("DELETE", P + "/x/state/k"), ("POST", P + "/x/messages/k"),

@@ -139,9 +139,10 @@ def write_library(path, text=b""):
 
 
 def alive(pid):
+    """Also while its last threads end: they hold its descriptors and locks, though it is a zombie already."""
     try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] != "Z"
+        with open(f"/proc/{pid}/stat", errors="replace") as f:
+            return f.read().rsplit(")", 1)[1].split()[0] != "Z" or len(os.listdir(f"/proc/{pid}/task")) > 1
     except (FileNotFoundError, ProcessLookupError):  # the second: gone between open and read
         return False
 
@@ -154,14 +155,16 @@ def await_gone(os_pid):
         time.sleep(0.005)
 
 
-def run(tests, *options):
-    """Each test gets a service of its own; a failure shows its log."""
+def run(tests, *options, ends=True, starts=True):
+    """Each test gets a service of its own, which runs unless the tests start it themselves; a failure shows its log. Ends
+    the program, or says how many failed."""
     failed = 0
     for test in tests:
         service = Service(sys.argv[1], sys.argv[2], *options)
         began = time.monotonic()
         try:
-            service.start()
+            if starts:
+                service.start()
             test(service)
             if service.process:
                 code = service.stop()
@@ -173,4 +176,6 @@ def run(tests, *options):
             failed += 1
             print(f"FAILED {test.__name__}: {type(e).__name__}: {e}", flush=True)
             service.cleanup()
-    sys.exit(1 if failed else 0)
+    if ends:
+        sys.exit(1 if failed else 0)
+    return failed

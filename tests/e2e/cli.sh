@@ -20,6 +20,7 @@ expect() {
 	got=$("$@" 2>"$dir/err") && status=0 || status=$?
 	[ "$status" -eq "$code" ] || fail "$* exits $status, not $code: $(cat "$dir/err")"
 	[ "$want" = '*' ] || [ "$got" = "$want" ] || fail "$* printed '$got', not '$want'"
+	! grep -qE '(GET|POST|PUT|DELETE) (/|…|the )' "$dir/err" || fail "$* speaks of requests: $(cat "$dir/err")"
 	if [ "$code" -ne 0 ] && [ "$code" -ne 2 ]; then
 		[ "$(grep -c . "$dir/err")" -eq 1 ] || fail "$* tells its error in other than one line: $(cat "$dir/err")"
 	fi
@@ -57,6 +58,7 @@ expect 2 '' praas app create
 expect 2 '' praas app create a/b --code .
 expect 1 '' praas app create ok --code "$dir"
 expect 0 '*' praas help
+expect 0 "$(praas help)" praas -h
 expect 0 '*' praas invoke --help
 PRAAS_URL=http://127.0.0.1:1 expect 1 '' praas ps
 
@@ -222,6 +224,27 @@ expect 1 '*' praas state import counter c2 "$dir/link.tar"
 expect 4 '' praas state export counter nobody "$dir/nobody.tar"
 for key in 'dir/ending in a slash/' '100% ümlaut' big; do expect 0 '' praas state rm counter c1 "$key"; done
 expect 0 '*' praas process rm counter c2
+
+# What is shown of one is whole, a line for each part; what cannot be done now says which command first
+for _ in {1..100}; do # one that has just come back has told no numbers yet
+	praas process show counter c1 >"$dir/shown"
+	grep -q '^metrics' "$dir/shown" && break
+	sleep 0.1
+done
+grep -Eq '^endpoints +(shm|tcp)://[^ ]+, (shm|tcp)://[^ ]+$' "$dir/shown" && grep -Eq '^metrics.state_keys +[0-9]+$' "$dir/shown" || fail "praas process show prints: $(cat "$dir/shown")"
+grep -Eq '^processes.ACTIVE +[1-9]' <(praas status --data "$dir/data") || fail "praas status prints: $(praas status --data "$dir/data")"
+long=$dir/$(printf 'a%.0s' {1..200})
+cp -r "$build/examples/hello" "$long"
+expect 0 '*' praas app create long --code "$long"
+praas app show long | grep -Eq "^code +$long\$" || fail "praas app show cuts: $(praas app show long)"
+expect 0 '*' praas app rm long
+expect 0 '*' praas process create counter -p dead
+expect 0 '*' praas process kill counter dead
+expect 1 '' praas process swap counter dead
+grep -q 'wake it first: praas process wake$' "$dir/err" || fail "swap of a killed one: $(cat "$dir/err")"
+expect 0 '*' praas process rm counter dead
+expect 1 '' praas app create many --code "$build/examples/hello" --concurrency 32
+grep -q 'at most 16 with .*; see praas app create --help$' "$dir/err" || fail "too many workers: $(cat "$dir/err")"
 
 # Messages
 expect 0 '' praas msg send counter c1 mail -d one

@@ -70,11 +70,15 @@ offers 'mine' invoke counter add -p m
 if command -v fish >/dev/null; then
 	in_fish 'create deploy limits ls rm show ' 'praas app '
 	in_fish 'hello ' 'praas invoke h'
+else
+	echo "SKIPPED: fish is not installed"
 fi
 if command -v zsh >/dev/null; then
 	in_zsh 'hello' invoke h
 	in_zsh 'create deploy ls show rm limits' app ''
 	in_zsh '(files)' invoke APP FUNCTION -d @
+else
+	echo "SKIPPED: zsh is not installed"
 fi
 [ $failures -eq 0 ] && echo "all as expected"
 exit $failures

@@ -4,10 +4,12 @@ service, controllers, workers and command line. Nothing is lost, and each error 
 
 usage: faults.py praas-control praas-controller EXAMPLES praas
 """
+import http.client
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "control"))
@@ -187,13 +189,8 @@ def test_controller_killed_while_called(s):
     assert s.json("GET", P + "/x")["lost_epoch"] == 1
 
 
-EFFECTS = ("openat", "pwrite64", "io_uring_enter", "fsync", "linkat", "sendto", "unlink")
-
-
-def killer(os_pid, call, nth):
-    """Kills the process when a thread of it is about to make that system call for the nth time."""
-    p = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
-                          "-e", f"inject={call}:signal=KILL:when={nth}", "-p", str(os_pid)])
+def attached(p, os_pid):
+    """All threads of the process are traced by now."""
     tasks = f"/proc/{os_pid}/task"
     end = time.monotonic() + 20
     while time.monotonic() < end:
@@ -202,6 +199,16 @@ def killer(os_pid, call, nth):
             return p
         time.sleep(0.005)
     raise AssertionError("strace does not attach")
+
+
+EFFECTS = ("openat", "pwrite64", "io_uring_enter", "fsync", "linkat", "sendto", "unlink")
+
+
+def killer(os_pid, call, nth):
+    """Kills the process when a thread of it is about to make that system call for the nth time."""
+    p = subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=" + call,
+                          "-e", f"inject={call}:signal=KILL:when={nth}", "-p", str(os_pid)])
+    return attached(p, os_pid)
 
 
 def swap_killed_at(s, call, nth, saved):
@@ -252,6 +259,44 @@ def test_control_killed_and_back(s):
     s.start()
     assert add(s) == 2
     assert s.json("GET", P + "/x")["os_pid"] == os_pid
+
+
+def controllers_of(os_pid):
+    found = []
+    for task in os.listdir(f"/proc/{os_pid}/task"):
+        with open(f"/proc/{os_pid}/task/{task}/children") as f:
+            found += [int(pid) for pid in f.read().split()]
+    return found
+
+
+def test_control_terminated_while_it_creates(s):
+    """A controller whose record is on its way to the disk is waited for, and ended, like the others."""
+    if SANITIZED or os.geteuid() or subprocess.run(["strace", "-V"], capture_output=True).returncode:
+        print("SKIPPED: a slow disk: needs root, strace and a build without sanitizers")
+        return
+    make_app(s)
+    slow = attached(subprocess.Popen(["strace", "-f", "-qq", "-o", "/dev/null", "-e", "trace=fdatasync,fsync",
+                                      "-e", "inject=fdatasync,fsync:delay_enter=400000", "-p",
+                                      str(s.process.pid)]), s.process.pid)
+
+    def ask():
+        try:
+            s.ask("POST", P, b'{"pid":"x"}')
+        except (OSError, http.client.HTTPException):
+            pass  # it has gone before it could answer
+
+    asked = threading.Thread(target=ask)
+    asked.start()
+    started, end = [], time.monotonic() + 20
+    while not started and time.monotonic() < end:
+        started = controllers_of(s.process.pid)
+    assert started
+    assert s.stop() == 0
+    asked.join()
+    assert not [pid for pid in started if alive(pid)], started
+    slow.wait(timeout=20)
+    s.start()
+    assert add(s) == 1
 
 
 def test_control_terminated_leaves_nothing(s):

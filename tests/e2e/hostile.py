@@ -51,6 +51,8 @@ def run(*words, code=None, stdin=b"", env=None, seconds=IN_TIME):
         assert re.fullmatch(r"praas: .+\n", err), (shown, p.returncode, err)
     if p.returncode != 0:
         assert err and not re.search(r"[\x00-\x09\x0b-\x1f\x7f]", err), (shown, err)
+    # What to do next is said in commands, not in requests.
+    assert not re.search("(GET|POST|PUT|DELETE) (/|…|the )", err), (shown, err)
     if code is not None:
         assert p.returncode in (code if isinstance(code, tuple) else (code,)), (shown, p.returncode, code, err)
     return p.returncode, p.stdout, err
@@ -82,7 +84,7 @@ WRONG = {
     "app show": (["NAME"], {}), "app rm": (["NAME"], {}),
     "process create": (["NAME"], {"--pid": NAMES}),
     "process show": (["NAME", "NAME"], {}), "process swap": (["NAME", "NAME"], {}), "process wake": (["NAME", "NAME"], {}),
-    "process checkpoint": (["NAME", "NAME"], {}), "process kill": (["NAME", "NAME"], {}),
+    "process checkpoint": (["NAME", "NAME"], {}), "process move": (["NAME", "NAME"], {"--to": NAMES}), "process kill": (["NAME", "NAME"], {}),
     "process fork": (["NAME", "NAME"], {"--pid": NAMES, "--snapshot": NAMES}), "process rm": (["NAME", "NAME"], {}),
     "ps": (["NAME"], {}), "top": (["NAME"], {}), "logs": (["NAME", "NAME"], {"--tail": SIZES, "--function": NAMES, "--trace": NAMES}),
     "usage": (["NAME", "NAME"], {"--since": TIMES, "--until": TIMES, "--by": NAMES, "--app": NAMES, "--tenant": NAMES}),

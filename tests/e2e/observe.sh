@@ -18,6 +18,8 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 143' INT TERM
+# What a service before has said fills its file: the first line of this one begins another.
+mkdir -p "$XDG_STATE_HOME/praas/dev" && truncate -s 16M "$XDG_STATE_HOME/praas/dev/control.log" || exit 1
 praas up --allow-weak-sandbox >/dev/null && praas app create fns --code "$build/tests/faultfns" --allow-weak-sandbox >/dev/null &&
 	praas app create inl --code "$build/tests/faultfns" --isolation inline >/dev/null &&
 	praas process create fns -p p >/dev/null && praas process create inl -p p >/dev/null || exit 1
@@ -101,7 +103,7 @@ if command -v promtool >/dev/null; then
 	promtool check metrics <"$dir/metrics" >"$dir/promtool" 2>&1 || fail "promtool: $(cat "$dir/promtool")"
 	[ ! -s "$dir/promtool" ] || fail "promtool: $(cat "$dir/promtool")"
 else
-	echo "promtool: SKIPPED, not installed"
+	echo "SKIPPED: promtool (package prometheus) is not installed: /metrics is not judged by it"
 fi
 metric() { sed -n "s/^$1 //p" "$dir/metrics"; }
 [ "$(metric praas_swaps_total)" -ge 1 ] || fail "no swap is counted"
@@ -113,6 +115,7 @@ metric() { sed -n "s/^$1 //p" "$dir/metrics"; }
 praas process kill fns p >/dev/null
 kill -9 "$(praas process show inl p --json | jq .os_pid)"
 for _ in $(seq 100); do grep -q 'is lost' "$XDG_STATE_HOME/praas/dev/control.log" && break; sleep 0.05; done
+[ "$(stat -c %s "$XDG_STATE_HOME/praas/dev/control.log.1")" = 16777216 ] || fail "control.log was not turned"
 jq -es 'all(.[]; .ts > 1600000000 and .service == "control" and (.level | test("^(info|warning|error)$"))) and any(.[]; .msg | test("is lost"))' \
 	"$XDG_STATE_HOME/praas/dev/control.log" >/dev/null || fail "control.log: $(cat "$XDG_STATE_HOME/praas/dev/control.log")"
 
@@ -122,7 +125,10 @@ jq -es 'all(.[]; .ts > 1600000000 and .service == "control" and (.level | test("
 mv "$XDG_STATE_HOME/praas/dev/store" "$dir/store"
 [ "$(get -o "$dir/ready" -w '%{http_code}' "$url/readyz")" = 503 ] && grep -q store "$dir/ready" || fail "ready without a store: $(cat "$dir/ready")"
 [ "$(get -o /dev/null -w '%{http_code}' "$url/healthz")" = 200 ] || fail "not alive without a store"
+praas doctor >"$dir/doctor" && fail "praas doctor finds nothing bad"
+grep -q 'answers, but is not ready: .*store' "$dir/doctor" || fail "praas doctor says: $(cat "$dir/doctor")"
 mv "$dir/store" "$XDG_STATE_HOME/praas/dev/store"
 [ "$(get -o /dev/null -w '%{http_code}' "$url/readyz")" = 200 ] || fail "not ready again"
+praas doctor >"$dir/doctor" || fail "praas doctor after that: $(cat "$dir/doctor")"
 [ $failures -eq 0 ] && echo "all as expected"
 exit $failures

@@ -8,6 +8,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "tests/e2e/faults.h"
 
@@ -323,6 +324,36 @@ static void test_concurrent_kill_is_told_to_clients(void **state)
 	}
 }
 
+#define CROWD 1100u /* more than other ports take */
+#define CROWD_FDS (3 * CROWD + 256)
+
+/* Connections over TCP that ask for nothing: the first and the last are served as if they were alone. */
+static void test_concurrent_crowd_that_rests(void **state)
+{
+	static praas_connection *conns[CROWD];
+	struct fixture *f = *state;
+	struct rlimit limit, wide;
+
+	if (FAULT_SANITIZED)
+		skip_because("a thousand clients in one sanitizer take minutes");
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	wide = limit;
+	wide.rlim_cur = wide.rlim_max;
+	if (wide.rlim_max < CROWD_FDS)
+		skip_because("needs more file descriptors than are allowed here");
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &wide), 0);
+	controller_start(&f->c, &f->o);
+	for (uint64_t i = 0; i < CROWD; i++) {
+		conns[i] = fault_connect(f, "tcp");
+		assert_int_equal(fault_count(conns[i]), i + 1);
+	}
+	assert_int_equal(fault_count(conns[0]), CROWD + 1);
+	assert_int_equal(fault_count(conns[CROWD - 1]), CROWD + 2);
+	for (unsigned i = 0; i < CROWD; i++)
+		praas_close(conns[i]);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -332,6 +363,7 @@ int main(int argc, char **argv)
 		FAULT_TEST(test_concurrent_swap_out_under_load_loses_no_count),
 		FAULT_TEST(test_concurrent_swap_out_is_told_to_idle_clients),
 		FAULT_TEST(test_concurrent_kill_is_told_to_clients),
+		FAULT_TEST(test_concurrent_crowd_that_rests),
 	};
 
 	if (fault_arguments(argc, argv) != 0)

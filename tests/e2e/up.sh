@@ -23,6 +23,7 @@ expect() { # CODE OUTPUT COMMAND…: exit code, and standard output as a whole (
 finish() {
 	[ -z "$dev" ] || { kill -INT "$dev"; wait "$dev"; }
 	praas down >/dev/null 2>&1
+	umount "$dir/small" 2>/dev/null
 	rm -rf "$dir"
 }
 trap finish EXIT
@@ -35,9 +36,41 @@ expect 4 '' praas down
 expect 1 '' praas ps
 [ ! -e "$dir/state" ] || fail "asking made a data folder"
 
+# A disk without room is named, also where control.log cannot say it
+mkdir "$dir/small"
+if mount -t tmpfs -o size=256k praas "$dir/small" 2>/dev/null; then
+	head -c 1M /dev/zero >"$dir/small/fill" 2>/dev/null
+	expect 1 '' praas up --data "$dir/small/d"
+	grep -q "cannot keep data in $dir/small/d: No space left on device" "$dir/err" || fail "a full disk: $(cat "$dir/err")"
+	[ ! -e "$dir/small/d/token" ] || fail "half a key is kept"
+	rm "$dir/small/fill"
+	mkdir -p "$dir/small/d" && head -c 64 /dev/zero | tr '\0' a >"$dir/small/d/token"
+	head -c 1M /dev/zero >"$dir/small/fill" 2>/dev/null
+	expect 1 '' praas up --data "$dir/small/d"
+	grep -q "did not start: no space is left on the disk of $dir/small/d" "$dir/err" || fail "a full disk: $(cat "$dir/err")"
+	umount "$dir/small"
+else
+	echo "SKIPPED: a full disk is made by root"
+fi
+
+# On a folder of its own: the line that is printed names it to the others, and does not tell the key
+far="$dir/it's elsewhere"
+for state in started runs; do
+	praas up --data "$far" >"$dir/up.out" || fail "praas up --data exits $?"
+	grep -q "($state)" "$dir/up.out" || fail "praas up --data says: $(cat "$dir/up.out")"
+	! grep -qF "$(cat "$far/token")" "$dir/up.out" || fail "praas up prints the key"
+	expect 1 '' praas app ls
+	(
+		eval "$(sed -n 's/^ *\(export PRAAS_URL=.*\)/\1/p' "$dir/up.out")"
+		[ "$PRAAS_TOKEN" = "$(cat "$far/token")" ] && praas app ls --json >/dev/null
+	) || fail "what praas up --data prints leads nowhere: $(cat "$dir/up.out")"
+done
+[ "$(praas up --data "$far" --json | jq -r .token_file)" = "$far/token" ] || fail "praas up --json does not tell the file of the key"
+expect 0 '*' praas down --data "$far"
+
 # In the background, with code; found without being named; again is no error
 expect 0 '*' praas up "$build/examples" --allow-weak-sandbox
-expect 0 '*' praas up
+! praas up | grep export || fail "praas up names what is found by itself"
 expect 0 '3' praas invoke counter add -p c1 -k apples -d 3
 [ "$(praas status --json | jq -r .processes.ACTIVE)" = 1 ] || fail "praas status does not count the process"
 [ "$(stat -c %a "$XDG_STATE_HOME/praas/dev/token")" = 600 ] || fail "others may read the key"

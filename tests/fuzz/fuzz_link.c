@@ -2,12 +2,14 @@
  *
  * What a controller may send: taken in whole and in pieces (of the first byte's size) the same messages
  * come out, and the same mistake. A raw part for which there is no room is told as lost. Messages of an
- * append are within what came and in order, and described as they were.
+ * append are within what came and in order, and described as they were. What is told of functions becomes
+ * rows that only grow.
  */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "control/life/functions.h"
 #include "control/life/mail_words.h"
 #include "control/limits.h"
 #include "control/node/link_private.h"
@@ -64,6 +66,47 @@ static void check_messages(const json_t *message, const struct praas_link_raw *r
 	praas_check(bytes == raw->bytes);
 }
 
+/* Calls of all rows. */
+static uint64_t calls_of(const struct praas_functions *f)
+{
+	struct praas_function_row *rows;
+	uint64_t calls = 0;
+	uint32_t count;
+
+	praas_check(praas_functions_rows(f, &rows, &count) == 0);
+	praas_check(count <= PRAAS_FUNCTIONS_ROWS_MAX + 1);
+	for (uint32_t i = 0; i < count; i++) {
+		praas_check(rows[i].sums.calls < UINT64_MAX / 2);
+		calls += rows[i].sums.calls / PRAAS_FUNCTIONS_ROWS_MAX / 4;
+	}
+	free(rows);
+	return calls;
+}
+
+static void check_functions(const json_t *message)
+{
+	static struct praas_functions *f;
+	static struct praas_functions_told *told;
+	static unsigned taken;
+	uint64_t before;
+
+	if (!json_object_get(message, "rows"))
+		return;
+	if (!f)
+		f = praas_functions_new();
+	praas_check(f);
+	if (++taken % 64 == 0)
+		praas_functions_epoch(&told);
+	before = calls_of(f);
+	praas_functions_told(f, "t", "a", &told, message);
+	praas_check(calls_of(f) >= before);
+	if (taken % 1024 != 0)
+		return;
+	praas_functions_epoch(&told);
+	praas_functions_free(f);
+	f = NULL;
+}
+
 static void take(struct outcome *o, json_t *message, struct praas_link_raw *raw,
 		 bool room)
 {
@@ -73,6 +116,7 @@ static void take(struct outcome *o, json_t *message, struct praas_link_raw *raw,
 	praas_check(raw->bytes <= PRAAS_LIMIT_RAW_BYTES);
 	praas_check(raw->bytes == 0 || (raw->data != NULL) == room);
 	check_messages(message, raw);
+	check_functions(message);
 	note(o, text, strlen(text));
 	if (raw->data)
 		note(o, raw->data, raw->bytes);

@@ -119,7 +119,8 @@ static int check_sum(void *user, const struct praas_usage_sum *sum)
 static void check_process(const struct praas_process_record *p)
 {
 	praas_check(praas_name_valid(p->name));
-	praas_check(p->state >= PRAAS_LIFE_SWAPPED && p->state <= PRAAS_LIFE_DELETING);
+	praas_check(!p->node[0] || praas_name_valid(p->node));
+	praas_check(p->state >= PRAAS_LIFE_SWAPPED && p->state <= PRAAS_LIFE_MIGRATING);
 	praas_check(strnlen(p->endpoints, sizeof(p->endpoints)) < sizeof(p->endpoints));
 	praas_check(p->number > 0 && p->version > 0 && p->os_pid >= 0 && p->slot >= -1);
 	check_used(&p->counted);

@@ -96,7 +96,7 @@ static void try_records(const redisReply *text)
 	if (praas_redis_read_process(text, &p) == 0) {
 		praas_check(praas_name_valid(p.name) && p.number > 0);
 		praas_check(p.state >= PRAAS_LIFE_SWAPPED &&
-			    p.state <= PRAAS_LIFE_DELETING);
+			    p.state <= PRAAS_LIFE_MIGRATING);
 		again_process(&p);
 	}
 	if (praas_redis_read_item(text, text, &item) == 0)

@@ -32,6 +32,12 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 	return NULL;
 }
 
+const char *praas_request_from(const struct praas_request *rq)
+{
+	(void)rq;
+	return "192.0.2.1";
+}
+
 void praas_request_free(struct praas_request *rq)
 {
 	(void)rq; /* each is the caller's */

@@ -6,31 +6,40 @@
  * memory changes. What it starts is not preloaded.
  */
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
 static atomic_int armed, calls;
 static int crash_at;
+static char armed_file[256];
 
+/* Says so by a file, past the calls that are counted. */
 static void on_arm(int signal_number)
 {
 	(void)signal_number;
 	atomic_store(&armed, 1);
+	(void)syscall(SYS_openat, AT_FDCWD, armed_file, O_CREAT | O_WRONLY | O_CLOEXEC,
+		      0600);
 }
 
 __attribute__((constructor)) static void prepare(void)
 {
-	const char *at = getenv("PRAAS_CRASH_AT");
+	const char *at = getenv("PRAAS_CRASH_AT"), *file = getenv("PRAAS_CRASH_ARMED");
 
+	(void)snprintf(armed_file, sizeof(armed_file), "%s", file ? file : "");
 	crash_at = at ? atoi(at) : 0;
 	(void)unsetenv("LD_PRELOAD");
 	(void)unsetenv("PRAAS_CRASH_AT");
+	(void)unsetenv("PRAAS_CRASH_ARMED");
 	(void)signal(SIGUSR1, on_arm);
 }
 

@@ -10,6 +10,7 @@
  *   linger…   ends 1 s after its swap-out
  *   silent…   commits its release in the slot log and is killed before it can tell
  *   slow…     swaps out for ever, until that is called off
+ *   stays…    does not move, says so      gone…    is to take a process over, and ends
  *   puppet…   says what a test says, and tells it what it hears: each connection to CODE/NAME-EPOCH.sock
  *             gets the configuration in a line, then is a connection of the link. It ends when that does
  *   others    serve until told otherwise; their snapshots are of nothing
@@ -196,6 +197,65 @@ static void answer(int fd, json_int_t id, int ok)
 				  0, "code", "ENOSPC", "message", "the store is full"));
 }
 
+static int meet(const char *at, int serve)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), other = -1;
+
+	(void)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s", at);
+	for (int i = 0; !serve && i < 500; i++) {
+		if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
+			return fd;
+		(void)poll(NULL, 0, 10);
+	}
+	if (serve && bind(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0 &&
+	    listen(fd, 1) == 0 &&
+	    poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, 1000) == 1)
+		other = accept(fd, NULL, NULL);
+	(void)close(fd);
+	(void)unlink(at);
+	return other;
+}
+
+/* All that there is to hand over is the token. */
+static void hand_over(int fd, json_int_t id, json_t *message)
+{
+	int to = meet(json_string_value(json_object_get(message, "at")), 1);
+	char taken = 0;
+
+	if (to < 0 || send(to, text("join_token"), 64, MSG_NOSIGNAL) != 64 ||
+	    recv(to, &taken, 1, 0) != 1) {
+		(void)commit(PRAAS_SLOT_KEEP);
+		answer(fd, id, 0);
+		return;
+	}
+	metrics(fd);
+	say(fd, json_pack("{s:s,s:O,s:i,s:i}", "t", "moved", "epoch",
+			  json_object_get(message, "epoch"), "pause_ns", 5000000,
+			  "bytes", 0));
+	say(fd,
+	    json_pack("{s:s,s:I,s:b,s:i}", "t", "done", "id", id, "ok", 1, "slot", 0));
+	exit(0);
+}
+
+static void take_over(void)
+{
+	json_t *move = json_object_get(config, "move");
+	char token[65] = "";
+	int from;
+
+	if (acts("gone"))
+		exit(5);
+	from = meet(json_string_value(json_object_get(move, "at")), 0);
+	if (from < 0 || recv(from, token, 64, MSG_WAITALL) != 64)
+		exit(5);
+	(void)json_object_set_new(config, "join_token", json_string(token));
+	(void)commit(PRAAS_SLOT_ACT);
+	(void)send(from, "1", 1, MSG_NOSIGNAL);
+	(void)recv(from, token, 1, 0); /* until it has ended */
+	(void)close(from);
+}
+
 static void obey(int fd, const char *line)
 {
 	static json_int_t asked; /* number of a swap-out that is under way */
@@ -220,6 +280,10 @@ static void obey(int fd, const char *line)
 		answer(fd, id, 0);
 	else if (!strcmp(type, "swap-out") && !acts("stuck"))
 		swapped(fd);
+	else if (!strcmp(type, "move") && acts("stays"))
+		answer(fd, id, 0);
+	else if (!strcmp(type, "move"))
+		hand_over(fd, id, message);
 	else if (!strcmp(type, "checkpoint"))
 		answer(fd, id, !acts("full"));
 	else if (!strcmp(type, "kill"))
@@ -352,6 +416,8 @@ int main(int argc, char **argv)
 	note_start();
 	if (acts("puppet"))
 		return be_puppet();
+	if (json_object_get(config, "move"))
+		take_over();
 	for (;;) {
 		fd = connect_link();
 		if (fd >= 0) {

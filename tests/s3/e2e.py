@@ -3,15 +3,18 @@
 
 usage: with moto -- e2e.py CONTROL CONTROLLER EXAMPLES {url}
 """
+import glob
+import hashlib
 import os
 import random
 import re
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "control"))
-from service import Service, alive  # noqa: E402
+from service import Service, alive, run  # noqa: E402
 
 CONTROL, CONTROLLER, EXAMPLES, URL = sys.argv[1:5]
 APP, P = "/v1/apps/a", "/v1/apps/a/processes"
@@ -138,6 +141,70 @@ def test_snapshots(s):
     assert not objects(s), objects(s)
 
 
+def words(s, pid="x"):
+    """What its controllers have written."""
+    return "".join(open(f, errors="replace").read() for f in glob.glob(os.path.join(s.data, "log", "*.log")))
+
+
+def test_lazy(s):
+    """Large state comes after the first answer: its parts are right when they are asked for before, and all of it
+    comes by itself; what was not read stays in the bucket and is not written again; a part that is damaged there
+    costs that part alone."""
+    s.start(**KEYS)
+    make(s)
+    parts = {f"part{i}": blob(100 + i, 2 << 20) for i in range(24)}
+    for key, value in parts.items():
+        put(s, key, value)
+    put(s, "small", b"here")
+    s.json("POST", f"{P}/x/swap-out", expect=200)
+    chunks = [n for n in objects(s) if "/chunk/" in n]
+    assert len(chunks) == 1
+    began = time.monotonic()
+    assert get(s, "small") == b"here"
+    first = time.monotonic() - began
+    assert "all of the state is in memory" not in words(s), "nothing was late"
+    for key in ("part23", "part0", "part11"):
+        assert get(s, key) == parts[key]
+    s.json("POST", f"{P}/x/swap-out", expect=200)  # most of it never came
+    assert [n for n in objects(s) if "/chunk/" in n] == chunks
+    assert get(s, "small") == b"here"
+    end = time.monotonic() + 60
+    while "all of the state is in memory" not in words(s):
+        assert time.monotonic() < end, words(s)
+        time.sleep(0.05)
+    whole = time.monotonic() - began
+    for key, value in parts.items():
+        assert get(s, key) == value
+    print(f"first answer {first * 1000:.0f} ms, all of 48 MiB after {whole * 1000:.0f} ms at most", flush=True)
+    s.json("POST", f"{P}/x/swap-out", expect=200)
+    assert s.stop() == 0
+    damage(chunks[0], 5 << 20)
+    s.start(**KEYS)
+    assert get(s, "small") == b"here", (s.ask("GET", f"{P}/x/state/small"), words(s))
+    good = [key for key in parts if s.ask("GET", f"{P}/x/state/{key}")[2] == parts[key]]
+    assert len(good) == len(parts) - 1, good
+
+
+def damage(name, at):
+    """A bit of an object in the bucket is another one, whatever the server's own sums say."""
+    from urllib.parse import quote
+    bucket, endpoint, region = re.match(r"s3://([^/]+)/[^?]+\?endpoint=([^&]+)&region=([^&]+)", URL).groups()
+
+    def curl(*more, body=b""):
+        return subprocess.run(
+            ["curl", "-sf", "--aws-sigv4", f"aws:amz:{region}:s3", "--user",
+             f"{KEYS['AWS_ACCESS_KEY_ID']}:{SECRET}", "-H",
+             f"x-amz-content-sha256: {hashlib.sha256(body).hexdigest()}", *more,
+             f"{endpoint}/{bucket}/{quote(name)}"], input=body, check=True, capture_output=True).stdout
+
+    data = bytearray(curl())
+    data[at] ^= 1
+    with tempfile.NamedTemporaryFile() as f:
+        f.write(data)
+        f.flush()
+        curl("-T", f.name, body=bytes(data))
+
+
 def refuses(url, words, env):
     s = service(url=url)
     try:
@@ -161,20 +228,12 @@ def test_refusals(_):
     refuses("s3://bucket?endpoint=http://127.0.0.1:1&timeout=1", "onnect|time", KEYS)
 
 
-def main():
-    for test in (test_life, test_snapshots, test_refusals):
-        s = service(url=URL.replace("?", f"/{test.__name__}?"))
-        began = time.monotonic()
-        try:
-            test(s)
-            if s.process:
-                assert s.stop() == 0
-        finally:
-            s.cleanup()
-        print(f"{test.__name__}: {time.monotonic() - began:.1f} s", flush=True)
-    left = [p for p in ours() if alive(p)]
-    assert not left, left
+def run_one(test):
+    return run([test], "--snapshots", URL.replace("?", f"/{test.__name__}?"), ends=False, starts=False)
 
 
 if __name__ == "__main__":
-    main()
+    failed = [run_one(t) for t in (test_life, test_snapshots, test_lazy, test_refusals)]
+    left = [p for p in ours() if alive(p)]
+    assert not left, left
+    sys.exit(any(failed))

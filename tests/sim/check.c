@@ -57,6 +57,14 @@ void check_done(struct sim *s, const struct outbox *o,
 			      (unsigned long long)a->token);
 }
 
+/* All that this epoch had is in a snapshot: its own last one, or one of who took it over. */
+static bool released(const struct process *p, uint32_t epoch)
+{
+	while (epoch < EPOCHS_MAX && !p->released[epoch] && p->moved_to[epoch] > epoch)
+		epoch = p->moved_to[epoch];
+	return epoch < EPOCHS_MAX && p->released[epoch];
+}
+
 /* ---- what processes do ---- */
 
 /* An id never names two things. */
@@ -124,6 +132,44 @@ void check_fenced(struct sim *s, unsigned process, uint32_t epoch)
 	if (p->log_epoch <= epoch && !p->tomb)
 		sim_violation(s, "process %u: epoch %u takes itself for fenced by %u",
 			      process, epoch, p->log_epoch);
+}
+
+void check_kept(struct sim *s, const struct instance *x)
+{
+	if (x->epoch < EPOCHS_MAX && s->processes[x->process].moved_to[x->epoch] != 0)
+		sim_violation(s, "process %u: epoch %u serves on though it moved",
+			      x->process, x->epoch);
+}
+
+void check_taken(struct sim *s, const struct instance *x)
+{
+	const struct instance *from = instance_find(s, x->process, x->take.from);
+
+	if (s->processes[x->process].moved_to[x->take.from] != x->epoch)
+		sim_violation(s,
+			      "process %u: epoch %u serves and has not taken it over",
+			      x->process, x->epoch);
+	/* What the source takes out of its state after the cut it sends to nobody. */
+	if (x->state.effects_count != from->state.effects_count ||
+	    x->state.forwarded > from->state.forwarded)
+		sim_violation(s, "process %u: epoch %u is not what epoch %u was",
+			      x->process, x->epoch, from->epoch);
+}
+
+/* The begin of an epoch: of one that takes over another's state only where that is decided. */
+static void check_act(struct sim *s, unsigned process,
+		      const struct praas_slot_entry *entry)
+{
+	struct process *p = &s->processes[process];
+	const struct instance *x = instance_find(s, process, entry->epoch);
+
+	if (!x || x->take.phase == PRAAS_TAKE_NONE)
+		return;
+	if (entry->slot != x->take.slot || p->log_epoch != x->take.from)
+		sim_violation(s, "process %u: epoch %u takes over in slot %llu",
+			      process, entry->epoch, (unsigned long long)entry->slot);
+	if (x->take.from < EPOCHS_MAX)
+		p->moved_to[x->take.from] = entry->epoch;
 }
 
 void check_accept(struct sim *s, const struct instance *x, uint64_t source,
@@ -233,8 +279,11 @@ void check_landed(struct sim *s, unsigned process, const struct praas_slot_entry
 	    entry->kind != PRAAS_SLOT_TOMB)
 		sim_violation(s, "process %u: epoch %u does not begin with ACT",
 			      process, entry->epoch);
+	if (entry->kind == PRAAS_SLOT_ACT)
+		check_act(s, process, entry);
 	if (entry->epoch > p->log_epoch && p->log_epoch > 0 &&
-	    p->log_kind != PRAAS_SLOT_REL)
+	    p->log_kind != PRAAS_SLOT_REL &&
+	    (p->log_epoch >= EPOCHS_MAX || p->moved_to[p->log_epoch] != entry->epoch))
 		p->unclean = true;
 	if (entry->epoch == p->log_epoch && p->log_kind == PRAAS_SLOT_REL)
 		sim_violation(s, "process %u: epoch %u writes after its release",
@@ -285,8 +334,7 @@ static void check_message(struct sim *s, uint32_t i)
 		sim_violation(s, "message %u counts %u times", i, n);
 	if (n == 0 && m->outcome == OUT_DURABLE)
 		sim_violation(s, "message %u was queued and is lost", i);
-	if (n == 0 && m->outcome == OUT_MEMORY && m->acked_epoch < EPOCHS_MAX &&
-	    p->released[m->acked_epoch])
+	if (n == 0 && m->outcome == OUT_MEMORY && released(p, m->acked_epoch))
 		sim_violation(s,
 			      "message %u was accepted by epoch %u, which was "
 			      "swapped out, and is lost",
@@ -304,7 +352,7 @@ static bool clean(const struct sim *s, unsigned process)
 {
 	for (unsigned i = 0; i < s->instances_count; i++)
 		if (s->instances[i].process == process && s->instances[i].served &&
-		    !s->processes[process].released[s->instances[i].epoch])
+		    !released(&s->processes[process], s->instances[i].epoch))
 			return false;
 	return !s->processes[process].unclean;
 }
@@ -323,7 +371,7 @@ static void check_forwards(struct sim *s)
 		if (n == 0 && back->forward_durable[c])
 			sim_violation(s, "%u was forwarded, queued and is lost", c);
 		if (n == 0 && back->forward_epoch[c] > 0 &&
-		    back->released[back->forward_epoch[c]])
+		    released(back, back->forward_epoch[c]))
 			sim_violation(s, "%u was forwarded, accepted and is lost", c);
 		if (clean(s, FRONT) && n > wanted)
 			sim_violation(s, "%u was forwarded %u times for %u effects", c,
@@ -367,7 +415,8 @@ void check_end(struct sim *s)
 	check_forwards(s);
 	for (unsigned i = 0; i < s->instances_count; i++)
 		if (s->nodes[s->instances[i].node].alive &&
-		    s->instances[i].activate.epoch != 0)
+		    (s->instances[i].activate.epoch != 0 ||
+		     s->instances[i].take.phase != PRAAS_TAKE_NONE))
 			sim_violation(s, "controller %u of process %u never ends",
 				      s->instances[i].epoch, s->instances[i].process);
 }

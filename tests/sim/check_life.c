@@ -11,10 +11,11 @@ bool check_life(unsigned from, unsigned to);
 
 /* As enum praas_life_state numbers them, which cannot be included beside the figure's. */
 static const enum praas_life states[] = {
-	PRAAS_LIFE_NONE,   PRAAS_LIFE_SWAPPED,  PRAAS_LIFE_ACTIVATING,
-	PRAAS_LIFE_ACTIVE, PRAAS_LIFE_DRAINING, PRAAS_LIFE_LOST,
+	PRAAS_LIFE_NONE,      PRAAS_LIFE_SWAPPED,  PRAAS_LIFE_ACTIVATING,
+	PRAAS_LIFE_ACTIVE,    PRAAS_LIFE_DRAINING, PRAAS_LIFE_LOST,
 	PRAAS_LIFE_KILLED, /* 6: its controller was */
 	PRAAS_LIFE_KILLED, /* 7: being erased */
+	PRAAS_LIFE_MIGRATING,
 };
 
 bool check_life(unsigned from, unsigned to)

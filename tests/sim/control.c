@@ -75,11 +75,32 @@ static void on_queue_read(struct sim *s, const struct event *e)
 	reply(s, e, &answer);
 }
 
+/* What an owner asks is overtaken by nothing that it asks later: its link is one connection, and what was said over one
+ * that it has given up is not heard (control/life/lifecycle_link.c). */
+static bool overtaken(struct process *p, const struct event *e)
+{
+	if (e->epoch == p->asked_epoch && e->attempt <= p->asked)
+		return true;
+	if (e->epoch >= p->asked_epoch) {
+		p->asked_epoch = e->epoch;
+		p->asked = e->attempt;
+	}
+	return false;
+}
+
 static void on_serve(struct sim *s, const struct event *e)
 {
 	struct process *p = &s->processes[e->process];
 	struct event answer = { .kind = EV_SERVED, .rc = -ESTALE };
 
+	if (overtaken(p, e) &&
+	    e->b) { /* a late "served" does no harm, and tries the rules for it */
+		answer.rc = -EBUSY; /* for who waits for it: he asks again */
+		reply(s, e, &answer);
+		return;
+	}
+	if (!p->erased && e->after.number > 0 && e->after.number == p->move_number)
+		(void)praas_owner_kept(&p->owner, e->epoch); /* or it is known */
 	if (!p->erased)
 		answer.rc = (e->b ? praas_owner_open : praas_owner_serve)(
 			&p->owner, e->epoch, e->a, p->queue.tail, lease_end(s));
@@ -108,6 +129,14 @@ static void on_committed(struct sim *s, const struct event *e)
 	praas_queue_trim(&p->queue, e->a);
 	if (e->b && praas_owner_release(&p->owner, e->epoch) == 0)
 		s->released++;
+}
+
+static void on_kept(struct sim *s, const struct event *e)
+{
+	struct process *p = &s->processes[e->process];
+
+	if (!p->erased && e->a == p->move_number)
+		(void)praas_owner_kept(&p->owner, e->epoch); /* or it is known */
 }
 
 /* ---- what it does by itself ---- */
@@ -228,11 +257,30 @@ static void on_log(struct sim *s, const struct event *e)
 		if (praas_owner_ended(&p->owner, c->op_epoch[e->process], &l,
 				      c->op_gone[e->process], s->now) == 0)
 			s->lost += p->owner.state == PRAAS_LIFE_LOST;
+	} else if (op == OP_MOVE) {
+		(void)praas_owner_moved(&p->owner, l.epoch,
+					lease_end(s)); /* or it is not decided */
 	} else if (praas_owner_activate(&p->owner, &l, lease_end(s), &epoch) == 0) {
 		sim_trace(s, "process %u: epoch %u", e->process, epoch);
 		p->wanted = false;
 		instance_spawn(s, e->process, epoch);
 	}
+}
+
+/* Also when it was asked before, and that is lost. */
+static void ask_move(struct sim *s, unsigned process)
+{
+	const struct process *p = &s->processes[process];
+	const struct instance *x = instance_find(s, process, p->owner.epoch);
+	struct event e = { .kind = EV_ASK,
+			   .a = PRAAS_SWAP_ASK_MOVE,
+			   .epoch = p->owner.to,
+			   .b = p->move_number };
+
+	if (!x)
+		return;
+	e.node = x->node;
+	sim_send(s, &e);
 }
 
 static void look_at(struct sim *s, unsigned control, unsigned process)
@@ -252,6 +300,9 @@ static void look_at(struct sim *s, unsigned control, unsigned process)
 		begin_op(s, control, process, OP_ENDED, o->epoch, false);
 	} else if (o->state == PRAAS_LIFE_DRAINING) {
 		control_ask(s, process, PRAAS_SWAP_ASK_SWAP); /* it may be lost */
+	} else if (o->state == PRAAS_LIFE_MIGRATING) {
+		ask_move(s, process);
+		begin_op(s, control, process, OP_MOVE, 0, false);
 	}
 }
 
@@ -281,6 +332,20 @@ void control_ask(struct sim *s, unsigned process, enum praas_swap_event_kind wha
 	sim_send(s, &e);
 }
 
+void control_move(struct sim *s, unsigned process)
+{
+	struct process *p = &s->processes[process];
+	struct instance *x;
+
+	if (p->erased || praas_owner_move(&p->owner) != 0)
+		return;
+	p->move_number++;
+	x = instance_spawn(s, process, p->owner.to);
+	if (x)
+		take_begin(s, x);
+	ask_move(s, process);
+}
+
 void control_delete(struct sim *s, unsigned process)
 {
 	if (!s->processes[process].erased)
@@ -305,6 +370,9 @@ void control_event(struct sim *s, struct event *e)
 		break;
 	case EV_RENEW:
 		on_renew(s, e);
+		break;
+	case EV_KEPT:
+		on_kept(s, e);
 		break;
 	case EV_COMMITTED:
 		on_committed(s, e);

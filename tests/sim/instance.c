@@ -37,7 +37,7 @@ void instance_self(struct sim *s, const struct instance *x, uint64_t delay,
 	sim_later(s, delay, &e);
 }
 
-void instance_spawn(struct sim *s, unsigned process, uint32_t epoch)
+struct instance *instance_spawn(struct sim *s, unsigned process, uint32_t epoch)
 {
 	unsigned i = s->instances_count;
 	struct instance *x = &s->instances[i];
@@ -45,7 +45,7 @@ void instance_spawn(struct sim *s, unsigned process, uint32_t epoch)
 
 	if (i == INSTANCES) {
 		sim_violation(s, "more than %u controllers: no progress", INSTANCES);
-		return;
+		return NULL;
 	}
 	s->instances_count++;
 	memset(x, 0, offsetof(struct instance, state));
@@ -58,6 +58,7 @@ void instance_spawn(struct sim *s, unsigned process, uint32_t epoch)
 	s->nodes[x->node] = (struct node){ .alive = true, .generation = 1 };
 	if (!sim_fault(s, PLAN_LOSS)) /* else it never starts */
 		instance_self(s, x, 10 * MS + sim_below(s, 50) * MS, EV_SPAWN);
+	return x;
 }
 
 void instance_exit(struct sim *s, struct instance *x, bool clean)
@@ -178,6 +179,7 @@ static void catch_up(struct sim *s, struct instance *x,
 	    a.kind != PRAAS_CATCH_UP_OPEN)
 		return;
 	e.attempt = ++x->request;
+	e.after.number = x->move_over ? x->move_number : 0;
 	e.a = a.position;
 	sim_call(s, &e);
 	e = instance_request(x, EV_CATCH_UP_AGAIN); /* unless there is an answer */
@@ -284,6 +286,8 @@ void instance_event(struct sim *s, struct event *e)
 		if (praas_dedup_init(&x->dedup, 8) != 0)
 			sim_violation(s, "no memory");
 		x->has_dedup = true;
+		if (x->take.phase != PRAAS_TAKE_NONE)
+			break; /* the rest comes with its state */
 		renew(s, x);
 		life_activate(
 			s, x,
@@ -307,6 +311,17 @@ void instance_event(struct sim *s, struct event *e)
 		break;
 	case EV_RENEW_DUE:
 		renew(s, x);
+		break;
+	case EV_MOVE_SENT:
+	case EV_MOVE_TAKEN:
+	case EV_MOVE_LOST:
+	case EV_KEEP_AGAIN:
+	case EV_TAKE_STATE:
+	case EV_TAKE_LOG:
+	case EV_TAKE_LOADED:
+	case EV_TAKE_AGAIN:
+	case EV_TAKE_LATE:
+		move_event(s, x, e);
 		break;
 	case EV_RENEWED:
 		on_renewed(s, x, e);

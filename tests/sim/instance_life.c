@@ -7,9 +7,20 @@
 
 #include "tests/sim/sim.h"
 
-static void swap(struct sim *s, struct instance *x, struct praas_swap_event e);
-
 /* ---- entries on their way into the log ---- */
+
+static void written(struct sim *s, struct instance *x, int rc)
+{
+	struct praas_activate_event e = { .kind = PRAAS_ACTIVATE_ACT_PUT, .rc = rc };
+
+	if (x->writing != WRITING_ACT) {
+		move_written(s, x, rc);
+		return;
+	}
+	e.slot = x->log.snapshot_slot;
+	e.act_slot = x->entry->slot;
+	life_activate(s, x, e);
+}
 
 static void write_step(struct sim *s, struct instance *x, struct praas_slot_step step)
 {
@@ -22,16 +33,10 @@ static void write_step(struct sim *s, struct instance *x, struct praas_slot_step
 		objects_look(s, x->node, x->process, ++x->put_attempt);
 		break;
 	case PRAAS_SLOT_STEP_DONE:
-		if (step.rc == -ESTALE)
+		if (step.rc == -ESTALE && x->writing != WRITING_TAKE)
 			check_fenced(s, x->process, x->epoch);
-		if (x->writing_act) {
-			x->writing_act = false;
-			life_activate(s, x,
-				      (struct praas_activate_event){
-					      .kind = PRAAS_ACTIVATE_ACT_PUT,
-					      .rc = step.rc,
-					      .slot = x->log.snapshot_slot,
-					      .act_slot = x->entry->slot });
+		if (x->writing != WRITING_COMMIT) {
+			written(s, x, step.rc);
 			break;
 		}
 		if (step.rc == 0) {
@@ -42,16 +47,20 @@ static void write_step(struct sim *s, struct instance *x, struct praas_slot_step
 			e.b = x->entry->kind == PRAAS_SLOT_REL;
 			sim_call(s, &e);
 		}
-		swap(s, x,
-		     (struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
-						.rc = step.rc });
+		life_swap(s, x,
+			  (struct praas_swap_event){ .kind = PRAAS_SWAP_PUT_DONE,
+						     .rc = step.rc });
 		break;
 	}
 }
 
-static void put_entry(struct sim *s, struct instance *x)
+void life_write(struct sim *s, struct instance *x, enum writing what)
 {
-	write_step(s, x, praas_slot_write_begin(&x->write, &x->log, x->entry));
+	x->writing = what;
+	write_step(s, x,
+		   (what == WRITING_TAKE
+			    ? praas_slot_write_begin_here
+			    : praas_slot_write_begin)(&x->write, &x->log, x->entry));
 }
 
 static void on_look(struct sim *s, struct instance *x)
@@ -119,7 +128,7 @@ static int restore_sources(struct instance *x, const uint8_t *at, uint32_t count
 	return rc;
 }
 
-static int restore(struct instance *x, const struct praas_slot_entry *e)
+int life_restore(struct instance *x, const struct praas_slot_entry *e)
 {
 	const uint8_t *at = e->body + sizeof(struct body_head);
 	struct body_head head;
@@ -160,7 +169,7 @@ static void on_load(struct sim *s, struct instance *x, uint64_t slot)
 	int rc = objects_read(s, &x->log, slot, x->found);
 
 	if (rc == 0)
-		rc = restore(x, x->found);
+		rc = life_restore(x, x->found);
 	life_activate(s, x,
 		      (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_LOADED,
 						     .rc = rc,
@@ -174,12 +183,11 @@ static void begin_act(struct sim *s, struct instance *x)
 	x->entry->kind = PRAAS_SLOT_ACT;
 	x->entry->body_bytes = 0;
 	objects_nonce(s, x->entry);
-	x->writing_act = true;
-	put_entry(s, x);
+	life_write(s, x, WRITING_ACT);
 }
 
 /* The gate opens; what the snapshot says is not acknowledged goes on its way. */
-static void serve(struct sim *s, struct instance *x, bool clean)
+void life_serve(struct sim *s, struct instance *x, bool clean)
 {
 	sim_trace(s, "process %u: controller %u serves%s", x->process, x->epoch,
 		  clean ? ", after a clean release" : "");
@@ -223,12 +231,13 @@ void life_activate(struct sim *s, struct instance *x, struct praas_activate_even
 			sim_later(s, MS + sim_below(s, 200) * MS, &load);
 			break;
 		case PRAAS_ACTIVATE_SERVE:
-			serve(s, x, actions[i].clean);
+			life_serve(s, x, actions[i].clean);
 			instance_catch_up(s, x, x->catch_up.position);
 			break;
 		case PRAAS_ACTIVATE_SETTLED:
-			swap(s, x,
-			     (struct praas_swap_event){ .kind = PRAAS_SWAP_SETTLED });
+			life_swap(s, x,
+				  (struct praas_swap_event){
+					  .kind = PRAAS_SWAP_SETTLED });
 			break;
 		case PRAAS_ACTIVATE_FAIL:
 			instance_exit(s, x, false);
@@ -245,7 +254,7 @@ static void swap_put(struct sim *s, struct instance *x, bool final)
 	if (x->swap.unknown)
 		instance_self(s, x, 50 * MS + sim_below(s, 500) * MS, EV_PUT_AGAIN);
 	else
-		put_entry(s, x);
+		life_write(s, x, WRITING_COMMIT);
 }
 
 static void swap_do(struct sim *s, struct instance *x,
@@ -257,6 +266,7 @@ static void swap_do(struct sim *s, struct instance *x,
 		instance_stop_catching_up(s, x);
 		break;
 	case PRAAS_SWAP_OPEN_GATE:
+		check_kept(s, x);
 		x->gate_open = true;
 		x->cut_final = false;
 		praas_sender_hold(&x->outbox.sender, false);
@@ -281,8 +291,17 @@ static void swap_do(struct sim *s, struct instance *x,
 	case PRAAS_SWAP_PUT:
 		swap_put(s, x, a->final);
 		break;
-	case PRAAS_SWAP_DROP:
+	case PRAAS_SWAP_HAND_OVER:
+		move_hand_over(s, x);
+		break;
+	case PRAAS_SWAP_HAND_OFF:
+		move_hand_off(s, x);
+		break;
 	case PRAAS_SWAP_ANSWER:
+		if (a->id > 1)
+			move_answered(s, x, a->rc);
+		break;
+	case PRAAS_SWAP_DROP:
 		break;
 	case PRAAS_SWAP_EXIT:
 		instance_exit(s, x, a->rc == 0);
@@ -290,7 +309,7 @@ static void swap_do(struct sim *s, struct instance *x,
 	}
 }
 
-static void swap(struct sim *s, struct instance *x, struct praas_swap_event e)
+void life_swap(struct sim *s, struct instance *x, struct praas_swap_event e)
 {
 	struct praas_swap_action actions[PRAAS_SWAP_ACTIONS_MAX];
 	unsigned n = praas_swap_step(&x->swap, &e, actions);
@@ -305,7 +324,7 @@ static void on_quiet(struct sim *s, struct instance *x)
 	if (x->swap.phase == PRAAS_SWAP_DRAINING && x->outbox.sender.count > 0)
 		instance_self(s, x, 50 * MS, EV_QUIET);
 	else
-		swap(s, x, (struct praas_swap_event){ .kind = PRAAS_SWAP_QUIET });
+		life_swap(s, x, (struct praas_swap_event){ .kind = PRAAS_SWAP_QUIET });
 }
 
 void life_event(struct sim *s, struct instance *x, const struct event *e)
@@ -330,12 +349,16 @@ void life_event(struct sim *s, struct instance *x, const struct event *e)
 			on_look(s, x);
 		return;
 	case EV_PUT_AGAIN:
-		put_entry(s, x);
+		life_write(s, x, WRITING_COMMIT);
 		return;
 	case EV_QUIET:
 		on_quiet(s, x);
 		return;
 	case EV_ASK:
+		if (e->a == PRAAS_SWAP_ASK_MOVE) {
+			move_ask(s, x, (uint32_t)e->b, e->epoch);
+			return;
+		}
 		se.kind = (enum praas_swap_event_kind)e->a;
 		break;
 	case EV_DRAIN_OVER:
@@ -354,5 +377,5 @@ void life_event(struct sim *s, struct instance *x, const struct event *e)
 	default:
 		return;
 	}
-	swap(s, x, se);
+	life_swap(s, x, se);
 }

@@ -81,10 +81,11 @@ static void sum(const struct sim *s, uint64_t seeds, double seconds)
 		     " commits, %" PRIu64 " fenced, %" PRIu64 " epochs lost, %" PRIu64
 		     " released, %" PRIu64 " queued, %" PRIu64 " direct, %" PRIu64
 		     " moved, %" PRIu64 " refused, %" PRIu64 " gaps, %" PRIu64
-		     " resumed, %" PRIu64 " deleted\n",
+		     " resumed, %" PRIu64 " deleted, %" PRIu64 " moves, %" PRIu64
+		     " called off\n",
 		     seeds, s->events_run, seconds, s->commits, s->fenced, s->lost,
 		     s->released, s->queued, s->direct, s->moved, s->refused, s->gaps,
-		     s->resumed, s->deleted);
+		     s->resumed, s->deleted, s->migrated, s->kept);
 }
 
 /* The campaign is worth something only if all of this happens. */
@@ -94,7 +95,8 @@ static bool idle(const struct sim *s, uint64_t seeds)
 	       (s->commits < seeds || s->fenced < seeds / 100 || s->lost < seeds / 10 ||
 		s->queued < seeds || s->direct < seeds || s->moved < seeds ||
 		s->gaps < seeds / 50 || s->resumed < seeds / 50 ||
-		s->deleted < seeds / 50);
+		s->deleted < seeds / 50 || s->migrated < seeds / 5 ||
+		s->kept < seeds / 50);
 }
 
 static int run(struct sim *s, const struct options *o)

@@ -11,6 +11,7 @@ const char *const plan_names[PLAN_KINDS] = {
 	[PLAN_SWAP] = "swap-out",
 	[PLAN_CHECKPOINT] = "checkpoint",
 	[PLAN_CANCEL] = "cancel-swap-out",
+	[PLAN_MOVE] = "move",
 	[PLAN_DELETE] = "delete",
 	[PLAN_CRASH] = "crash-controller",
 	[PLAN_PAUSE] = "pause-controller",
@@ -65,15 +66,16 @@ void plan_make(struct plan *p, uint64_t seed)
 	faults = (unsigned)next(&random, 11);
 	p->count = 0;
 	for (unsigned i = 0; i < requests; i++) {
-		static const uint8_t kinds[] = {
-			PLAN_WANT, PLAN_SWAP,       PLAN_SWAP,
-			PLAN_SWAP, PLAN_CHECKPOINT, PLAN_CANCEL
-		};
+		static const uint8_t kinds[] = { PLAN_MOVE,       PLAN_SWAP,
+						 PLAN_SWAP,       PLAN_SWAP,
+						 PLAN_WANT,       PLAN_CANCEL,
+						 PLAN_CHECKPOINT, PLAN_MOVE };
 
-		p->entries[p->count++] = make(&random, kinds[next(&random, 6)]);
+		p->entries[p->count++] = make(&random, kinds[next(&random, 8)]);
 		/* A call-off has something to call off. */
 		if (p->entries[i].kind == PLAN_CANCEL && i > 0 &&
-		    p->entries[i - 1].kind == PLAN_SWAP) {
+		    (p->entries[i - 1].kind == PLAN_SWAP ||
+		     p->entries[i - 1].kind == PLAN_MOVE)) {
 			p->entries[i].target = p->entries[i - 1].target;
 			p->entries[i].at =
 				p->entries[i - 1].at + (next(&random, 300) + 1) * MS;
@@ -136,10 +138,19 @@ static void crash_control(struct sim *s, unsigned i)
 		  &(struct event){ .kind = EV_CONTROL_UP, .node = (uint16_t)i });
 }
 
+/* The controller that a fault is for: while it moves, either of them. */
+static struct instance *victim(struct sim *s, const struct plan_entry *e,
+			       unsigned process)
+{
+	const struct praas_owner *o = &s->processes[process].owner;
+	bool other = o->state == PRAAS_LIFE_MIGRATING && e->amount % 3 == 0;
+
+	return instance_find(s, process, other ? o->to : o->epoch);
+}
+
 static void do_fault(struct sim *s, const struct plan_entry *e, unsigned process)
 {
-	struct instance *x =
-		instance_find(s, process, s->processes[process].owner.epoch);
+	struct instance *x = victim(s, e, process);
 	unsigned client = e->target % CLIENTS;
 
 	switch (e->kind) {
@@ -190,6 +201,9 @@ static void do_entry(struct sim *s, const struct plan_entry *e)
 		break;
 	case PLAN_CANCEL:
 		control_ask(s, process, PRAAS_SWAP_ASK_CANCEL);
+		break;
+	case PLAN_MOVE:
+		control_move(s, process);
 		break;
 	case PLAN_DELETE:
 		control_delete(s, process);

@@ -20,6 +20,7 @@
 #include "controller/sm_activate.h"
 #include "controller/sm_catch_up.h"
 #include "controller/sm_lease.h"
+#include "controller/sm_move.h"
 #include "controller/sm_swap_out.h"
 #include "controller/store/slot_cursor.h"
 #include "dataplane/dedup.h"
@@ -61,6 +62,7 @@ enum plan_kind {
 	PLAN_SWAP,
 	PLAN_CHECKPOINT,
 	PLAN_CANCEL,
+	PLAN_MOVE,
 	PLAN_DELETE,
 	PLAN_CRASH, /* its controller */
 	PLAN_PAUSE, /* its controller, beyond the lease; odd amount: its clock stands still, too */
@@ -107,6 +109,7 @@ enum event_kind {
 	EV_QUEUE_READ,
 	EV_SERVE,
 	EV_RENEW,
+	EV_KEPT,      /* a controller goes on: move number a did not come about */
 	EV_COMMITTED, /* a controller tells of a SNAP or REL */
 	EV_EXITED,    /* a controller has gone */
 	EV_TICK,
@@ -130,6 +133,17 @@ enum event_kind {
 	EV_PUT_AGAIN,
 	EV_CATCH_UP_AGAIN,
 	EV_RENEW_DUE,
+	/* a move: at the source … */
+	EV_MOVE_SENT,
+	EV_MOVE_TAKEN,
+	EV_MOVE_LOST,
+	EV_KEEP_AGAIN,
+	/* … and at the destination */
+	EV_TAKE_STATE,
+	EV_TAKE_LOG,
+	EV_TAKE_LOADED,
+	EV_TAKE_AGAIN,
+	EV_TAKE_LATE,
 	/* connections */
 	EV_CONNECT,
 	EV_CONNECTED,
@@ -209,6 +223,9 @@ struct body_head {
 	struct praas_seq last, durable; /* of the outbox */
 };
 
+/* What an entry on its way into the log is for. */
+enum writing { WRITING_COMMIT = 0, WRITING_ACT, WRITING_KEEP, WRITING_TAKE };
+
 struct instance {
 	uint16_t process, node;
 	uint32_t epoch;
@@ -222,7 +239,12 @@ struct instance {
 	struct praas_slot_log log;
 	struct praas_slot_write write;
 	struct praas_slot_entry *entry, *found;
-	bool writing_act;
+	enum writing writing;
+	struct praas_move move; /* as a source: the last one */
+	struct praas_take take; /* as a destination */
+	uint32_t move_number;   /* of the last move that it was asked for */
+	uint32_t move_to;
+	bool move_over;                /* it did not come about */
 	uint32_t put_attempt, request; /* what is waited for */
 	uint64_t cut;                  /* of the queue, of the commit under way */
 	bool has_dedup;
@@ -252,7 +274,7 @@ struct put {
 	uint8_t data[PRAAS_SLOT_HEADER_BYTES + 12288];
 };
 
-enum operation { OP_NONE = 0, OP_ACTIVATE, OP_ENDED, OP_DELETE };
+enum operation { OP_NONE = 0, OP_ACTIVATE, OP_ENDED, OP_DELETE, OP_MOVE };
 
 struct control {
 	enum operation op[PROCESSES];
@@ -281,6 +303,8 @@ struct process {
 	struct praas_store *store;
 	struct praas_owner owner;
 	struct praas_queue queue;
+	uint32_t move_number;        /* of the last move */
+	uint32_t asked_epoch, asked; /* the newest request of its owner to be served */
 	bool erased, wanted;
 	uint64_t erased_at;
 	/* of the checker */
@@ -289,7 +313,9 @@ struct process {
 	uint8_t log_kind, last_state;
 	bool tomb;
 	bool released[EPOCHS_MAX]; /* by epoch: it ended with a REL */
-	bool unclean;              /* an epoch that is in the log ended without */
+	uint32_t moved_to
+		[EPOCHS_MAX]; /* by epoch: the one that took over all it had; 0 none */
+	bool unclean;         /* an epoch that is in the log ended without */
 	bool forward_durable
 		[MESSAGES_MAX]; /* acknowledged to FRONT, by content: queued, … */
 	uint32_t forward_epoch[MESSAGES_MAX]; /* … in memory of this epoch */
@@ -325,7 +351,7 @@ struct sim {
 	char why[256];
 	/* what the campaign adds up, so that it shows that something happens */
 	uint64_t commits, fenced, lost, released, queued, direct, moved, refused,
-		deleted, gaps, resumed;
+		deleted, gaps, resumed, migrated, kept;
 };
 
 /* ---- world.c ---- */
@@ -378,13 +404,14 @@ void objects_nonce(struct sim *s, struct praas_slot_entry *entry);
 void control_event(struct sim *s, struct event *e);
 void control_ask(struct sim *s, unsigned process, enum praas_swap_event_kind what);
 void control_delete(struct sim *s, unsigned process);
+void control_move(struct sim *s, unsigned process);
 void control_step(struct sim *s, unsigned control, unsigned process,
 		  struct praas_slot_step step);
 
 /* ---- instance.c: a controller, what it accepts; instance_life.c: its activation and swaps ---- */
 struct instance *instance_of(struct sim *s, unsigned node);
 struct instance *instance_find(struct sim *s, unsigned process, uint32_t epoch);
-void instance_spawn(struct sim *s, unsigned process, uint32_t epoch);
+struct instance *instance_spawn(struct sim *s, unsigned process, uint32_t epoch);
 void instance_event(struct sim *s, struct event *e);
 void instance_exit(struct sim *s, struct instance *x, bool clean);
 /* An event of its own, later. */
@@ -397,6 +424,22 @@ void instance_stop_catching_up(struct sim *s, struct instance *x);
 void life_activate(struct sim *s, struct instance *x, struct praas_activate_event e);
 void life_event(struct sim *s, struct instance *x, const struct event *e);
 void life_admitted(struct sim *s, struct instance *x, int rc);
+void life_swap(struct sim *s, struct instance *x, struct praas_swap_event e);
+/* x->entry into the log, for that. */
+void life_write(struct sim *s, struct instance *x, enum writing what);
+int life_restore(struct instance *x, const struct praas_slot_entry *e);
+void life_serve(struct sim *s, struct instance *x, bool clean);
+
+/* ---- instance_move.c: a controller that hands its process over, and one that takes it ---- */
+/* The control service asks for a move. */
+void move_ask(struct sim *s, struct instance *x, uint32_t number, uint32_t to);
+void move_hand_over(struct sim *s, struct instance *x);
+void move_hand_off(struct sim *s, struct instance *x);
+/* It ends in rc, by the swap machine. */
+void move_answered(struct sim *s, struct instance *x, int rc);
+void move_written(struct sim *s, struct instance *x, int rc);
+void move_event(struct sim *s, struct instance *x, const struct event *e);
+void take_begin(struct sim *s, struct instance *x);
 
 /* ---- outbox.c: senders, clients, connections ---- */
 int outbox_init(struct outbox *o, unsigned node, unsigned dest, uint64_t source,
@@ -416,6 +459,9 @@ void check_accept(struct sim *s, const struct instance *x, uint64_t source,
 		  const struct item *item, bool queued);
 void check_queued(struct sim *s, unsigned process);
 void check_fenced(struct sim *s, unsigned process, uint32_t epoch);
+/* A source serves on; a destination serves. */
+void check_kept(struct sim *s, const struct instance *x);
+void check_taken(struct sim *s, const struct instance *x);
 void check_landed(struct sim *s, unsigned process,
 		  const struct praas_slot_entry *entry);
 void check_owner(struct sim *s, unsigned process);

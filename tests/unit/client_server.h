@@ -38,7 +38,13 @@ static const char server_functions[FN_COUNT][PRAAS_NAME_MAX + 1] = {
 static const uint8_t server_flags[FN_COUNT] = { [FN_DIRECT] = PRAAS_FUNCTION_DIRECT };
 
 /* What the server's thread does on behalf of the test's. */
-enum server_order { SERVER_GRANT = 1, SERVER_REVOKE, SERVER_GONE, SERVER_SHARE };
+enum server_order {
+	SERVER_GRANT = 1,
+	SERVER_REVOKE,
+	SERVER_GONE,
+	SERVER_SHARE,
+	SERVER_MOVED /* all that follow are told so: moved_to, where */
+};
 
 struct server {
 	char dir[64];
@@ -50,7 +56,13 @@ struct server {
 	struct praas_session_server *sessions;
 	pthread_t thread;
 	uint64_t bytes_max;
+	uint32_t epoch;
 	_Atomic bool ready, stop;
+	_Atomic bool deaf; /* nothing is answered */
+	_Atomic int
+		moves_at; /* and with the next frame of that kind SERVER_MOVED is done; 0 */
+	uint32_t moved_to;
+	struct praas_moved where;
 	_Atomic bool drop_all; /* close every connection */
 	_Atomic bool hold;     /* do nothing until the last client sleeps */
 	_Atomic int order;     /* enum server_order for the last connection; 0 done */
@@ -144,6 +156,16 @@ static inline void server_invoke(struct server *s, struct praas_conn *conn,
 	}
 }
 
+/* As a process that moves. */
+static inline bool server_is_deaf(struct server *s, const struct praas_frame *f)
+{
+	bool deaf = atomic_load(&s->deaf);
+
+	if (deaf && f->kind == atomic_load(&s->moves_at))
+		praas_session_server_moved(s->sessions, s->moved_to, &s->where);
+	return deaf;
+}
+
 static inline void server_frame(void *user, struct praas_conn *conn,
 				struct praas_buf *buf)
 {
@@ -154,7 +176,7 @@ static inline void server_frame(void *user, struct praas_conn *conn,
 	struct server *s = user;
 	const struct praas_frame *f = &buf->head;
 
-	switch (f->kind) {
+	switch (server_is_deaf(s, f) ? PRAAS_FRAME_KIND_MAX : f->kind) {
 	case PRAAS_FRAME_INVOKE:
 		server_invoke(s, conn, buf);
 		break;
@@ -258,6 +280,10 @@ static inline void server_obey(struct server *s)
 	case SERVER_SHARE:
 		s->order_rc = praas_shm_share(s->last, &s->big, server_released, s);
 		break;
+	case SERVER_MOVED:
+		praas_session_server_moved(s->sessions, s->moved_to, &s->where);
+		s->order_rc = 0;
+		break;
 	default:
 		return;
 	}
@@ -327,7 +353,7 @@ static inline void server_hex(const uint8_t *bytes, size_t n, char *ret_text)
 static inline void server_ticket(struct server *s, const uint8_t key[PRAAS_KEY_BYTES])
 {
 	struct praas_ticket t = { .pid = 7,
-				  .epoch = 3,
+				  .epoch = s->epoch,
 				  .source = PRAAS_CLIENT | 99,
 				  .rights = PRAAS_RIGHT_ALL,
 				  .not_before_s = (uint64_t)time(NULL) - 5,
@@ -338,11 +364,10 @@ static inline void server_ticket(struct server *s, const uint8_t key[PRAAS_KEY_B
 	praas_check(praas_ticket_issue(key, &t, wire, session_key) == 0);
 	server_hex(wire, sizeof(wire), wire_hex);
 	server_hex(session_key, sizeof(session_key), key_hex);
-	(void)snprintf(
-		s->ticket_json, sizeof(s->ticket_json),
-		"{\"app\":\"a\",\"pid\":\"p\",\"number\":7,\"epoch\":3,\"endpoints\":"
-		"[\"%s\",\"%s\"],\"ticket\":\"%s\",\"session_key\":\"%s\"}",
-		s->shm_addr, s->tcp_addr, wire_hex, key_hex);
+	(void)snprintf(s->ticket_json, sizeof(s->ticket_json),
+		       "{\"app\":\"a\",\"pid\":\"p\",\"number\":7,\"endpoints\":"
+		       "[\"%s\",\"%s\"],\"ticket\":\"%s\",\"session_key\":\"%s\"}",
+		       s->shm_addr, s->tcp_addr, wire_hex, key_hex);
 }
 
 static inline void server_open(struct server *s)
@@ -350,9 +375,9 @@ static inline void server_open(struct server *s)
 	const char *tmp = getenv("TMPDIR");
 	struct praas_session_server_config sc = {
 		.controller_key = { 1, 2, 3 },
-		.expect = { .pid = 7, .epoch = 3 },
+		.expect = { .pid = 7, .epoch = s->epoch },
 		.welcome = { .pid = 7,
-			     .epoch = 3,
+			     .epoch = s->epoch,
 			     .bytes_max = s->bytes_max,
 			     .inflight_max = 1024,
 			     .functions_count = FN_COUNT,
@@ -383,12 +408,17 @@ static inline void server_open(struct server *s)
 	server_ticket(s, sc.controller_key);
 }
 
-static inline void server_start(struct server *s, uint64_t bytes_max)
+static inline void server_launch(struct server *s)
 {
-	*s = (struct server){ .bytes_max = bytes_max };
 	praas_check(pthread_create(&s->thread, NULL, server_run, s) == 0);
 	while (!atomic_load(&s->ready))
 		(void)sched_yield();
+}
+
+static inline void server_start(struct server *s, uint64_t bytes_max)
+{
+	*s = (struct server){ .bytes_max = bytes_max, .epoch = 3 };
+	server_launch(s);
 }
 
 static inline void server_stop(struct server *s)

@@ -117,6 +117,7 @@ static struct praas_process_record process_named(const struct praas_app_record *
 	memcpy(p.app, app->id, sizeof(p.app));
 	(void)snprintf(p.name, sizeof(p.name), "%s", name);
 	memset(p.join_hash, 0xab, sizeof(p.join_hash));
+	(void)snprintf(p.node, sizeof(p.node), "n-%s", name);
 	(void)snprintf(p.endpoints, sizeof(p.endpoints), "[\"tcp://x\"]");
 	return p;
 }

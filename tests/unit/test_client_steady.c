@@ -69,10 +69,16 @@ void *__wrap_aligned_alloc(size_t align, size_t bytes)
 
 static void on_trap(int signal, siginfo_t *info, void *context)
 {
+	ucontext_t *at = context;
+
 	(void)signal;
-	(void)context;
 	trapped++;
 	trapped_number = info->si_syscall;
+#ifdef __x86_64__
+	at->uc_mcontext.gregs[REG_RAX] = -EINTR; /* else it "returns" its number */
+#else
+	(void)at;
+#endif
 }
 
 /* From now on each system call of this thread is a SIGSYS, but for those of its end. */
@@ -150,7 +156,8 @@ static void *steady_calls(void *user)
 
 	calls(j, CALLS);
 	j->good = 0;
-	/* It never gives up looking: waiting is not what is measured. */
+	/* It never gives up looking, and learns nothing from a busy machine: waiting is not what is measured. */
+	praas_waiter_init(&j->conn->waiter, PRAAS_WAIT_MODE_SPIN);
 	j->conn->waiter.pauses = UINT32_MAX / 16;
 	forbid();
 	counting = true;

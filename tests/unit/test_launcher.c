@@ -10,6 +10,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@
 #include <unistd.h>
 
 #include "control/node/launcher.h"
+#include "tests/lib/skip.h"
 
 #define THREADS 4
 #define EACH 8
@@ -38,7 +40,7 @@ static int setup(void **state)
 	fd = mkstemp(f.log);
 	assert_true(fd >= 0);
 	assert_int_equal(close(fd), 0);
-	assert_int_equal(praas_launcher_start(&f.launcher), 0);
+	assert_int_equal(praas_launcher_start(NULL, &f.launcher), 0);
 	*state = &f;
 	return 0;
 }
@@ -174,7 +176,7 @@ static void test_launcher_table_stays_small(void **state)
 	assert_int_equal(run(f, "echo 1", fds[MANY - 1], fds[0]), 0);
 	assert_in_range(least_fds(), 1, 4); /* 0 to 2, and what it sleeps on */
 	praas_launcher_stop(f->launcher);
-	assert_int_equal(praas_launcher_start(&late), 0);
+	assert_int_equal(praas_launcher_start(NULL, &late), 0);
 	f->launcher = late;
 	assert_int_equal(run(f, "echo 2", fds[0], fds[MANY - 1]), 0);
 	assert_in_range(least_fds(), 1, 4);
@@ -262,11 +264,77 @@ static void test_launcher_many_at_once_each_gets_its_own(void **state)
 	}
 }
 
+/* A process in a network namespace of its own, until it is killed; -1: there are none for us. */
+static pid_t make_netns(void)
+{
+	int ready[2], status;
+	char byte = 0;
+	pid_t pid;
+
+	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		byte = unshare(CLONE_NEWNET) == 0;
+		if (write(ready[1], &byte, 1) != 1 || !byte)
+			_exit(1);
+		for (;;)
+			(void)pause();
+	}
+	assert_int_equal(read(ready[0], &byte, 1), 1);
+	assert_int_equal(close(ready[0]), 0);
+	assert_int_equal(close(ready[1]), 0);
+	if (byte)
+		return pid;
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return -1;
+}
+
+/* What is started begins in the namespace; whoever started the launcher stays where he was. */
+static void test_launcher_netns(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_launcher *there;
+	char file[64], name[64] = "", own[64] = "", wanted[128];
+	int status, fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	pid_t pid = make_netns();
+
+	if (pid < 0)
+		skip_because("a network namespace needs CAP_SYS_ADMIN");
+	(void)snprintf(file, sizeof(file), "/proc/%d/ns/net", pid);
+	assert_true(readlink(file, name, sizeof(name) - 1) > 0);
+	assert_int_equal(praas_launcher_start(file, &there), 0);
+	assert_int_equal(run(f, "readlink /proc/self/ns/net", fd, -1), 0);
+	praas_launcher_stop(f->launcher);
+	f->launcher = there;
+	assert_int_equal(run(f, "readlink /proc/self/ns/net", fd, -1), 0);
+	assert_true(readlink("/proc/self/ns/net", own, sizeof(own) - 1) > 0);
+	(void)snprintf(wanted, sizeof(wanted), "%s\n%s\n", own, name);
+	assert_string_not_equal(own, name);
+	log_is(f, wanted);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(close(fd), 0);
+}
+
+/* What is no namespace is told at the start. */
+static void test_launcher_no_netns(void **state)
+{
+	struct praas_launcher *none = NULL;
+
+	(void)state;
+	assert_int_equal(praas_launcher_start("/no/such/netns", &none), -ENOENT);
+	assert_int_equal(praas_launcher_start("/dev/null", &none), -EINVAL);
+	assert_null(none);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(
 			test_launcher_child_has_what_it_is_given, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_launcher_netns, setup, teardown),
+		cmocka_unit_test(test_launcher_no_netns),
 		cmocka_unit_test_setup_teardown(test_launcher_child_signals, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_launcher_table_stays_small, setup,

@@ -252,6 +252,36 @@ static void test_members_loading(void **state)
 	praas_roster_free(r);
 }
 
+/* Who is told on which node: those of the same one are local, all others are not. */
+static void test_members_of_nodes(void **state)
+{
+	struct praas_roster *r;
+
+	(void)state;
+	assert_int_equal(praas_roster_new(10, &r), 0);
+	for (uint64_t i = 1; i <= 3; i++)
+		assert_int_equal(praas_roster_change(r, 10 + i, i, "x", 1, "ACTIVE"),
+				 0);
+	praas_roster_place(r, 2, 1);
+	praas_roster_place(r, 9, 1); /* nobody */
+	for (uint32_t node = 0; node < 3; node++) {
+		struct praas_roster_news news = { .node = node };
+		bool more;
+		json_t *line = praas_roster_line(r, &news, &more);
+		json_t *list = json_object_get(line, "members");
+
+		assert_int_equal(json_array_size(list), 3);
+		for (size_t i = 0; i < 3; i++) {
+			json_t *local =
+				json_object_get(json_array_get(list, i), "local");
+
+			assert_int_equal(json_is_true(local), node == (i == 1));
+		}
+		json_decref(line);
+	}
+	praas_roster_free(r);
+}
+
 static int feed_text(struct praas_members_feed *f, const char *text)
 {
 	json_t *line = json_loads(text, 0, NULL);
@@ -355,6 +385,7 @@ int main(void)
 		cmocka_unit_test(test_members_lines),
 		cmocka_unit_test(test_members_left),
 		cmocka_unit_test(test_members_loading),
+		cmocka_unit_test(test_members_of_nodes),
 		cmocka_unit_test(test_members_bad_lines),
 		cmocka_unit_test(test_members_limits),
 	};

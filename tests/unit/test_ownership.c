@@ -64,6 +64,93 @@ static void test_owner_open(void **state)
 	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_MOVED);
 }
 
+static struct praas_owner moving(void)
+{
+	struct praas_owner o = active(4);
+
+	assert_int_equal(praas_owner_move(&o), 0);
+	return o;
+}
+
+/* A move that comes about: messages are queued until the destination has caught up. */
+static void test_owner_move(void **state)
+{
+	struct praas_owner o = active(4);
+
+	(void)state;
+	o.behind = true;
+	assert_int_equal(praas_owner_move(&o), -EBUSY);
+	o = moving();
+	assert_int_equal(o.state, PRAAS_LIFE_MIGRATING);
+	assert_int_equal(o.to, 5);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_QUEUED);
+	assert_int_equal(praas_owner_move(&o), -EBUSY);
+	assert_int_equal(praas_owner_drain(&o), -EBUSY);
+	assert_int_equal(praas_owner_renew(&o, 4, 70), 0);
+	assert_int_equal(praas_owner_serve(&o, 4, 1, 1, 70), -EBUSY); /* late */
+	assert_int_equal(praas_owner_open(&o, 4, 1, 1, 70), -EBUSY);
+	assert_int_equal(praas_owner_moved(&o, 6, 80), -ESTALE);
+	assert_int_equal(praas_owner_serve(&o, 5, 1, 2, 80), -EAGAIN);
+	assert_int_equal(o.state, PRAAS_LIFE_ACTIVATING);
+	assert_int_equal(o.epoch, 5);
+	assert_int_equal(praas_owner_renew(&o, 4, 90), -ESTALE);
+	assert_int_equal(praas_owner_kept(&o, 4), -ESTALE);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_QUEUED);
+	assert_int_equal(praas_owner_serve(&o, 5, 2, 2, 80), 0);
+	assert_int_equal(praas_owner_append(&o), PRAAS_OWNER_MOVED);
+	assert_int_equal(praas_owner_move(&o), 0);
+	assert_int_equal(o.to, 6);
+	/* After a restart: it is not known which epoch the other has. */
+	o.to = 0;
+	assert_int_equal(praas_owner_moved(&o, 5, 80), -ESTALE);
+	assert_int_equal(praas_owner_moved(&o, 9, 80), 0);
+	assert_int_equal(o.epoch, 9);
+}
+
+/* One that does not: the number is never given again, and the process catches up. */
+static void test_owner_move_called_off(void **state)
+{
+	struct praas_owner o = moving();
+
+	(void)state;
+	assert_int_equal(praas_owner_kept(&o, 5), -ESTALE);
+	assert_int_equal(praas_owner_kept(&o, 4), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_DRAINING);
+	assert_int_equal(praas_owner_kept(&o, 4), -ESTALE);
+	assert_int_equal(praas_owner_serve(&o, 5, 3, 3, 60), -ESTALE);
+	assert_int_equal(praas_owner_serve(&o, 4, 3, 3, 60), 0);
+	assert_int_equal(praas_owner_move(&o), 0);
+	assert_int_equal(o.to, 6);
+	assert_int_equal(praas_owner_delete(&o), 0);
+	assert_int_equal(praas_owner_moved(&o, 6, 60), -ESTALE);
+}
+
+/* The source has gone: the log says who has it. */
+static void test_owner_move_ends(void **state)
+{
+	const struct praas_owner_log undecided = { .epoch = 4 }, taken = { .epoch = 5 },
+				     swapped = { .epoch = 4, .released = true };
+	struct praas_owner o = moving();
+	uint32_t epoch;
+
+	(void)state;
+	assert_int_equal(praas_owner_ended(&o, 4, &taken, false, 50), -EBUSY);
+	assert_int_equal(praas_owner_ended(&o, 5, &taken, true, 50), -ESTALE);
+	assert_int_equal(praas_owner_ended(&o, 4, &taken, true, 50), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_ACTIVATING);
+	assert_int_equal(o.epoch, 5);
+	assert_int_equal(praas_owner_ended(&o, 5, &taken, true, 50), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_LOST); /* it had all of it, in memory */
+	o = moving();
+	assert_int_equal(praas_owner_ended(&o, 4, &undecided, true, 50), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_LOST);
+	assert_int_equal(praas_owner_activate(&o, &undecided, 60, &epoch), 0);
+	assert_int_equal(epoch, 6); /* 5 may still write */
+	o = moving();
+	assert_int_equal(praas_owner_ended(&o, 4, &swapped, true, 50), 0);
+	assert_int_equal(o.state, PRAAS_LIFE_SWAPPED);
+}
+
 /* The story of an epoch, and where messages go meanwhile. */
 static void test_owner_story(void **state)
 {
@@ -256,6 +343,9 @@ int main(void)
 		cmocka_unit_test(test_owner_story),
 		cmocka_unit_test(test_owner_open),
 		cmocka_unit_test(test_owner_epochs_grow),
+		cmocka_unit_test(test_owner_move),
+		cmocka_unit_test(test_owner_move_called_off),
+		cmocka_unit_test(test_owner_move_ends),
 		cmocka_unit_test(test_owner_ended),
 		cmocka_unit_test(test_owner_busy_while_catching_up),
 		cmocka_unit_test(test_owner_delete),

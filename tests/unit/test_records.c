@@ -353,11 +353,13 @@ static void test_records_sqlite_migrates(void **state)
 		assert_int_equal(app.concurrency, 2);
 		assert_true(app.isolation_inline);
 		assert_string_equal(app.code, "/srv/alpha");
+		assert_int_equal(app.checkpoint_ms, 0);
 		assert_int_equal(f->r->ops->process_get(f->r, app.id, "x", &x), 0);
 		assert_int_equal(x.epoch, 2);
 		assert_int_equal(x.state, PRAAS_LIFE_SWAPPED);
 		assert_int_equal(x.state_bytes, 0);
 		assert_int_equal(x.named_bytes, 0);
+		assert_string_equal(x.node, "");
 		assert_int_equal(x.used_ns, x.changed_ns);
 		assert_int_equal(f->r->ops->app_delete(f->r, app.id), -ENOTEMPTY);
 		f->r->ops->close(f->r);
@@ -390,7 +392,7 @@ static void test_records_sqlite_damaged_rows(void **state)
 {
 	static const char *const damages[] = {
 		"state=0",
-		"state=8",
+		"state=9",
 		"state='x'",
 		"state=-1",
 		"epoch=4294967296",
@@ -410,6 +412,8 @@ static void test_records_sqlite_damaged_rows(void **state)
 		"version=1.5",
 		"state_bytes=-1",
 		"named_bytes=-1",
+		"node='a/b'",
+		"node=x'00'",
 		"used_ns=-1",
 		"counted_cpu=4611686018427387905",
 		"counted_in='x'",

@@ -94,6 +94,7 @@ static void choose_app(struct world *w, struct choice *c)
 	a->concurrency = (uint32_t)below(w, 30);
 	a->isolation_inline = below(w, 2);
 	a->deployed_ns = below(w, INT64_MAX);
+	a->checkpoint_ms = (uint32_t)below(w, 3) * 100;
 	memset(a->code, 0, sizeof(a->code)); /* bytes are compared */
 	(void)snprintf(a->code, sizeof(a->code), "/a path/%u", (unsigned)below(w, 99));
 }
@@ -117,6 +118,9 @@ static void choose_process(struct world *w, struct choice *c)
 	p->created_ns = w->now;
 	p->used_ns = below(w, INT64_MAX);
 	p->os_start = INT64_MAX - below(w, 9);
+	memset(p->node, 0, sizeof(p->node)); /* bytes are compared */
+	if (below(w, 2))
+		name_of(p->node, 'n', (uint32_t)below(w, 3));
 	p->counted.calls = below(w, PRAAS_USAGE_MAX);
 	p->counted.resident = (double)below(w, 1000) / 7;
 	memset(p->endpoints, 0, sizeof(p->endpoints)); /* bytes are compared */

@@ -356,6 +356,11 @@ static void test_s3_xml_refuses(void **state)
 		if (list(bad[i], &k, token) != -EPROTO)
 			fail_msg("row %zu", i);
 	}
+	/* An empty element ends, though its start was refused. */
+	memset(large, 'n', 200);
+	large[0] = '<';
+	memcpy(large + 200, "/>", 3);
+	assert_int_equal(list(large, &k, token), -EPROTO);
 	memset(large, ' ', PRAAS_S3_XML_MAX + 1);
 	assert_int_equal(
 		praas_s3_xml_list(large, PRAAS_S3_XML_MAX + 1, note, &k, token),

@@ -20,6 +20,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "tests/lib/skip.h"
+
 /* Segments: what they promise about sealing, who may write, and their surroundings. */
 
 #define BYTES 65536u
@@ -272,6 +274,69 @@ static void test_segment_release_leaves_nothing(void **state)
 }
 
 /* Asked for large pages it works with and without them, and is aligned for them. */
+#define RESERVED "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+
+/* How many 2 MiB pages the machine has reserved; wanted not negative: sets it, as far as it can. */
+static long huge_pages(long wanted)
+{
+	FILE *f = fopen(RESERVED, wanted < 0 ? "r" : "w");
+	long pages = -1;
+
+	if (!f)
+		return -1;
+	if (wanted >= 0 ? fprintf(f, "%ld", wanted) < 0 : fscanf(f, "%ld", &pages) != 1)
+		pages = -1;
+	(void)fclose(f); /* what was written is read again */
+	return wanted >= 0 ? huge_pages(-1) : pages;
+}
+
+/* A payload's segment, and that of somebody who is shown it. */
+static void payload(uint64_t bytes, bool huge)
+{
+	uint64_t size = praas_segment_payload_bytes(bytes, UINT64_MAX);
+	struct praas_segment s, other;
+	int fd;
+
+	assert_true(size >= bytes && size - bytes < (huge ? 2u << 20 : 4096u));
+	assert_int_equal(
+		praas_segment_create("payload", size, 1, PRAAS_SEGMENT_HUGE, &s), 0);
+	assert_int_equal(s.huge, huge);
+	memset(s.base, 7, size);
+	fd = dup(s.fd);
+	assert_int_equal(praas_segment_attach(fd, size, 1, true, &other), 0);
+	assert_int_equal(other.huge, huge);
+	praas_segment_populate(&other);
+	other.base[size - 1] = 8;
+	praas_segment_release(&other);
+	assert_int_equal(praas_segment_read_only_fd(&s, &fd), 0);
+	assert_int_equal(praas_segment_attach(fd, size, 1, false, &other), 0);
+	assert_int_equal(other.base[size - 1], 8);
+	assert_int_equal(mprotect(other.base, size, PROT_READ | PROT_WRITE), -1);
+	assert_int_equal(ftruncate(s.fd, 2 << 20), -1);
+	praas_segment_release(&other);
+	praas_segment_release(&s);
+}
+
+/* Large payloads lie on 2 MiB pages while some are free, and only then. */
+static void test_segment_payload_takes_huge_pages(void **state)
+{
+	uint64_t large = (16u << 20) + 5;
+	long before = huge_pages(-1);
+
+	(void)state;
+	assert_int_equal(praas_segment_payload_bytes(large, 17u << 20),
+			 (16u << 20) + 4096); /* no room for a page that is not full */
+	if (before < 0 || huge_pages(before + 9) < before + 9) {
+		(void)huge_pages(before);
+		skip_because("no 2 MiB pages can be reserved here");
+	}
+	payload(large, true);
+	payload((16u << 20) - 4096, false);
+	assert_int_equal(huge_pages(before), before);
+	if (before == 0)
+		payload(large, false);
+}
+
 static void test_segment_huge_or_small_works(void **state)
 {
 	struct praas_segment s, reader;
@@ -388,6 +453,7 @@ int main(void)
 		cmocka_unit_test(test_segment_is_private_to_the_process),
 		cmocka_unit_test(test_segment_release_leaves_nothing),
 		cmocka_unit_test(test_segment_huge_or_small_works),
+		cmocka_unit_test(test_segment_payload_takes_huge_pages),
 		cmocka_unit_test(test_segment_populated_never_faults),
 		cmocka_unit_test(test_segment_holds_is_overflow_safe),
 	};

@@ -72,6 +72,14 @@ static struct praas_slot_log open_log(struct fixture *f)
 	return log;
 }
 
+static int put_here(struct praas_slot_log *log, struct praas_slot_entry *e)
+{
+	memset(e, 0, sizeof(*e));
+	e->epoch = 2;
+	e->kind = PRAAS_SLOT_ACT;
+	return praas_slot_log_put_here(log, e);
+}
+
 static int put(struct praas_slot_log *log, uint32_t epoch, enum praas_slot_kind kind)
 {
 	struct praas_slot_entry *e = calloc(1, sizeof(*e));
@@ -177,6 +185,38 @@ static void test_slot_log_old_epoch_is_fenced(void **state)
 	assert_true(a.fenced);
 	assert_int_equal(put(&a, 1, PRAAS_SLOT_SNAP), -ESTALE);
 	assert_int_equal(put(&b, 2, PRAAS_SLOT_SNAP), 0);
+}
+
+/* What is meant for one slot goes into that, whatever else is lost on the way, or nowhere. */
+static void test_slot_log_here_or_nowhere(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_slot_log a = open_log(f), b, c;
+
+	assert_int_equal(put(&a, 1, PRAAS_SLOT_ACT), 0);
+	b = c = open_log(f);
+	f->fail_after = 1; /* done, and the answer is lost */
+	assert_int_equal(put_here(&b, &f->entry), 0);
+	assert_int_equal(f->entry.slot, 1);
+	assert_int_equal(put_here(&c, &f->other), -ESTALE);
+	assert_true(c.fenced);
+	assert_int_equal(put(&a, 1, PRAAS_SLOT_KEEP), -ESTALE);
+}
+
+/* An older epoch's late entry, which any other writer passes, is in the way, too. */
+static void test_slot_log_here_does_not_pass(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_slot_log a = open_log(f), b;
+
+	assert_int_equal(put(&a, 1, PRAAS_SLOT_ACT), 0);
+	b = open_log(f);
+	assert_int_equal(put(&a, 1, PRAAS_SLOT_KEEP), 0);
+	assert_int_equal(put_here(&b, &f->other), -ESTALE);
+	b = open_log(f);
+	assert_int_equal(b.cursor, 2);
+	assert_int_equal(b.epoch_max, 1);
+	assert_int_equal(b.last_kind, PRAAS_SLOT_KEEP);
 }
 
 /* Two controllers with one epoch: the second is fenced though its epoch is not older. */
@@ -335,6 +375,8 @@ int main(void)
 		TEST(test_slot_log_two_lives),
 		TEST(test_slot_log_old_epoch_is_fenced),
 		TEST(test_slot_log_same_epoch_twice_is_fenced),
+		TEST(test_slot_log_here_or_nowhere),
+		TEST(test_slot_log_here_does_not_pass),
 		TEST(test_slot_log_late_snapshot_is_seen),
 		TEST(test_slot_log_lost_response_is_success),
 		TEST(test_slot_log_unknown_outcome_can_be_retried),

@@ -229,7 +229,7 @@ static void test_activate_new_process_serves_at_once(void **state)
 struct swapping {
 	struct praas_swap s;
 	bool gate_closed, waits_quiet, interrupting, cutting, has_cut, writing, putting;
-	bool put_final, unknown, over, settled;
+	bool put_final, unknown, over, settled, handing;
 	unsigned asked, answered;
 };
 
@@ -270,8 +270,15 @@ static void swap_action(struct swapping *x, const struct praas_swap_action *a)
 		x->putting = true;
 		x->put_final = a->final;
 		break;
+	case PRAAS_SWAP_HAND_OVER:
+		assert_true(x->has_cut && x->gate_closed);
+		x->handing = true;
+		break;
+	case PRAAS_SWAP_HAND_OFF:
+		assert_true(x->handing);
+		break;
 	case PRAAS_SWAP_DROP:
-		assert_false(x->writing || x->putting);
+		assert_false(x->writing || x->putting || x->handing);
 		x->has_cut = false;
 		break;
 	case PRAAS_SWAP_ANSWER:
@@ -285,53 +292,48 @@ static void swap_action(struct swapping *x, const struct praas_swap_action *a)
 	}
 }
 
+/* The event of that number; *ret_wanted: what has to have been asked for, NULL: nothing. */
+static struct praas_swap_event swap_choose(struct swapping *x, unsigned choice,
+					   bool **ret_wanted)
+{
+	static const struct {
+		enum praas_swap_event_kind kind;
+		int rc;
+	} events[] = {
+		{ PRAAS_SWAP_ASK_SWAP, 0 },       { PRAAS_SWAP_ASK_CHECKPOINT, 0 },
+		{ PRAAS_SWAP_ASK_CANCEL, 0 },     { PRAAS_SWAP_QUIET, 0 },
+		{ PRAAS_SWAP_TIMEOUT, 0 },        { PRAAS_SWAP_CUT_DONE, 0 },
+		{ PRAAS_SWAP_CUT_DONE, -ENOMEM }, { PRAAS_SWAP_WRITTEN, 0 },
+		{ PRAAS_SWAP_WRITTEN, -ENOSPC },  { PRAAS_SWAP_PUT_DONE, 0 },
+		{ PRAAS_SWAP_PUT_DONE, -EIO },    { PRAAS_SWAP_PUT_DONE, -ENOSPC },
+		{ PRAAS_SWAP_PUT_DONE, -ESTALE }, { PRAAS_SWAP_SETTLED, 0 },
+		{ PRAAS_SWAP_ASK_MOVE, 0 },       { PRAAS_SWAP_HANDED, 0 },
+		{ PRAAS_SWAP_HANDED, -EPIPE },    { PRAAS_SWAP_HANDED, -ESTALE },
+	};
+	struct praas_swap_event e = { .kind = events[choice].kind,
+				      .rc = events[choice].rc };
+	bool *wanted[] = { [PRAAS_SWAP_QUIET] = &x->waits_quiet,
+			   [PRAAS_SWAP_CUT_DONE] = &x->cutting,
+			   [PRAAS_SWAP_WRITTEN] = &x->writing,
+			   [PRAAS_SWAP_PUT_DONE] = &x->putting,
+			   [PRAAS_SWAP_HANDED] = &x->handing };
+
+	*ret_wanted = wanted[e.kind];
+	if (e.kind == PRAAS_SWAP_ASK_SWAP || e.kind == PRAAS_SWAP_ASK_CHECKPOINT ||
+	    e.kind == PRAAS_SWAP_ASK_MOVE)
+		e.id = ++x->asked;
+	x->settled |= e.kind == PRAAS_SWAP_SETTLED;
+	return e;
+}
+
 /* 1: the event was possible. */
 static bool swap_event(struct swapping *x, unsigned choice)
 {
-	struct praas_swap_event e = { 0 };
 	struct praas_swap_action actions[PRAAS_SWAP_ACTIONS_MAX];
-	static const int put_results[] = { 0, -EIO, -ENOSPC, -ESTALE };
-	bool *wanted = NULL;
+	bool *wanted;
+	struct praas_swap_event e = swap_choose(x, choice, &wanted);
 	unsigned n;
 
-	switch (choice) {
-	case 0:
-	case 1:
-		e.kind = choice ? PRAAS_SWAP_ASK_CHECKPOINT : PRAAS_SWAP_ASK_SWAP;
-		e.id = ++x->asked;
-		break;
-	case 2:
-		e.kind = PRAAS_SWAP_ASK_CANCEL;
-		break;
-	case 3:
-		e.kind = PRAAS_SWAP_QUIET;
-		wanted = &x->waits_quiet;
-		break;
-	case 4:
-		e.kind = PRAAS_SWAP_TIMEOUT;
-		break;
-	case 5:
-	case 6:
-		e.kind = PRAAS_SWAP_CUT_DONE;
-		e.rc = choice == 6 ? -ENOMEM : 0;
-		wanted = &x->cutting;
-		break;
-	case 7:
-	case 8:
-		e.kind = PRAAS_SWAP_WRITTEN;
-		e.rc = choice == 8 ? -ENOSPC : 0;
-		wanted = &x->writing;
-		break;
-	case 13:
-		e.kind = PRAAS_SWAP_SETTLED;
-		x->settled = true;
-		break;
-	default:
-		e.kind = PRAAS_SWAP_PUT_DONE;
-		e.rc = put_results[choice - 9];
-		wanted = &x->putting;
-		break;
-	}
 	if (x->over || (wanted && !*wanted))
 		return false;
 	if (wanted)
@@ -351,7 +353,7 @@ static bool swap_event(struct swapping *x, unsigned choice)
  * everything that was asked for is reported, every request has its one answer. */
 static void test_swap_random_orders(void **state)
 {
-	enum { CHOICES = 14 };
+	enum { CHOICES = 18 };
 	uint64_t seed = 88172645463325252u, exits = 0;
 
 	(void)state;
@@ -366,10 +368,10 @@ static void test_swap_random_orders(void **state)
 		}
 		/* Report success to all that is under way until nothing is. */
 		(void)swap_event(&x, 13);
-		for (unsigned i = 0; i < 40 && !x.over; i++) {
-			static const unsigned good[] = { 3, 5, 7, 9 };
+		for (unsigned i = 0; i < 50 && !x.over; i++) {
+			static const unsigned good[] = { 3, 5, 7, 9, 15 };
 
-			(void)swap_event(&x, good[i % 4]);
+			(void)swap_event(&x, good[i % 5]);
 		}
 		assert_int_equal(x.answered, x.asked);
 		exits += x.over;
@@ -380,7 +382,8 @@ static void test_swap_random_orders(void **state)
 /* All orders of the first six events. */
 static void test_swap_all_orders(void **state)
 {
-	enum { CHOICES = 14, LENGTH = 6 };
+	enum { CHOICES = 18, LENGTH = 6 };
+	static const unsigned first[] = { 0, 1, 14 };
 	uint64_t sequences = 1;
 
 	(void)state;
@@ -391,7 +394,7 @@ static void test_swap_all_orders(void **state)
 		uint64_t rest = s;
 
 		(void)swap_event(&x, 13);
-		(void)swap_event(&x, (unsigned)(s & 1));
+		(void)swap_event(&x, first[s % 3]);
 		for (unsigned i = 1; i < LENGTH; i++, rest /= CHOICES)
 			if (!swap_event(&x, (unsigned)(rest % CHOICES)))
 				break;
@@ -429,6 +432,35 @@ static void test_swap_stories(void **state)
 	assert_int_equal(x.answered, 4);
 }
 
+/* A move: to its end, and called off at each step; what is asked for meanwhile is answered. */
+static void test_swap_move_stories(void **state)
+{
+	struct swapping x = { 0 };
+
+	(void)state;
+	assert_true(swap_event(&x, 13) && swap_event(&x, 14));
+	assert_true(x.gate_closed);
+	assert_true(swap_event(&x, 2)); /* called off while functions run */
+	assert_false(x.gate_closed);
+	assert_true(swap_event(&x, 14) && swap_event(&x, 3) && swap_event(&x, 5));
+	assert_true(x.handing && !x.writing && !x.putting);
+	assert_true(swap_event(&x, 0)); /* a swap-out has to come again */
+	assert_int_equal(x.answered, 2);
+	assert_true(swap_event(&x, 2)); /* called off: whoever hands over decides */
+	assert_true(x.handing && x.gate_closed);
+	assert_true(swap_event(&x, 16));
+	assert_false(x.gate_closed || x.over);
+	assert_int_equal(x.answered, 3);
+	assert_true(swap_event(&x, 1) && swap_event(&x, 14)); /* behind a checkpoint */
+	assert_false(x.gate_closed);
+	assert_true(swap_event(&x, 5) && swap_event(&x, 7) && swap_event(&x, 9));
+	assert_true(x.gate_closed);
+	assert_true(swap_event(&x, 3) && swap_event(&x, 5) && x.handing);
+	assert_true(swap_event(&x, 15));
+	assert_true(x.over);
+	assert_int_equal(x.answered, x.asked);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -439,6 +471,7 @@ int main(void)
 		cmocka_unit_test(test_swap_random_orders),
 		cmocka_unit_test(test_swap_all_orders),
 		cmocka_unit_test(test_swap_stories),
+		cmocka_unit_test(test_swap_move_stories),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -397,22 +397,28 @@ static void test_worker_killed(void **state)
 	wf_release(&w);
 }
 
-/* After 5 crashes in a minute what finds no worker fails at once, and says why. */
+/* After each crash the next life waits twice as long, from 10 ms on. After 5 crashes in a minute what finds no
+ * worker fails at once, and says why; a life begins once a second. */
 static void test_worker_degrades(void **state)
 {
 	struct wf_options o = usual;
 	struct worker_fixture w;
 	struct praas_worker_executor_stats stats;
+	uint64_t began;
 
 	(void)state;
 	o.workers = 1;
 	begin(&w, &o);
+	began = praas_now_ns();
 	for (int i = 0; i < 5; i++)
 		wf_expect(&w, "crash", PRAAS_CRASHED, "SIGSEGV");
+	assert_true(praas_now_ns() - began >= (10u + 20 + 40 + 80) * 1000000u);
+	began = praas_now_ns();
 	praas_worker_executor_stats(w.ex, &stats);
 	assert_true(stats.degraded);
 	wf_expect(&w, "echo", PRAAS_CRASHED, "degraded");
 	wf_wait_ready(&w);
+	assert_true(praas_now_ns() - began >= 900000000u);
 	wf_expect(&w, "echo", 0, NULL);
 	wf_release(&w);
 }

@@ -90,7 +90,9 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 	assert_int_equal((uintptr_t)buf->data % 64, 0);
 	if (side->echo)
 		echo(side, conn, buf);
-	if (side->keep) {
+	if (side->holds < side->hold) {
+		side->held[side->holds++] = buf;
+	} else if (side->keep) {
 		side_drop_kept(side);
 		side->kept = buf;
 	} else {
@@ -98,6 +100,8 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 	}
 	if (side->close_at_frame)
 		conn->ops->close(conn, false);
+	else if (side->frames == side->flush_at_frame)
+		conn->ops->close(conn, true);
 }
 
 static void on_sent(void *user, struct praas_conn *conn, struct praas_buf *buf, int rc)
@@ -146,6 +150,13 @@ void side_drop_kept(struct side *side)
 	side->kept = NULL;
 }
 
+void side_drop_held(struct side *side)
+{
+	side->hold = 0;
+	while (side->holds > 0)
+		praas_buf_release(side->held[--side->holds]);
+}
+
 struct praas_ticket rig_ticket(void)
 {
 	uint64_t now_s = (uint64_t)time(NULL);
@@ -175,6 +186,13 @@ void rig_address(const char *text, const char *folder, char ret_addr[PRAAS_ADDR_
 		(void)snprintf(ret_addr, PRAAS_ADDR_MAX, "%s", text);
 }
 
+static void on_members(void *user)
+{
+	struct side *server = user;
+
+	server->rig->members_asked++;
+}
+
 static void start_session(struct rig *rig, const struct rig_config *config)
 {
 	struct praas_session_server_config s = {
@@ -189,6 +207,7 @@ static void start_session(struct rig *rig, const struct rig_config *config)
 		.handshake_timeout_ns = config->handshake_timeout_ns,
 		.events = &rig_side_events,
 		.user = &rig->server,
+		.members = on_members,
 	};
 
 	memset(s.expect.tenant, 1, PRAAS_ID_BYTES);
@@ -265,6 +284,8 @@ void rig_stop(struct rig *rig)
 
 	side_drop_kept(&rig->server);
 	side_drop_kept(&rig->client);
+	side_drop_held(&rig->server);
+	side_drop_held(&rig->client);
 	rig->ops->free(rig->client_port);
 	rig->ops->free(rig->server_port);
 	praas_session_server_free(rig->session);
@@ -309,7 +330,8 @@ void rig_connect_begin(struct rig *rig, struct side *side,
 {
 	struct praas_session_client_config c = { .events = &rig_side_events,
 						 .user = side,
-						 .welcome = on_welcome };
+						 .welcome = on_welcome,
+						 .members = rig->members };
 	struct praas_ticket t = ticket ? *ticket : rig_ticket();
 	struct praas_conn *conn;
 
@@ -321,12 +343,25 @@ void rig_connect_begin(struct rig *rig, struct side *side,
 			 0);
 }
 
+static uint64_t patient_until(const struct rig *rig)
+{
+	return praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
+}
+
 void rig_connect(struct rig *rig, struct side *side)
 {
-	unsigned server = rig->server.opened;
+	unsigned server = rig->server.opened, opened = side->opened;
+	unsigned closed = side->closed;
 
 	rig_connect_begin(rig, side, NULL);
-	rig_until(rig, &side->opened, side->opened + 1);
+	for (uint64_t end_ns = patient_until(rig); side->opened == opened;) {
+		rig_turn(rig);
+		if (side->closed > closed)
+			fail_msg("%s: closed instead of opened: %d", rig->scheme->name,
+				 side->closed_rc);
+		if (praas_now_ns() > end_ns)
+			fail_msg("%s: not opened in time", rig->scheme->name);
+	}
 	rig_until(rig, &rig->server.opened, server + 1);
 }
 
@@ -340,8 +375,7 @@ void rig_turn(struct rig *rig)
 
 void rig_until(struct rig *rig, const unsigned *counter, unsigned value)
 {
-	uint64_t end_ns =
-		praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
+	uint64_t end_ns = patient_until(rig);
 	unsigned turns = 0;
 
 	while (*counter < value) {
@@ -393,8 +427,7 @@ int rig_invoke(struct praas_conn *conn, uint64_t id, uint64_t bytes)
 void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
 		     uint64_t bytes)
 {
-	uint64_t end_ns =
-		praas_now_ns() + (rig->patience_ns ? rig->patience_ns : PATIENCE_NS);
+	uint64_t end_ns = patient_until(rig);
 	int rc;
 
 	for (;;) {

@@ -21,6 +21,7 @@
 #include "transport/transport.h"
 
 #define RIG_BYTES_MAX (UINT64_C(1) << 33)
+#define RIG_HELD_MAX 32u
 #define RIG_SOURCE (PRAAS_CLIENT | 77)
 
 /* One more transport is one more line in schemes[] (schemes.c). %: a folder of the test's own
@@ -55,8 +56,13 @@ struct side {
 	bool echo;           /* send every INVOKE back as a RESULT */
 	bool keep;           /* keep the last frame for the test */
 	bool close_at_frame; /* close in the upcall */
+	unsigned
+		flush_at_frame; /* close in order in the upcall of that one; 0: never */
 	struct praas_buf *kept;
-	unsigned refused_echoes; /* that the queue had no room for */
+	struct praas_buf
+		*held[RIG_HELD_MAX]; /* the first of those that came, not released */
+	unsigned hold, holds;        /* so many are to be held; are */
+	unsigned refused_echoes;     /* that the queue had no room for */
 	struct praas_welcome welcome;
 	char function[PRAAS_NAME_MAX + 1];
 };
@@ -72,6 +78,8 @@ struct rig {
 	uint8_t controller_key[PRAAS_KEY_BYTES];
 	struct side server, client;
 	bool server_paused;     /* its port is not polled */
+	bool members;           /* clients that connect want to hear of them */
+	unsigned members_asked; /* by the session server */
 	unsigned server_budget; /* 0: 64 */
 };
 
@@ -122,6 +130,8 @@ void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
 		     uint64_t bytes);
 bool rig_pattern_is(const struct praas_buf *buf);
 void side_drop_kept(struct side *side);
+/* Releases what was held; holds no more. */
+void side_drop_held(struct side *side);
 
 extern const struct praas_conn_events rig_side_events;
 

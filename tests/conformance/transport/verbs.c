@@ -20,6 +20,8 @@
 
 #define CANARIES 64u
 #define CANARY_BYTES 65536u
+/* Large, in pieces, and kept by the heap when given back. */
+#define KEPT_BYTES (4u << 20)
 
 /* ---- another process ---- */
 
@@ -48,13 +50,15 @@ static void kill_other(pid_t pid)
 /* ---- canaries: memory that was given back must not change any more ---- */
 
 static struct praas_buf *canary[CANARIES];
+static unsigned canaries;
 
-static void canaries_set(struct praas_heap *heap)
+static void canaries_set(struct praas_heap *heap, unsigned count, uint64_t large)
 {
 	const struct praas_memory *m = praas_heap_memory(heap);
 
-	for (unsigned i = 0; i < CANARIES; i++) {
-		uint64_t bytes = i % 2 ? CANARY_BYTES : LARGE / 16;
+	canaries = count;
+	for (unsigned i = 0; i < canaries; i++) {
+		uint64_t bytes = i % 2 ? CANARY_BYTES : large;
 
 		assert_int_equal(m->alloc(m->user, bytes, &canary[i]), 0);
 		memset(canary[i]->data, 0x5a, bytes);
@@ -64,7 +68,7 @@ static void canaries_set(struct praas_heap *heap)
 
 static void canaries_check(void)
 {
-	for (unsigned i = 0; i < CANARIES; i++) {
+	for (unsigned i = 0; i < canaries; i++) {
 		for (uint64_t k = 0; k < canary[i]->head.bytes; k++)
 			if (canary[i]->data[k] != 0x5a)
 				fail_msg("byte %llu of %u was written to",
@@ -134,7 +138,7 @@ static void test_verbs_queue_pair_in_error(void **state)
 
 /* ---- a peer that dies ---- */
 
-static void send_for_ever(const char *addr)
+static void send_for_ever(const char *addr, uint64_t bytes)
 {
 	rig_start(&verbs_rig, &verbs_scheme, NULL);
 	(void)snprintf(verbs_rig.addr, sizeof(verbs_rig.addr), "%s", addr);
@@ -142,7 +146,7 @@ static void send_for_ever(const char *addr)
 	while (verbs_rig.client.closed == 0) {
 		if (verbs_rig.client.opened > 0)
 			(void)rig_invoke(verbs_rig.client.conn,
-					 verbs_rig.client.next_id, LARGE);
+					 verbs_rig.client.next_id, bytes);
 		(void)verbs_rig.ops->poll(verbs_rig.client_port, 64);
 		sched_yield();
 	}
@@ -158,16 +162,45 @@ static void test_verbs_peer_killed_in_transfer(void **state)
 
 		rig_start(&verbs_rig, &verbs_scheme, NULL);
 		verbs_rig.server.keep = true;
-		other = start_other("sends", 0);
+		other = start_other("sends", LARGE);
 		rig_until(&verbs_rig, &verbs_rig.server.frames, 1 + round);
 		for (unsigned i = 0; i < 50 * round; i++)
 			rig_turn(&verbs_rig);
 		kill_other(other);
 		rig_until(&verbs_rig, &verbs_rig.server.closed, 1);
 		assert_true(verbs_rig.server.closed_rc < 0);
-		canaries_set(verbs_rig.server_heap);
+		canaries_set(verbs_rig.server_heap, CANARIES, LARGE / 16);
 		rig_run_ms(&verbs_rig, 200);
 		canaries_check();
+		goes_on();
+		rig_stop(&verbs_rig);
+	}
+}
+
+/* Ended by this side, while the peer lives and goes on sending: what was to be filled is given back, and taken
+ * again at once. Of a size that the heap keeps, so that the canaries are in the very places. */
+static void test_verbs_ends_in_transfer(void **state)
+{
+	(void)state;
+	for (unsigned round = 0; round < 3; round++) {
+		const struct praas_verbs_conn *conn;
+		uint64_t end_ns;
+		pid_t other;
+
+		rig_start(&verbs_rig, &verbs_scheme, NULL);
+		verbs_rig.server.keep = true;
+		other = start_other("sends", KEPT_BYTES);
+		rig_until(&verbs_rig, &verbs_rig.server.frames, 1 + round);
+		conn = praas_verbs_conn_of(verbs_rig.server.conn);
+		end_ns = praas_now_ns() + UINT64_C(10000000000);
+		while (conn->pieces_in_flight == 0 && praas_now_ns() < end_ns)
+			rig_turn(&verbs_rig);
+		assert_true(conn->pieces_in_flight > 0);
+		verbs_rig.server.conn->ops->close(verbs_rig.server.conn, false);
+		canaries_set(verbs_rig.server_heap, 8, KEPT_BYTES);
+		rig_run_ms(&verbs_rig, 300);
+		canaries_check();
+		kill_other(other);
 		goes_on();
 		rig_stop(&verbs_rig);
 	}
@@ -376,6 +409,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_verbs_peer_killed_in_transfer),
+		cmocka_unit_test(test_verbs_ends_in_transfer),
 		cmocka_unit_test(test_verbs_peer_that_does_not_look_is_kept),
 		cmocka_unit_test(test_verbs_strangers),
 		cmocka_unit_test(test_verbs_receive_queue_exhausted),
@@ -383,6 +417,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_verbs_polls_without_system_calls),
 		cmocka_unit_test(test_verbs_queued_messages_are_one_post),
 		cmocka_unit_test(test_verbs_large_is_not_copied),
+		cmocka_unit_test(test_verbs_many_connections_take_less_memory),
+		cmocka_unit_test(test_verbs_queues_at_every_place),
 		cmocka_unit_test(test_verbs_copies_what_nobody_vouches_for),
 		cmocka_unit_test(test_verbs_queue_pair_in_error),
 		cmocka_unit_test(test_verbs_registration_limit),
@@ -391,9 +427,14 @@ int main(int argc, char **argv)
 
 	if (argc > 3) {
 		flaw = (enum flaw)atoi(argv[3]);
-		(strcmp(argv[1], "sends") == 0 ? send_for_ever : stranger)(argv[2]);
+		if (strcmp(argv[1], "sends") == 0)
+			send_for_ever(argv[2], (uint64_t)atoi(argv[3]));
+		else
+			stranger(argv[2]);
 		return 0;
 	}
+	if (argc == 2)
+		cmocka_set_test_filter(argv[1]);
 	missing = scheme_missing(&verbs_scheme);
 	if (missing != NULL) {
 		(void)printf("SKIPPED: %s\n", missing);

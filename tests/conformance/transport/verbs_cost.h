@@ -18,6 +18,8 @@ void test_verbs_one_post_a_message(void **state);
 void test_verbs_polls_without_system_calls(void **state);
 void test_verbs_queued_messages_are_one_post(void **state);
 void test_verbs_large_is_not_copied(void **state);
+void test_verbs_many_connections_take_less_memory(void **state);
+void test_verbs_queues_at_every_place(void **state);
 void test_verbs_copies_what_nobody_vouches_for(void **state);
 
 #endif

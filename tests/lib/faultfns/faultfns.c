@@ -441,32 +441,36 @@ PRAAS_FUNCTION int send_large(struct praas_ctx *ctx)
 	return rc ? praas_fail(ctx, 2, strerror(-rc)) : 0;
 }
 
-/* Takes all messages into the state "log", a line each: "SOURCE TEXT" (of a long one its length). The input, if
- * any, is how many milliseconds to wait for the first. */
+#define LOG_MORE (1u << 20) /* that it may grow by at a time */
+#define LOG_LINE 64u /* the longest line has 20 digits, a blank, 20 bytes and LF */
+
+/* Takes all messages, as far as there is room for them, into the state "log", a line each: "SOURCE TEXT" (of a long
+ * one its length). The input, if any, is how many milliseconds to wait for the first. */
 PRAAS_FUNCTION int drain(struct praas_ctx *ctx)
 {
-	const size_t room = 1u << 20;
-	struct praas_view old;
+	struct praas_view old = { .bytes = 0 };
 	char *log;
 	void *data;
 	struct praas_msg in, msg;
 	char text[16] = "";
 	int64_t wait_ns;
-	size_t at = 0;
+	size_t at, room;
 
 	if (praas_input(ctx, 0, &in) == 0 && in.view.bytes != 0 &&
 	    in.view.bytes < sizeof(text))
 		memcpy(text, in.view.data, in.view.bytes);
 	wait_ns = INT64_C(1000000) * strtol(text, NULL, 10);
+	if (praas_state_get(ctx, "log", &old, NULL) != 0)
+		old.bytes = 0;
+	at = old.bytes;
+	room = at + LOG_MORE;
 	if (praas_buffer(ctx, room, &data) != 0)
 		return praas_fail(ctx, 3, "no memory for the log");
 	log = data;
-	if (praas_state_get(ctx, "log", &old, NULL) == 0) {
-		at = old.bytes;
-		if (at != 0)
-			memcpy(log, old.data, at);
-	}
-	while (praas_recv(ctx, PRAAS_ANY, "k", wait_ns, &msg) == 0) {
+	if (at != 0)
+		memcpy(log, old.data, at);
+	while (room - at >= LOG_LINE &&
+	       praas_recv(ctx, PRAAS_ANY, "k", wait_ns, &msg) == 0) {
 		wait_ns = 0;
 		if (msg.view.bytes > 20)
 			at += (size_t)snprintf(log + at, room - at, "%llu #%zu\n",
