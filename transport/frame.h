@@ -179,6 +179,13 @@ static inline uint64_t praas_frame_body_bytes(const struct praas_frame *f)
 	return praas_frame_meta_bytes(f) + praas_align_up(f->bytes, PRAAS_FRAME_ALIGN);
 }
 
+/* Bytes on the wire. What waits to be sent is counted in them, so that frames without a payload are
+ * not for nothing: a peer that takes nothing could have its events fill the memory. */
+static inline uint64_t praas_frame_wire_bytes(const struct praas_frame *f)
+{
+	return PRAAS_FRAME_BYTES + praas_frame_body_bytes(f);
+}
+
 void praas_frame_encode(const struct praas_frame *f,
 			uint8_t ret_wire[PRAAS_FRAME_BYTES]);
 

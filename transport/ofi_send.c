@@ -22,7 +22,8 @@ static void sent(struct praas_ofi_conn *conn, struct praas_buf *buf)
 
 	port->frames_out++;
 	port->bytes_out += buf->head.bytes;
-	conn->unsent.bytes -= praas_min_u64(conn->unsent.bytes, buf->head.bytes + 1);
+	conn->unsent.bytes -=
+		praas_min_u64(conn->unsent.bytes, praas_frame_wire_bytes(&buf->head));
 	praas_send_push(&conn->left, buf, 0);
 	praas_ofi_activate(conn);
 }
@@ -353,7 +354,7 @@ int praas_ofi_send(struct praas_conn *base, struct praas_buf *buf)
 {
 	struct praas_ofi_conn *conn = praas_ofi_conn_of(base);
 	struct praas_ofi_port *port = praas_ofi_port_of(conn);
-	uint64_t bytes = buf->head.bytes + 1; /* a frame without payload counts too */
+	uint64_t bytes = praas_frame_wire_bytes(&buf->head);
 
 	if (praas_unlikely(conn->state != PRAAS_OFI_OPEN ||
 			   conn->end_rc != PRAAS_OFI_GOING))

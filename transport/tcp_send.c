@@ -61,11 +61,6 @@ void praas_tcp_io_end(struct praas_tcp_conn *conn)
 	(void)shutdown(conn->fd, SHUT_WR); /* fails when the peer is gone: seen later */
 }
 
-static uint64_t wire_bytes(const struct praas_buf *buf)
-{
-	return PRAAS_FRAME_BYTES + praas_frame_body_bytes(&buf->head);
-}
-
 static uint8_t *encode_head(const struct praas_buf *buf, uint8_t *to)
 {
 	praas_frame_encode(&buf->head, to);
@@ -108,7 +103,7 @@ static void add_frame(struct praas_tcp_port *port, struct gather *g,
 		praas_align_up(buf->head.bytes, PRAAS_FRAME_ALIGN) - buf->head.bytes;
 
 	if (praas_tcp_slice_has_headroom(buf) && (lone || buf->head.bytes > JOIN_MAX)) {
-		uint64_t bytes = wire_bytes(buf);
+		uint64_t bytes = praas_frame_wire_bytes(&buf->head);
 		uint64_t head = PRAAS_FRAME_BYTES + praas_frame_meta_bytes(&buf->head);
 
 		(void)encode_head(buf, buf->data - head);
@@ -154,7 +149,7 @@ static void advance(struct praas_tcp_conn *conn, uint64_t bytes)
 	conn->tx_done += bytes;
 	while (conn->unsent.first) {
 		const struct praas_buf *buf = conn->unsent.first;
-		uint64_t whole = wire_bytes(buf);
+		uint64_t whole = praas_frame_wire_bytes(&buf->head);
 
 		if (conn->tx_done < whole)
 			break;
@@ -241,7 +236,7 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 {
 	struct praas_tcp_conn *conn = praas_tcp_conn_of(base);
 	struct praas_tcp_port *port = praas_tcp_port_of(conn);
-	uint64_t bytes = wire_bytes(buf);
+	uint64_t bytes = praas_frame_wire_bytes(&buf->head);
 	int rc;
 
 	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN ||

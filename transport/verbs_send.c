@@ -254,12 +254,12 @@ static void flush_queue(struct praas_verbs_conn *conn)
 			return;
 		port->frames_out++;
 		port->bytes_out += buf->head.bytes;
-		conn->unsent.bytes -= buf->head.bytes;
+		conn->unsent.bytes -= praas_frame_wire_bytes(&buf->head);
 		rc = fit ? post_frame(conn, buf) : post_offer(conn, buf);
 		if (rc != 0) {
 			port->frames_out--;
 			port->bytes_out -= buf->head.bytes;
-			conn->unsent.bytes += buf->head.bytes;
+			conn->unsent.bytes += praas_frame_wire_bytes(&buf->head);
 			if (rc == -ENOBUFS)
 				conn->starved = true; /* again with the next turn */
 			else
@@ -419,7 +419,7 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 {
 	struct praas_verbs_conn *conn = praas_verbs_conn_of(base);
 	struct praas_verbs_port *port = praas_verbs_port_of(conn);
-	uint64_t bytes = buf->head.bytes;
+	uint64_t bytes = praas_frame_wire_bytes(&buf->head);
 
 	if (praas_unlikely(conn->state != PRAAS_VERBS_OPEN || conn->disconnected ||
 			   conn->end_rc != PRAAS_VERBS_GOING))
