@@ -98,7 +98,8 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 	int rc = (int)(int64_t)msg->a;
 	void *pointer = (void *)(uintptr_t)msg->b;
 	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED,
-					       .rc = rc };
+					       .rc = rc,
+					       .released = a->released };
 
 	switch ((enum praas_exchange_report)msg->kind) {
 	case PRAAS_REPORT_BUILT:

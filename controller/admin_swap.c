@@ -110,7 +110,8 @@ static void put_act(struct praas_admin *a, struct praas_activate_event *ret_even
 			       store_words(a, rc));
 	*ret_event = (struct praas_activate_event){ .kind = PRAAS_ACTIVATE_ACT_PUT,
 						    .rc = rc,
-						    .slot = a->log.snapshot_slot };
+						    .slot = a->log.snapshot_slot,
+						    .act_slot = e->slot };
 }
 
 /* After a rollback in that slot: what others rely on is as the process's own last snapshot says. Without one that can
@@ -146,6 +147,7 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 
 	praas_snapshot_release(&a->current);
 	a->late = NULL;
+	a->released = a->entry->kind == PRAAS_SLOT_REL;
 	if (rc == 0)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
 	if (rc == 0 && a->entry->kind == PRAAS_SLOT_BACK) {

@@ -187,6 +187,26 @@ def test_peers_killed_receiver(s):
     p.await_log("b", "a", numbers(1, 100) + numbers(151, 50))
 
 
+def test_peers_swapped_sender(s):
+    """What nobody has acknowledged goes on under its places across a planned swap of its sender: it is there once."""
+    p = Processes(s, ["a", "b"], "inline")
+    p.send("a", "b", 0, 1)
+    p.await_log("b", "a", numbers(0, 1))
+    pid = s.json("GET", f"{P}/b", expect=200)["os_pid"]
+    os.kill(pid, signal.SIGSTOP)  # what comes meanwhile lies before it, and is not answered
+    try:
+        p.send("a", "b", 1, 20)
+        p.rest("a")
+        p.call("a", "drain", "0")  # awake again, it sends again what it does not know to be there
+        time.sleep(0.3)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    p.send("a", "b", 21, 1)
+    p.await_log("b", "a", numbers(0, 22))
+    time.sleep(0.3)
+    p.await_log("b", "a", numbers(0, 22))
+
+
 def test_peers_rollback(s):
     """A receiver that goes back in time forgets what it took since; its senders go on where they were, and so
     does it as a sender."""
@@ -418,7 +438,7 @@ def test_peers_full_mailbox(s):
 
 if __name__ == "__main__":
     run([test_peers_inline, test_peers_worker, test_peers_large, test_peers_nobody, test_peers_under_way,
-         test_peers_killed_receiver, test_peers_rollback, test_peers_calls, test_peers_calls_under_way,
+         test_peers_killed_receiver, test_peers_swapped_sender, test_peers_rollback, test_peers_calls, test_peers_calls_under_way,
          test_peers_call_of_the_killed,
          test_peers_call_deadline, test_peers_members, test_peers_members_inline, test_peers_allreduce,
          test_peers_slow_receiver, test_peers_full_mailbox])
