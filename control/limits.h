@@ -60,6 +60,7 @@
 #define PRAAS_LIMIT_CHECKPOINT_MS 86400000u
 #define PRAAS_LIMIT_COLLECT_MIN_S 10u /* that what nobody needs stays in stores */
 #define PRAAS_LIMIT_COLLECT_S 31536000u
+#define PRAAS_LIMIT_DRAIN_MOVES 32u               /* off drained nodes, at once */
 #define PRAAS_LIMIT_DEPLOYS 16u                   /* under way at once */
 #define PRAAS_LIMIT_MANIFEST_BYTES (1024u * 1024) /* its praas.json */
 #define PRAAS_LIMIT_ENDPOINTS 8u                  /* of one process */

@@ -32,12 +32,6 @@
 #define SOCKET_ROOM                                                                    \
 	28u /* "/NUMBER-EPOCH.sock" of 32 bits each, below a UNIX address's 107 */
 #define ACTIVATE_NS (30 * 1000000000ull)
-#define REJOIN_S_DEFAULT 10u
-#define USAGE_S_DEFAULT 300
-#define USAGE_DAYS_DEFAULT 400
-#define STOP_S_DEFAULT 60u
-#define IDLE_S_DEFAULT 60
-#define PRESSURE_DEFAULT 90
 #define ERROR_TEXT 256
 #define HOST_BYTES 256
 #define PLACE_BYTES 16
@@ -388,6 +382,11 @@ static int open_life(struct parts *s, const struct praas_options *o)
 			  .swap_ns = o->idle_swap_s * 1000000000u,
 			  .calls_max = o->idle_calls,
 			  .pressure = (uint32_t)o->pressure },
+		.drain_ns = o->drain_s * 1000000000u,
+		.drain_moves = (uint32_t)o->drain_moves,
+		.balance_ns = o->balance_s * 1000000000u,
+		.balance_stay = o->balance_stay_s * 1000000000u,
+		.balance_gap = (uint32_t)o->balance_percent,
 		.rejoin_ns = o->rejoin_s * 1000000000u,
 		.usage_ns = o->usage_s * 1000000000u,
 		.usage_days = o->usage_days
@@ -548,22 +547,13 @@ static int back_up(const struct praas_options *o)
 int main(int argc, char **argv)
 {
 	struct parts s = { .lock_fd = -1 };
-	struct praas_options o = { .listen = "127.0.0.1:0",
-				   .data_host = "127.0.0.1",
-				   .data_tls = "auto",
-				   .placement = "neighbours",
-				   .nodes = &s.service.nodes,
-				   .idle_s = IDLE_S_DEFAULT,
-				   .pressure = PRESSURE_DEFAULT,
-				   .stop_s = STOP_S_DEFAULT,
-				   .usage_s = USAGE_S_DEFAULT,
-				   .usage_days = USAGE_DAYS_DEFAULT,
-				   .collect_s = PRAAS_GC_GRACE_S,
-				   .rejoin_s = REJOIN_S_DEFAULT };
+	struct praas_options o = { .nodes = &s.service.nodes,
+				   .collect_s = PRAAS_GC_GRACE_S };
 	sigset_t signals;
 	int rc;
 
 	praas_json_prepare();
+	praas_options_defaults(&o);
 	rc = praas_options_parse(argc, argv, &o);
 	if (rc)
 		return rc == -ECANCELED ? 0 : 2;

@@ -11,6 +11,18 @@
 #include "control/limits.h"
 #include "control/names.h"
 
+/* As the text below says. */
+#define REJOIN_S_DEFAULT 10u
+#define USAGE_S_DEFAULT 300
+#define USAGE_DAYS_DEFAULT 400
+#define STOP_S_DEFAULT 60u
+#define IDLE_S_DEFAULT 60
+#define PRESSURE_DEFAULT 90
+#define DRAIN_S_DEFAULT 30
+#define DRAIN_MOVES_DEFAULT 2
+#define BALANCE_PERCENT_DEFAULT 20
+#define BALANCE_STAY_S_DEFAULT 600
+
 static const char usage[] =
 	"usage: praas-control --data DIR [options]\n"
 	"  --data DIR           where records, keys, logs and snapshots live\n"
@@ -59,6 +71,20 @@ static const char usage[] =
 	"  --pressure PERCENT   of a node's memory taken, idle processes make room "
 	"above\n"
 	"                       it (90; 0 never)\n"
+	"  --drain-seconds N    that processes of a drained node may finish what they "
+	"do,\n"
+	"                       before they are moved nevertheless (30; 0: none)\n"
+	"  --drain-moves N      that leave drained nodes at once (2; 1 to 32)\n"
+	"  --balance-seconds N  between two looks whether a process that serves is to "
+	"move\n"
+	"                       to a better node, as --placement says (0: never)\n"
+	"  --balance-percent N  of a node, by which the load of two differs before it "
+	"is\n"
+	"                       spread (20; 1 to 100)\n"
+	"  --balance-stay-seconds N  that a process stays where it came to (600)\n";
+
+/* A string of C has 4,095 characters. */
+static const char usage_more[] =
 	"  --usage-seconds N    between two rows of usage of a process with calls "
 	"(300)\n"
 	"  --usage-days N       that usage is kept (400)\n"
@@ -129,6 +155,14 @@ static const struct row {
 	{ "idle-calls", NUMBER, offsetof(struct praas_options, idle_calls),
 	  1000000000 },
 	{ "pressure", NUMBER, offsetof(struct praas_options, pressure), 100 },
+	{ "drain-seconds", NUMBER, offsetof(struct praas_options, drain_s), 3600 },
+	{ "drain-moves", NUMBER, offsetof(struct praas_options, drain_moves),
+	  PRAAS_LIMIT_DRAIN_MOVES },
+	{ "balance-seconds", NUMBER, offsetof(struct praas_options, balance_s), 86400 },
+	{ "balance-percent", NUMBER, offsetof(struct praas_options, balance_percent),
+	  100 },
+	{ "balance-stay-seconds", NUMBER,
+	  offsetof(struct praas_options, balance_stay_s), 86400 },
 	{ "usage-seconds", NUMBER, offsetof(struct praas_options, usage_s),
 	  PRAAS_LIMIT_USAGE_S },
 	{ "usage-days", NUMBER, offsetof(struct praas_options, usage_days),
@@ -222,12 +256,34 @@ static int check(const struct praas_options *o)
 	if (praas_place_policy_parse(o->placement, &(enum praas_place_policy){ 0 }))
 		return wrong("--placement is neighbours, spread or consolidate, not",
 			     o->placement);
+	if (o->drain_moves == 0)
+		return wrong("must be at least 1:", "--drain-moves");
+	if (o->balance_percent == 0)
+		return wrong("must be at least 1:", "--balance-percent");
 	if (o->data_listen && !is_listen_list(o->data_listen))
 		return wrong("--data-listen is a list of addresses, not",
 			     o->data_listen);
 	if (!o->tls_cert != !o->tls_key)
 		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
 	return 0;
+}
+
+void praas_options_defaults(struct praas_options *o)
+{
+	o->listen = "127.0.0.1:0";
+	o->data_host = "127.0.0.1";
+	o->data_tls = "auto";
+	o->placement = "neighbours";
+	o->idle_s = IDLE_S_DEFAULT;
+	o->pressure = PRESSURE_DEFAULT;
+	o->drain_s = DRAIN_S_DEFAULT;
+	o->drain_moves = DRAIN_MOVES_DEFAULT;
+	o->balance_percent = BALANCE_PERCENT_DEFAULT;
+	o->balance_stay_s = BALANCE_STAY_S_DEFAULT;
+	o->stop_s = STOP_S_DEFAULT;
+	o->usage_s = USAGE_S_DEFAULT;
+	o->usage_days = USAGE_DAYS_DEFAULT;
+	o->rejoin_s = REJOIN_S_DEFAULT;
 }
 
 int praas_options_parse(int argc, char **argv, struct praas_options *o)
@@ -249,7 +305,9 @@ int praas_options_parse(int argc, char **argv, struct praas_options *o)
 	if (rc)
 		return rc;
 	if (o->help)
-		return fputs(usage, stdout) < 0 ? -EIO : -ECANCELED;
+		return fputs(usage, stdout) < 0 || fputs(usage_more, stdout) < 0
+			       ? -EIO
+			       : -ECANCELED;
 	if (optind < argc)
 		return wrong("too many arguments", argv[optind]);
 	return check(o);

@@ -20,7 +20,8 @@ struct praas_options {
 	const char *run, *tls_cert, *tls_key, *backup, *log, *log_file, *placement;
 	struct praas_nodes *nodes; /* the caller's; what --node says is added */
 	uint64_t ready_fd, stop_s, prewarm, head_s, rejoin_s, idle_s, idle_swap_s,
-		idle_calls, pressure;
+		idle_calls, pressure, drain_s, drain_moves, balance_s, balance_percent,
+		balance_stay_s;
 	const char *store_key,
 		*store_clear;    /* file:PATH or cmd:COMMAND; allow or refuse */
 	const char *check_store; /* look at it, and end; NULL */
@@ -29,6 +30,8 @@ struct praas_options {
 	bool insecure, no_cgroup, foreground, json, help;
 };
 
+/* What holds where nothing is said; of other modules, as collect_s, stays. */
+void praas_options_defaults(struct praas_options *o);
 /* Fills in what is said; the rest stays. 0; -EINVAL, told on stderr; -ECANCELED it was --help. */
 int praas_options_parse(int argc, char **argv, struct praas_options *o);
 

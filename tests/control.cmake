@@ -22,6 +22,7 @@ praas_unit_test(ready praas_control)
 praas_unit_test(launcher praas_control)
 praas_unit_test(link praas_control)
 praas_unit_test(idle praas_control)
+praas_unit_test(balance praas_control)
 praas_unit_test(checkpoint praas_control)
 praas_unit_test(http_threads praas_control_rest)
 praas_unit_test(call_result praas_control_rest)
@@ -133,6 +134,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/nodes.py $<TARGET_FILE:praas-control>
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns $<TARGET_FILE:praas>)
     set_tests_properties(control.nodes PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+    add_test(NAME control.drain
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/drain.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns $<TARGET_FILE:praas>)
+    set_tests_properties(control.drain PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   endif()
   add_test(NAME control.snapshots
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/snapshots.py

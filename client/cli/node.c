@@ -20,6 +20,11 @@ static int node_ls(struct praas_cli *cli, int argc, char **argv)
 		{ "VCPU/1000", "vcpu_used_milli", PRAAS_COLUMN_PLAIN },
 		{ "OF", "vcpu_milli", PRAAS_COLUMN_PLAIN },
 		{ "READY", "controllers_ready", PRAAS_COLUMN_PLAIN },
+		{ "MOVED", "drain.moved", PRAAS_COLUMN_PLAIN },
+		{ "MOVING", "drain.moving", PRAAS_COLUMN_PLAIN },
+		{ "BUSY", "drain.busy", PRAAS_COLUMN_PLAIN },
+		{ "STUCK", "drain.stuck", PRAAS_COLUMN_PLAIN },
+		{ "WHY", "drain.why", PRAAS_COLUMN_PLAIN },
 	};
 	const struct praas_cli_option options[] = { { 0 } };
 	json_t *rows = NULL;
@@ -27,7 +32,9 @@ static int node_ls(struct praas_cli *cli, int argc, char **argv)
 
 	praas_cli_parse(cli,
 			"List the nodes, and what their processes have taken of each; "
-			"0 of 0 is not counted.",
+			"0 of 0 is not counted. Of one that is drained: processes that "
+			"have moved away, move now, have work and time for it, or "
+			"cannot be moved, and why.",
 			options, argc, argv);
 	rc = praas_cli_list(cli, "/v1/nodes", "nodes", "list the nodes", &rows);
 	if (rc == 0)
@@ -37,22 +44,17 @@ static int node_ls(struct praas_cli *cli, int argc, char **argv)
 	return rc;
 }
 
-static int act(struct praas_cli *cli, const char *action, const char *doc, int argc,
-	       char **argv)
+/* body is taken. */
+static int act(struct praas_cli *cli, const char *action, const char *name,
+	       json_t *body)
 {
-	const char *name = "";
-	const struct praas_cli_option options[] = {
-		{ .kind = PRAAS_CLI_NAME, .value = &name, .arg = "NAME" },
-		{ 0 },
-	};
 	char path[PATH_BYTES], text[PATH_BYTES];
 	json_t *answer = NULL;
 	int rc;
 
-	praas_cli_parse(cli, doc, options, argc, argv);
 	(void)snprintf(path, sizeof(path), "/v1/nodes/%s/%s", name, action); /* fits */
 	(void)snprintf(text, sizeof(text), "%s node %s", action, name);      /* fits */
-	rc = praas_cli_request(cli, "POST", path, json_object(), text, &answer);
+	rc = praas_cli_request(cli, "POST", path, body, text, &answer);
 	if (rc == 0 && cli->json)
 		praas_cli_print(cli, answer);
 	else if (rc == 0)
@@ -66,20 +68,45 @@ static int act(struct praas_cli *cli, const char *action, const char *doc, int a
 
 static int node_drain(struct praas_cli *cli, int argc, char **argv)
 {
-	return act(cli, "drain",
-		   "Start nothing new on a node; its processes are swapped out as soon "
-		   "as they have no work, and wake elsewhere.",
-		   argc, argv);
+	const char *name = "";
+	bool swap_out = false;
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &name, .arg = "NAME" },
+		{ .name = "swap-out",
+		  .value = &swap_out,
+		  .help = "do not move them: swap them out as soon as they have no "
+			  "work" },
+		{ 0 },
+	};
+
+	praas_cli_parse(cli,
+			"Start nothing new on a node, and move its processes to other "
+			"nodes while they serve; praas node ls tells how far that is. "
+			"One that cannot be moved is swapped out as soon as it has no "
+			"work, and wakes elsewhere.",
+			options, argc, argv);
+	return act(cli, "drain", name,
+		   swap_out ? json_pack("{s:b}", "swap_out", 1) : json_object());
 }
 
 static int node_resume(struct praas_cli *cli, int argc, char **argv)
 {
-	return act(cli, "resume", "Use a drained node again.", argc, argv);
+	const char *name = "";
+	const struct praas_cli_option options[] = {
+		{ .kind = PRAAS_CLI_NAME, .value = &name, .arg = "NAME" },
+		{ 0 },
+	};
+
+	praas_cli_parse(cli,
+			"Use a drained node again; a drain that is not over is called "
+			"off.",
+			options, argc, argv);
+	return act(cli, "resume", name, json_object());
 }
 
 const struct praas_cli_verb praas_cli_node_verbs[] = {
 	{ "node", "ls", node_ls, "", "list nodes" },
-	{ "node", "drain", node_drain, "NAME", "start nothing new on one" },
+	{ "node", "drain", node_drain, "NAME", "move all off one" },
 	{ "node", "resume", node_resume, "NAME", "use it again" },
 	{ 0 },
 };

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "control/jobs.h"
+#include "control/life/balance.h"
 #include "control/life/events.h"
 #include "control/life/functions.h"
 #include "control/life/idle.h"
@@ -50,10 +51,18 @@ struct praas_life_config {
 	const char *worker;   /* program; may be NULL */
 	uint64_t activate_ns; /* longest wait for a join */
 	struct praas_idle_policy idle;
-	uint64_t rejoin_ns;  /* the same after a restart of ours */
-	uint64_t usage_ns;   /* between rows of usage of a process with calls */
-	uint64_t usage_days; /* that they are kept */
-	uint64_t upload_s;   /* that a snapshot may take; 0: any time */
+	/* Of a drained node: how long its processes may finish what they do before they are moved nevertheless, and
+	 * how many move at once. */
+	uint64_t drain_ns;
+	uint32_t drain_moves;
+	/* Processes that serve are moved so that the whole is better (control/life/balance.h). */
+	uint64_t balance_ns;   /* between two looks; 0: never */
+	uint64_t balance_stay; /* ns that a process stays where it has come to */
+	uint32_t balance_gap;  /* percent */
+	uint64_t rejoin_ns;    /* the same after a restart of ours */
+	uint64_t usage_ns;     /* between rows of usage of a process with calls */
+	uint64_t usage_days;   /* that they are kept */
+	uint64_t upload_s;     /* that a snapshot may take; 0: any time */
 	const struct praas_seal_keys *seal_keys; /* borrowed; NULL: none */
 };
 
@@ -234,24 +243,40 @@ void praas_usage_after(enum praas_usage_by by, const struct praas_usage_line *li
 
 /* ---- nodes. Any thread. ---- */
 
+#define PRAAS_LIFE_WHY_BYTES 200u
+
 /* What processes have taken of one. */
 struct praas_life_node {
 	uint64_t memory_bytes, vcpu_milli;
 	uint32_t processes;
-	bool drained; /* gets no new ones; those without work are swapped out */
+	bool drained; /* gets no new ones; those that serve are moved, or swapped out when they have no work */
+	bool swap_out;     /* drained: they are not moved */
+	uint64_t drain_ns; /* since when, or since the service began; CLOCK_MONOTONIC */
+	uint64_t moved;    /* that left since then by a move */
+	uint64_t version;  /* of what the records have of it; 0 nothing */
+	char why[PRAAS_LIFE_WHY_BYTES]; /* the last that could not be moved stayed; "" none */
 };
 
 struct praas_life_node_view {
 	const struct praas_node *node;
 	struct praas_life_node use;
 	struct praas_backend_stats starts;
+	/* Of its processes, while it is drained. */
+	uint32_t moving;
+	uint32_t busy; /* work, and have time for that */
+	uint32_t
+		stuck; /* cannot be moved: they are swapped out as soon as they have no work */
 };
 
 /* 0; -ENOENT there are not so many. */
 int praas_life_node_view(struct praas_life *life, uint32_t index,
 			 struct praas_life_node_view *ret_view);
-/* Also after a restart. From a job: one commit. 0; -ENOENT; as the records say. */
-int praas_life_node_drain(struct praas_life *life, const char *name, bool drained);
+/* Nothing new there; who is there goes elsewhere, or (swap_out) to the store. Also after a restart. Asked again, it is as
+ * it is. From a job: one commit. 0; -ENOENT; -EBUSY there is no other node that takes processes (never with
+ * swap_out); as the records say. */
+int praas_life_node_drain(struct praas_life *life, const char *name, bool swap_out);
+/* It is used again; moves that are under way are finished. The same, but -EBUSY. */
+int praas_life_node_resume(struct praas_life *life, const char *name);
 
 /* Any thread. What is known of a process, whose record was read; that alone when nothing is. */
 void praas_life_view(struct praas_life *life, const struct praas_process_record *record,
@@ -260,6 +285,7 @@ void praas_life_view(struct praas_life *life, const struct praas_process_record 
 struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
 		refused_joins, snapshots, rollbacks, forks, moves, move_failures;
+	uint64_t drain_moves, balance_moves; /* that were begun for that */
 	/* How long processes that moved stood still. */
 	uint64_t move_pause_sum_ns, move_pause_max_ns;
 	struct praas_usage used; /* as controllers told since the start */

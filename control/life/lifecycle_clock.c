@@ -148,6 +148,8 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 		praas_life_prepare_due(life, now_ns);
 	}
 	due_by(life, praas_life_idle_look(life, now_ns));
+	due_by(life, praas_life_drain_look(life, now_ns));
+	due_by(life, praas_life_balance_look(life, now_ns));
 	due_by(life, praas_life_check_look(life, now_ns));
 	due_by(life, praas_life_tidy_due(life, now_ns));
 	due_by(life, backend_due(life, now_ns));

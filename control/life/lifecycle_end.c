@@ -259,6 +259,7 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 	life->config = *config;
 	(void)pthread_mutex_init(&life->place_lock, NULL);
 	(void)pthread_mutex_init(&life->usage_lock, NULL);
+	(void)pthread_mutex_init(&life->drain_lock, NULL);
 	(void)pthread_mutex_init(&life->lock, NULL);
 	(void)pthread_condattr_init(&attr);
 	(void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -422,6 +423,7 @@ void praas_life_free(struct praas_life *life)
 	praas_link_free(life->link);
 	(void)pthread_cond_destroy(&life->changed);
 	(void)pthread_mutex_destroy(&life->lock);
+	(void)pthread_mutex_destroy(&life->drain_lock);
 	(void)pthread_mutex_destroy(&life->usage_lock);
 	(void)pthread_mutex_destroy(&life->place_lock);
 	praas_functions_free(life->functions);

@@ -16,16 +16,11 @@
 #define STRAIN_NS 500000000ull /* between two looks at one that is drained or short */
 #define CANDIDATES_MAX 4096u
 
-static bool on_drained(const struct praas_life_process *p)
-{
-	return p->placed && p->life->nodes[p->node].drained;
-}
-
 static struct praas_idle_policy policy_of(const struct praas_life_process *p)
 {
 	struct praas_idle_policy policy = p->life->config.idle;
 
-	if (!on_drained(p))
+	if (!praas_life_drain_left(p))
 		return policy;
 	policy.calls_max = 0;
 	policy.swap_ns =

@@ -51,6 +51,7 @@ void praas_life_taken(struct praas_life_process *p, uint32_t epoch)
 	p->rest_state = PRAAS_LIFE_LOST; /* what it is is in its memory only */
 	praas_account_epoch(&p->account);
 	praas_functions_epoch(&p->functions_told);
+	praas_life_drain_moved(p, NULL);
 	praas_life_node_moved(p);
 	p->told_swapped = false;
 	p->begun_ns = 0;
@@ -70,6 +71,7 @@ void praas_life_kept(struct praas_life_process *p, const char *why,
 	praas_say(PRAAS_SAY_WARNING, "process %llu stays in epoch %u: %s",
 		  (unsigned long long)p->number, p->record.epoch, why);
 	p->life->stats.move_failures++;
+	praas_life_drain_moved(p, why);
 	praas_life_node_stays(p);
 	p->move_id = 0;
 	p->phase_deadline_ns = 0;
@@ -288,8 +290,7 @@ static void run_move(struct praas_job *job)
 	praas_life_tell(&done);
 }
 
-/* Why it cannot move now; NULL: it can. */
-static const char *not_now(const struct praas_life_process *p)
+const char *praas_life_not_now(const struct praas_life_process *p)
 {
 	if (p->record.state == PRAAS_LIFE_MIGRATING)
 		return "it moves already";
@@ -304,16 +305,39 @@ static const char *not_now(const struct praas_life_process *p)
 	return NULL;
 }
 
+int praas_life_begin_move(struct praas_life_process *p, const char *node,
+			  struct praas_outcome *ret_why)
+{
+	struct praas_owner owner = praas_life_owner(p);
+	const char *not_now = praas_life_not_now(p);
+	int rc;
+
+	if (not_now || praas_owner_move(&owner) != 0) {
+		*ret_why = praas_outcome_of(-EBUSY, "busy",
+					    not_now ? not_now : "it catches up");
+		return -EBUSY;
+	}
+	rc = node ? praas_life_node_move(p, node, ret_why) : 0;
+	if (rc)
+		return rc;
+	p->move_to = owner.to;
+	p->move_id = 0;
+	p->settled_ns = praas_now_ns();
+	praas_life_set_state(p, PRAAS_LIFE_MIGRATING);
+	p->holds++;
+	p->move_job.run = run_move;
+	praas_life_background(p->life, &p->move_job);
+	return 0;
+}
+
 void praas_life_move(struct praas_life *life, const struct praas_app_record *app,
 		     const char *name, const char *node, struct praas_life_wait *wait)
 {
-	struct praas_outcome resting = praas_outcome_of(
+	struct praas_outcome why = praas_outcome_of(
 		-ESTALE, "not_active",
 		"the process rests: it is activated wherever there is room");
 	struct praas_life_waits done = { NULL }, now = { NULL };
 	struct praas_life_process *p;
-	struct praas_outcome why;
-	struct praas_owner owner;
 	int rc = praas_life_acquire(life, app, name, &p);
 
 	if (rc) {
@@ -321,26 +345,12 @@ void praas_life_move(struct praas_life *life, const struct praas_app_record *app
 		wait->done(wait);
 		return;
 	}
-	owner = praas_life_owner(p);
-	if (praas_life_resting(p->record.state)) {
-		praas_life_add_wait(p, &now, wait);
-		praas_life_finish(p, &now, &resting, &done);
-	} else if (not_now(p) || praas_owner_move(&owner) != 0) {
-		why = praas_outcome_of(-EBUSY, "busy",
-				       not_now(p) ? not_now(p) : "it catches up");
-		praas_life_add_wait(p, &now, wait);
-		praas_life_finish(p, &now, &why, &done);
-	} else if (node && praas_life_node_move(p, node, &why)) {
+	if (praas_life_resting(p->record.state) ||
+	    praas_life_begin_move(p, node, &why)) {
 		praas_life_add_wait(p, &now, wait);
 		praas_life_finish(p, &now, &why, &done);
 	} else {
-		p->move_to = owner.to;
-		p->move_id = 0;
-		praas_life_set_state(p, PRAAS_LIFE_MIGRATING);
 		praas_life_add_wait(p, &p->moved, wait);
-		p->holds++;
-		p->move_job.run = run_move;
-		praas_life_background(life, &p->move_job);
 	}
 	(void)pthread_mutex_unlock(&life->lock);
 	praas_life_tell(&done);

@@ -10,11 +10,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/json.h"
 #include "control/names.h"
 #include "control/say.h"
 #include "internal/base.h"
 
-#define PAGE 2u /* items at a time: they are large */
+#define PAGE 2u                        /* items at a time: they are large */
+#define SWAP_OUT "{\"swap_out\":true}" /* in the records */
 
 static const struct praas_node *node_of(const struct praas_life *life, uint32_t i)
 {
@@ -27,15 +29,15 @@ struct praas_backend *praas_life_backend(const struct praas_life_process *p)
 	return node_of(p->life, p->placed ? p->node : 0)->backend;
 }
 
-static void describe(const struct praas_life *life, uint32_t i,
-		     struct praas_place_node *ret_node)
+void praas_life_node_describe(const struct praas_life *life, uint32_t index,
+			      struct praas_place_node *ret_node)
 {
-	const struct praas_life_node *use = &life->nodes[i];
+	const struct praas_life_node *use = &life->nodes[index];
 
 	*ret_node = (struct praas_place_node){
-		.memory_bytes = node_of(life, i)->memory_bytes,
+		.memory_bytes = node_of(life, index)->memory_bytes,
 		.memory_used = use->memory_bytes,
-		.vcpu_milli = node_of(life, i)->vcpu_milli,
+		.vcpu_milli = node_of(life, index)->vcpu_milli,
 		.vcpu_used = use->vcpu_milli,
 		.processes = use->processes,
 		.drained = use->drained,
@@ -83,7 +85,7 @@ static int take_wanted(const struct praas_life_process *p, uint32_t wanted,
 	struct praas_place_node node;
 	int rc = 0;
 
-	describe(p->life, wanted, &node);
+	praas_life_node_describe(p->life, wanted, &node);
 	if (node.drained)
 		rc = -EBUSY;
 	else if (!praas_place_node_room(&node, need))
@@ -93,8 +95,9 @@ static int take_wanted(const struct praas_life_process *p, uint32_t wanted,
 	return rc;
 }
 
+/* away: not where it is. */
 static int choose(struct praas_life_process *p, const struct praas_place_need *need,
-		  uint32_t *ret_node, struct praas_outcome *ret_why)
+		  bool away, uint32_t *ret_node, struct praas_outcome *ret_why)
 {
 	struct praas_place_node nodes[PRAAS_NODES_MAX];
 	struct praas_life *life = p->life;
@@ -102,8 +105,9 @@ static int choose(struct praas_life_process *p, const struct praas_place_need *n
 	int rc;
 
 	for (uint32_t i = 0; i < count; i++) {
-		describe(life, i, &nodes[i]);
+		praas_life_node_describe(life, i, &nodes[i]);
 		nodes[i].last = strcmp(node_of(life, i)->name, p->record.node) == 0;
+		nodes[i].drained = nodes[i].drained || (away && p->node == i);
 	}
 	if (count > 1)
 		count_neighbours(p, nodes);
@@ -139,7 +143,7 @@ int praas_life_node_take(struct praas_life_process *p, struct praas_outcome *ret
 	if (p->placed)
 		return 0;
 	rc = p->node_wanted ? take_wanted(p, node, &need, ret_why)
-			    : choose(p, &need, &node, ret_why);
+			    : choose(p, &need, false, &node, ret_why);
 	p->node_wanted = 0; /* asked for once */
 	if (rc == 0)
 		settle_on(p, node);
@@ -179,6 +183,16 @@ void praas_life_node_leave(struct praas_life_process *p)
 }
 
 /* ---- from one to another ---- */
+
+int praas_life_node_elsewhere(struct praas_life_process *p, uint32_t *ret_node,
+			      struct praas_outcome *ret_why)
+{
+	struct praas_place_need need = { .memory_bytes = p->node_memory,
+					 .vcpu_milli = p->node_vcpu };
+
+	praas_check(p->placed);
+	return choose(p, &need, true, ret_node, ret_why);
+}
 
 int praas_life_node_move(struct praas_life_process *p, const char *node,
 			 struct praas_outcome *ret_why)
@@ -274,9 +288,17 @@ const struct praas_node *praas_life_node(const struct praas_life_process *p)
 static void load_one(struct praas_life *life, const struct praas_item *item)
 {
 	int i = praas_nodes_find(life->config.nodes, item->id);
+	json_t *body = json_loads(item->body, 0, NULL);
 
-	if (i >= 0)
-		life->nodes[i].drained = true;
+	if (i >= 0) {
+		struct praas_life_node *node = &life->nodes[i];
+
+		node->drained = true;
+		node->swap_out = json_is_true(json_object_get(body, "swap_out"));
+		node->version = item->version;
+		node->drain_ns = praas_now_ns();
+	}
+	json_decref(body); /* what is none says nothing of it */
 }
 
 int praas_life_nodes_load(struct praas_life *life)
@@ -300,31 +322,76 @@ int praas_life_nodes_load(struct praas_life *life)
 	return 0;
 }
 
-/* In the records; twice is as once. */
-static int store(struct praas_life *life, const char *name, bool drained)
+static bool is_alone(const struct praas_life *life, uint32_t node)
 {
-	struct praas_records *records = life->config.records;
-	struct praas_item item = { .body = "{}" };
-	int rc;
-
-	(void)snprintf(item.id, sizeof(item.id), "%s", name);
-	rc = drained ? records->items->put(records, PRAAS_ITEM_NODE, &item)
-		     : records->items->take_out(records, PRAAS_ITEM_NODE, name);
-	return rc == -EEXIST || rc == -ENOENT ? 0 : rc;
+	for (uint32_t i = 0; i < life->config.nodes->count; i++)
+		if (i != node && !life->nodes[i].drained)
+			return false;
+	return true;
 }
 
-int praas_life_node_drain(struct praas_life *life, const char *name, bool drained)
+/* As it is in the records from now on. */
+static void settle(struct praas_life *life, uint32_t i, bool drained,
+		   const struct praas_item *item)
 {
-	int i = praas_nodes_find(life->config.nodes, name);
-	int rc = i < 0 ? -ENOENT : store(life, name, drained);
+	struct praas_life_node *node = &life->nodes[i];
 
-	if (rc)
-		return rc;
 	(void)pthread_mutex_lock(&life->lock);
-	life->nodes[i].drained = drained;
-	praas_life_idle_soon(life); /* those without work are swapped out */
+	node->swap_out = drained && strcmp(item->body, SWAP_OUT) == 0;
+	node->version = drained ? item->version : 0;
+	if (drained != node->drained) {
+		node->drained = drained;
+		node->drain_ns = praas_now_ns();
+		node->moved = 0;
+	}
+	praas_life_drain_anew(life, i);
 	(void)pthread_mutex_unlock(&life->lock);
-	return 0;
+}
+
+int praas_life_node_drain(struct praas_life *life, const char *name, bool swap_out)
+{
+	int i = praas_nodes_find(life->config.nodes, name), rc = 0;
+	struct praas_records *records = life->config.records;
+	struct praas_item item = { .body = "{}" };
+	struct praas_life_node was;
+	bool alone;
+
+	if (i < 0)
+		return -ENOENT;
+	(void)snprintf(item.id, sizeof(item.id), "%s", name);
+	(void)snprintf(item.body, sizeof(item.body), "%s", swap_out ? SWAP_OUT : "{}");
+	(void)pthread_mutex_lock(&life->drain_lock);
+	(void)pthread_mutex_lock(&life->lock);
+	was = life->nodes[i];
+	alone = is_alone(life, (uint32_t)i);
+	(void)pthread_mutex_unlock(&life->lock);
+	item.version = was.version;
+	if (!was.drained || was.swap_out != swap_out) {
+		rc = alone && !swap_out
+			     ? -EBUSY
+			     : records->items->put(records, PRAAS_ITEM_NODE, &item);
+		if (rc == 0)
+			settle(life, (uint32_t)i, true, &item);
+	}
+	(void)pthread_mutex_unlock(&life->drain_lock);
+	return rc;
+}
+
+int praas_life_node_resume(struct praas_life *life, const char *name)
+{
+	int i = praas_nodes_find(life->config.nodes, name), rc;
+	struct praas_records *records = life->config.records;
+
+	if (i < 0)
+		return -ENOENT;
+	(void)pthread_mutex_lock(&life->drain_lock);
+	rc = records->items->take_out(records, PRAAS_ITEM_NODE, name);
+	if (rc == -ENOENT)
+		rc = 0; /* twice is as once */
+	if (rc == 0)
+		settle(life, (uint32_t)i, false, NULL);
+	(void)pthread_mutex_unlock(&life->drain_lock);
+	return rc;
 }
 
 int praas_life_node_view(struct praas_life *life, uint32_t index,
@@ -337,8 +404,10 @@ int praas_life_node_view(struct praas_life *life, uint32_t index,
 		return -ENOENT;
 	b = nodes->node[index].backend;
 	(void)pthread_mutex_lock(&life->lock);
-	ret_view->node = &nodes->node[index];
-	ret_view->use = life->nodes[index];
+	*ret_view = (struct praas_life_node_view){ .node = &nodes->node[index],
+						   .use = life->nodes[index] };
+	if (ret_view->use.drained)
+		praas_life_drain_count(life, index, ret_view);
 	(void)pthread_mutex_unlock(&life->lock);
 	b->ops->stats(b, &ret_view->starts);
 	return 0;

@@ -83,6 +83,10 @@ struct praas_life_process {
 	uint8_t rest_state;  /* to fall back to when an activation fails */
 	uint64_t active_ns;  /* it began to serve, or was asked for something of ours */
 	uint64_t metrics_ns; /* when metrics were told */
+	uint64_t settled_ns; /* it began to serve, or a move of it began or ended */
+	uint64_t
+		move_again_ns; /* that failed, or found no place: when it is tried again */
+	uint8_t move_tries;    /* that failed, one after the other */
 	uint64_t idle_ms; /* then: for how long there must have been none; at least 1 */
 	uint64_t window_ns,
 		window_calls; /* since when few calls are counted, and its counter then; 0 not yet */
@@ -103,6 +107,7 @@ struct praas_life_process {
 	bool erase_failed; /* whoever comes tries it again */
 	bool held;         /* one of the jobs that hold it works on its snapshots */
 	bool backing;      /* it rests, and is not woken: a job rolls it back */
+	bool stuck;        /* its drained node cannot be rid of it by a move */
 	uint32_t calls;
 	uint32_t holds; /* jobs that work on its snapshots, or wait to */
 	struct praas_life_view metrics;
@@ -131,6 +136,8 @@ struct praas_life {
 	/* While a record and a row of usage become one commit, and their account says so. Before
 	 * lock. */
 	pthread_mutex_t usage_lock;
+	pthread_mutex_t
+		drain_lock; /* while a node is drained or resumed, in records and memory. Before lock */
 	pthread_mutex_t lock;   /* of all below */
 	pthread_cond_t changed; /* entries, saving, instances */
 	struct praas_life_process *processes;
@@ -140,6 +147,7 @@ struct praas_life {
 	struct praas_life_process
 		*unborn;      /* those whose record is still to be stored */
 	uint64_t idle_due_ns; /* when idle processes are looked for */
+	uint64_t drain_due_ns, balance_due_ns; /* the same, those to be moved */
 	uint64_t
 		check_due_ns; /* the same, those that are due for a checkpoint; 0 never */
 	uint64_t prepare_due_ns; /* when controllers are made ready again; 0 never */
@@ -261,6 +269,12 @@ void praas_life_node_stays(struct praas_life_process *p);
 void praas_life_node_told(struct praas_life_process *p, const char *node);
 /* Where its taker starts or runs; also without the lock while it does. */
 const struct praas_node *praas_life_node_of_taker(const struct praas_life_process *p);
+/* What is there of a node, as control/life/place_node.h has it. */
+void praas_life_node_describe(const struct praas_life *life, uint32_t index,
+			      struct praas_place_node *ret_node);
+/* Where p would be started if it were not where it is. 0; -ENOSPC; -EBUSY; and why. */
+int praas_life_node_elsewhere(struct praas_life_process *p, uint32_t *ret_node,
+			      struct praas_outcome *ret_why);
 /* When the service begins, no lock: which nodes are drained. 0; as the records say. */
 int praas_life_nodes_load(struct praas_life *life);
 
@@ -318,7 +332,33 @@ void praas_life_members_left(struct praas_life *life, uint64_t conn);
 /* From the tick: tells what is new. When to look again; 0 never. Lock held. */
 uint64_t praas_life_members_due(struct praas_life *life, uint64_t now_ns);
 
+/* ---- lifecycle_drain.c; lock held ---- */
+
+/* From the tick: moves away who is on drained nodes. When to look again; 0 never. */
+uint64_t praas_life_drain_look(struct praas_life *life, uint64_t now_ns);
+/* p's move, of whosoever, has ended: there is room for the next; why: it stays; NULL it has moved. */
+void praas_life_drain_moved(struct praas_life_process *p, const char *why);
+/* The node is drained, or not any more: what was found out about its processes is forgotten. */
+void praas_life_drain_anew(struct praas_life *life, uint32_t node);
+/* Of a drained node, in a view. */
+void praas_life_drain_count(struct praas_life *life, uint32_t node,
+			    struct praas_life_node_view *view);
+/* Nobody moves p, or will soon: that is left to who swaps out. */
+bool praas_life_drain_left(const struct praas_life_process *p);
+
+/* ---- lifecycle_balance.c; lock held ---- */
+
+/* From the tick: moves one process, if that is worth it. When to look again; 0 never. */
+uint64_t praas_life_balance_look(struct praas_life *life, uint64_t now_ns);
+
 /* ---- lifecycle_move.c; lock held ---- */
+
+/* p goes to that node (NULL: to another controller where it is). 0: p->moved is told what becomes of it; -EBUSY not
+ * now; -ENOENT, -ENOSPC as praas_life_node_move(); and why. */
+int praas_life_begin_move(struct praas_life_process *p, const char *node,
+			  struct praas_outcome *ret_why);
+/* Why it cannot move now; NULL: it can. */
+const char *praas_life_not_now(const struct praas_life_process *p);
 
 /* What a join of that epoch is of: the destination of p's move. */
 bool praas_life_is_taker(const struct praas_life_process *p, uint64_t epoch);

@@ -513,7 +513,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	p->record.os_pid = p->instance.os_pid;
 	p->record.os_start = p->instance.os_start;
 	p->joined = true;
-	p->active_ns = praas_now_ns();
+	p->active_ns = p->settled_ns = praas_now_ns();
 	praas_life_check_from(p, p->active_ns);
 	take_place(p, seen, draining);
 	more = p->mail.behind && !p->swap_id;

@@ -153,6 +153,11 @@ static void put_moves(FILE *to, const struct praas_life_stats *life)
 	    life->moves);
 	put(to, "move_failures_total", "counter", "Moves that were called off",
 	    life->move_failures);
+	put(to, "drain_moves_total", "counter",
+	    "Moves that were begun to empty drained nodes", life->drain_moves);
+	put(to, "balance_moves_total", "counter",
+	    "Moves that were begun to bring processes to better nodes",
+	    life->balance_moves);
 	head(to, "move_pause_seconds", "summary",
 	     "For how long a process that moves accepts nothing");
 	(void)fprintf(to,

@@ -64,7 +64,7 @@ def test_every_mutating_route(s):
         "createToken": ("/v1/tokens", {"scopes": ["read"]}), "deleteToken": ("/v1/tokens/" + token, None),
         "createTenant": ("/v1/tenants", {"name": "t"}), "setTenant": ("/v1/tenants/t", {"limits": {"apps": 2}}),
         "deleteTenant": ("/v1/tenants/gone", None),
-        "drainNode": ("/v1/nodes/local/drain", {}), "resumeNode": ("/v1/nodes/local/resume", {})}
+        "drainNode": ("/v1/nodes/local/drain", {"swap_out": True}), "resumeNode": ("/v1/nodes/local/resume", {})}
     mutating = [r for r in ROUTES if r["effect"] != "reads"]
     assert {r["id"] for r in mutating} == set(asked), {r["id"] for r in mutating} ^ set(asked)
     order = list(asked)

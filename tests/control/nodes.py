@@ -101,7 +101,7 @@ def test_nodes_full(s):
 
 
 def test_nodes_drained(s):
-    """A drained node gets nothing new, and loses what has no work; also after a restart. Then it is used again."""
+    """A node that is drained by swapping out gets nothing new, and loses what has no work; also after a restart. Then it is used again."""
     make_app(s, isolation="worker")
     create(s, "here", node="x")
     create(s, "works", node="x")
@@ -109,7 +109,7 @@ def test_nodes_drained(s):
                                                                                        "Praas-Deadline-Ms": "6000"}))
     hanging.start()
     time.sleep(0.3)
-    assert s.json("POST", "/v1/nodes/x/drain", {}, 200)["state"] == "DRAINED"
+    assert s.json("POST", "/v1/nodes/x/drain", {"swap_out": True}, 200)["state"] == "DRAINED"
     s.refused("POST", "/v1/nodes/z/drain", "{}", 404, "no_node")
     s.await_state("a", "here", "SWAPPED")
     assert s.state("a", "works") == "ACTIVE"
@@ -121,7 +121,7 @@ def test_nodes_drained(s):
     s.start()
     assert nodes_of(s)["x"]["state"] == "DRAINED"
     assert create(s, "here", 200)["node"] == "y"
-    s.json("POST", "/v1/nodes/y/drain", {}, 200)
+    s.json("POST", "/v1/nodes/y/drain", {"swap_out": True}, 200)
     s.refused("POST", P, '{"pid": "n3"}', 409, "node_drained")
     s.json("POST", "/v1/nodes/x/resume", {}, 200)
     assert create(s, "n3")["node"] == "x"

@@ -201,8 +201,10 @@ def use_all(d):
     d.ask("GET", "/v1/tokens?limit=1")
     d.ask("DELETE", "/v1/tokens/" + json.loads(made)["id"])
     d.ask("GET", "/v1/nodes")
-    for action in ("drain", "resume"):
-        d.ask("POST", f"/v1/nodes/local/{action}", {})
+    d.ask("POST", "/v1/nodes/local/drain", {})  # there is no other
+    d.ask("POST", "/v1/nodes/local/drain", {"swap_out": True})
+    d.ask("GET", "/v1/nodes")
+    d.ask("POST", "/v1/nodes/local/resume", {})
     d.ask("DELETE", "/v1/tenants/t")
     for name in [x["pid"] for x in s.json("GET", p)["processes"]]:
         d.ask("DELETE", f"{p}/{name}")
