@@ -330,17 +330,16 @@ static bool is_alone(const struct praas_life *life, uint32_t node)
 	return true;
 }
 
-/* As it is in the records from now on. */
-static void settle(struct praas_life *life, uint32_t i, bool drained,
-		   const struct praas_item *item)
+/* As it is in the records from now on; version 0: not in them, so not drained. */
+static void settle(struct praas_life *life, uint32_t i, uint64_t version, bool swap_out)
 {
 	struct praas_life_node *node = &life->nodes[i];
 
 	(void)pthread_mutex_lock(&life->lock);
-	node->swap_out = drained && strcmp(item->body, SWAP_OUT) == 0;
-	node->version = drained ? item->version : 0;
-	if (drained != node->drained) {
-		node->drained = drained;
+	node->swap_out = swap_out;
+	node->version = version;
+	if ((version != 0) != node->drained) {
+		node->drained = version != 0;
 		node->drain_ns = praas_now_ns();
 		node->moved = 0;
 	}
@@ -371,7 +370,7 @@ int praas_life_node_drain(struct praas_life *life, const char *name, bool swap_o
 			     ? -EBUSY
 			     : records->items->put(records, PRAAS_ITEM_NODE, &item);
 		if (rc == 0)
-			settle(life, (uint32_t)i, true, &item);
+			settle(life, (uint32_t)i, item.version, swap_out);
 	}
 	(void)pthread_mutex_unlock(&life->drain_lock);
 	return rc;
@@ -389,7 +388,7 @@ int praas_life_node_resume(struct praas_life *life, const char *name)
 	if (rc == -ENOENT)
 		rc = 0; /* twice is as once */
 	if (rc == 0)
-		settle(life, (uint32_t)i, false, NULL);
+		settle(life, (uint32_t)i, 0, false);
 	(void)pthread_mutex_unlock(&life->drain_lock);
 	return rc;
 }

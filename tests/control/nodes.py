@@ -157,7 +157,7 @@ def test_nodes_move(s):
     used = nodes_of(s)
     assert [(used[n]["processes"], used[n]["memory_used_bytes"]) for n in "xy"] == [(1, 64 * MIB)] * 2, used
     assert move(s, "m", 404, node="z")["error"]["code"] == "no_node"
-    s.json("POST", "/v1/nodes/x/drain", {}, 200)
+    s.json("POST", "/v1/nodes/x/drain", {"swap_out": True}, 200)
     assert move(s, "m", 409, node="x")["error"]["code"] == "node_drained"
     s.json("POST", "/v1/nodes/x/resume", {}, 200)
     make_app(s, "large", 120 * MIB)
