@@ -204,6 +204,8 @@ static struct praas_move_event send_all(struct praas_admin *a)
 	bool left = false;
 	int rc;
 
+	/* What was used counts before another epoch does: later the control service may not listen any more. */
+	praas_admin_metrics_now(a);
 	memcpy(what.head.token, a->config->join_token, sizeof(what.head.token));
 	rc = m->fd < 0 ? -ECONNRESET
 		       : praas_hand_send(m->fd, &what, a->entry, &m->bytes, &left);

@@ -4,6 +4,7 @@ import os
 import signal
 import sqlite3
 import sys
+import threading
 import time
 
 from service import Service, await_gone, run
@@ -186,6 +187,36 @@ def test_usage_of_all_killed(s):
     await_calls(s, 7)
 
 
+def test_usage_of_moves(s):
+    """A process that moves counts on: nothing is lost with its source, also when that is slow to say what it used, and
+    nothing counts twice."""
+    make_app(s)
+    s.json("POST", P, {"pid": "x"}, 201)
+    assert s.ask("PUT", P + "/x/state/big", bytes(8 << 20))[0] == 204  # so that it takes a while
+    done = 0
+    for i in range(12):
+        call(s, 3)
+        done += 3
+        source = s.json("GET", P + "/x")["os_pid"]
+        mover = threading.Thread(target=s.ask, args=("POST", P + "/x/migrate", b"{}"))
+        mover.start()
+        time.sleep(0.01 + 0.004 * i)
+        try:
+            os.kill(source, signal.SIGSTOP)
+            time.sleep(0.4)  # longer than its destination waits for it
+            os.kill(source, signal.SIGCONT)
+        except ProcessLookupError:
+            pass  # it has moved
+        mover.join()
+    text = s.ask("GET", "/metrics")[2].decode()
+    assert int(dict(line.split() for line in text.splitlines() if line[0] != "#")["praas_moves_total"]) > 0
+    call(s, 1)
+    before = await_calls(s, done + 1)
+    s.json("POST", P + "/x/swap-out", expect=200)
+    after = one(s)
+    assert after["calls"] == done + 1 and after["bytes_in"] == before["bytes_in"], (before, after)
+
+
 def test_usage_rows_are_few(s):
     """A process with calls has a row every --usage-seconds; days that are over become one row each when
     the service starts, and what is older than --usage-days goes."""
@@ -240,5 +271,5 @@ def test_usage_in_metrics(s):
 
 
 run([test_usage_of_a_process, test_usage_lines, test_usage_survives_the_service,
-     test_usage_of_a_killed_controller, test_usage_of_all_killed, test_usage_rows_are_few,
+     test_usage_of_a_killed_controller, test_usage_of_moves, test_usage_of_all_killed, test_usage_rows_are_few,
      test_usage_in_metrics])
