@@ -117,6 +117,7 @@ void praas_life_ended_serving(struct praas_life_process *p, const struct praas_e
 	} else if (p->want_kill) {
 		praas_life_set_state(p, PRAAS_LIFE_KILLED);
 		note_exit(p, e, "killed on request");
+		p->record.lost_epoch = p->record.epoch;
 		life->stats.kills++;
 	} else {
 		praas_life_set_state(p, PRAAS_LIFE_LOST);

@@ -331,7 +331,7 @@ enum praas_event_kind {
 	 * as long as a connect may. */
 	PRAAS_EVENT_MOVED = 1,
 	PRAAS_EVENT_DRAINING = 2, /* it is being swapped out */
-	/* Told at the connect: the process crashed in that epoch (the event's), and what followed
+	/* Told at the connect: the process crashed in that epoch (the event's), or was killed, and what followed
 	 * the last snapshot of it is lost. Whoever wrote in that epoch or before looks again. */
 	PRAAS_EVENT_EPOCH_LOST = 3,
 	PRAAS_EVENT_REAUTH = 4, /* the credential ends soon */

@@ -272,17 +272,19 @@ def test_peers_calls_under_way(s):
 
 
 def test_peers_call_of_the_killed(s):
-    """Whether it ran is not known when its process is killed; the next one runs in its next epoch."""
+    """Whether it ran is not known when its process is killed, on request too; the next one runs in its next epoch."""
     p = Processes(s, ["a", "b"], "worker")
     assert calls(p, "a", "b", 1, "echo", "hello") == [("0", "hello")]
-    got = []
-    t = threading.Thread(target=lambda: got.append(calls(p, "a", "b", 1, "hang")))
-    t.start()
-    time.sleep(0.3)
-    os.kill(s.json("GET", f"{P}/b", expect=200)["os_pid"], signal.SIGKILL)
-    t.join()
-    assert got[0][0][0] == "-1011", got
-    assert calls(p, "a", "b", 1, "echo", "alive") == [("0", "alive")]
+    for kill in (lambda: os.kill(s.json("GET", f"{P}/b", expect=200)["os_pid"], signal.SIGKILL),
+                 lambda: s.json("POST", f"{P}/b/kill", {}, 200)):
+        got = []
+        t = threading.Thread(target=lambda got=got: got.append(calls(p, "a", "b", 1, "hang")))
+        t.start()
+        time.sleep(0.3)
+        kill()
+        t.join()
+        assert got[0][0][0] == "-1011", got
+        assert calls(p, "a", "b", 1, "echo", "alive") == [("0", "alive")]
 
 
 def test_peers_call_deadline(s):

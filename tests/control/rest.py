@@ -201,10 +201,12 @@ def test_life(s):
     s.refused("POST", P + "/x/checkpoint", None, 409, "not_active")
     woken = s.json("POST", P + "/x/swap-in", expect=200)
     assert (woken["state"], woken["epoch"]) == ("ACTIVE", 2) and woken["ticket"]["epoch"] == 2
-    assert s.json("POST", P + "/x/kill", expect=200)["state"] == "KILLED"
+    assert woken["lost_epoch"] == 0
+    killed = s.json("POST", P + "/x/kill", expect=200)
+    assert (killed["state"], killed["lost_epoch"]) == ("KILLED", 2)
     s.refused("POST", P + "/x/swap-out", None, 409, "not_active")
     t = s.json("POST", P + "/x/tickets", {"rights": ["invoke"], "ttl_s": 5}, 200)
-    assert t["epoch"] == 3
+    assert (t["epoch"], t["lost_epoch"]) == (3, 2)  # its clients are told
     s.refused("POST", P + "/x/tickets", '{"rights":[]}', 400, "invalid")
     s.refused("POST", P + "/x/tickets", '{"rights":["fly"]}', 400, "invalid")
     s.refused("POST", P + "/x/tickets", '{"ttl_s":86401}', 400, "invalid")
