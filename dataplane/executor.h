@@ -41,6 +41,14 @@ static inline bool praas_function_plain(const struct praas_function *f)
 	       f->concurrency == PRAAS_PARALLEL && f->then == 0;
 }
 
+/* A running invocation that waits for a call, as long as it takes. */
+struct praas_executor_wait {
+	uint64_t call;  /* its id, as praas_process_fn_invoke() gave it */
+	uint64_t nonce; /* of this wait; 0: it did not last yet */
+	/* What runs on top of it, and waits; itself where nothing does. NULL: not known here. */
+	const struct praas_invocation *top;
+};
+
 struct praas_executor_ops {
 	const char *name;
 	/* Begin inv, which is in state RUNNING from now on. 0: ends in praas_process_complete(),
@@ -54,6 +62,13 @@ struct praas_executor_ops {
 	/* The same for a call that the process does not know: of the direct path, if any. NULL: the
 	 * executor has none. */
 	void (*cancel_direct)(struct praas_executor *ex, uint64_t source, uint64_t id);
+	/* NULL, or whether inv, which runs, waits so. */
+	bool (*waits)(struct praas_executor *ex, const struct praas_invocation *inv,
+		      struct praas_executor_wait *ret_wait);
+	/* Not NULL where waits() is not. That wait of one in another process can never end, for the reason
+	 * in text: it is told so, and its call is withdrawn. */
+	void (*wait_ends)(struct praas_executor *ex,
+			  const struct praas_executor_wait *wait, const char *text);
 	/* Results, calls of functions, deadlines, deaths. Returns work done. */
 	unsigned (*poll)(struct praas_executor *ex, unsigned budget);
 	/* NULL, or the first half of arm(), as in transport.h. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "dataplane/circle.h"
 #include "dataplane/process_private.h"
 #include "transport/ticket.h"
 
@@ -195,6 +196,7 @@ static const uint8_t rights[PRAAS_FRAME_KIND_MAX + 1] = {
 	[PRAAS_FRAME_INVOKE] = PRAAS_RIGHT_INVOKE,
 	[PRAAS_FRAME_SEND] = PRAAS_RIGHT_SEND,
 	[PRAAS_FRAME_MAIL] = PRAAS_RIGHT_SEND,
+	[PRAAS_FRAME_PROBE] = PRAAS_RIGHT_INVOKE,
 	[PRAAS_FRAME_RECV] = PRAAS_RIGHT_RECV,
 	[PRAAS_FRAME_PEEK] = PRAAS_RIGHT_RECV,
 	[PRAAS_FRAME_LIST] = PRAAS_RIGHT_RECV,
@@ -257,6 +259,9 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		break;
 	case PRAAS_FRAME_MAIL:
 		praas_inbox_frame(p, conn, buf);
+		break;
+	case PRAAS_FRAME_PROBE:
+		praas_circle_frame(p, conn, buf);
 		break;
 	case PRAAS_FRAME_PING:
 		on_ping(p, conn, buf);

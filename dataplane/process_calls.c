@@ -7,7 +7,7 @@
 
 #include "dataplane/process_private.h"
 
-#define CALL_ID (1ull << 63) /* marks ids that are made here: slot and its generation */
+#define CALL_ID PRAAS_CALL_HERE
 
 int32_t praas_status_of(int rc)
 {

@@ -202,6 +202,9 @@ uint64_t praas_process_state_index_offset(const struct praas_process *p);
 
 /* ---- calls ---- */
 
+/* Marks ids of calls within the process: slot and its generation. Others are those of remote.h. */
+#define PRAAS_CALL_HERE (1ull << 63)
+
 struct praas_fn_call {
 	uint64_t destination; /* PRAAS_SELF, or a process of the application */
 	uint64_t source;      /* stamped: who asks */

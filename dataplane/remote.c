@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
+#include "dataplane/probe.h"
 #include "dataplane/remote_private.h"
 #include "internal/base.h"
 
@@ -396,6 +398,14 @@ uint64_t praas_remote_due_ns(const struct praas_remote *r)
 
 /* ---- for executors ---- */
 
+static uint64_t realtime_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t); /* valid arguments */
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call,
 			const char *function, uint64_t *ret_id)
 {
@@ -415,6 +425,7 @@ int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call
 	c->caller = call->caller;
 	c->deadline_ns = call->deadline_ns;
 	c->begun_ns = praas_now_ns();
+	c->began_ns = realtime_ns();
 	c->wire_id = (uint64_t)r->epoch << 32 | c->generation << SLOT_BITS | slot;
 	memcpy(c->function, function, strnlen(function, PRAAS_NAME_MAX) + 1);
 	c->out = (struct praas_buf){ .release = call_release, .owner = c };
@@ -440,26 +451,56 @@ bool praas_remote_pending(const struct praas_remote *r, uint64_t id)
 	return call_of(r, id) != NULL;
 }
 
-int praas_remote_cancel(struct praas_remote *r, uint64_t id)
+static struct praas_remote_link *link_of(const struct praas_remote *r,
+					 const struct praas_remote_call *c)
 {
-	struct praas_remote_call *c = call_of(r, id);
-
-	if (!c)
-		return -ENOENT;
 	for (uint32_t i = 0; i < r->links_count; i++) {
-		struct praas_remote_link *l = &r->links[i];
-		struct praas_remote_call *at = l->first;
+		const struct praas_remote_call *at = r->links[i].first;
 
 		while (at && at != c)
 			at = at->next;
-		if (!at)
-			continue;
-		if (c->state == PRAAS_REMOTE_QUEUED && c->epoch == 0)
-			praas_remote_fail(l, c, PRAAS_CANCELLED,
-					  "cancelled by its caller");
-		else
-			send_cancel(l, c);
-		break;
+		if (at)
+			return &r->links[i];
 	}
+	return NULL;
+}
+
+int praas_remote_cancel(struct praas_remote *r, uint64_t id)
+{
+	struct praas_remote_call *c = call_of(r, id);
+	struct praas_remote_link *l = c ? link_of(r, c) : NULL;
+
+	if (!c)
+		return -ENOENT;
+	praas_check(l != NULL); /* until it ends */
+	if (c->state == PRAAS_REMOTE_QUEUED && c->epoch == 0)
+		praas_remote_fail(l, c, PRAAS_CANCELLED, "cancelled by its caller");
+	else
+		send_cancel(l, c);
 	return 0;
+}
+
+uint64_t praas_remote_began_ns(const struct praas_remote *r, uint64_t id)
+{
+	const struct praas_remote_call *c = call_of(r, id);
+
+	return c ? c->began_ns : 0;
+}
+
+void praas_remote_probe(struct praas_remote *r, uint64_t id,
+			const struct praas_probe *probe)
+{
+	const struct praas_remote_call *c = call_of(r, id);
+	const struct praas_remote_link *l = c ? link_of(r, c) : NULL;
+	struct praas_buf *buf;
+
+	if (!l || c->state != PRAAS_REMOTE_SENT || !l->open || !l->conn || !l->probes ||
+	    l->conn->ops->alloc(l->conn, praas_probe_bytes(probe), &buf) != 0)
+		return;
+	praas_probe_encode(probe, buf->data);
+	buf->head = (struct praas_frame){ .kind = PRAAS_FRAME_PROBE,
+					  .id = c->wire_id,
+					  .epoch = c->epoch,
+					  .bytes = praas_probe_bytes(probe) };
+	(void)praas_conn_send_or_release(l->conn, buf); /* another one follows */
 }

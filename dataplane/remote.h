@@ -54,6 +54,14 @@ int praas_remote_cancel(struct praas_remote *r, uint64_t id);
 /* Whether the call has not ended. */
 bool praas_remote_pending(const struct praas_remote *r, uint64_t id);
 
+/* When the call was made, CLOCK_REALTIME; 0: it has ended. */
+uint64_t praas_remote_began_ns(const struct praas_remote *r, uint64_t id);
+struct praas_probe;
+/* Asks the other process whether what was called there waits for who asks (dataplane/circle.h). Lost when it cannot
+ * be sent now. */
+void praas_remote_probe(struct praas_remote *r, uint64_t id,
+			const struct praas_probe *probe);
+
 /* The answer to a question with PRAAS_REMOTE_ATTEMPT; copied. */
 void praas_remote_way(struct praas_remote *r, const struct praas_way *way);
 unsigned praas_remote_poll(struct praas_remote *r);

@@ -91,6 +91,7 @@ static void on_welcome(void *user, const struct praas_welcome *welcome)
 	size_t bytes = welcome->functions_count * sizeof(*l->functions);
 	void *names = malloc(bytes ? bytes : 1);
 
+	l->probes = welcome->probes;
 	free(l->functions);
 	l->functions = names;
 	l->functions_count = names ? welcome->functions_count : 0;

@@ -20,6 +20,7 @@ struct praas_remote_call {
 	struct praas_remote_call *next; /* of its link, in order */
 	char function[PRAAS_NAME_MAX + 1];
 	uint64_t wire_id, deadline_ns, begun_ns;
+	uint64_t began_ns; /* the same by CLOCK_REALTIME */
 	uint32_t generation;
 	uint32_t epoch; /* of the other process, that it was sent to; 0: never */
 	uint8_t state;
@@ -38,6 +39,7 @@ struct praas_remote_link {
 	uint32_t attempt, endpoint;
 	uint32_t hash_next;
 	bool open, asking;
+	bool probes;      /* its WELCOME said that it knows PROBE */
 	uint64_t wait_ns; /* asking or connecting: since when; else not again before */
 	uint64_t backoff_ns, used_ns;
 };

@@ -569,9 +569,7 @@ uint64_t wx_next_timer(const struct wx *ex)
 
 		next = praas_min_u64(next, wx_direct_next(w, now));
 		next = praas_min_u64(next, wx_ahead_due(w));
-		if (w->waiting && w->wait_kind == PRAAS_WORKER_WAIT &&
-		    w->wait_until_ns < PRAAS_DEADLINE_NEVER)
-			next = praas_min_u64(next, w->wait_until_ns);
+		next = praas_min_u64(next, wx_wait_due(w));
 		if (at == 0)
 			continue;
 		if (w->state == WX_BUSY && at <= now)

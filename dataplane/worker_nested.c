@@ -101,15 +101,6 @@ void wx_end_stack(struct wx_worker *w, int32_t status, const char *text)
 	}
 }
 
-static bool on_stack(const struct wx_worker *w, const struct praas_invocation *inv)
-{
-	bool found = w->inv == inv;
-
-	for (uint32_t i = 0; !found && i < w->depth; i++)
-		found = w->below[i].inv == inv;
-	return found;
-}
-
 /* ---- questions ---- */
 
 int wx_asks(struct wx_worker *w, const struct praas_frame *f)
@@ -166,6 +157,9 @@ int wx_on_wait(struct wx_worker *w, const struct praas_frame *f)
 	w->wait_kind = PRAAS_WORKER_WAIT;
 	w->wait_call = call;
 	w->wait_until_ns = f->deadline_ns;
+	w->wait_endless = ((uint32_t)f->status & PRAAS_WORKER_IN_ENDLESS) != 0;
+	w->wait_nonce = 0;
+	w->ask_ns = 0;
 	w->waiting = true;
 	if (!call) {
 		answer(w, 0);
@@ -216,12 +210,30 @@ static unsigned help_wait(struct wx_worker *w)
 	return start_on(w, inv);
 }
 
-/* Withdrawn: its outcome goes to nobody, for w forgets it with the answer. */
-static void give_up(struct wx_worker *w)
+/* Its question is answered with -EDEADLK, and why. */
+static void answer_why(struct wx_worker *w, const char *text)
+{
+	struct praas_frame f = { .kind = PRAAS_FRAME_REPLY,
+				 .id = w->wait_id,
+				 .status = -EDEADLK };
+	struct praas_buf *buf = wx_text(w->ex, text);
+
+	if (!buf || wx_readable(w, &buf) != 0 || wx_loan_add(w, NULL, buf) != 0) {
+		praas_buf_release(buf);
+		answer(w, -EDEADLK); /* nothing to say it with */
+		return;
+	}
+	f.bytes = buf->head.bytes;
+	w->waiting = false;
+	wx_push(w, &f, buf->segment, buf->offset);
+}
+
+void wx_wait_withdraw(struct wx_worker *w, const char *text)
 {
 	uint64_t id = w->wait_call->inv_id;
 
-	answer(w, -EDEADLK);
+	answer_why(w, text);
+	/* Its outcome goes to nobody, for w forgets it with the answer. */
 	(void)praas_process_fn_cancel(w->ex->base.process, w->ex->config.pid, id);
 }
 
@@ -264,48 +276,18 @@ unsigned wx_help(struct wx *ex)
 		    w->wait_until_ns < PRAAS_DEADLINE_NEVER ||
 		    praas_process_fn_needs(p, w->wait_call->inv_id, &inv) != 0)
 			continue;
-		give_up(w);
+		wx_wait_withdraw(w, "it cannot run: every worker waits");
 		return 1;
 	}
 	return 0;
 }
 
-/* ---- what cannot end ---- */
-
-static struct wx_worker *runner(struct wx *ex, const struct praas_invocation *inv)
-{
-	for (uint32_t i = 0; i < ex->config.workers; i++)
-		if (ex->workers[i].state == WX_BUSY && on_stack(&ex->workers[i], inv))
-			return &ex->workers[i];
-	return NULL;
-}
-
-/* Each worker waits for one call, each call for one holder: the way from w has no branches. It is
- * a circle when it comes back to w. */
-static bool in_circle(struct wx_worker *first)
-{
-	struct wx *ex = first->ex;
-	struct wx_worker *w = first;
-
-	for (uint32_t i = 0; i <= ex->config.workers; i++) {
-		struct praas_invocation *inv;
-
-		if (!w->waiting || w->wait_kind != PRAAS_WORKER_WAIT ||
-		    w->wait_until_ns < PRAAS_DEADLINE_NEVER ||
-		    praas_process_fn_needs(ex->base.process, w->wait_call->inv_id,
-					   &inv) != -EBUSY)
-			return false;
-		w = runner(ex, inv);
-		if (!w)
-			return false;
-		if (w == first)
-			return true;
-	}
-	return false;
-}
+/* ---- time ---- */
 
 void wx_wait_timers(struct wx *ex, uint64_t now)
 {
+	char text[PRAAS_ERROR_TEXT_MAX];
+
 	for (uint32_t i = 0; i < ex->config.workers; i++) {
 		struct wx_worker *w = &ex->workers[i];
 
@@ -313,7 +295,20 @@ void wx_wait_timers(struct wx *ex, uint64_t now)
 			continue;
 		if (now >= w->wait_until_ns)
 			answer(w, -EAGAIN);
-		else if (in_circle(w))
-			give_up(w);
+		else if (wx_wait_away(w))
+			wx_wait_ask(w, now);
+		else if (wx_in_circle(w, text))
+			wx_wait_withdraw(w, text);
 	}
+}
+
+uint64_t wx_wait_due(const struct wx_worker *w)
+{
+	uint64_t due = UINT64_MAX;
+
+	if (!w->waiting || w->wait_kind != PRAAS_WORKER_WAIT)
+		return due;
+	if (w->wait_until_ns < PRAAS_DEADLINE_NEVER)
+		due = w->wait_until_ns;
+	return wx_wait_away(w) ? praas_min_u64(due, praas_max_u64(w->ask_ns, 1)) : due;
 }

@@ -124,6 +124,10 @@ struct wx_worker {
 	uint64_t wait_id;
 	uint64_t wait_until_ns; /* of a WAIT */
 	struct wx_call *wait_call;
+	/* Of a WAIT for a call in another process, as long as it takes. */
+	uint64_t wait_nonce; /* 0: it has not asked yet */
+	/* When it asks next (dataplane/circle.h); 0: it was not looked at. */
+	uint64_t ask_ns, ask_step_ns;
 	struct wx_call calls[WX_CALLS_MAX];
 	struct wx_loan loans[WX_LOANS_MAX];
 	uint64_t clients; /* direct ones, a bit each */
@@ -142,8 +146,9 @@ struct wx_worker {
 			      * < 0 they are not, and so says the RESULT; 0 none came */
 	bool ahead_held; /* no more ahead until the call has ended: it takes long */
 	bool waiting;
-	bool asks_direct; /* who asks is a direct call */
-	bool wait_direct; /* the question that waits is a direct call's */
+	bool wait_endless; /* of a WAIT: no limit but the deadline of who waits */
+	bool asks_direct;  /* who asks is a direct call */
+	bool wait_direct;  /* the question that waits is a direct call's */
 	uint8_t wait_kind;
 	/* Of each function, as far as it is in the process's sums. */
 	struct wx_counts *counted;
@@ -314,6 +319,8 @@ void wx_reply_value(struct wx_worker *w, struct praas_frame *f,
 void wx_reply_message(struct wx_worker *w, uint64_t id, struct praas_message *message);
 /* It waits, and for nothing that a call on top of it could bring about. */
 bool wx_wait_alone(const struct wx_worker *w);
+/* Its WAIT can never end, for the reason in text: it is told so, and the call is withdrawn. */
+void wx_wait_withdraw(struct wx_worker *w, const char *text);
 /* It waits no more, and is not told. */
 void wx_wait_cancel(struct wx_worker *w);
 /* Its one question that may wait: w->wait is for the process's call, whose result ends or begins the waiting. */
@@ -378,6 +385,26 @@ bool wx_cancel_mark(struct wx_worker *w, const struct praas_invocation *inv);
 unsigned wx_help(struct wx *ex);
 /* Waits that are over, and those that cannot end. */
 void wx_wait_timers(struct wx *ex, uint64_t now);
+/* When w's wait is over, or is to be asked about; UINT64_MAX: no need to look. */
+uint64_t wx_wait_due(const struct wx_worker *w);
+
+/* ---- worker_circle.c ---- */
+
+/* For the table. */
+bool wx_waits(struct praas_executor *base, const struct praas_invocation *inv,
+	      struct praas_executor_wait *ret_wait);
+void wx_wait_ends(struct praas_executor *base, const struct praas_executor_wait *wait,
+		  const char *text);
+/* Whether w waits, perhaps through others of this process, for itself: then in words. */
+bool wx_in_circle(struct wx_worker *w, char ret_text[PRAAS_ERROR_TEXT_MAX]);
+/* It waits for another process: asks when it is time. */
+void wx_wait_ask(struct wx_worker *w, uint64_t now);
+/* It waits for a call in another process, as long as it takes. */
+static inline bool wx_wait_away(const struct wx_worker *w)
+{
+	return w->waiting && w->wait_kind == PRAAS_WORKER_WAIT && w->wait_endless &&
+	       !(w->wait_call->inv_id & PRAAS_CALL_HERE);
+}
 
 /* ---- worker_attach.c ---- */
 

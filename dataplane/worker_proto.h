@@ -80,8 +80,9 @@ enum praas_worker_kind {
 	/* aux = a big segment of ours, status = number of a direct client: show it to that client, for
 	 * one result. Reply when the client has been told; the segment goes when it is done with it. */
 	PRAAS_WORKER_SHARE = 48,
-	/* aux = id of an INVOKE of ours; deadline; status = depth of who asks, | IN_DIRECT. Reply: 0 its
-	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot run, and is withdrawn. */
+	/* aux = id of an INVOKE of ours; deadline; status = depth of who asks, | IN_DIRECT, | IN_ENDLESS. Reply: 0 its
+	 * RESULT came before; -EAGAIN the deadline passed; -EDEADLK it cannot end, for the reason in the payload
+	 * (a text with its zero; perhaps none), and is withdrawn. */
 	PRAAS_WORKER_WAIT = 49,
 	PRAAS_WORKER_STATE_LOAD =
 		50, /* key: its entry is LATE. Reply when it is not, or cannot be had */
@@ -143,6 +144,8 @@ struct praas_worker_call {
 #define PRAAS_WORKER_DEPTH_MAX 13u
 #define PRAAS_WORKER_IN_PLACE_MAX 8u
 #define PRAAS_WORKER_IN_DIRECT 0x100 /* the bottom of the stack is a direct call */
+#define PRAAS_WORKER_IN_ENDLESS                                                        \
+	0x200 /* of WAIT: its deadline is that of who waits, no other */
 
 _Static_assert(sizeof(struct praas_worker_call) <= PRAAS_WORKER_CALL_BYTES,
 	       "three pages");

@@ -129,6 +129,12 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns
       ${PROJECT_BINARY_DIR}/examples/allreduce)
   set_tests_properties(control.peers PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  foreach(way shm tcp)
+    add_test(NAME control.circles.${way}
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/circles.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns ${way})
+    set_tests_properties(control.circles.${way} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  endforeach()
   if(TARGET praas)
     add_test(NAME control.nodes
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/nodes.py $<TARGET_FILE:praas-control>

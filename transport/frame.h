@@ -35,6 +35,8 @@ enum praas_frame_kind {
 		8, /* run a function: id, function, key, deadline, payload */
 	PRAAS_FRAME_RESULT = 9,  /* its outcome: id, status, payload or error text */
 	PRAAS_FRAME_CANCEL = 10, /* give invocation id up */
+	PRAAS_FRAME_PROBE =
+		12, /* of a process that waits for invocation id: does that wait for it? */
 	PRAAS_FRAME_SEND =
 		16, /* a message for the mailbox: key, payload; id for its ack */
 	PRAAS_FRAME_RECV = 17, /* take a message: key, aux = source, deadline */

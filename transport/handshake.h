@@ -15,6 +15,7 @@
 	1u /* aux of HELLO, a bit: the client goes along when the process moves */
 #define PRAAS_HELLO_MEMBERS                                                            \
 	2u /* the same: it wants to hear of changes of the members */
+#define PRAAS_WELCOME_PROBES 1u /* aux of WELCOME, a bit: PROBE is known here */
 #define PRAAS_CHALLENGE_BYTES (PRAAS_NONCE_BYTES + PRAAS_KEY_BYTES)
 #define PRAAS_PROOF_BYTES PRAAS_KEY_BYTES
 #define PRAAS_WELCOME_HEAD_BYTES 32u

@@ -234,6 +234,7 @@ static int on_proof(struct session *s, const struct praas_buf *buf)
 {
 	const struct praas_session_server_config *config = &s->server->config;
 	struct praas_frame head = { .kind = PRAAS_FRAME_WELCOME,
+				    .aux = PRAAS_WELCOME_PROBES,
 				    .bytes = s->server->welcome_bytes };
 	struct praas_conn *conn = s->conn;
 	uint64_t bytes_max = config->welcome.bytes_max;

@@ -30,6 +30,7 @@ struct praas_welcome {
 	/* By number: PRAAS_FUNCTION_…, one byte a function, travels with the name. Borrowed;
 	 * NULL: all 0. */
 	const uint8_t *function_flags;
+	bool probes; /* as a client: the other side knows PROBE */
 };
 #define PRAAS_FUNCTION_DIRECT                                                          \
 	0x01u /* may be called past the controller (transport/shm.h) */

@@ -105,6 +105,7 @@ static int on_welcome(struct client *c, struct praas_conn *conn,
 		return rc;
 	conn->bytes_max = welcome.bytes_max;
 	conn->peer_source = welcome.pid;
+	welcome.probes = (buf->head.aux & PRAAS_WELCOME_PROBES) != 0;
 	if (config.welcome)
 		config.welcome(config.user, &welcome);
 	praas_mac_wipe(config.session_key, sizeof(config.session_key));

@@ -148,6 +148,25 @@ static void look(struct worker *w)
 		worker_fatal(w, "an answer to nothing");
 }
 
+/* Why it can never be, for the caller of who returns -EDEADLK. */
+static int explain(struct ctx *ctx, int rc, const struct praas_worker_frame *reply)
+{
+	struct worker *w = ctx->worker;
+	const uint8_t *data = NULL;
+	uint64_t bytes = reply->head.bytes;
+	size_t n = bytes < sizeof(ctx->text) ? (size_t)bytes : sizeof(ctx->text) - 1;
+
+	if (rc != -EDEADLK || bytes == 0)
+		return rc;
+	if (praas_worker_end_view(&w->end, reply->segment, reply->offset, bytes,
+				  &data) != 0)
+		worker_fatal(w, "a reason lies nowhere");
+	memcpy(ctx->text, data, n);
+	ctx->text[n] = '\0';
+	praas_worker_end_return(&w->end, reply->segment, reply->offset);
+	return rc;
+}
+
 /* Until the outcome is here. The controller knows that we wait, and what for: it may have us run it. */
 static int await(struct ctx *ctx, const struct call *call, int64_t timeout_ns)
 {
@@ -160,6 +179,8 @@ static int await(struct ctx *ctx, const struct call *call, int64_t timeout_ns)
 				 .deadline_ns = until };
 	struct praas_worker_frame reply;
 
+	if (timeout_ns < 0)
+		f.status |= PRAAS_WORKER_IN_ENDLESS;
 	if (deadline != 0)
 		f.deadline_ns = praas_min_u64(until, deadline);
 	look(w);
@@ -176,7 +197,7 @@ static int await(struct ctx *ctx, const struct call *call, int64_t timeout_ns)
 		else if (rc == -EAGAIN && f.deadline_ns != until)
 			return -ETIMEDOUT;
 		else if (rc != 0)
-			return rc;
+			return explain(ctx, rc, &reply);
 		else if (call->state != CALL_DONE)
 			worker_fatal(w, "the end of nothing");
 	}

@@ -392,8 +392,9 @@ static inline int praas_invoke_async(struct praas_ctx *ctx, praas_pid_t destinat
  * that has returned, and if it crashes this invocation ends with it. praas_recv() helps likewise when
  * every worker waits.
  * Without a time limit, what can never end fails: a serial function that waits, perhaps through
- * others, for itself; and every worker waiting with 9 invocations on top of one another. The started
- * function is then withdrawn: it does not run.
+ * others and other processes, for itself; and every worker waiting with 9 invocations on top of one
+ * another. The started function is then withdrawn: it does not run. An entry that returns -EDEADLK
+ * tells its caller why: "it would wait for itself: a (pid 1) -> b (pid 2) -> a (pid 1)".
  * Returns 0; -EAGAIN not yet; -EINVAL no such call; -ECANCELED; -ETIMEDOUT own deadline; -EDEADLK.
  */
 static inline int praas_wait(struct praas_ctx *ctx, uint64_t call, int64_t timeout_ns,

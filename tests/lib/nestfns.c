@@ -111,6 +111,14 @@ PRAAS_FUNCTION int right(struct praas_ctx *ctx)
 	return rc < 0 ? give(ctx, (uint64_t)-rc) : give(ctx, n);
 }
 
+/* As a function that leaves it to its caller. */
+PRAAS_FUNCTION int confused(struct praas_ctx *ctx)
+{
+	uint64_t n = 0;
+
+	return start_and_wait(ctx, "confused", NULL, 0, &n);
+}
+
 /* A message from one that it has started. */
 PRAAS_FUNCTION int hears(struct praas_ctx *ctx)
 {

@@ -10,9 +10,10 @@
 #include "dataplane/worker_proto.h"
 
 static const char *const names[] = {
-	"tree",     "chain",     "selfish",         "left",   "right", "hears", "tells",
-	"asks",     "dies",      "waits_for_death", "writes", "loses", "has",   "keeps",
-	"long_one", "waits_long"
+	"tree",       "chain",   "selfish", "left",  "right",
+	"hears",      "tells",   "asks",    "dies",  "waits_for_death",
+	"writes",     "loses",   "has",     "keeps", "long_one",
+	"waits_long", "confused"
 };
 #define NAMES (sizeof(names) / sizeof(names[0]))
 
@@ -109,6 +110,28 @@ static void test_nested_serial_circle(void **state)
 	}
 }
 
+/* The circle is named to who asked, and does not last until the deadline. */
+static void test_nested_circle_named(void **state)
+{
+	static const char circle[] = "it would wait for itself: confused (pid 77) -> "
+				     "confused (pid 77)";
+	struct worker_fixture w;
+	struct praas_buf *buf;
+	uint64_t began;
+
+	(void)state;
+	begin(&w, 2, PRAAS_SERIAL);
+	wf_expect(&w, "confused", EDEADLK, circle);
+	began = praas_now_ns();
+	(void)wf_submit(&w, "confused", NULL, 0, 60000000000);
+	buf = wf_answer(&w);
+	assert_int_equal(buf->head.status, EDEADLK);
+	assert_string_equal((const char *)buf->data, circle);
+	assert_true(praas_now_ns() - began < 30000000000u);
+	praas_buf_release(buf);
+	wf_release(&w);
+}
+
 /* A message from a function that could not run but on top of its receiver. */
 static void test_nested_while_receiving(void **state)
 {
@@ -201,6 +224,7 @@ int main(void)
 		cmocka_unit_test(test_nested_all_workers_wait),
 		cmocka_unit_test(test_nested_depth_limit_ends_the_wait),
 		cmocka_unit_test(test_nested_serial_circle),
+		cmocka_unit_test(test_nested_circle_named),
 		cmocka_unit_test(test_nested_while_receiving),
 		cmocka_unit_test(test_nested_crash_fails_the_stack),
 		cmocka_unit_test(test_nested_writes_are_their_own),
