@@ -8,19 +8,7 @@
 
 #include "controller/json.h"
 #include "internal/base.h"
-
-/* ---- hex ---- */
-
-static void to_hex(const uint8_t *data, size_t bytes, char *ret_text)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < bytes; i++) {
-		ret_text[2 * i] = digits[data[i] >> 4];
-		ret_text[2 * i + 1] = digits[data[i] & 15];
-	}
-	ret_text[2 * bytes] = '\0';
-}
+#include "internal/text.h"
 
 /* ---- questions ---- */
 
@@ -64,7 +52,7 @@ static json_t *describe(const struct praas_outbox_item *item)
 
 	if (!object || !item->trace)
 		return object;
-	to_hex(item->trace, PRAAS_TRACE_BYTES, trace);
+	praas_hex_encode(item->trace, PRAAS_TRACE_BYTES, trace);
 	if (json_object_set_new(object, "trace", json_string(trace)) != 0) {
 		json_decref(object);
 		return NULL;

@@ -38,8 +38,7 @@ target_sources(fuzz_rest PRIVATE lib/fake_client.c)
 praas_fuzz_target(rest_body praas_control_rest)
 target_sources(fuzz_rest_body PRIVATE lib/fake_client.c)
 praas_fuzz_target(records praas_control)
-set(praas_fuzz_files_redis control/records/records_redis_rows.c control/records/redis/reply.c
-  control/records/redis/server.c control/records/redis/url.c)
+set(praas_fuzz_files_redis control/records/records_redis_rows.c redis/reply.c redis/server.c redis/url.c)
 praas_fuzz_target(redis praas_control)
 praas_fuzz_target(link praas_control)
 

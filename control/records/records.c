@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/records/records.h"
-#include "control/records/redis/url.h"
+#include "redis/url.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -241,7 +241,7 @@ struct praas_records {
 	const struct praas_queue_ops *queue;
 };
 
-/* "sqlite:///file", "memory:", or as control/records/redis/url.h says. place: where this service is, in hex,
+/* "sqlite:///file", "memory:", or as redis/url.h says. place: where this service is, in hex,
  * so that after a crash it has records at once that one service has at a time; NULL: nowhere before. An
  * older format is brought to ours. 0; -EINVAL no such kind of store; -EIO it cannot be used, or is
  * damaged; -EBUSY another service has it; -EPROTO a newer format, or something else than records.

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "controller/store/store.h"
+#include "internal/text.h"
 
 #define TIMEOUT_S_MAX 300u
 #define LOWER "abcdefghijklmnopqrstuvwxyz"
@@ -22,40 +23,6 @@ static int wrong(struct parsing *p, const char *why)
 {
 	p->why = why;
 	return -EINVAL;
-}
-
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
-/* Decodes bytes of text. -EINVAL: too long, a wrong escape, or a control character. */
-static int decode(const char *text, size_t bytes, char *ret_text, size_t room)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < bytes; i++) {
-		char c = text[i];
-
-		if (c == '%') {
-			int high = i + 2 < bytes ? hex(text[i + 1]) : -1;
-			int low = i + 2 < bytes ? hex(text[i + 2]) : -1;
-
-			if (high < 0 || low < 0)
-				return -EINVAL;
-			c = (char)(high * 16 + low);
-			i += 2;
-		}
-		if ((unsigned char)c < ' ' || c == 127 || n + 1 >= room)
-			return -EINVAL;
-		ret_text[n++] = c;
-	}
-	ret_text[n] = '\0';
-	return 0;
 }
 
 static bool is_bucket(const char *name)
@@ -163,9 +130,9 @@ static int take_query(struct parsing *p, const char *query)
 
 		if (name_bytes == bytes)
 			return wrong(p, "a parameter has no value");
-		if (decode(query, name_bytes, name, sizeof(name)) != 0 ||
-		    decode(query + name_bytes + 1, bytes - name_bytes - 1, value,
-			   sizeof(value)) != 0)
+		if (praas_percent_decode(query, name_bytes, name, sizeof(name)) != 0 ||
+		    praas_percent_decode(query + name_bytes + 1, bytes - name_bytes - 1,
+					 value, sizeof(value)) != 0)
 			return wrong(p, "a parameter is too long or not well encoded");
 		rc = take(p, name, value);
 		if (rc != 0)

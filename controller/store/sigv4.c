@@ -11,6 +11,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "internal/text.h"
+
 /*
  * Canonical request → its hash in the string to sign → HMAC with a key that is derived from the
  * secret, the day, the region and the service.
@@ -65,17 +67,6 @@ static void add_encoded(struct text *t, const char *data, bool keep_slash)
 	}
 }
 
-static void to_hex(const uint8_t *data, size_t bytes, char *ret_text)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < bytes; i++) {
-		ret_text[2 * i] = digits[data[i] >> 4];
-		ret_text[2 * i + 1] = digits[data[i] & 15];
-	}
-	ret_text[2 * bytes] = '\0';
-}
-
 int praas_sigv4_hash(const void *data, size_t bytes,
 		     char ret_text[PRAAS_SIGV4_HASH_TEXT])
 {
@@ -84,7 +75,7 @@ int praas_sigv4_hash(const void *data, size_t bytes,
 	if (EVP_Digest(bytes > 0 ? data : "", bytes, hash, NULL, EVP_sha256(), NULL) !=
 	    1)
 		return -ENOMEM;
-	to_hex(hash, HASH_BYTES, ret_text);
+	praas_hex_encode(hash, HASH_BYTES, ret_text);
 	return 0;
 }
 
@@ -284,7 +275,7 @@ static int authorize(const struct praas_sigv4_scope *scope, const char *hash,
 	rc = sign_text(scope, text, signature);
 	if (rc != 0)
 		return rc;
-	to_hex(signature, sizeof(signature), hex);
+	praas_hex_encode(signature, sizeof(signature), hex);
 	add(&t, ALGORITHM " Credential=");
 	add(&t, scope->key_id);
 	add(&t, "/");

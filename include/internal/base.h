@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The few things every file needs: checks, alignment, likely branches, time.
+ * The few things every file needs: checks, alignment, likely branches, time, chance.
  * Header only; includes nothing of ours.
  */
 #ifndef PRAAS_INTERNAL_BASE_H
 #define PRAAS_INTERNAL_BASE_H
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 #include <time.h>
 
 #define PRAAS_CACHE_LINE 64u
@@ -58,6 +60,22 @@ static inline uint64_t praas_min_u64(uint64_t a, uint64_t b)
 static inline uint64_t praas_max_u64(uint64_t a, uint64_t b)
 {
 	return a > b ? a : b;
+}
+
+/* bytes of the kernel's randomness; ends the program when there is none. */
+static inline void praas_random(void *ret_data, size_t bytes)
+{
+	uint8_t *at = ret_data;
+
+	while (bytes > 0) {
+		ssize_t n = getrandom(at, bytes, 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		praas_check(n > 0);
+		at += n;
+		bytes -= (size_t)n;
+	}
 }
 
 /* CLOCK_MONOTONIC in nanoseconds; about 25 ns (vDSO). */

@@ -11,8 +11,8 @@
 
 #include "control/names.h"
 #include "control/records/records_redis.h"
-#include "control/records/redis/server.h"
 #include "internal/base.h"
+#include "redis/server.h"
 
 static void try_url(const uint8_t *data, size_t bytes)
 {

@@ -12,8 +12,6 @@
 #include "internal/base.h"
 
 #define ERROR_TEXT 256u
-#define BACK_OFF_FIRST_NS 2000000u
-#define BACK_OFF_MOST_NS 500000000u
 
 /* ---- connections ------------------------------------------------------------------- */
 
@@ -28,14 +26,14 @@ static struct praas_redis_lane *take_lane(struct praas_redis *r, uint64_t deadli
 	while (!found && rc == 0) {
 		/* One with a connection first. */
 		for (unsigned i = 0; i < PRAAS_REDIS_LINKS; i++)
-			if (!r->lanes[i].busy &&
+			if (!r->busy[i] &&
 			    (!found || (!found->link && r->lanes[i].link)))
 				found = &r->lanes[i];
 		if (!found)
 			rc = pthread_cond_timedwait(&r->freed, &r->lock, &until);
 	}
 	if (found)
-		found->busy = true;
+		r->busy[found - r->lanes] = true;
 	(void)pthread_mutex_unlock(&r->lock);
 	return found;
 }
@@ -43,15 +41,9 @@ static struct praas_redis_lane *take_lane(struct praas_redis *r, uint64_t deadli
 static void give_lane(struct praas_redis *r, struct praas_redis_lane *lane)
 {
 	(void)pthread_mutex_lock(&r->lock);
-	lane->busy = false;
+	r->busy[lane - r->lanes] = false;
 	(void)pthread_cond_signal(&r->freed);
 	(void)pthread_mutex_unlock(&r->lock);
-}
-
-static void cut_lane(struct praas_redis_lane *lane)
-{
-	praas_redis_link_free(lane->link);
-	lane->link = NULL;
 }
 
 /* The first of many to see it tells. */
@@ -143,32 +135,24 @@ static int look_at_run(struct praas_redis *r, struct praas_redis_link *link,
 	return 0;
 }
 
-static int connect_lane(struct praas_redis *r, struct praas_redis_lane *lane,
-			uint64_t deadline_ns, char *ret_text)
+/* A connection of the pool was made. */
+static int on_joined(void *user, struct praas_redis_link *link,
+		     const struct praas_redis_server *server, uint64_t deadline_ns,
+		     char *ret_text)
 {
-	struct praas_redis_link *link;
-	struct praas_redis_server server;
+	struct praas_redis *r = user;
 	char why[ERROR_TEXT] = "";
-	bool durable;
-	int rc = praas_redis_session_open(&r->session, deadline_ns, &link, &server,
-					  ret_text);
+	bool durable, news;
+	int rc = look_at_run(r, link, server, deadline_ns, ret_text);
 
 	if (rc)
 		return rc;
-	rc = praas_redis_server_check(&server, ret_text);
-	if (rc == 0)
-		rc = look_at_run(r, link, &server, deadline_ns, ret_text);
-	if (rc) {
-		praas_redis_link_free(link);
-		return rc;
-	}
-	durable = praas_redis_server_durable(&server, why);
-	lane->link = link;
+	durable = praas_redis_server_durable(server, why);
 	(void)pthread_mutex_lock(&r->lock);
-	rc = r->durable != durable || !r->keeps;
+	news = r->durable != durable || !r->keeps;
 	r->durable = durable;
 	(void)pthread_mutex_unlock(&r->lock);
-	if (rc && !durable)
+	if (news && !durable)
 		praas_say(PRAAS_SAY_WARNING,
 			  "records: what this Redis acknowledges is not durable: %s",
 			  why);
@@ -177,124 +161,13 @@ static int connect_lane(struct praas_redis *r, struct praas_redis_lane *lane,
 
 /* ---- one call, until it is answered ------------------------------------------------- */
 
-/* What an error is to us. */
-static int classify(const redisReply *reply, char *ret_text)
-{
-	static const struct {
-		const char *word;
-		int rc;
-	} all[] = {
-		{ "NOSCRIPT", -ENOEXEC },   { "OOM", -ENOSPC },
-		{ "LOADING", -EAGAIN },     { "BUSY", -EAGAIN },
-		{ "READONLY", -ESHUTDOWN }, { "MASTERDOWN", -EAGAIN },
-		{ "NOREPLICAS", -EAGAIN },  { "NOAUTH", -EACCES },
-		{ "NOPERM", -EACCES },      { "MISCONF", -EIO },
-	};
-	int rc = -EPROTO;
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (praas_redis_error(reply, all[i].word))
-			rc = all[i].rc;
-	(void)snprintf(ret_text, ERROR_TEXT, "%.250s", reply->str);
-	return rc;
-}
-
-/* A script that the server does not know, or has forgotten. */
-static int load_script(struct praas_redis_lane *lane,
-		       const struct praas_redis_script *script, uint64_t deadline_ns,
-		       char *ret_text)
-{
-	struct praas_redis_args args = {
-		.count = 3,
-		.argv = { "SCRIPT", "LOAD", script->text },
-		.bytes = { 6, 4, script->bytes },
-	};
-	redisReply *reply = NULL;
-	int rc = praas_redis_link_ask(lane->link, &args, deadline_ns, &reply, ret_text);
-
-	if (rc)
-		return rc;
-	if (reply->type == REDIS_REPLY_ERROR) {
-		rc = classify(reply, ret_text);
-	} else if (!praas_redis_says(reply, script->sha)) {
-		(void)snprintf(ret_text, ERROR_TEXT, "not the script that was sent");
-		rc = -EPROTO;
-	}
-	freeReplyObject(reply);
-	return rc;
-}
-
-static int try_once(struct praas_redis *r, struct praas_redis_lane *lane,
-		    struct praas_redis_call *call, uint64_t deadline_ns,
-		    redisReply **ret_reply, char *ret_text)
-{
-	int rc = lane->link ? 0 : connect_lane(r, lane, deadline_ns, ret_text);
-
-	if (rc == 0)
-		rc = praas_redis_link_ask(lane->link, &call->args, deadline_ns,
-					  ret_reply, ret_text);
-	if (rc || (*ret_reply)->type != REDIS_REPLY_ERROR)
-		return rc;
-	rc = classify(*ret_reply, ret_text);
-	freeReplyObject(*ret_reply);
-	*ret_reply = NULL;
-	return rc;
-}
-
-/* It is worth to ask again. */
-static bool passes(int rc)
-{
-	return rc != 0 && rc != -ENOSPC && rc != -EACCES && rc != -EPROTO &&
-	       rc != -EINVAL && rc != -ENOMEM && rc != -EIO && rc != -ECANCELED;
-}
-
-static void pause_for(uint64_t *back_off_ns, uint64_t deadline_ns)
-{
-	uint64_t now = praas_now_ns();
-	uint64_t until = praas_min_u64(now + *back_off_ns, deadline_ns);
-	struct timespec span = praas_redis_timespec(until > now ? until - now : 0);
-
-	(void)nanosleep(&span, NULL);
-	*back_off_ns = praas_min_u64(2 * *back_off_ns, BACK_OFF_MOST_NS);
-}
-
-/* Asks until there is an answer, or the time is over. */
-static int ask_over(struct praas_redis *r, struct praas_redis_lane *lane,
-		    struct praas_redis_call *call, uint64_t deadline_ns,
-		    redisReply **ret_reply, char *ret_text)
-{
-	uint64_t back_off_ns = BACK_OFF_FIRST_NS;
-	char text[ERROR_TEXT] = "";
-	int rc;
-
-	for (;;) {
-		rc = try_once(r, lane, call, deadline_ns, ret_reply, text);
-		if (rc == -ENOEXEC)
-			rc = load_script(lane,
-					 &r->scripts.all[call->concept][call->kind],
-					 deadline_ns, text);
-		else if (rc == 0)
-			return 0;
-		/* That the time was over says less than what went wrong before. */
-		if (rc && (rc != -ETIMEDOUT || !ret_text[0]))
-			memcpy(ret_text, text, sizeof(text));
-		/* On a connection that is left in the middle nothing can follow. */
-		if (rc && rc != -ENOSPC && rc != -EIO && rc != -EAGAIN)
-			cut_lane(lane);
-		if ((rc && !passes(rc)) || praas_now_ns() >= deadline_ns)
-			return rc ? rc : -ETIMEDOUT;
-		if (rc)
-			pause_for(&back_off_ns, deadline_ns);
-	}
-}
-
 /* What became of a call, for the log. */
 static void report(struct praas_redis *r, const struct praas_redis_call *call, int rc,
 		   const char *why)
 {
 	bool news;
 
-	if (rc == 0 || passes(rc))
+	if (rc == 0 || praas_redis_passes(rc))
 		tell(r, rc != 0, why);
 	if (rc == -ENOSPC || (rc == 0 && call->kind == PRAAS_REDIS_CHANGES)) {
 		(void)pthread_mutex_lock(&r->lock);
@@ -308,7 +181,7 @@ static void report(struct praas_redis *r, const struct praas_redis_call *call, i
 				  why);
 		else if (news)
 			praas_say(PRAAS_SAY_INFO, "records: Redis takes changes again");
-	} else if (rc && !passes(rc) && rc != -ECANCELED) {
+	} else if (rc && !praas_redis_passes(rc) && rc != -ECANCELED) {
 		praas_say(PRAAS_SAY_ERROR, "records: Redis: %s", why);
 	}
 }
@@ -330,7 +203,9 @@ int praas_redis_ask(struct praas_redis *r, struct praas_redis_call *call,
 		praas_redis_set_arg(call, 6, lane->id);
 		praas_redis_set_arg(call, 7, turn);
 	}
-	rc = ask_over(r, lane, call, deadline_ns, ret_reply, ret_text);
+	rc = praas_redis_lane_ask(lane, &r->way, &call->args,
+				  &r->scripts.all[call->concept][call->kind],
+				  deadline_ns, ret_reply, ret_text);
 	give_lane(r, lane);
 	report(r, call, rc, ret_text);
 	return rc == 0 || rc == -ENOSPC || rc == -EPROTO || rc == -EINVAL ? rc : -EIO;
@@ -439,10 +314,8 @@ static void name_all(struct praas_redis *r, const char *place)
 	praas_hex_encode(random, sizeof(random), hex);
 	(void)snprintf(r->place, sizeof(r->place), "%s", place && *place ? place : hex);
 	(void)snprintf(r->owner, sizeof(r->owner), "%s:%s", r->place, hex);
-	for (unsigned i = 0; i < PRAAS_REDIS_LINKS; i++) {
-		praas_random(random, sizeof(random));
-		praas_hex_encode(random, sizeof(random), r->lanes[i].id);
-	}
+	for (unsigned i = 0; i < PRAAS_REDIS_LINKS; i++)
+		praas_redis_lane_init(&r->lanes[i]);
 }
 
 static int prepare(struct praas_redis *r, const char *url, const char *place,
@@ -451,12 +324,15 @@ static int prepare(struct praas_redis *r, const char *url, const char *place,
 	int rc = praas_redis_url_parse(url, &r->url, ret_text);
 
 	if (rc == 0 && r->url.tls)
-		rc = praas_redis_tls_context_new(&r->url, &r->session.tls, ret_text);
+		rc = praas_redis_tls_context_new(&r->url, &r->way.session.tls,
+						 ret_text);
 	if (rc == 0)
 		rc = praas_redis_scripts_make(&r->scripts);
 	if (rc)
 		return rc;
-	r->session.url = &r->url;
+	r->way.session.url = &r->url;
+	r->way.joined = on_joined;
+	r->way.user = r;
 	name_all(r, place);
 	return 0;
 }
@@ -495,9 +371,9 @@ void praas_redis_close(struct praas_redis *redis)
 	if (redis->keeps)
 		praas_redis_leave(redis);
 	for (unsigned i = 0; i < PRAAS_REDIS_LINKS; i++)
-		cut_lane(&redis->lanes[i]);
+		praas_redis_lane_cut(&redis->lanes[i]);
 	praas_redis_scripts_free(&redis->scripts);
-	praas_redis_tls_context_free(redis->session.tls);
+	praas_redis_tls_context_free(redis->way.session.tls);
 	(void)pthread_cond_destroy(&redis->freed);
 	(void)pthread_cond_destroy(&redis->ended);
 	(void)pthread_mutex_destroy(&redis->lock);

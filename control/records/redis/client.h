@@ -11,8 +11,8 @@
 #ifndef PRAAS_CONTROL_REDIS_CLIENT_H
 #define PRAAS_CONTROL_REDIS_CLIENT_H
 
-#include "control/records/redis/link.h"
 #include "control/records/redis/scripts.h"
+#include "redis/link.h"
 
 #define PRAAS_REDIS_LINKS 16u
 #define PRAAS_REDIS_CALL_MS 5000u /* for a call, with all that is tried again */

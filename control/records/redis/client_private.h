@@ -9,19 +9,10 @@
 #include <time.h>
 
 #include "control/records/redis/client.h"
-#include "control/records/redis/session.h"
 #include "praas/types.h"
+#include "redis/lane.h"
 
-#define PRAAS_REDIS_ID_BYTES 16u
 #define PRAAS_REDIS_PLACE_BYTES 65u /* in hex, with the zero */
-
-/* A connection, and the changes that were asked for over it and those before it. */
-struct praas_redis_lane {
-	struct praas_redis_link *link; /* NULL: none now */
-	uint64_t turn;
-	bool busy;
-	char id[2 * PRAAS_REDIS_ID_BYTES + 1];
-};
 
 enum praas_redis_verdict {
 	PRAAS_REDIS_GOOD,
@@ -32,7 +23,7 @@ enum praas_redis_verdict {
 
 struct praas_redis {
 	struct praas_redis_url url;
-	struct praas_redis_session_config session;
+	struct praas_redis_way way;
 	struct praas_redis_scripts scripts;
 	char meta[PRAAS_NAME_MAX + 16];
 	char id[2 * PRAAS_REDIS_ID_BYTES + 1]; /* of the records */
@@ -43,6 +34,7 @@ struct praas_redis {
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t freed, ended;
 	struct praas_redis_lane lanes[PRAAS_REDIS_LINKS];
+	bool busy[PRAAS_REDIS_LINKS]; /* of them */
 	bool down, full, closing, durable;
 	enum praas_redis_verdict verdict;
 	uint64_t changes; /* the most that an answer told of */
@@ -53,11 +45,6 @@ struct praas_redis {
 void praas_redis_set_arg(struct praas_redis_call *call, int at, const char *text);
 
 /* client.c */
-static inline struct timespec praas_redis_timespec(uint64_t ns)
-{
-	return (struct timespec){ .tv_sec = (time_t)(ns / 1000000000u),
-				  .tv_nsec = (long)(ns % 1000000000u) };
-}
 /* Runs what is whole already, within its time. As praas_redis_run(), but what the script says is the
  * caller's to look at. ret_text (256 bytes) tells why not. */
 int praas_redis_ask(struct praas_redis *r, struct praas_redis_call *call,

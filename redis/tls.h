@@ -3,12 +3,12 @@
  * TLS to a Redis: 1.3 and nothing older, the server's certificate verified, a certificate of ours where
  * one is named. Over a non-blocking socket; never raises SIGPIPE.
  */
-#ifndef PRAAS_CONTROL_REDIS_TLS_H
-#define PRAAS_CONTROL_REDIS_TLS_H
+#ifndef PRAAS_REDIS_TLS_H
+#define PRAAS_REDIS_TLS_H
 
 #include <sys/types.h>
 
-#include "control/records/redis/url.h"
+#include "redis/url.h"
 
 struct praas_redis_tls;
 struct praas_redis_tls_context;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/link.h"
+#include "redis/link.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -4,8 +4,8 @@
  * believed in nothing: how much it may make us hold has limits, and what a reply says is looked at by
  * the functions below.
  */
-#ifndef PRAAS_CONTROL_REDIS_REPLY_H
-#define PRAAS_CONTROL_REDIS_REPLY_H
+#ifndef PRAAS_REDIS_REPLY_H
+#define PRAAS_REDIS_REPLY_H
 
 #include <stdbool.h>
 #include <stddef.h>

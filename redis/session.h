@@ -2,11 +2,11 @@
  *
  * A connection that was let in: authenticated, its database chosen, its server looked at.
  */
-#ifndef PRAAS_CONTROL_REDIS_SESSION_H
-#define PRAAS_CONTROL_REDIS_SESSION_H
+#ifndef PRAAS_REDIS_SESSION_H
+#define PRAAS_REDIS_SESSION_H
 
-#include "control/records/redis/link.h"
-#include "control/records/redis/server.h"
+#include "redis/link.h"
+#include "redis/server.h"
 
 struct praas_redis_session_config {
 	const struct praas_redis_url *url;

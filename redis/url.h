@@ -9,8 +9,8 @@
  * OPTIONS, parted by "&": prefix=NAME (praas), user=NAME, password-file=FILE, ca=FILE, cert=FILE, key=FILE, db=N. A
  * password is never in the URL: everybody on the machine can read a command line.
  */
-#ifndef PRAAS_CONTROL_REDIS_URL_H
-#define PRAAS_CONTROL_REDIS_URL_H
+#ifndef PRAAS_REDIS_URL_H
+#define PRAAS_REDIS_URL_H
 
 #include <stdbool.h>
 #include <stdint.h>

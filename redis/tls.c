@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/tls.h"
+#include "redis/tls.h"
 
 #include <arpa/inet.h>
 #include <errno.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/server.h"
+#include "redis/server.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "control/names.h"
 #include "internal/base.h"
+#include "internal/text.h"
 
 #define ERROR_TEXT 256u
 #define VALUE_BYTES 64u
@@ -87,16 +87,16 @@ int praas_redis_server_check(const struct praas_redis_server *server, char *ret_
 {
 	if (server->major < MAJOR_LEAST)
 		(void)snprintf(ret_text, ERROR_TEXT,
-			       "it is Redis %u.%u; records need %u.0 or newer",
+			       "it is Redis %u.%u; %u.0 or newer is needed",
 			       server->major, server->minor, MAJOR_LEAST);
 	else if (server->cluster)
 		(void)snprintf(ret_text, ERROR_TEXT,
-			       "it is a Redis Cluster; records need a single primary "
+			       "it is a Redis Cluster; a single primary is needed "
 			       "(with replicas, if you like)");
 	else if (server->evicts)
 		(void)snprintf(ret_text, ERROR_TEXT,
-			       "it may throw records away when its memory is full; set "
-			       "maxmemory-policy noeviction");
+			       "it may throw away what it has when its memory is full; "
+			       "set maxmemory-policy noeviction");
 	else
 		return 0;
 	return -EINVAL;

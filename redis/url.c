@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/url.h"
+#include "redis/url.h"
 
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "control/names.h"
+#include "internal/text.h"
 
 #define ERROR_TEXT 256u
 #define DB_MAX 1023u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/session.h"
+#include "redis/session.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -158,7 +158,7 @@ int praas_redis_session_open(const struct praas_redis_session_config *config,
 		rc = look(link, deadline_ns, ret_server, ret_text);
 	if (rc == 0 && !ret_server->primary) {
 		(void)snprintf(ret_text, ERROR_TEXT,
-			       "it is a replica; records need the primary");
+			       "it is a replica; the primary is needed");
 		rc = -EAGAIN; /* it may become one */
 	}
 	if (rc)

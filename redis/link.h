@@ -3,12 +3,12 @@
  * One connection to a Redis: a command, its reply, until a deadline. hiredis 0.14 has no timeout for a command
  * and no TLS; of it only what does no I/O is used. One thread at a time.
  */
-#ifndef PRAAS_CONTROL_REDIS_LINK_H
-#define PRAAS_CONTROL_REDIS_LINK_H
+#ifndef PRAAS_REDIS_LINK_H
+#define PRAAS_REDIS_LINK_H
 
-#include "control/records/redis/reply.h"
-#include "control/records/redis/tls.h"
-#include "control/records/redis/url.h"
+#include "redis/reply.h"
+#include "redis/tls.h"
+#include "redis/url.h"
 
 #define PRAAS_REDIS_ARGS (32u + 2u * 64u) /* of one command; each text below 2 MiB */
 

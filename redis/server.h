@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a Redis says of itself, and whether records are safe with it.
+ * What a Redis says of itself, and whether what it is given is safe with it.
  */
-#ifndef PRAAS_CONTROL_REDIS_SERVER_H
-#define PRAAS_CONTROL_REDIS_SERVER_H
+#ifndef PRAAS_REDIS_SERVER_H
+#define PRAAS_REDIS_SERVER_H
 
 #include <stdbool.h>
 #include <stddef.h>

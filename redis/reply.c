@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "control/records/redis/reply.h"
+#include "redis/reply.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "control/names.h"
+#include "internal/text.h"
 
 #define NUMBER_BYTES 20u
 
