@@ -44,7 +44,7 @@ static const char usage[] =
 	"or\n"
 	"                       file:///DIR (default in DIR); keys of S3 as AWS tools "
 	"find\n"
-	"                       them, never here\n"
+	"                       them, never here; small ones: redis://… as --records\n"
 	"  --controller PATH    praas-controller (default: next to this program)\n"
 	"  --worker PATH        praas-worker (default: the controller's own)\n"
 	"  --data-host HOST     where data planes listen (127.0.0.1)\n"

@@ -145,7 +145,8 @@ static void print_sum(const struct checking *c, bool whole)
 static int tell(const char *url, int rc, const char *why)
 {
 	(void)fprintf(stderr, "praas-control: the store %s: %s\n", url,
-		      rc == -EINVAL ? "is neither file:///FOLDER nor s3://BUCKET"
+		      rc == -EINVAL ? "is neither file:///FOLDER nor s3://BUCKET "
+				      "nor redis://HOST"
 		      : why[0]      ? why
 				    : strerror(-rc));
 	return rc == -ENOENT   ? EXIT_NONE

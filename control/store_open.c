@@ -30,6 +30,10 @@ int praas_stores_try(const char *url)
 		return rc;
 	}
 	rc = praas_store_probe(store);
+	if (rc == 0 && store->weak[0])
+		praas_say(PRAAS_SAY_WARNING,
+			  "what the store of snapshots acknowledges is not durable: %s",
+			  store->weak);
 	if (rc && store->why[0])
 		praas_say(PRAAS_SAY_ERROR, "the store of snapshots: %s", store->why);
 	if (rc)

@@ -342,11 +342,11 @@ static int pack_name(void *user, char ret_key[PRAAS_STORE_KEY_MAX + 1])
 /* Give records from first on their places in one new chunk: state objects (state) or all else.
  * Returns the record after the last; *ret_bytes 0: nothing was left. */
 static uint64_t place_values(struct praas_snapshot *s, bool state, uint64_t first,
-			     uint64_t *ret_bytes)
+			     uint64_t most, uint64_t *ret_bytes)
 {
 	uint64_t bytes = 0, i = first;
 
-	for (; i < s->records_count && bytes < PRAAS_SNAPSHOT_CHUNK_BYTES; i++) {
+	for (; i < s->records_count && bytes < most; i++) {
 		struct praas_snapshot_record *r = &s->records[i];
 
 		if (r->chunk != PRAAS_SNAPSHOT_INLINE ||
@@ -367,13 +367,15 @@ static int write_chunks(struct praas_store *store, struct praas_snapshot *s, boo
 			struct packing *p, uint64_t *ret_written)
 {
 	uint64_t first = 0;
+	uint64_t most =
+		store->chunk_bytes ? store->chunk_bytes : PRAAS_SNAPSHOT_CHUNK_BYTES;
 
 	while (first < s->records_count) {
 		struct praas_store_source source = { .fill = pack_fill,
 						     .name = pack_name,
 						     .user = p };
 		struct praas_snapshot_chunk chunk = { 0 };
-		uint64_t end = place_values(s, state, first, &source.bytes);
+		uint64_t end = place_values(s, state, first, most, &source.bytes);
 		int rc;
 
 		if (source.bytes == 0)

@@ -35,6 +35,7 @@ static const struct option {
 	TEXT("ca", ca),
 	TEXT("cert", cert),
 	TEXT("key", key),
+	TEXT("below", below),
 #undef TEXT
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
@@ -94,10 +95,11 @@ static int parse_option(const char *text, size_t bytes, struct praas_redis_url *
 				      text, bytes)
 			       : 0;
 	}
-	return fail(ret_text,
-		    "not an option (user, prefix, password-file, ca, cert, key, db) "
-		    "with a value",
-		    text, bytes);
+	return fail(
+		ret_text,
+		"not an option (user, prefix, password-file, ca, cert, key, db, below) "
+		"with a value",
+		text, bytes);
 }
 
 static int parse_options(const char *text, struct praas_redis_url *url, char *ret_text)

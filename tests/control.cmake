@@ -118,7 +118,7 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.redis
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/redis.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples ${PRAAS_REDIS_SERVER})
-  set_tests_properties(control.redis PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(control.redis PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 180)
   add_test(NAME control.move
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/move.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
@@ -160,7 +160,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     add_test(NAME control.collect
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/collect.py $<TARGET_FILE:praas-control>
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)
-    set_tests_properties(control.collect PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
+    add_test(NAME control.collect.redis
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/collect.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas> redis ${PRAAS_REDIS_SERVER})
+    set_tests_properties(control.collect control.collect.redis PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 300)
     add_test(NAME control.deploy.real
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/deploy_real.py $<TARGET_FILE:praas-control>
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples $<TARGET_FILE:praas>)

@@ -255,8 +255,8 @@ static int dev(struct praas_cli *cli, int argc, char **argv)
 		  .kind = PRAAS_CLI_TEXT,
 		  .value = &d.service.snapshots,
 		  .arg = "URL",
-		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX or "
-			  "file:///FOLDER (in --data)" },
+		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX, redis://HOST "
+			  "or file:///FOLDER (in --data)" },
 		{ .name = "allow-weak-sandbox",
 		  .value = &weak,
 		  .help = "Run functions even if a layer of the sandbox is missing "

@@ -463,8 +463,8 @@ static int doctor(struct praas_cli *cli, int argc, char **argv)
 	const char *store = NULL, *key = NULL;
 	const struct praas_cli_option options[] = {
 		{ "store", 0, PRAAS_CLI_TEXT, &store, "URL",
-		  "look at what is stored there instead: file:///DIR or s3://BUCKET/…; "
-		  "a service may run on it",
+		  "look at what is stored there instead: file:///DIR, s3://BUCKET/… or "
+		  "redis://HOST; a service may run on it",
 		  false, false },
 		{ "store-key", 0, PRAAS_CLI_TEXT, &key, "WHERE",
 		  "keys of what is sealed there: file:PATH or cmd:COMMAND", false,

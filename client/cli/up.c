@@ -106,8 +106,8 @@ static int up(struct praas_cli *cli, int argc, char **argv)
 		  .kind = PRAAS_CLI_TEXT,
 		  .value = &service.snapshots,
 		  .arg = "URL",
-		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX or "
-			  "file:///FOLDER (in --data)" },
+		  .help = "Where snapshots are kept: s3://BUCKET/PREFIX, redis://HOST "
+			  "or file:///FOLDER (in --data)" },
 		{ .name = "allow-weak-sandbox",
 		  .value = &weak,
 		  .help = "Run functions even if a layer of the sandbox is missing "

@@ -43,7 +43,7 @@ static int look_at_folder(const char *folder)
 }
 
 /* It answers, and takes our keys; what is asked for is never there. 0; an errno. */
-static int look_at_store(const char *url)
+static int look_at_store(const char *url, bool *ret_durable)
 {
 	static const char file[] = "file://";
 	struct praas_store *store;
@@ -51,12 +51,14 @@ static int look_at_store(const char *url)
 	size_t got;
 	int rc;
 
+	*ret_durable = true;
 	if (strncmp(url, file, sizeof(file) - 1) == 0)
 		return look_at_folder(url + sizeof(file) - 1);
 	rc = praas_store_open(url, &store);
 	if (rc)
 		return rc;
 	rc = store->ops->get(store, "probe/ready", 0, &byte, 1, &got);
+	*ret_durable = store->weak[0] == '\0';
 	praas_store_free(store);
 	return rc == -ENOENT ? 0 : rc;
 }
@@ -66,13 +68,14 @@ void praas_route_readyz(struct praas_request *rq)
 {
 	struct praas_service *s = rq->service;
 	uint32_t count;
+	bool durable;
 	int rc = s->records->ops->app_list(s->records, NULL, NULL, 1, &rq->app, &count);
 
 	if (rc) {
 		not_ready(rq, "the records cannot be read", rc);
 		return;
 	}
-	rc = look_at_store(s->store_url);
+	rc = look_at_store(s->store_url, &durable);
 	if (rc) {
 		not_ready(rq, "the store of snapshots cannot be written", rc);
 		return;
@@ -84,5 +87,5 @@ void praas_route_readyz(struct praas_request *rq)
 	}
 	praas_reply_json(rq, 200,
 			 json_pack("{s:s,s:b}", "status", "ready", "durable",
-				   s->records->ops->durable(s->records)));
+				   durable && s->records->ops->durable(s->records)));
 }

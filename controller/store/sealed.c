@@ -578,6 +578,7 @@ int praas_store_seal(struct praas_store *inner, const struct praas_seal_keys *ke
 	}
 	s->base.ops = &sealed_ops;
 	s->base.blind = sealed_blind;
+	s->base.chunk_bytes = inner->chunk_bytes;
 	s->inner = inner;
 	s->keys = keys;
 	s->has_id = id != NULL;

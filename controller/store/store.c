@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "controller/store/redis.h"
+
 /*
  * What all stores share: names, addresses, objects that fit in memory.
  */
@@ -53,6 +55,8 @@ int praas_store_open_with(const char *url, const struct praas_s3_credentials *ke
 		return praas_store_file_open(url + sizeof(file) - 1, ret_store);
 	if (strncmp(url, s3, sizeof(s3) - 1) == 0)
 		return praas_store_s3_open(url, keys, ret_store);
+	if (praas_redis_store_is(url))
+		return praas_store_redis_open(url, ret_store);
 	if (strcmp(url, "memory:") == 0)
 		return praas_store_memory_open(ret_store);
 	return -EINVAL;
@@ -70,6 +74,8 @@ int praas_store_url_below(const char *url, const char *parts, char *ret_url,
 	const char *query = url + bytes;
 	int n;
 
+	if (praas_redis_store_is(url))
+		return praas_redis_store_below(url, parts, ret_url, room);
 	while (bytes > 0 && url[bytes - 1] == '/')
 		bytes--;
 	n = snprintf(ret_url, room, "%.*s/%s%s", (int)bytes, url, parts, query);

@@ -10,7 +10,7 @@
  * One thread at a time; all calls block. A store can be written from these comments alone;
  * tests/conformance/store.c checks it.
  *
- * Errors common to all: -EINVAL name; -ENOSPC full or over quota; -EROFS read-only; -EACCES
+ * Errors common to all: -EINVAL name; -EMSGSIZE larger than it takes; -ENOSPC full or over quota; -EROFS read-only; -EACCES
  * refused; -EIO the store failed, it is not known whether the operation was done.
  */
 #ifndef PRAAS_CONTROLLER_STORE_STORE_H
@@ -42,7 +42,7 @@ struct praas_store_source {
 typedef int (*praas_store_list_fn)(void *user, const char *key);
 
 struct praas_store_ops {
-	const char *scheme; /* "file", "memory", "s3" */
+	const char *scheme; /* "file", "memory", "s3", "redis" */
 
 	/* Create an object. Exactly one of those who try gets 0, all others -EEXIST. Durable on
 	 * return. After -EIO: put again; -EEXIST then may mean that the first one succeeded. */
@@ -76,11 +76,16 @@ struct praas_store {
 	/* Makes the hash that is part of a chunk's name tell nothing of what is in it. 0; -ENOMEM. NULL: it stays. */
 	int (*blind)(struct praas_store *s, uint8_t hash[16]);
 	_Atomic uint64_t clear_reads; /* of a sealed store: of what was in clear */
+	uint64_t
+		chunk_bytes; /* of a snapshot: one is closed above it; 0: the store takes any */
+	char weak
+		[PRAAS_STORE_WHY_BYTES]; /* why what is acknowledged may be lost, as far as is known; "": it is durable */
 	char why[PRAAS_STORE_WHY_BYTES]; /* the last failure, in words; "": errno says all */
 };
 
-/* "file:///absolute/folder" (made when missing), "memory:", or "s3://bucket/prefix" as s3_url.h has it (nothing is
- * asked yet; keys are those of s3_credentials.h). Returns 0; -EINVAL no such scheme, not an absolute path,
+/* "file:///absolute/folder" (made when missing), "memory:", "s3://bucket/prefix" as s3_url.h has it (nothing is
+ * asked yet; keys are those of s3_credentials.h), or "redis://host" and its kin as redis/url.h has them (nothing is asked
+ * yet). Returns 0; -EINVAL no such scheme, not an absolute path,
  * no such address; or what the store says. */
 int praas_store_open(const char *url, struct praas_store **ret_store);
 /* The same, with keys of whoever started us, for stores that need some. NULL: as above. */

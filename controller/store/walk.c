@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "controller/store/redis.h"
 #include "controller/store/s3_private.h"
 
 #define PATH_BYTES 4096
@@ -162,12 +163,13 @@ int praas_store_walk(const char *url, praas_store_list_fn fn, void *user,
 		w.root = url + sizeof(file) - 1;
 		return walk_files(&w);
 	}
-	if (strncmp(url, "s3:", 3) != 0)
+	if (strncmp(url, "s3:", 3) != 0 && !praas_redis_store_is(url))
 		return -EINVAL;
 	rc = praas_store_open(url, &w.store);
 	if (rc != 0)
 		return rc;
-	rc = walk_bucket(&w);
+	rc = praas_redis_store_is(url) ? praas_redis_store_walk(w.store, fn, user)
+				       : walk_bucket(&w);
 	if (rc != 0)
 		memcpy(ret_why, w.store->why, PRAAS_STORE_WHY_BYTES);
 	praas_store_free(w.store);

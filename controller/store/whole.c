@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "controller/store/redis.h"
 #include "controller/store/s3_credentials.h"
 #include "controller/store/s3_url.h"
 #include "controller/store/store.h"
@@ -142,7 +143,9 @@ int praas_store_url_check(const char *url, const char **ret_why)
 		}
 		return rc;
 	}
-	*ret_why = "it is neither file:///FOLDER nor s3://BUCKET";
+	if (praas_redis_store_is(url))
+		return praas_redis_store_check(url, ret_why);
+	*ret_why = "it is neither file:///FOLDER nor s3://BUCKET nor redis://HOST";
 	return folder_of(url) && folder_of(url)[0] == '/' ? 0 : -EINVAL;
 }
 

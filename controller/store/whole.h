@@ -14,7 +14,7 @@ int praas_store_exists(const char *url, bool *ret_exists);
 int praas_store_remove(const char *url);
 
 /* Whether an address can be that of a store, and is short enough for the stores of processes below it. 0; -EINVAL, and
- * *ret_why (static) says why. */
+ * *ret_why (static, until the next call of this thread) says why. */
 int praas_store_url_check(const char *url, const char **ret_why);
 
 /* The keys that s3:// needs are in the environment, to be found once: afterwards children do not see them. 0; or why

@@ -15,6 +15,7 @@
 
 #include "controller/store/sealed.h"
 #include "controller/store/store.h"
+#include "tests/lib/redis_server.h"
 
 /*
  * What every object store must do. The address of a fresh, empty store is the argument.
@@ -356,6 +357,24 @@ static void test_store_get_all_is_bounded(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, open_store, close_store)
 
+/* In a real one, with a place of its own in it. */
+static int run_in_redis(const struct CMUnitTest *tests, size_t count)
+{
+	static const char *const always[] = { "--appendonly", "yes", "--appendfsync",
+					      "always", NULL };
+	struct praas_test_redis redis;
+	char redis_url[160];
+	int rc;
+
+	praas_test_redis_start(&redis, always);
+	(void)snprintf(redis_url, sizeof(redis_url), "%s?prefix=suite&below=a/1-1",
+		       redis.url);
+	url = redis_url;
+	rc = _cmocka_run_group_tests("redis", tests, count, NULL, NULL);
+	praas_test_redis_end(&redis);
+	return rc;
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -380,6 +399,8 @@ int main(int argc, char **argv)
 	if (seals &&
 	    praas_seal_keys_parse(SEAL_KEY, strlen(SEAL_KEY), &seal_keys, &why) != 0)
 		return 1;
+	if (argc > 1 && strcmp(argv[1], "redis") == 0)
+		return run_in_redis(tests, sizeof(tests) / sizeof(*tests));
 	if (argc > 1 && strcmp(argv[1], "file") != 0) {
 		url = argv[1];
 		return cmocka_run_group_tests_name(url, tests, NULL, NULL);

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What nobody needs in the stores goes, and what is needed stays; praas doctor --store says what is wrong.
 
-usage: collect.py CONTROL CONTROLLER EXAMPLES PRAAS [URL]      URL: s3://… (tests/s3/with), else a folder
+usage: collect.py CONTROL CONTROLLER EXAMPLES PRAAS [URL | redis SERVER]      URL: s3://… (tests/s3/with), else a folder
 """
 import glob
 import hashlib
@@ -13,10 +13,12 @@ import subprocess
 import sys
 import time
 
+from redis_server import Redis
 from service import run
 
 EXAMPLES, PRAAS = sys.argv[3:5]
-URL = sys.argv[5] if len(sys.argv) > 5 else None
+URL = sys.argv[5] if len(sys.argv) == 6 else None
+REDIS = Redis(sys.argv[6]) if len(sys.argv) > 6 else None
 KEYS = {n: os.environ[n] for n in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")} if URL else {}
 P = "/v1/apps/a/processes"
 GRACE = 10
@@ -40,9 +42,11 @@ class Store:
 
     def __init__(self, s):
         self.s = s
-        self.url = URL or f"file://{s.data}/store"
+        self.url = REDIS.url if REDIS else URL or f"file://{s.data}/store"
 
     def names(self):
+        if REDIS:
+            return REDIS.names()
         if not URL:
             root = os.path.join(self.s.data, "store")
             return [os.path.relpath(f, root) for f in glob.glob(root + "/**", recursive=True) if os.path.isfile(f)]
@@ -51,6 +55,10 @@ class Store:
         return [n[len(prefix) + 1:] for n in re.findall(r"<Key>([^<]+)</Key>", text)]
 
     def put(self, name, data):
+        if REDIS:
+            home, part, name = name.rsplit("/", 2)
+            REDIS.put(home, f"{part}/{name}", data)
+            return
         if URL:
             bucket, prefix = re.match(r"s3://([^/]+)/([^?]+)", URL).groups()
             s3("PUT", f"{bucket}/{prefix}/{name}", data)
@@ -227,9 +235,12 @@ def test_doctor(s):
 
 
 def run_one(test):
-    """In a part of the bucket of its own."""
+    """In a part of the bucket, or a Redis, of its own."""
     global URL
     options = ["--collect-seconds", str(GRACE)]
+    if REDIS:
+        REDIS.ask("FLUSHALL")
+        options += ["--snapshots", REDIS.url]
     if URL:
         URL = sys.argv[5].replace("?", f"/{test.__name__}?")
         options += ["--snapshots", URL]
@@ -237,4 +248,12 @@ def run_one(test):
 
 
 if __name__ == "__main__":
-    sys.exit(any([run_one(t) for t in (test_collected, test_active, test_deleted) + (() if URL else (test_doctor,))]))
+    if REDIS:
+        REDIS.start()
+    try:
+        code = any([run_one(t) for t in (test_collected, test_active, test_deleted) +
+                    (() if URL or REDIS else (test_doctor,))])
+    finally:
+        if REDIS:
+            REDIS.cleanup()
+    sys.exit(code)

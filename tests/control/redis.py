@@ -1,59 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The real service with its records in a real Redis: what control.e2e tells of lives and restarts, and a Redis that is
 killed, or not safe, under a service that runs."""
+import glob
 import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 import e2e
+from redis_server import Redis
 from service import Service
-
-REDIS = sys.argv[4]
-
-
-class Redis:
-    def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="praas-redis-")
-        self.path = os.path.join(self.dir, "s")
-        self.url = "redis+unix://" + self.path
-        self.process = None
-
-    def start(self):
-        if os.path.exists(self.path):
-            os.unlink(self.path)  # of one that was killed
-        self.process = subprocess.Popen(
-            [REDIS, "--port", "0", "--unixsocket", self.path, "--dir", self.dir, "--save", "",
-             "--appendonly", "yes", "--appendfsync", "always", "--logfile", "log"])
-        end = time.monotonic() + 30
-        while not self.answers():
-            assert self.process.poll() is None and time.monotonic() < end, "redis-server"
-            time.sleep(0.01)
-        return self
-
-    def say(self, words):
-        with socket.socket(socket.AF_UNIX) as s:
-            s.connect(self.path)
-            s.sendall(words.encode() + b"\r\n")
-            return s.recv(4096).decode()
-
-    def answers(self):
-        try:
-            return self.say("EXISTS x").startswith(":")
-        except OSError:
-            return False
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    def cleanup(self):
-        if self.process.poll() is None:
-            self.kill()
-        shutil.rmtree(self.dir)
 
 
 def test_life(s, redis):
@@ -152,12 +108,71 @@ def test_not_durable(s, redis):
     assert said.returncode == 1 and "noeviction" in said.stderr, said
 
 
+def test_snapshots_too(s, redis):
+    """Records and snapshots in one Redis: swapped out and in over the end of all programs, forked, rolled back, deleted;
+    no password in any line of the process table, and nothing outside of the prefix."""
+    assert s.stop() == 0
+    password = os.path.join(s.dir, "password")
+    with open(password, "w", opener=lambda path, flags: os.open(path, flags, 0o600)) as f:
+        f.write("open-sesame\n")
+    redis.say("ACL SETUSER st on >open-sesame ~{praas}:store:* resetchannels +@all -@dangerous +info +config|get")
+    s.options = (*s.options, "--snapshots", f"{redis.url}?user=st&password-file={password}")
+    s.start()
+    e2e.make_app(s, "inline")
+    s.json("POST", e2e.P, {"pid": "x"}, 201)
+    assert int(e2e.call(s, "add", b"5")) == 5
+    assert s.ask("PUT", e2e.P + "/x/state/big", bytes(3_000_000))[0] == 204
+    for args in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(args, "rb") as f:
+                assert b"sesame" not in f.read()
+        except OSError:
+            pass  # it just ended
+    assert s.json("POST", e2e.P + "/x/swap-out", expect=200)["state"] == "SWAPPED"
+    s.json("POST", e2e.P + "/x/snapshots", {"name": "kept"}, 201)
+    assert s.stop() == 0
+    redis.kill()
+    redis.start()
+    redis.say("ACL SETUSER st on >open-sesame ~{praas}:store:* resetchannels +@all -@dangerous +info +config|get")
+    s.start()
+    assert int(e2e.call(s, "add", b"1")) == 6
+    status, _, data = s.ask("GET", e2e.P + "/x/state/big")
+    assert status == 200 and data == bytes(3_000_000)
+    s.kill()
+    s.start()
+    s.json("POST", e2e.P + "/x/rollback", {"snapshot": "kept"}, 200)
+    assert int(e2e.call(s, "add", b"0")) == 5
+    assert s.json("GET", "/readyz", expect=200)["durable"] is True
+    redis.say("CONFIG SET maxmemory 1")
+    error = s.json("POST", e2e.P + "/x/swap-out")["error"]
+    assert "OOM" in error["message"] or "full" in error["message"], error
+    redis.say("CONFIG SET maxmemory 0")
+    assert int(e2e.call(s, "add", b"2")) == 7
+    assert all(k.startswith(b"{praas}:") for k in redis.ask("KEYS", "*"))
+    assert s.ask("DELETE", e2e.P + "/x")[0] in (200, 204)
+
+
+def test_snapshots_refused(s, redis):
+    """A Redis that may throw snapshots away is refused when the service starts, and one that may lose them told of."""
+    assert s.stop() == 0
+    for words, code in (("CONFIG SET maxmemory-policy allkeys-lru", 1), ("CONFIG SET maxmemory-policy noeviction", None)):
+        redis.say(words)
+        if code:
+            said = subprocess.run([s.program, "--data", s.data, "--controller", s.controller, "--snapshots", redis.url],
+                                  capture_output=True, text=True, timeout=60)
+            assert said.returncode == code and "noeviction" in said.stderr, said
+    redis.say("CONFIG SET appendfsync everysec")
+    s.options = ("--snapshots", redis.url)
+    s.start()
+    assert s.json("GET", "/readyz", expect=200) == {"status": "ready", "durable": False}
+
+
 def run():
     failed = 0
     for name, test in sorted(globals().items()):
         if not name.startswith("test_"):
             continue
-        redis = Redis().start()
+        redis = Redis(sys.argv[4]).start()
         service = Service(sys.argv[1], sys.argv[2], "--records", redis.url)
         began = time.monotonic()
         try:

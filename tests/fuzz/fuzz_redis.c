@@ -11,12 +11,14 @@
 
 #include "control/names.h"
 #include "control/records/records_redis.h"
+#include "controller/store/redis_private.h"
 #include "internal/base.h"
 #include "redis/server.h"
 
 static void try_url(const uint8_t *data, size_t bytes)
 {
 	char text[2048], why[256] = "";
+	char below[PRAAS_STORE_URL_MAX + 1];
 	struct praas_redis_url url;
 
 	bytes = bytes < sizeof(text) ? bytes : sizeof(text) - 1;
@@ -30,6 +32,8 @@ static void try_url(const uint8_t *data, size_t bytes)
 	praas_check(url.local ? url.socket[0] == '/' : url.host[0] != 0);
 	praas_check(!url.user[0] || praas_name_valid(url.user));
 	praas_check(url.tls || (!url.ca[0] && !url.cert[0]));
+	if (praas_redis_store_below(text, "a/1-1", below, sizeof(below)) == 0)
+		praas_check(praas_redis_url_is(below));
 }
 
 static void try_info(const uint8_t *data, size_t bytes)
@@ -131,6 +135,21 @@ static void try_rest(const redisReply *text, const redisReply *other)
 		praas_check(number <= 1000);
 }
 
+/* As a page of names of a store: each is one, and comes after the one before. */
+static void try_list(const redisReply *reply)
+{
+	const char *text, *last = "";
+
+	for (size_t i = 0;
+	     i < reply->elements &&
+	     praas_redis_listed(reply, i, last, PRAAS_STORE_KEY_MAX, &text) == 0;
+	     i++) {
+		praas_check(praas_store_key_check(text) == 0);
+		praas_check(strcmp(last, text) < 0);
+		last = text;
+	}
+}
+
 static void try_reply(const redisReply *reply)
 {
 	struct praas_queue_state state;
@@ -143,6 +162,8 @@ static void try_reply(const redisReply *reply)
 		try_records(reply);
 		try_rest(reply, reply);
 	}
+	if (reply->type == REDIS_REPLY_ARRAY)
+		try_list(reply);
 	for (size_t i = 0; reply->type == REDIS_REPLY_ARRAY && i < reply->elements;
 	     i++) {
 		const redisReply *text = praas_redis_text(reply, i);

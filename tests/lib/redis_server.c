@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/lib/redis_server.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,4 +137,34 @@ void praas_test_redis_end(struct praas_test_redis *redis)
 	if (redis->dir[0] && system(command)) /* our own folder */
 		fail(command);
 	redis->dir[0] = 0;
+}
+
+void praas_test_redis_certificate(const struct praas_test_redis *redis,
+				  const char *name, const char *subject)
+{
+	char command[512];
+
+	(void)snprintf(command, sizeof(command),
+		       "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+		       "-nodes -keyout %s/%s.key -out %s/%s.crt -days 2 -subj /CN=x "
+		       "-addext subjectAltName=%s 2>/dev/null",
+		       redis->dir, name, redis->dir, name, subject);
+	if (system(command)) /* our own folder */
+		fail(command);
+}
+
+unsigned praas_test_redis_port(void)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET };
+	socklen_t bytes = sizeof(address);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (fd < 0 ||
+	    bind(fd, (const struct sockaddr *)(const void *)&address,
+		 sizeof(address)) ||
+	    getsockname(fd, (struct sockaddr *)(void *)&address, &bytes))
+		fail("a port");
+	(void)close(fd);
+	return ntohs(address.sin_port);
 }

@@ -23,5 +23,10 @@ void praas_test_redis_end(struct praas_test_redis *redis); /* and the folder goe
 /* Says a command of words to it, as anybody could. The answer's first line, cut, is ret_text's; 256 bytes. */
 void praas_test_redis_say(const struct praas_test_redis *redis, const char *words,
 			  char *ret_text);
+/* A certificate for a subject, and its key: NAME.crt and NAME.key in the folder. */
+void praas_test_redis_certificate(const struct praas_test_redis *redis,
+				  const char *name, const char *subject);
+/* One that is free now. */
+unsigned praas_test_redis_port(void);
 
 #endif

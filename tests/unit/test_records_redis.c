@@ -4,10 +4,8 @@
  * answer: what was acknowledged is there and happened once, errors are clear and in time, and a Redis that
  * is not safe is not used, or told of.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -17,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -449,37 +446,6 @@ static void test_redis_acl(void **state)
 	check(f);
 }
 
-/* A certificate for a name, and its key, in the folder. */
-static void make_certificate(const struct fixture *f, const char *name,
-			     const char *subject)
-{
-	char command[512];
-
-	(void)snprintf(command, sizeof(command),
-		       "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
-		       "-nodes -keyout %s/%s.key -out %s/%s.crt -days 2 -subj /CN=x "
-		       "-addext subjectAltName=%s 2>/dev/null",
-		       f->redis.dir, name, f->redis.dir, name, subject);
-	assert_int_equal(system(command), 0);
-}
-
-/* A port that is free now. */
-static unsigned free_port(void)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	socklen_t bytes = sizeof(address);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	assert_int_equal(bind(fd, (const struct sockaddr *)(const void *)&address,
-			      sizeof(address)),
-			 0);
-	assert_int_equal(getsockname(fd, (struct sockaddr *)(void *)&address, &bytes),
-			 0);
-	assert_int_equal(close(fd), 0);
-	return ntohs(address.sin_port);
-}
-
 /* Over TLS, with a certificate of ours; the server's must be believed, and be for the host that was named. */
 static void test_redis_tls(void **state)
 {
@@ -500,9 +466,9 @@ static void test_redis_tls(void **state)
 					ca,
 					NULL };
 
-	make_certificate(f, "server", "IP:127.0.0.1");
-	make_certificate(f, "client", "DNS:client");
-	(void)snprintf(port, sizeof(port), "%u", free_port());
+	praas_test_redis_certificate(&f->redis, "server", "IP:127.0.0.1");
+	praas_test_redis_certificate(&f->redis, "client", "DNS:client");
+	(void)snprintf(port, sizeof(port), "%u", praas_test_redis_port());
 	(void)snprintf(cert, sizeof(cert), "%s/server.crt", dir);
 	(void)snprintf(key, sizeof(key), "%s/server.key", dir);
 	(void)snprintf(ca, sizeof(ca), "%s/client.crt", dir);

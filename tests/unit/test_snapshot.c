@@ -129,6 +129,18 @@ static void round_trip(struct fixture *f, uint64_t count)
 	assert_int_equal(f->at, count);
 }
 
+/* A store for small objects gets small ones: none holds more than it asks for and one value. */
+static void test_snapshot_small_chunks(void **state)
+{
+	struct fixture *f = *state;
+
+	f->store->chunk_bytes = 100000;
+	round_trip(f, 100);
+	assert_in_range(f->back.chunks_count, 11, 60);
+	for (uint32_t i = 0; i < f->back.chunks_count; i++)
+		assert_in_range(f->back.chunks[i].bytes, 1, 100000 + 300000 + 64);
+}
+
 /* What goes in comes out: a manifest inside the entry, and one of its own. */
 static void test_snapshot_round_trip(void **state)
 {
@@ -519,6 +531,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_snapshot_round_trip),
+		TEST(test_snapshot_small_chunks),
 		TEST(test_snapshot_large_manifest_is_an_object),
 		TEST(test_snapshot_empty),
 		TEST(test_snapshot_damage_is_found),

@@ -323,6 +323,10 @@ static int prepare(struct praas_redis *r, const char *url, const char *place,
 {
 	int rc = praas_redis_url_parse(url, &r->url, ret_text);
 
+	if (rc == 0 && r->url.below[0]) {
+		(void)snprintf(ret_text, ERROR_TEXT, "below= is of a store of objects");
+		rc = -EINVAL;
+	}
 	if (rc == 0 && r->url.tls)
 		rc = praas_redis_tls_context_new(&r->url, &r->way.session.tls,
 						 ret_text);
