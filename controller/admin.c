@@ -81,6 +81,8 @@ static void on_serving(struct praas_admin *a, int rc, uint64_t b)
 static void on_cut(struct praas_admin *a, int rc, struct praas_cut *cut)
 {
 	a->cut = cut;
+	if (rc == 0)
+		rc = praas_admin_log_cut(a, cut, a->swap.final);
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure),
 			       "cannot collect the state: %s", strerror(-rc));
@@ -93,6 +95,15 @@ static void on_log(int level, const struct praas_log_note *note)
 			       note->text);
 }
 
+static void on_built(struct praas_admin *a, int rc, char *text)
+{
+	if (rc != 0)
+		praas_admin_end(a, PRAAS_EXIT_START, "START",
+				text ? text : strerror(-rc));
+	a->built = true;
+	free(text);
+}
+
 static void on_report(struct praas_admin *a, const struct praas_exchange_msg *msg)
 {
 	int rc = (int)(int64_t)msg->a;
@@ -103,11 +114,7 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 
 	switch ((enum praas_exchange_report)msg->kind) {
 	case PRAAS_REPORT_BUILT:
-		if (rc != 0)
-			praas_admin_end(a, PRAAS_EXIT_START, "START",
-					pointer ? pointer : strerror(-rc));
-		a->built = true;
-		free(pointer);
+		on_built(a, rc, pointer);
 		break;
 	case PRAAS_REPORT_LOADED:
 		a->late = pointer;
@@ -144,6 +151,9 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		break;
 	case PRAAS_REPORT_MEMBERS:
 		praas_admin_members_ask(a);
+		break;
+	case PRAAS_REPORT_LOG_FAILED:
+		praas_admin_log_failed(a, rc);
 		break;
 	case PRAAS_REPORT_LOG:
 		on_log(rc, pointer);
@@ -196,6 +206,7 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->put_due_ns, &ns);
 	earliest(a->sweep_due_ns, &ns);
 	earliest(a->late_due_ns, &ns);
+	earliest(a->redo_due_ns, &ns);
 	earliest(a->stop_due_ns, &ns);
 	earliest(a->catch_due_ns, &ns);
 	earliest(a->move.due_ns, &ns);
@@ -225,6 +236,8 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_sweep(a);
 	if (due(a->late_due_ns, now_ns))
 		praas_admin_late(a, now_ns);
+	if (due(a->redo_due_ns, now_ns))
+		praas_admin_log_due(a, now_ns);
 	if (due(a->catch_due_ns, now_ns))
 		praas_admin_mail_due(a);
 	if (due(a->metrics_due_ns, now_ns))

@@ -40,11 +40,18 @@ static int open_stores(struct praas_admin *a)
 	return rc;
 }
 
+static void begin(struct praas_admin *a)
+{
+	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,
+					      .epoch = a->config->epoch,
+					      .act_first = praas_admin_log_wanted(a) };
+
+	praas_admin_activate_event(a, &start);
+}
+
 void praas_admin_identified(struct praas_admin *a)
 {
 	const struct praas_config *c = a->config;
-	struct praas_activate_event start = { .kind = PRAAS_ACTIVATE_START,
-					      .epoch = c->epoch };
 	int rc = praas_journal_file(a->config->log, 0);
 
 	praas_journal_setup(a->config->pid, a->config->epoch);
@@ -64,7 +71,7 @@ void praas_admin_identified(struct praas_admin *a)
 	if (c->move_at[0] != '\0')
 		praas_admin_take_begin(a);
 	else
-		praas_admin_activate_event(a, &start);
+		begin(a);
 }
 
 /* The process is another than was prepared for: everything is made anew, by the same program. */

@@ -16,6 +16,7 @@
 #include "controller/sm_move.h"
 #include "controller/sm_swap_out.h"
 #include "controller/store/named.h"
+#include "controller/store/redo.h"
 
 #define PRAAS_ADMIN_ASKS 64u /* questions for ways under way */
 
@@ -105,7 +106,13 @@ struct praas_admin {
 	bool over;         /* leave the loop with exit_code */
 	int exit_code;
 	int signal_fd;
-	char failure[512]; /* for people, of an end that is none of the good ones */
+	struct praas_redo *redo;     /* the log of a journal; NULL: there is none */
+	struct praas_bell redo_bell; /* of its thread */
+	uint64_t
+		redo_number; /* of its last record when it was opened, or what the snapshot says */
+	uint64_t redo_due_ns; /* a snapshot is to be made for its sake; 0: none */
+	uint64_t replayed;    /* turns */
+	char failure[512];    /* for people, of an end that is none of the good ones */
 };
 
 /* Ends the loop. code: for the link; NULL: nothing to tell. */
@@ -149,6 +156,21 @@ int praas_admin_open_log(struct praas_admin *a);
 void praas_admin_settled(struct praas_admin *a);
 /* Ends it, with words for whoever started it. */
 void praas_admin_activation_failed(struct praas_admin *a, int rc);
+
+/* ---- admin_log.c: a journal ---- */
+
+/* It is to have a log, or has left one. */
+bool praas_admin_log_wanted(struct praas_admin *a);
+/* Our ACT is in: replays into a->current. back: a rollback came after it. 0; or why not, with a->failure. */
+int praas_admin_log_open(struct praas_admin *a, bool back);
+void praas_admin_log_settled(struct praas_admin *a);
+/* Says in a cut up to where the log is in it. -ENOMEM; -E2BIG. */
+int praas_admin_log_cut(struct praas_admin *a, struct praas_cut *cut, bool final);
+/* a->cut is committed, and is a->current. */
+void praas_admin_log_committed(struct praas_admin *a);
+/* It cannot be written, or (0) is too long: a snapshot is wanted. */
+void praas_admin_log_failed(struct praas_admin *a, int rc);
+void praas_admin_log_due(struct praas_admin *a, uint64_t now_ns);
 
 /* ---- admin_move.c: the process goes to another controller ---- */
 

@@ -143,14 +143,16 @@ static int keep_agreed(struct praas_admin *a, uint64_t slot)
 /* The manifest here, the values on the data thread. Non-zero: it ends here. */
 static int order_load(struct praas_admin *a, uint64_t slot)
 {
-	int rc = praas_slot_log_read(&a->log, slot, a->entry);
+	bool any = slot != PRAAS_SLOT_NONE, back;
+	int rc = any ? praas_slot_log_read(&a->log, slot, a->entry) : 0;
 
 	praas_snapshot_release(&a->current);
 	a->late = NULL;
-	a->released = a->entry->kind == PRAAS_SLOT_REL;
-	if (rc == 0)
+	a->released = any && a->entry->kind == PRAAS_SLOT_REL;
+	back = any && rc == 0 && a->entry->kind == PRAAS_SLOT_BACK;
+	if (rc == 0 && any)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
-	if (rc == 0 && a->entry->kind == PRAAS_SLOT_BACK) {
+	if (rc == 0 && back) {
 		praas_snapshot_keep_own(&a->current);
 		rc = keep_agreed(a, slot);
 	}
@@ -160,15 +162,20 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 			       store_words(a, rc));
 		return rc;
 	}
+	a->redo_number = praas_snapshot_log(&a->current);
+	if (a->activate.act_first)
+		rc = praas_admin_log_open(a, back);
+	if (rc != 0)
+		return rc;
 	return praas_admin_load(a, a->load_store, &a->current, false);
 }
 
 int praas_admin_load(struct praas_admin *a, struct praas_store *store,
 		     const struct praas_snapshot *snapshot, bool whole)
 {
-	a->load = (struct praas_data_load){ .store = store,
-					    .snapshot = snapshot,
-					    .whole = whole };
+	a->load = (struct praas_data_load){
+		.redo = a->redo, .store = store, .snapshot = snapshot, .whole = whole
+	};
 	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
 				    (uint64_t)(uintptr_t)&a->load, 0);
 }
@@ -212,6 +219,7 @@ void praas_admin_activation_failed(struct praas_admin *a, int rc)
 void praas_admin_settled(struct praas_admin *a)
 {
 	a->settled = true;
+	praas_admin_log_settled(a);
 	a->late_due_ns = a->late ? praas_now_ns() + LATE_AFTER_NS : 0;
 	a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
 	praas_admin_swap_event(a, PRAAS_SWAP_SETTLED, 0, 0);
@@ -355,6 +363,7 @@ static void committed(struct praas_admin *a, bool final)
 	a->queue_cut = a->cut->queue_cut;
 	a->current = a->cut->snapshot;
 	a->cut->snapshot = (struct praas_snapshot){ 0 };
+	praas_admin_log_committed(a);
 	if (!final) /* else who comes next sweeps */
 		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
 }

@@ -196,6 +196,7 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 {
 	static const char *const isolations[] = { "worker", "inline", NULL };
 	static const char *const waits[] = { "adaptive", "spin", "block", NULL };
+	static const char *const durabilities[] = { "swap", "journal", "gate", NULL };
 
 	c->isolation_inline =
 		praas_json_choice(r, "isolation", isolations, "worker") == 1;
@@ -214,6 +215,8 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 	c->bytes_max = praas_min_u64(c->bytes_max, c->memory_bytes / 2);
 	c->wait = (enum praas_wait_mode)praas_json_choice(r, "wait", waits, "adaptive");
 	c->allow_weak_sandbox = praas_json_bool(r, "allow_weak_sandbox", false);
+	c->durability = (enum praas_durability)praas_json_choice(r, "durability",
+								 durabilities, "swap");
 	c->drain_ms =
 		praas_json_number_or(r, "drain_ms", 0, DRAIN_MS_MAX, DRAIN_MS_DEFAULT);
 }

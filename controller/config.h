@@ -25,6 +25,12 @@
 #define PRAAS_MEMORY_BYTES_MIN (8ull << 20)
 #define PRAAS_MEMORY_BYTES_MAX (1ull << 42)
 
+enum praas_durability {
+	PRAAS_DURABILITY_SWAP = 0, /* as the last snapshot has it */
+	PRAAS_DURABILITY_JOURNAL, /* what is put or sent is acknowledged when it is durable */
+	PRAAS_DURABILITY_GATE /* and nothing leaves the process before that */
+};
+
 struct praas_config {
 	/* Only what follows from the application is known: a controller is made ready, and told later
 	 * which process it is. */
@@ -60,7 +66,11 @@ struct praas_config {
 	uint32_t tasks_max; /* of one worker */
 	uint64_t bytes_max;
 	enum praas_wait_mode wait;
+	enum praas_durability
+		durability; /* of what is acknowledged (docs/journal.md) */
 	bool allow_weak_sandbox;
+	enum praas_durability
+		durability;      /* of what is acknowledged (docs/journal.md) */
 	uint32_t cgroup_version; /* 0: none given */
 	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
 	char log[PRAAS_CONFIG_LOG_MAX + 1]; /* file of ours; "": where stderr is */

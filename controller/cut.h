@@ -16,6 +16,9 @@
 struct praas_cut {
 	struct praas_snapshot snapshot; /* the admin thread's while it has the cut */
 	uint64_t queue_cut; /* position of the backup queue that it has in it */
+	uint64_t log; /* last record of the log that it has in it; 0: there is no log */
+	uint64_t
+		covers; /* number of the data thread's last turn with changes, of which there may be no record */
 	/* The data thread's. */
 	struct praas_pool *pool;
 	const struct praas_segment *segment;

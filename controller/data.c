@@ -20,22 +20,21 @@
 #define HOT_EAGER 16u       /* the first of these, without a pause between */
 #define HOT_LOOKS 64u       /* at one that was busy, before a turn: about 0.2 us */
 #define HOT_ALONE_NS 10000u /* the others wait so long for it while they have work */
-#define HOT_ALONE_NS_MAX 40000u  /* and no longer while they have none */
-#define EXPECT_NS_MAX 16000u     /* about a round trip over TCP */
-#define EXPECT_NS_MIN 400u       /* a little more than one over shared memory */
-#define EXPECT_MISSES 4u         /* in a row: callers do not come at once */
-#define EXPECT_PROBE 64u         /* misses, of which one waits as long as can be */
-#define BESIDE_DIRECT_NS 100000u /* twice a wake-up */
-#define BUDGET 64u               /* units of work of one part in one turn */
-#define TURNS_PER_TICK 256u      /* how often a busy loop looks at the clock */
-#define TICK_NS 10000000u        /* how often sessions are looked after */
-#define SLEEP_MAX_NS 1000000000  /* with connections: their tickets expire */
-#define SPARE_ROOM_MIN 32u       /* reports that logs and questions leave room for */
+#define HOT_ALONE_NS_MAX 40000u      /* and no longer while they have none */
+#define EXPECT_NS_MAX 16000u         /* about a round trip over TCP */
+#define EXPECT_NS_MIN 400u           /* a little more than one over shared memory */
+#define EXPECT_MISSES 4u             /* in a row: callers do not come at once */
+#define EXPECT_PROBE 64u             /* misses, of which one waits as long as can be */
+#define BESIDE_DIRECT_NS 100000u     /* twice a wake-up */
+#define BUDGET 64u                   /* units of work of one part in one turn */
+#define TURNS_PER_TICK 256u          /* how often a busy loop looks at the clock */
+#define TICK_NS 10000000u            /* how often sessions are looked after */
+#define SLEEP_MAX_NS 1000000000      /* with connections: their tickets expire */
 #define MAIL_PATIENCE_NS 2000000000u /* of a swap-out, for messages to others */
 #define CUT_WAIT_NS 2000000000u      /* for updates in place to end */
 #define CUT_LOOK_NS 100000u          /* whether they have */
 
-/* ---- reports ---- */
+/* ---- orders ---- */
 
 static uint64_t words_of(const struct praas_data *d)
 {
@@ -46,30 +45,6 @@ static uint64_t code_of(int rc)
 {
 	return (uint64_t)(int64_t)rc;
 }
-
-/* The admin thread always takes its reports, and there are never more than a few. */
-static void report(struct praas_data *d, enum praas_exchange_report kind, uint64_t a,
-		   uint64_t b)
-{
-	int rc = praas_exchange_report(d->config.exchange, kind, a, b);
-
-	praas_check(rc == 0);
-}
-
-int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
-			    uint64_t a, uint64_t b)
-{
-	struct praas_ring_tx *tx = &d->config.exchange->reports_tx;
-
-	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN && praas_ring_tx_refresh(tx) != 0)
-		return -EAGAIN;
-	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN)
-		return -EAGAIN; /* the rest is for reports that count */
-	report(d, kind, a, b);
-	return 0;
-}
-
-/* ---- orders ---- */
 
 static int import_record(void *user, const struct praas_export_record *record)
 {
@@ -100,7 +75,10 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 		rc = praas_snapshot_load(load->store, &s, m->functions, m->count,
 					 import_record, d->process);
 	}
-	report(d, PRAAS_REPORT_LOADED, code_of(rc), (uint64_t)(uintptr_t)d->late);
+	if (rc == 0)
+		praas_data_log_begin(d, load->redo);
+	praas_data_report(d, PRAAS_REPORT_LOADED, code_of(rc),
+			  (uint64_t)(uintptr_t)d->late);
 }
 
 static void on_identity(struct praas_data *d)
@@ -111,7 +89,7 @@ static void on_identity(struct praas_data *d)
 	if (rc == 0 && d->config.config->fresh)
 		(void)praas_data_open_ports(d); /* told when it is to serve */
 	if (rc != 0)
-		report(d, PRAAS_REPORT_BUILT, code_of(rc), words_of(d));
+		praas_data_report(d, PRAAS_REPORT_BUILT, code_of(rc), words_of(d));
 }
 
 /* moves: that is why it closes. */
@@ -141,8 +119,8 @@ static void try_listen(struct praas_data *d)
 
 	d->listen_wanted = rc == 0;
 	if (rc != 0)
-		report(d, PRAAS_REPORT_LISTENING, code_of(rc > 0 ? 0 : rc),
-		       rc > 0 ? 0 : words_of(d));
+		praas_data_report(d, PRAAS_REPORT_LISTENING, code_of(rc > 0 ? 0 : rc),
+				  rc > 0 ? 0 : words_of(d));
 }
 
 static void try_serve(struct praas_data *d)
@@ -157,18 +135,21 @@ static void try_serve(struct praas_data *d)
 		gate(d, true, false);
 	}
 	praas_data_publish(d);
-	report(d, PRAAS_REPORT_SERVING, code_of(rc > 0 ? 0 : rc),
-	       rc > 0 ? praas_process_queue_cut(d->process) : words_of(d));
+	praas_data_report(d, PRAAS_REPORT_SERVING, code_of(rc > 0 ? 0 : rc),
+			  rc > 0 ? praas_process_queue_cut(d->process) : words_of(d));
 }
 
 /* While an object is updated in place a cut would show half of the update: it waits for the end. */
 static void try_cut(struct praas_data *d)
 {
 	struct praas_cut *cut = NULL;
-	int rc = praas_cut_take(d->process, praas_pool_memory_pool(d->memory),
-				praas_pool_memory_segment(d->memory), d->cut_final,
-				&cut);
+	int rc;
 
+	(void)praas_data_log_turn(d); /* the log has all that the cut will have */
+	rc = praas_cut_take(d->process, praas_pool_memory_pool(d->memory),
+			    praas_pool_memory_segment(d->memory), d->cut_final, &cut);
+	if (rc == 0)
+		praas_data_log_mark(d, cut);
 	if (rc == -EBUSY && praas_now_ns() < d->cut_until_ns)
 		return;
 	if (rc == 0 && d->cut_final) /* what is sent from here on is not in it */
@@ -176,7 +157,7 @@ static void try_cut(struct praas_data *d)
 	praas_data_publish(d); /* what is told when it is written, is of now */
 	praas_data_publish_functions(d);
 	d->cut_until_ns = 0;
-	report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
+	praas_data_report(d, PRAAS_REPORT_CUT, code_of(rc), (uint64_t)(uintptr_t)cut);
 }
 
 static void want_quiet(struct praas_data *d)
@@ -189,6 +170,19 @@ static void want_cut(struct praas_data *d, bool final)
 {
 	d->cut_final = final;
 	d->cut_until_ns = praas_now_ns() + CUT_WAIT_NS;
+}
+
+static void on_interrupt(struct praas_data *d)
+{
+	d->executor->ops->stop(d->executor, praas_now_ns());
+	praas_process_interrupt(d->process);
+}
+
+static void on_stop(struct praas_data *d, bool moved)
+{
+	if (moved)
+		praas_process_moved(d->process, true);
+	d->stop = true;
 }
 
 static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
@@ -219,8 +213,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		want_quiet(d);
 		break;
 	case PRAAS_ORDER_INTERRUPT:
-		d->executor->ops->stop(d->executor, praas_now_ns());
-		praas_process_interrupt(d->process);
+		on_interrupt(d);
 		break;
 	case PRAAS_ORDER_CUT:
 		want_cut(d, msg->a != 0);
@@ -232,8 +225,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		praas_data_publish_functions(d);
 		break;
 	case PRAAS_ORDER_MEMBERS:
-		praas_process_members_give(d->process, pointer);
-		praas_session_server_members(d->sessions);
+		praas_data_mail_members(d, pointer);
 		break;
 	case PRAAS_ORDER_WAY:
 		praas_data_mail_way(d, pointer);
@@ -241,13 +233,14 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 	case PRAAS_ORDER_QUEUE:
 		praas_data_mail_queue(d, pointer);
 		break;
+	case PRAAS_ORDER_KEPT:
+		praas_data_log_kept(d, msg->a);
+		break;
 	case PRAAS_ORDER_MOVED:
 		praas_data_moved(d, pointer);
 		break;
 	case PRAAS_ORDER_STOP:
-		if (msg->a)
-			praas_process_moved(d->process, true);
-		d->stop = true;
+		on_stop(d, msg->a != 0);
 		break;
 	}
 }
@@ -415,6 +408,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		fds[count++] = fd;
 	if (praas_ring_ready(&d->config.exchange->orders_rx))
 		idle = false;
+	if (!praas_data_log_idle(d))
+		idle = false;
 	*ret_wait_ns = -1;
 	if (d->sessions && praas_session_server_due_ns(d->sessions) != UINT64_MAX)
 		*ret_wait_ns = SLEEP_MAX_NS;
@@ -464,7 +459,7 @@ static void look_quiet(struct praas_data *d)
 	if (praas_process_away(d->process) != 0 && praas_now_ns() < d->quiet_until_ns)
 		return;
 	d->quiet_wanted = false;
-	report(d, PRAAS_REPORT_QUIET, 0, 0);
+	praas_data_report(d, PRAAS_REPORT_QUIET, 0, 0);
 }
 
 /* While a worker has something of ours the core is given away at once: it may be the one that
@@ -502,6 +497,8 @@ static void serve(struct praas_data *d)
 			look_quiet(d);
 		if (praas_unlikely(d->cut_until_ns != 0))
 			try_cut(d);
+		if (praas_unlikely(d->log.redo != NULL))
+			done += praas_data_log_turn(d);
 		if (praas_unlikely(++turns % TURNS_PER_TICK == 0))
 			tick(d);
 		if (done > 0)
@@ -521,7 +518,8 @@ static void *run(void *user)
 	int rc = praas_data_build(d);
 	struct praas_exchange_msg msg;
 
-	report(d, PRAAS_REPORT_BUILT, code_of(rc), rc == 0 ? 0 : words_of(d));
+	praas_data_report(d, PRAAS_REPORT_BUILT, code_of(rc),
+			  rc == 0 ? 0 : words_of(d));
 	if (rc == 0) {
 		praas_process_log_set(d->process, praas_data_on_log, d);
 		serve(d);

@@ -24,6 +24,8 @@ struct praas_data_config {
 /* A snapshot to load; lent to the data thread from ORDER_LOAD to REPORT_LOADED; the store until the
  * thread ends, since large state is read when it is wanted. */
 struct praas_data_load {
+	struct praas_redo *
+		redo; /* where changes are written from then on; NULL: nowhere. Lent to the end */
 	struct praas_store *store;
 	const struct praas_snapshot *snapshot;
 	bool whole; /* now; the store need not stay */

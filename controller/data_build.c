@@ -132,7 +132,7 @@ static int build_sessions(struct praas_data *d)
 			     .bytes_max = c->bytes_max,
 			     .inflight_max = INFLIGHT_MAX,
 			     .functions_count = m->count },
-		.events = praas_data_direct_events(d),
+		.events = praas_data_log_events(d, praas_data_direct_events(d)),
 		.user = d->process,
 		.members = want_members,
 	};
@@ -147,7 +147,8 @@ static int build_sessions(struct praas_data *d)
 
 		memcpy(d->names[i], f->name, sizeof(d->names[i]));
 		/* What may run anywhere at any time needs nobody to decide. */
-		if (d->config.spawner && praas_function_plain(f))
+		if (d->config.spawner && praas_function_plain(f) &&
+		    c->durability == PRAAS_DURABILITY_SWAP)
 			d->function_flags[i] = PRAAS_FUNCTION_DIRECT;
 	}
 	sc.welcome.function_flags = d->function_flags;
@@ -206,6 +207,7 @@ void praas_data_unbuild(struct praas_data *d)
 	d->hot_turns = 0;
 	d->direct_open = false;
 	praas_session_server_free(d->sessions);
+	praas_data_log_end(d);
 	d->sessions = NULL;
 	praas_process_free(d->process); /* and the executor */
 	d->process = NULL;

@@ -95,6 +95,9 @@ void praas_data_direct_open(struct praas_data *d, bool open)
 {
 	if (d->direct_open == open || !d->direct_events.frame)
 		return;
+	/* What is done past us is in no log. */
+	if (open && d->config.config->durability != PRAAS_DURABILITY_SWAP)
+		return;
 	d->direct_open = open;
 	if (open)
 		want(d);

@@ -15,9 +15,13 @@
 
 static int ask(void *user, const struct praas_outbox_question *question)
 {
-	struct praas_mail_ask *copy = praas_mail_ask_new(question);
+	struct praas_mail_ask *copy;
 	int rc;
 
+	/* Behind the gate: asked again in a moment. */
+	if (question->count > 0 && praas_data_log_behind(user))
+		return -EAGAIN;
+	copy = praas_mail_ask_new(question);
 	if (!copy)
 		return -ENOMEM;
 	rc = praas_data_report_spare(user, PRAAS_REPORT_ASK, 0,
@@ -77,9 +81,11 @@ static int ask_members(void *user)
 
 void praas_data_mail_host(struct praas_data *d)
 {
-	const struct praas_outbox_host host = {
-		.ask = ask, .connect = connect_to, .dropped = dropped, .user = d
-	};
+	const struct praas_outbox_host host = { .ask = ask,
+						.connect = connect_to,
+						.opened = praas_data_log_opened,
+						.dropped = dropped,
+						.user = d };
 
 	praas_process_outbox_host_set(d->process, &host);
 	praas_process_members_host_set(d->process, ask_members, d);
@@ -129,4 +135,10 @@ void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch)
 	free(batch);
 	praas_check(praas_exchange_report(d->config.exchange, PRAAS_REPORT_QUEUE,
 					  (uint64_t)(int64_t)rc, position) == 0);
+}
+
+void praas_data_mail_members(struct praas_data *d, struct praas_members *list)
+{
+	praas_process_members_give(d->process, list);
+	praas_session_server_members(d->sessions);
 }

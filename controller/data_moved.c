@@ -37,6 +37,7 @@ void praas_data_flush(struct praas_data *d)
 
 	while (praas_now_ns() - begin < STOP_GRACE_NS) {
 		idle = praas_data_poll_parts(d) > 0 ? 0 : idle + 1;
+		(void)praas_data_log_turn(d); /* what may leave */
 		if (idle < IDLE_TURNS) {
 			praas_pause();
 			continue;

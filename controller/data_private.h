@@ -7,9 +7,13 @@
 
 #include <pthread.h>
 
+#include "controller/cut.h"
 #include "controller/data.h"
+#include "controller/gate.h"
 #include "controller/mail.h"
 #include "controller/pool_memory.h"
+#include "controller/store/redo.h"
+#include "dataplane/changes.h"
 #include "transport/session.h"
 
 #define PRAAS_DATA_TEXT_MAX 512u
@@ -22,6 +26,18 @@
 struct praas_direct_client {
 	struct praas_conn *conn; /* NULL: gone */
 	uint64_t attached;       /* workers that have it mapped */
+};
+
+/* Of a journal. Numbers are those of the log's records, and go on when it cannot be written. */
+struct praas_data_log {
+	struct praas_redo *redo; /* the admin thread's; NULL: there is none */
+	struct praas_changes changes;
+	struct praas_gate gate;
+	uint64_t last;  /* of the last turn that changed something */
+	uint64_t kept;  /* up to there a snapshot has it */
+	uint64_t bytes; /* in the log since then */
+	bool failed;    /* what it has is not all any more */
+	bool told;      /* that a snapshot is wanted */
 };
 
 struct praas_data {
@@ -73,8 +89,13 @@ struct praas_data {
 	struct praas_direct_client direct[PRAAS_DIRECT_CLIENTS];
 	uint64_t direct_calls; /* that the workers told last */
 	uint64_t direct_seen;  /* the same, when it was looked whether there are more */
+	struct praas_data_log log;
 	uint64_t direct_last_ns; /* when these were seen to become more */
 };
+
+/* The admin thread always takes its reports, and there are never more than a few. */
+void praas_data_report(struct praas_data *d, enum praas_exchange_report kind,
+		       uint64_t a, uint64_t b);
 
 /* Memory, executor, process; and back. text says why not. */
 int praas_data_build(struct praas_data *d);
@@ -94,12 +115,35 @@ void praas_data_mail_host(struct praas_data *d);
 /* Orders; what they name is freed. */
 void praas_data_mail_way(struct praas_data *d, struct praas_way *way);
 void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch);
+/* list is given. */
+void praas_data_mail_members(struct praas_data *d, struct praas_members *list);
 /* A report of which others must leave room for what counts more. 0; -EAGAIN. */
 int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
 			    uint64_t a, uint64_t b);
 
 /* Ports, process; returns work done. */
 unsigned praas_data_poll_parts(struct praas_data *d);
+
+/* ---- data_log.c: a journal ---- */
+
+/* Events for authenticated connections, with those in between that a journal needs. */
+const struct praas_conn_events *praas_data_log_events(
+	struct praas_data *d, const struct praas_conn_events *events);
+/* As praas_outbox_host.opened; user is the data thread. */
+int praas_data_log_opened(void *user, struct praas_conn *conn);
+/* From now on changes are written there, if redo is not NULL; and no more. */
+void praas_data_log_begin(struct praas_data *d, struct praas_redo *redo);
+void praas_data_log_end(struct praas_data *d);
+/* A turn is over. Returns what could leave. */
+unsigned praas_data_log_turn(struct praas_data *d);
+/* A cut was taken behind that: says up to where the log is in it. */
+void praas_data_log_mark(const struct praas_data *d, struct praas_cut *cut);
+/* Before it sleeps: there is nothing that could leave. */
+bool praas_data_log_idle(const struct praas_data *d);
+/* Whether there is something of which it is not durable yet that it happened. */
+bool praas_data_log_behind(const struct praas_data *d);
+/* A snapshot has all up to that number. */
+void praas_data_log_kept(struct praas_data *d, uint64_t number);
 
 /* ---- data_moved.c ---- */
 

@@ -2,6 +2,7 @@
  *
  * What the data thread tells of its process without being asked for it: counters, and what functions say.
  */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,29 @@
 #include "controller/data_private.h"
 #include "controller/journal.h"
 #include "dataplane/worker_executor.h"
+
+#define SPARE_ROOM_MIN 32u /* reports that logs and questions leave room for */
+
+void praas_data_report(struct praas_data *d, enum praas_exchange_report kind,
+		       uint64_t a, uint64_t b)
+{
+	int rc = praas_exchange_report(d->config.exchange, kind, a, b);
+
+	praas_check(rc == 0);
+}
+
+int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
+			    uint64_t a, uint64_t b)
+{
+	struct praas_ring_tx *tx = &d->config.exchange->reports_tx;
+
+	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN && praas_ring_tx_refresh(tx) != 0)
+		return -EAGAIN;
+	if (praas_ring_tx_room(tx) < SPARE_ROOM_MIN)
+		return -EAGAIN; /* the rest is for reports that count */
+	praas_data_report(d, kind, a, b);
+	return 0;
+}
 
 /* A function's own words. Never waits: what nobody reads in time is dropped. */
 void praas_data_on_log(void *user, const struct praas_function_log *line)

@@ -33,6 +33,7 @@ enum praas_exchange_order {
 	PRAAS_ORDER_MEMBERS,    /* a: malloc'd struct praas_members */
 	PRAAS_ORDER_WAY,        /* a: malloc'd struct praas_way, of ASK */
 	PRAAS_ORDER_QUEUE, /* a: malloc'd struct praas_mail_batch, to be applied → QUEUE */
+	PRAAS_ORDER_KEPT, /* a: a snapshot has all up to that number of the log (praas_cut.covers) */
 	PRAAS_ORDER_MOVED, /* a: malloc'd struct praas_data_moved, for clients that follow */
 	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
 };
@@ -51,7 +52,8 @@ enum praas_exchange_report {
 	PRAAS_REPORT_QUEUE, /* a: rc; b: position up to which the queue is applied */
 	PRAAS_REPORT_FUNCTIONS, /* what they did is in the exchange */
 	PRAAS_REPORT_MEMBERS, /* a function wants them → MEMBERS, also when they change */
-	PRAAS_REPORT_LOG      /* a: level; b: malloc'd struct praas_log_note */
+	PRAAS_REPORT_LOG_FAILED, /* a: rc; 0: it has become long. A snapshot is wanted */
+	PRAAS_REPORT_LOG         /* a: level; b: malloc'd struct praas_log_note */
 };
 
 struct praas_log_note {

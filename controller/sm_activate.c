@@ -57,6 +57,10 @@ static unsigned on_log_read(struct praas_activate *a,
 		return fail(a, -ESTALE, ret);
 	a->phase = JOINING;
 	a->wanted_slot = e->slot;
+	if (a->act_first) {
+		*ret = (struct praas_activate_action){ .kind = PRAAS_ACTIVATE_PUT_ACT };
+		return 1;
+	}
 	/* What others do comes first: then both go on at once. */
 	if (e->slot != PRAAS_SLOT_NONE) {
 		n += load(a, e->slot, &ret[n]);
@@ -75,7 +79,7 @@ static unsigned join(struct praas_activate *a, struct praas_activate_action *ret
 
 	if (!a->act_put || a->loading)
 		return 0;
-	if (a->wanted_slot != a->loaded_slot)
+	if (a->wanted_slot != a->loaded_slot || (a->act_first && !a->loaded))
 		return load(a, a->wanted_slot, ret);
 	if (!a->serving)
 		n += serve(a, &ret[n]);
@@ -93,6 +97,7 @@ unsigned praas_activate_step(struct praas_activate *a,
 		if (a->phase != NEW)
 			return 0;
 		*a = (struct praas_activate){ .epoch = e->epoch,
+					      .act_first = e->act_first,
 					      .phase = READING,
 					      .loaded_slot = PRAAS_SLOT_NONE,
 					      .wanted_slot = PRAAS_SLOT_NONE };
@@ -118,6 +123,7 @@ unsigned praas_activate_step(struct praas_activate *a,
 		if (a->phase != JOINING || !a->loading)
 			return 0;
 		a->loading = false;
+		a->loaded = true;
 		a->released = e->released;
 		/* A snapshot that is no longer wanted may be damaged or gone. */
 		if (e->rc != 0 && (!a->act_put || a->wanted_slot == a->loaded_slot))

@@ -29,16 +29,18 @@ struct praas_activate_event {
 	int rc;         /* of the action that it reports */
 	uint32_t epoch; /* START: ours; LOG_READ: the highest in the log, 0 none */
 	bool tomb;
-	bool released; /* LOADED: a REL, the last act of its epoch */
-	uint64_t slot; /* of the last snapshot; PRAAS_SLOT_NONE */
+	bool released;  /* LOADED: a REL, the last act of its epoch */
+	bool act_first; /* START: what is loaded is not known before our ACT is in (a log is read then). There is a
+			 * LOAD in any case */
+	uint64_t slot;  /* of the last snapshot; PRAAS_SLOT_NONE */
 	uint64_t act_slot;
 };
 
 enum praas_activate_action_kind {
 	PRAAS_ACTIVATE_READ_LOG = 1, /* → LOG_READ */
 	PRAAS_ACTIVATE_PUT_ACT,      /* → ACT_PUT */
-	PRAAS_ACTIVATE_LOAD,  /* slot → LOADED; forget what an earlier LOAD brought */
-	PRAAS_ACTIVATE_SERVE, /* open the gate; at most once */
+	PRAAS_ACTIVATE_LOAD, /* slot (act_first: or none) → LOADED; forget what an earlier LOAD brought */
+	PRAAS_ACTIVATE_SERVE,   /* open the gate; at most once */
 	PRAAS_ACTIVATE_SETTLED, /* ACT is in and all is loaded: commits are allowed */
 	PRAAS_ACTIVATE_FAIL /* rc: -ESTALE fenced, -EIDRM deleted, -EBADMSG snapshot, other;
 				      * nothing follows */
@@ -56,7 +58,7 @@ struct praas_activate_action {
 struct praas_activate {
 	uint32_t epoch;
 	uint8_t phase; /* private */
-	bool act_put, loading, serving;
+	bool act_first, act_put, loading, loaded, serving;
 	uint64_t loaded_slot; /* of the snapshot that is, or is being, loaded */
 	uint64_t wanted_slot;
 	uint64_t act_slot;

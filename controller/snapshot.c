@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdalign.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,23 +24,32 @@
 /* Memory of keys: they must not move while records point to them. */
 struct praas_snapshot_text {
 	struct praas_snapshot_text *next;
-	size_t used;
-	char text[BLOCK_BYTES];
+	size_t used, room;
+	alignas(16) char text[];
 };
+
+static struct praas_snapshot_text *add_block(struct praas_snapshot *s, size_t room)
+{
+	struct praas_snapshot_text *b = malloc(sizeof(*b) + room);
+
+	if (!b)
+		return NULL;
+	b->next = s->blocks;
+	b->used = 0;
+	b->room = room;
+	s->blocks = b;
+	return b;
+}
 
 static int add_key(struct praas_snapshot *s, const char *key, size_t bytes,
 		   const char **ret_key)
 {
 	struct praas_snapshot_text *b = s->blocks;
 
-	if (!b || BLOCK_BYTES - b->used < bytes + 1) {
-		b = malloc(sizeof(*b));
-		if (!b)
-			return -ENOMEM;
-		b->next = s->blocks;
-		b->used = 0;
-		s->blocks = b;
-	}
+	if (!b || b->room - b->used < bytes + 1)
+		b = add_block(s, BLOCK_BYTES);
+	if (!b)
+		return -ENOMEM;
 	if (bytes > 0)
 		memcpy(b->text + b->used, key, bytes);
 	b->text[b->used + bytes] = '\0';
@@ -76,6 +86,40 @@ int praas_snapshot_add(void *snapshot, const struct praas_export_record *record)
 					     .chunk = PRAAS_SNAPSHOT_INLINE };
 	r->record.key = key;
 	s->value_bytes += record->bytes;
+	return 0;
+}
+
+uint8_t *praas_snapshot_room(struct praas_snapshot *s, uint64_t bytes)
+{
+	struct praas_snapshot_text *b = s->blocks;
+	size_t at;
+
+	if (!b || b->room - b->used < bytes)
+		b = add_block(s, (size_t)praas_max_u64(bytes, BLOCK_BYTES));
+	if (!b)
+		return NULL;
+	at = b->used;
+	b->used += (size_t)bytes;
+	return (uint8_t *)b->text + at;
+}
+
+void praas_snapshot_adopt(struct praas_snapshot *s, struct praas_snapshot *other)
+{
+	struct praas_snapshot_text **end = &other->blocks;
+
+	while (*end)
+		end = &(*end)->next;
+	*end = s->blocks;
+	s->blocks = other->blocks;
+	other->blocks = NULL;
+	praas_snapshot_release(other);
+}
+
+uint64_t praas_snapshot_log(const struct praas_snapshot *s)
+{
+	for (uint64_t i = 0; i < s->records_count; i++)
+		if (s->records[i].record.kind == PRAAS_EXPORT_LOG)
+			return s->records[i].record.id;
 	return 0;
 }
 

@@ -60,6 +60,14 @@ struct praas_snapshot {
  * the value only referred to: it must stay until the snapshot is written. -ENOMEM; -E2BIG. */
 int praas_snapshot_add(void *snapshot, const struct praas_export_record *record);
 
+/* Memory that lives as long as the snapshot; NULL: there is none. */
+uint8_t *praas_snapshot_room(struct praas_snapshot *snapshot, uint64_t bytes);
+/* What of other was made by add() and room() lives on with snapshot; other is released. */
+void praas_snapshot_adopt(struct praas_snapshot *snapshot,
+			  struct praas_snapshot *other);
+/* Up to which record of its log all is in it; 0: there is none. */
+uint64_t praas_snapshot_log(const struct praas_snapshot *snapshot);
+
 /* ---- writing ---- */
 
 struct praas_snapshot_result {

@@ -64,12 +64,21 @@ static bool is_new(const struct praas_export_record *e)
 	return e->kind > PRAAS_EXPORT_OUTBOX || e->deadline_ns != 0;
 }
 
+/* The version that can say it. */
+static uint32_t version_for(const struct praas_export_record *e)
+{
+	return e->kind == PRAAS_EXPORT_LOG ? 3 : is_new(e) ? 2 : 1;
+}
+
 static uint32_t version_of(const struct praas_snapshot *s)
 {
+	uint32_t version = 1;
+
 	for (uint64_t i = 0; i < s->records_count; i++)
-		if (is_new(&s->records[i].record))
-			return 2;
-	return 1;
+		version = version_for(&s->records[i].record) > version
+				  ? version_for(&s->records[i].record)
+				  : version;
+	return version;
 }
 
 static void encode_head(const struct praas_snapshot *s, uint64_t bytes, uint8_t *to)
@@ -182,6 +191,12 @@ static bool waiting_ok(const struct praas_snapshot *s,
 	       (!timeout || (e->bytes == 0 && e->deadline_ns != 0));
 }
 
+static bool log_ok(const struct praas_export_record *e)
+{
+	return e->kind != PRAAS_EXPORT_LOG ||
+	       (e->id != 0 && e->key_bytes == 0 && e->bytes == 0);
+}
+
 static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 			 struct praas_snapshot_record *r)
 {
@@ -205,8 +220,8 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 	e->bytes = praas_get_le(at + 64, 8);
 	e->deadline_ns = praas_get_le(at + 72, 8);
 	memcpy(r->hash, at + 80, PRAAS_SNAPSHOT_HASH_BYTES);
-	if (!place_ok(s, r) || !mail_ok(e) || !waiting_ok(s, e) ||
-	    praas_get_le(at + 12, 4) != 0 || (c->version < 2 && is_new(e)))
+	if (!place_ok(s, r) || !mail_ok(e) || !waiting_ok(s, e) || !log_ok(e) ||
+	    praas_get_le(at + 12, 4) != 0 || c->version < version_for(e))
 		return -EPROTO;
 	inside = r->chunk == PRAAS_SNAPSHOT_INLINE ? e->bytes : 0;
 	at = take(c, praas_align_up(RECORD_BYTES + e->key_bytes + inside, 8) -

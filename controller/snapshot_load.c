@@ -61,7 +61,7 @@ int praas_snapshot_keep_agreed(struct praas_snapshot *s,
 		const struct praas_export_record *r = &last->records[i].record;
 
 		if (r->kind == PRAAS_EXPORT_QUEUE || r->kind == PRAAS_EXPORT_ACCEPTED ||
-		    r->kind == PRAAS_EXPORT_SENT)
+		    r->kind == PRAAS_EXPORT_SENT || r->kind == PRAAS_EXPORT_LOG)
 			rc = praas_snapshot_add(s, r);
 	}
 	return rc;
@@ -174,6 +174,8 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 	for (uint64_t i = 0; rc == 0 && i < s->records_count; i++) {
 		struct praas_export_record record = s->records[i].record;
 
+		if (record.kind == PRAAS_EXPORT_LOG)
+			continue; /* no part of the process */
 		if (record.kind == PRAAS_EXPORT_TRIGGER ||
 		    record.kind == PRAAS_EXPORT_TIMEOUT)
 			rc = translate(s, functions, functions_count, record.function,

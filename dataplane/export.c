@@ -81,25 +81,25 @@ static int export_mail(void *user, struct praas_mail *mail, const char *key,
 	return w->fn(w->user, &r);
 }
 
+void praas_process_export_mail(struct praas_process *p, struct praas_mail *mail,
+			       const char *key, uint32_t key_bytes,
+			       struct praas_changes *changes)
+{
+	struct walk w = { .p = p, .fn = praas_changes_add, .user = changes };
+
+	(void)export_mail(&w, mail, key, key_bytes); /* changes say so */
+}
+
 static int export_memos(struct walk *w)
 {
 	const struct praas_invocations *t = &w->p->invocations;
 
 	for (uint32_t i = 0; i < praas_invocations_finished(t); i++) {
-		const struct praas_memo *m = praas_invocations_finished_at(t, i);
-		struct praas_export_record r = { .kind = PRAAS_EXPORT_DEDUP,
-						 .status = m->status,
-						 .source = m->source,
-						 .id = m->id,
-						 .sequence = m->kept !=
-							     PRAAS_MEMO_NOTHING };
-		const uint8_t *data;
+		struct praas_export_record r;
 		int rc;
 
-		praas_invocations_kept(t, m, &data, &r.bytes);
-		r.data = data;
-		if (!r.sequence)
-			r.bytes = 0;
+		praas_process_memo_record(w->p, praas_invocations_finished_at(t, i),
+					  &r);
 		rc = w->fn(w->user, &r);
 		if (rc != 0)
 			return rc;
@@ -212,6 +212,13 @@ static int export_inputs(struct walk *w)
 	for (; rc == 0 && inv; inv = inv->next)
 		rc = export_held(w, inv);
 	return rc;
+}
+
+void praas_process_export_inputs(struct praas_process *p, struct praas_changes *changes)
+{
+	struct walk w = { .p = p, .fn = praas_changes_add, .user = changes };
+
+	(void)export_inputs(&w); /* changes say so */
 }
 
 /* ---- messages with other processes ---- */
@@ -566,6 +573,7 @@ int praas_process_import(struct praas_process *p,
 	case PRAAS_EXPORT_SENT:
 	case PRAAS_EXPORT_JOINED:
 	case PRAAS_EXPORT_TIMEOUT:
+	case PRAAS_EXPORT_LOG:
 	default:
 		rc = -EINVAL;
 		break;

@@ -56,6 +56,7 @@ static void leave_queue(struct praas_process *p, struct praas_invocation *inv)
 	} else if (inv->queue == PRAAS_QUEUE_LANE) {
 		praas_lanes_remove(&p->lanes, inv);
 	} else if (inv->queue == PRAAS_QUEUE_TRIGGER) {
+		praas_process_changed_inputs(p);
 		empty = praas_triggers_remove(&p->triggers, inv);
 		if (empty)
 			praas_timers_remove(&p->timers, &empty->timer);

@@ -44,6 +44,8 @@ static int put(struct praas_process *p, uint64_t source, struct praas_seq seq,
 		return rc;
 	rc = praas_dedup_accept(&p->inbox.dedup, source, seq);
 	praas_check(rc == 0); /* asked for above */
+	if (praas_unlikely(p->changes != NULL))
+		praas_process_changed_accepted(p, source, seq);
 	p->inbox.accepted++;
 	return 0;
 }
@@ -151,6 +153,8 @@ int praas_process_queue_apply(struct praas_process *p,
 		if (rc == 0)
 			p->inbox.cut = messages[i].position;
 	}
+	if (praas_unlikely(p->changes != NULL))
+		praas_process_changed_cut(p);
 	*ret_position = p->inbox.cut;
 	return rc;
 }

@@ -162,6 +162,8 @@ void praas_invoke_remember(struct praas_process *p, struct praas_invocation *inv
 	memo = praas_invocations_finish(&p->invocations, inv, status, run_ns);
 	if (praas_unlikely(result != NULL && result->head.bytes > PRAAS_MEMO_INLINE))
 		keep_large(p, memo, result, inv->conn == NULL);
+	if (praas_unlikely(p->changes != NULL))
+		praas_process_changed_memo(p, memo);
 }
 
 /* A small result goes beside the memo, so that the answer can leave before the books are closed.

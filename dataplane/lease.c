@@ -148,7 +148,8 @@ static bool is_silent(const struct praas_lease *l)
 static void grant(struct praas_state *s, struct praas_lease *l,
 		  const struct praas_object *o, struct praas_fn_wait *wait)
 {
-	l->word = wait->word;
+	/* Where changes are written down, none is made in silence. */
+	l->word = s->changes ? NULL : wait->word;
 	l->ended = wait->ended;
 	if (l->word) {
 		s->words++;
@@ -407,11 +408,13 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 		o->version = next_version(s, l);
 		o->modified_ns = praas_state_now();
 		praas_state_publish(s, o);
+		if (praas_unlikely(s->changes != NULL))
+			praas_state_changed(s, o);
 	} else {
 		keep = false; /* began to make it and gave up */
 	}
 	*ret_version = o->version;
-	*ret_kept = keep && !l->wait_first;
+	*ret_kept = keep && !l->wait_first && !s->changes;
 	if (*ret_kept || (l->word && goes_on))
 		l->state = PRAAS_LEASE_KEPT;
 	if (!*ret_kept && (!is_silent(l) || take_back(s, l)))
@@ -458,6 +461,8 @@ void praas_state_holder_died(struct praas_state *s, uint32_t holder,
 		if (o->version != 0 && !l->replaced && updates) {
 			o->torn = true;
 			praas_state_publish(s, o);
+			if (praas_unlikely(s->changes != NULL))
+				praas_state_changed(s, o);
 		}
 		pass_on(s, l);
 	}

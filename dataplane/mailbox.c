@@ -261,6 +261,8 @@ static void mail_remove(struct praas_mailbox *m, uint32_t i)
 {
 	struct praas_mail *mail = &m->mails[i - 1];
 
+	if (praas_unlikely(m->changes != NULL))
+		praas_mailbox_changed_gone(m, mail);
 	*(mail->prev ? &m->mails[mail->prev - 1].next : &m->first) = mail->next;
 	*(mail->next ? &m->mails[mail->next - 1].prev : &m->last) = mail->prev;
 	if (praas_likely(!mail->held))

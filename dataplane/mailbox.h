@@ -49,6 +49,8 @@ struct praas_mail_from {
 	uint32_t pad;
 };
 
+struct praas_changes;
+
 struct praas_mailbox {
 	struct praas_keys keys;
 	struct praas_mail *mails;
@@ -67,8 +69,9 @@ struct praas_mailbox {
 	uint64_t order;              /* of the last receiver */
 	struct praas_fn_wait *waits; /* all */
 	uint64_t waits_count;
-	uint64_t listed;    /* where the last list() stopped: sequence … */
-	uint32_t listed_at; /* … and message */
+	struct praas_changes *changes; /* NULL: nobody wants them */
+	uint64_t listed;               /* where the last list() stopped: sequence … */
+	uint32_t listed_at;            /* … and message */
 };
 
 /* waits_max: receivers at once. 0; -ENOMEM; -EINVAL. */
@@ -124,6 +127,10 @@ void praas_mailbox_look(const struct praas_mailbox *m, const struct praas_mail *
 int praas_mailbox_wait(struct praas_mailbox *m, uint64_t source, const char *key,
 		       uint32_t key_bytes, struct praas_fn_wait *wait);
 void praas_mailbox_wait_remove(struct praas_mailbox *m, struct praas_fn_wait *wait);
+
+/* In process_changes.c: it goes. With changes only. */
+PRAAS_COLD void praas_mailbox_changed_gone(const struct praas_mailbox *m,
+					   const struct praas_mail *mail);
 
 /* Records of docs/dataplane.md. */
 void praas_mailbox_list(struct praas_mailbox *m, const char *prefix,

@@ -283,6 +283,8 @@ static void done(struct praas_peer *p, const struct praas_sender_action *a)
 
 	if (a->rc != 0)
 		o->config.host.dropped(o->config.host.user, p->pid, a->rc);
+	if (praas_unlikely(o->changes != NULL))
+		praas_outbox_changed(o, p, &o->messages[a->token], true);
 	p->bytes -= o->messages[a->token].value.charge;
 	message_end(o, &o->messages[a->token]);
 }
@@ -407,6 +409,8 @@ void praas_outbox_way(struct praas_outbox *o, const struct praas_way *way)
 	case PRAAS_WAY_QUEUED:
 		praas_peer_forget_way(p);
 		praas_sender_queued(&p->sender, way->attempt, way->seq, now_ns);
+		if (praas_unlikely(o->changes != NULL))
+			praas_outbox_changed_peer(o, p);
 		break;
 	case PRAAS_WAY_MOVED:
 		if (!p->way)
@@ -420,6 +424,8 @@ void praas_outbox_way(struct praas_outbox *o, const struct praas_way *way)
 		break;
 	case PRAAS_WAY_GONE:
 		praas_sender_gone(&p->sender, way->attempt);
+		if (praas_unlikely(o->changes != NULL))
+			praas_outbox_changed_peer(o, p);
 		break;
 	case PRAAS_WAY_BUSY:
 		praas_peer_lost(p, way->attempt);
@@ -477,6 +483,10 @@ int praas_outbox_send(struct praas_outbox *o, uint64_t receiver, const char *key
 	p->bytes += m->value.charge;
 	rc = praas_sender_push(&p->sender, (uint64_t)(m - o->messages), 0, &m->seq);
 	praas_check(rc == 0); /* asked for above */
+	if (praas_unlikely(o->changes != NULL)) {
+		praas_outbox_changed_peer(o, p);
+		praas_outbox_changed(o, p, m, false);
+	}
 	praas_outbox_kick(o);
 	return 0;
 }

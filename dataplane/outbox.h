@@ -80,6 +80,8 @@ struct praas_outbox_host {
 		       const struct praas_conn_events *events,
 		       void (*welcome)(void *user, const struct praas_welcome *welcome),
 		       void *events_user, struct praas_conn **ret_conn);
+	/* NULL, or a connection that was asked for is open: before anything is sent over it. An error: it is closed. */
+	int (*opened)(void *user, struct praas_conn *conn);
 	/* A message will not be delivered: -ENOENT its receiver is gone. */
 	void (*dropped)(void *user, uint64_t receiver, int rc);
 	void *user;

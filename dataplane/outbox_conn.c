@@ -80,9 +80,15 @@ int praas_peer_send(struct praas_peer *p, const struct praas_sender_action *a,
 
 static void on_opened(void *user, struct praas_conn *conn)
 {
+	const struct praas_outbox_host *host;
 	struct praas_peer *p = user;
 
-	(void)conn;
+	host = &p->outbox->config.host;
+	if (host->opened && host->opened(host->user, conn) != 0) {
+		praas_peer_close(p);
+		praas_peer_lost(p, p->conn_attempt);
+		return;
+	}
 	p->open = true;
 	p->used_ns = praas_now_ns();
 	praas_sender_connected(&p->sender, p->conn_attempt, p->used_ns);

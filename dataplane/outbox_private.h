@@ -54,7 +54,16 @@ struct praas_outbox {
 	uint64_t due_ns;  /* 0: never */
 	uint64_t *wanted; /* of who polls */
 	uint32_t turns;
+	struct praas_changes *changes; /* NULL: nobody wants them */
 };
+
+/* ---- process_changes.c; with changes only ---- */
+
+/* Places were given out to that receiver, or are durable now; or it is gone. */
+PRAAS_COLD void praas_outbox_changed_peer(struct praas_outbox *o,
+					  const struct praas_peer *p);
+PRAAS_COLD void praas_outbox_changed(struct praas_outbox *o, const struct praas_peer *p,
+				     const struct praas_outbox_message *m, bool gone);
 
 /* Look at all receivers soon. */
 static inline void praas_outbox_kick(struct praas_outbox *o)

@@ -17,6 +17,8 @@
 #include "shm/pool.h"
 #include "transport/transport.h"
 
+struct praas_changes;
+
 struct praas_process_config {
 	praas_pid_t pid;
 	uint32_t epoch;
@@ -137,6 +139,12 @@ void praas_process_stats(const struct praas_process *p,
 /* Of each function, by number. The data thread's. */
 struct praas_function_sums *praas_process_sums(const struct praas_process *p);
 
+/* From now on what changes of the process is written down there (changes.h); borrowed. Leases are not kept
+ * then: each update in place is told. Before the gate opens, after import. NULL: no more. */
+void praas_process_changes_set(struct praas_process *p, struct praas_changes *changes);
+/* Before they are taken: adds what is told whole. */
+void praas_process_changes_end(struct praas_process *p);
+
 /* Export for a snapshot: every state object, unread message, dedup entry, in the order given.
  * Values are borrowed for the call. A non-zero return ends the walk and is returned. */
 enum praas_export_kind {
@@ -154,10 +162,12 @@ enum praas_export_kind {
 			      * that it has not acknowledged, without its trace */
 	/* Of triggers, again. */
 	PRAAS_EXPORT_JOINED, /* source, id: of who gets the result of the input that comes next */
-	PRAAS_EXPORT_TIMEOUT /* function, key (of a batch: none), deadline_ns: when what waits there runs
-			      * as it is */
+	PRAAS_EXPORT_TIMEOUT, /* function, key (of a batch: none), deadline_ns: when what waits there runs
+			       * as it is */
+	/* Of the controller alone: never exported or imported. */
+	PRAAS_EXPORT_LOG /* id: number of the last record of its log that is in here */
 };
-#define PRAAS_EXPORT_LAST PRAAS_EXPORT_TIMEOUT
+#define PRAAS_EXPORT_LAST PRAAS_EXPORT_LOG
 struct praas_export_record {
 	enum praas_export_kind kind;
 	const char *key;

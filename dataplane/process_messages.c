@@ -81,6 +81,8 @@ int praas_process_message_put(struct praas_process *p, uint64_t source, const ch
 		return rc;
 	if (praas_unlikely(trace != NULL))
 		praas_mailbox_trace(&p->mailbox, wait, trace);
+	if (praas_unlikely(p->changes != NULL) && (!wait || wait->held))
+		praas_process_changed_mail(p);
 	p->activity++;
 	p->stats.messages_in++;
 	if (ret_sequence)

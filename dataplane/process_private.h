@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "dataplane/changes.h"
 #include "dataplane/inbox.h"
 #include "dataplane/invocations.h"
 #include "dataplane/lanes.h"
@@ -123,7 +124,8 @@ struct praas_process {
 	struct praas_parked *parked; /* in the order in which they came */
 	uint64_t parked_bytes, parked_bytes_max;
 	uint32_t parked_count;
-	praas_log_fn log; /* NULL: dropped */
+	struct praas_changes *changes; /* NULL: nobody wants them */
+	praas_log_fn log;              /* NULL: dropped */
 	void *log_user;
 };
 
@@ -283,6 +285,30 @@ static inline void praas_invoke_count_end(struct praas_process *p,
 	s->errors++;
 	p->stats.failures++;
 }
+
+/* ---- process_changes.c, export.c: what has changed; while p->changes is set ---- */
+
+/* The message that came last, which is kept. */
+PRAAS_COLD void praas_process_changed_mail(struct praas_process *p);
+PRAAS_COLD void praas_process_changed_memo(struct praas_process *p,
+					   const struct praas_memo *memo);
+PRAAS_COLD void praas_process_changed_accepted(struct praas_process *p, uint64_t source,
+					       struct praas_seq seq);
+PRAAS_COLD void praas_process_changed_cut(struct praas_process *p);
+/* What waits for triggers, or is kept: all of it is told at the end of the turn. */
+static inline void praas_process_changed_inputs(struct praas_process *p)
+{
+	if (praas_unlikely(p->changes != NULL))
+		p->changes->inputs = true;
+}
+/* Records of a snapshot, for them. */
+void praas_process_export_mail(struct praas_process *p, struct praas_mail *mail,
+			       const char *key, uint32_t key_bytes,
+			       struct praas_changes *changes);
+void praas_process_memo_record(struct praas_process *p, const struct praas_memo *memo,
+			       struct praas_export_record *ret_record);
+void praas_process_export_inputs(struct praas_process *p,
+				 struct praas_changes *changes);
 
 /* ---- stage.c ---- */
 

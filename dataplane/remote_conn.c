@@ -118,8 +118,14 @@ void praas_remote_connect(struct praas_remote_link *l)
 static void on_opened(void *user, struct praas_conn *conn)
 {
 	struct praas_remote_link *l = user;
+	const struct praas_outbox_host *host = &l->remote->host;
 
-	(void)conn;
+	if (host->opened && host->opened(host->user, conn) != 0) {
+		l->conn = NULL;
+		conn->ops->close(conn, false);
+		praas_remote_lost(l);
+		return;
+	}
 	l->open = true;
 	l->backoff_ns = 0;
 	l->used_ns = praas_now_ns();

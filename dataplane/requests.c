@@ -88,12 +88,15 @@ static void put_back(struct praas_process *p, const char *key, uint32_t key_byte
 		     struct praas_message *m)
 {
 	struct praas_fn_wait *next = NULL;
+	int rc = praas_mailbox_put(&p->mailbox, m->source, key, key_bytes, m->sequence,
+				   &m->value, &next);
 
-	if (praas_mailbox_put(&p->mailbox, m->source, key, key_bytes, m->sequence,
-			      &m->value, &next) != 0)
+	if (rc != 0)
 		praas_value_release(&m->value);
 	else if (m->traced)
 		praas_mailbox_trace(&p->mailbox, next, m->trace);
+	if (praas_unlikely(p->changes != NULL) && rc == 0 && (!next || next->held))
+		praas_process_changed_mail(p);
 	if (next)
 		praas_process_wait_over(next, 0);
 }

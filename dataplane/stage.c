@@ -50,6 +50,7 @@ static void go_by_lane(struct praas_process *p, struct praas_invocation *inv)
 
 static void hold(struct praas_process *p, struct praas_invocation *inv)
 {
+	praas_process_changed_inputs(p);
 	inv->state = PRAAS_INVOCATION_QUEUED;
 	inv->queue = PRAAS_QUEUE_HELD;
 	inv->next = NULL;
@@ -66,6 +67,7 @@ static void hold(struct praas_process *p, struct praas_invocation *inv)
 
 void praas_stage_unhold(struct praas_process *p, struct praas_invocation *inv)
 {
+	praas_process_changed_inputs(p);
 	if (inv->prev)
 		inv->prev->next = inv->next;
 	else
@@ -85,6 +87,7 @@ void praas_stage_unhold(struct praas_process *p, struct praas_invocation *inv)
 static void go_fired(struct praas_process *p, struct praas_invocation *leader,
 		     bool later)
 {
+	praas_process_changed_inputs(p);
 	p->queued -= leader->inputs_count;
 	for (struct praas_invocation *i = leader->join; i; i = i->next)
 		i->queue = PRAAS_QUEUE_JOINED;
@@ -104,6 +107,7 @@ static void go_by_trigger(struct praas_process *p, struct praas_invocation *inv,
 	struct praas_invocation *fired;
 	struct praas_accumulator *armed;
 
+	praas_process_changed_inputs(p);
 	p->queued++;
 	inv->queue = PRAAS_QUEUE_TRIGGER;
 	praas_invoke_arm(p, inv); /* its own, whoever leads */

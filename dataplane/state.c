@@ -245,6 +245,8 @@ void praas_state_replace(struct praas_state *s, struct praas_object *o,
 	o->torn = false;
 	o->late = NULL;
 	praas_state_publish(s, o);
+	if (praas_unlikely(s->changes != NULL))
+		praas_state_changed(s, o);
 }
 
 PRAAS_COLD int praas_state_settle(struct praas_state *s, struct praas_object *o)
@@ -268,6 +270,8 @@ static void erase(struct praas_state *s, struct praas_object *o)
 	o->version = 0;
 	o->torn = false;
 	o->late = NULL;
+	if (praas_unlikely(s->changes != NULL))
+		praas_state_changed(s, o);
 	praas_state_lease_replaced(s, o);
 	if (o->lease)
 		praas_state_publish(s, o);

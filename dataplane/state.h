@@ -17,6 +17,8 @@
 #include "dataplane/worker_proto.h"
 #include "shm/pool.h"
 
+struct praas_changes;
+
 #define PRAAS_LEASES_MAX 1024u
 #define PRAAS_RETIRED_MAX                                                              \
 	65536u /* values that wait for readers; far more than one commit's */
@@ -111,6 +113,7 @@ struct praas_state {
 	praas_recall_fn recall;
 	void *recall_user;
 	uint32_t *scratch; /* objects of the commit under way, PRAAS_WRITES_MAX */
+	struct praas_changes *changes; /* NULL: nobody wants them */
 };
 
 /* 0; -ENOMEM; -ENOSPC the pool has no room for the index. */
@@ -145,6 +148,12 @@ void praas_state_replace(struct praas_state *s, struct praas_object *o,
 int praas_state_settle(struct praas_state *s, struct praas_object *o);
 const char *praas_state_key(const struct praas_state *s, const struct praas_object *o);
 uint64_t praas_state_now(void);
+
+/* ---- process_changes.c ---- */
+
+/* o is another one now (version 0: gone). With changes only. */
+PRAAS_COLD void praas_state_changed(const struct praas_state *s,
+				    const struct praas_object *o);
 
 /* ---- state_order.c ---- */
 

@@ -74,7 +74,7 @@ static struct {
 		{ .name = "durability",                                                \
 		  .kind = PRAAS_CLI_TEXT,                                              \
 		  .value = &wanted.durability,                                         \
-		  .arg = "swap|checkpoint:T",                                          \
+		  .arg = "swap|checkpoint:T|journal|gate",                             \
 		  .help = "What a crash leaves: the last swap (default), or at most "  \
 			  "T, like 10s, less than now" },                              \
 	{                                                                              \

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "control/limits.h"
+#include "control/records/records.h"
 #include "internal/base.h"
 
 #define MS_NS 1000000ull
@@ -17,6 +18,10 @@ static const struct unit {
 } units[] = { { "h", 3600000 }, { "m", 60000 }, { "s", 1000 }, { "ms", 1 } };
 #define UNITS (sizeof(units) / sizeof(units[0]))
 
+static const struct unit names[] = { { "swap", 0 },
+				     { "journal", PRAAS_CHECKPOINT_JOURNAL },
+				     { "gate", PRAAS_CHECKPOINT_GATE } };
+
 static const char checkpoint[] = "checkpoint:";
 
 bool praas_durability_parse(const char *text, uint32_t *ret_ms)
@@ -26,8 +31,12 @@ bool praas_durability_parse(const char *text, uint32_t *ret_ms)
 	char *end;
 
 	*ret_ms = 0;
-	if (!strcmp(text, "swap"))
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (strcmp(text, names[i].name) != 0)
+			continue;
+		*ret_ms = names[i].ms;
 		return true;
+	}
 	if (strncmp(text, checkpoint, strlen(checkpoint)) != 0 ||
 	    !isdigit((unsigned char)*number))
 		return false; /* strtoull() would take blanks and signs */
@@ -48,8 +57,10 @@ void praas_durability_text(uint32_t ms, char ret_text[PRAAS_DURABILITY_BYTES])
 {
 	const struct unit *u = units;
 
-	if (ms == 0) {
-		(void)snprintf(ret_text, PRAAS_DURABILITY_BYTES, "swap");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (ms != names[i].ms)
+			continue;
+		(void)snprintf(ret_text, PRAAS_DURABILITY_BYTES, "%s", names[i].name);
 		return;
 	}
 	while (ms % u->ms != 0)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * What is kept of a process without being asked for: "durability" of its application (docs/rest.md). Its last
- * snapshot, "swap"; or at most so much older a one while it serves, "checkpoint:T". Pure functions: no clock, no I/O.
+ * snapshot, "swap"; at most so much older a one while it serves, "checkpoint:T"; or all that was acknowledged, by a log, "journal" and "gate" (docs/journal.md).
+ * Pure functions: no clock, no I/O.
  */
 #ifndef PRAAS_CONTROL_CHECKPOINT_H
 #define PRAAS_CONTROL_CHECKPOINT_H
@@ -11,7 +12,7 @@
 
 #define PRAAS_DURABILITY_BYTES 32u
 
-/* "swap", or "checkpoint:" and a whole number of ms, s, m or h from PRAAS_LIMIT_CHECKPOINT_MIN_MS to
+/* "swap", "journal", "gate" (PRAAS_CHECKPOINT_…), or "checkpoint:" and a whole number of ms, s, m or h from PRAAS_LIMIT_CHECKPOINT_MIN_MS to
  * PRAAS_LIMIT_CHECKPOINT_MS. ret_ms: T in milliseconds; 0 never. False: it is none of these. */
 bool praas_durability_parse(const char *text, uint32_t *ret_ms);
 

@@ -110,6 +110,9 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns);
 void praas_life_leave(struct praas_life *life);
 void praas_life_free(struct praas_life *life);
 
+/* Whether its processes can keep a journal: their stores are folders, and nothing in them is sealed. */
+bool praas_life_journals(const struct praas_life *life);
+
 /* All below: from a job; may block for a commit and a spawn. */
 
 /* A new process (name NULL: one is made up) is created and activated, an existing one

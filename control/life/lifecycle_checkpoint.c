@@ -46,10 +46,11 @@ void praas_life_on_checked(struct praas_life_process *p, bool ok, const json_t *
 
 void praas_life_check_from(struct praas_life_process *p, uint64_t now_ns)
 {
-	uint64_t due = now_ns + p->app.checkpoint_ms * 1000000ull;
+	uint32_t every_ms = praas_checkpoint_every(p->app.checkpoint_ms);
+	uint64_t due = now_ns + every_ms * 1000000ull;
 
 	p->kept_ns = now_ns;
-	if (p->app.checkpoint_ms == 0 ||
+	if (every_ms == 0 ||
 	    (p->life->check_due_ns != 0 && p->life->check_due_ns <= due))
 		return;
 	p->life->check_due_ns = due;
@@ -68,7 +69,7 @@ static bool look_at(struct praas_life_process *p, uint64_t now_ns,
 		.kept_ns = p->kept_ns,
 		.told_ns = p->metrics_told ? p->metrics_ns : 0,
 		.idle_ns = p->metrics.idle_ns,
-		.every_ms = p->app.checkpoint_ms,
+		.every_ms = praas_checkpoint_every(p->app.checkpoint_ms),
 	};
 
 	return praas_checkpoint_due(&in, ret_next_ns);

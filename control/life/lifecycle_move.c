@@ -300,6 +300,8 @@ const char *praas_life_not_now(const struct praas_life_process *p)
 		return "it does not serve yet";
 	if (p->want_kill || p->want_swap || p->back.head || p->life->stopping)
 		return "it is being ended";
+	if (p->app.checkpoint_ms >= PRAAS_CHECKPOINT_JOURNAL)
+		return "it has a journal: swap it out, and wake it elsewhere";
 	if (p->leaving_due_ns || p->has_taker || p->mail.behind || p->holds > 0)
 		return "what was before is not over yet";
 	return NULL;

@@ -109,6 +109,14 @@ static json_t *listen_of(const struct praas_life_process *p,
 	return list;
 }
 
+/* As a controller knows it: checkpoints from time to time are asked for by us. */
+static const char *durability_text(uint32_t checkpoint_ms)
+{
+	if (checkpoint_ms == PRAAS_CHECKPOINT_GATE)
+		return "gate";
+	return checkpoint_ms == PRAAS_CHECKPOINT_JOURNAL ? "journal" : "swap";
+}
+
 static const char *wait_text(uint8_t wait)
 {
 	static const char *const texts[] = { "adaptive", "spin", "block" };
@@ -202,6 +210,8 @@ json_t *praas_life_config_of(const struct praas_life_process *p,
 	    json_object_set_new(config, "bytes_max",
 				json_integer((json_int_t)app->bytes_max)) ||
 	    json_object_set_new(config, "wait", json_string(wait_text(app->wait))) ||
+	    json_object_set_new(config, "durability",
+				json_string(durability_text(app->checkpoint_ms))) ||
 	    json_object_set_new(config, "allow_weak_sandbox",
 				json_boolean(app->allow_weak_sandbox)) ||
 	    json_object_set_new(config, "fresh", json_boolean(record->epoch == 1)) ||

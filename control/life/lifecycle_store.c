@@ -176,6 +176,13 @@ static int put_tomb(const struct praas_life_process *p,
 	return rc;
 }
 
+bool praas_life_journals(const struct praas_life *life)
+{
+	const struct praas_seal_keys *keys = life->config.seal_keys;
+
+	return praas_store_folder(life->store_url) && (!keys || keys->count == 0);
+}
+
 void praas_life_drop_store(const struct praas_life *life,
 			   const struct praas_process_record *record)
 {

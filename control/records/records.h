@@ -25,6 +25,16 @@
 #define PRAAS_ITEM_BODY_BYTES 1024u
 #define PRAAS_TENANT_DEFAULT "default" /* always there; of what was before tenants */
 
+/* In place of a number of milliseconds: what is acknowledged is in a log (docs/journal.md). */
+#define PRAAS_CHECKPOINT_JOURNAL (UINT32_MAX - 1)
+#define PRAAS_CHECKPOINT_GATE UINT32_MAX
+
+/* Milliseconds between two checkpoints; 0 none. */
+static inline uint32_t praas_checkpoint_every(uint32_t checkpoint_ms)
+{
+	return checkpoint_ms >= PRAAS_CHECKPOINT_JOURNAL ? 0 : checkpoint_ms;
+}
+
 struct praas_app_record {
 	uint64_t version;    /* 0: not stored yet; set by the store */
 	uint64_t created_ns; /* CLOCK_REALTIME */
@@ -34,7 +44,7 @@ struct praas_app_record {
 	bool allow_weak_sandbox;
 	uint8_t wait; /* 0 adaptive, 1 spin, 2 block */
 	uint32_t
-		checkpoint_ms; /* while a process serves (control/life/checkpoint.h); 0 none */
+		checkpoint_ms; /* while a process serves (control/life/checkpoint.h); 0 none; or one of those above */
 	uint32_t
 		revision; /* of its code, counted from 1; 0: as the folder is (control/life/code.h) */
 	uint64_t deployed_ns;                    /* CLOCK_REALTIME */

@@ -261,8 +261,9 @@ int praas_redis_read_app(const redisReply *text, struct praas_app_record *ret_ap
 	ret_app->deployed_ns = number(&w, 0, INT64_MAX);
 	hex(&w, ret_app->digest, sizeof(ret_app->digest));
 	if (marked(&w))
-		ret_app->checkpoint_ms =
-			(uint32_t)number(&w, 1, PRAAS_LIMIT_CHECKPOINT_MS);
+		ret_app->checkpoint_ms = (uint32_t)number(&w, 1, UINT32_MAX);
+	check(&w, praas_checkpoint_every(ret_app->checkpoint_ms) <=
+			  PRAAS_LIMIT_CHECKPOINT_MS);
 	rest(&w, ret_app->code, sizeof(ret_app->code));
 	return verdict(&w, "application", ret_app->name);
 }

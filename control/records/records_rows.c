@@ -238,8 +238,9 @@ int praas_sqlite_read_app(sqlite3_stmt *st, struct praas_app_record *ret_app)
 	ret_app->revision = (uint32_t)number_at(&row, 13, 0, UINT32_MAX);
 	ret_app->deployed_ns = number_at(&row, 14, 0, INT64_MAX);
 	blob_at(&row, 15, ret_app->digest, sizeof(ret_app->digest));
-	ret_app->checkpoint_ms =
-		(uint32_t)number_at(&row, 16, 0, PRAAS_LIMIT_CHECKPOINT_MS);
+	ret_app->checkpoint_ms = (uint32_t)number_at(&row, 16, 0, UINT32_MAX);
+	if (praas_checkpoint_every(ret_app->checkpoint_ms) != 0) /* else it is a name */
+		(void)number_at(&row, 16, 0, PRAAS_LIMIT_CHECKPOINT_MS);
 	return verdict(&row, "application", ret_app->name);
 }
 

@@ -96,8 +96,8 @@ bool praas_app_take(json_t *object, const char *const *known,
 		return false;
 	if (!praas_durability_parse(durability, &app->checkpoint_ms)) {
 		(void)snprintf(error->text, sizeof(error->text),
-			       "\"durability\" must be swap, or checkpoint:T with T "
-			       "from 100ms to 24h");
+			       "\"durability\" must be swap, journal, gate, or "
+			       "checkpoint:T with T from 100ms to 24h");
 		return false;
 	}
 	if (!praas_name_valid(name)) {

@@ -24,6 +24,19 @@ void praas_app_refuse(struct praas_request *rq, const struct praas_json_error *e
 }
 
 /* false: answered. */
+bool praas_app_durable(struct praas_request *rq, const struct praas_app_record *app)
+{
+	if (app->checkpoint_ms < PRAAS_CHECKPOINT_JOURNAL ||
+	    praas_life_journals(rq->service->life))
+		return true;
+	praas_reply_error(
+		rq, 409, "no_journal",
+		"use swap or checkpoint:T, or a service whose --snapshots is a "
+		"folder and not sealed",
+		"\"durability\": the log of a process needs a folder");
+	return false;
+}
+
 static bool code_good(struct praas_request *rq, const char *code)
 {
 	char text[400];
@@ -62,7 +75,7 @@ void praas_route_apps_create(struct praas_request *rq)
 		praas_app_refuse(rq, &error);
 		return;
 	}
-	if (!code_good(rq, app.code))
+	if (!praas_app_durable(rq, &app) || !code_good(rq, app.code))
 		return;
 	memcpy(app.tenant, rq->caller.tenant, sizeof(app.tenant));
 	praas_random(app.id, sizeof(app.id));

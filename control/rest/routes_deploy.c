@@ -205,6 +205,8 @@ static bool take_body(struct praas_request *rq, struct praas_app_record *ret_app
 		praas_app_refuse(rq, &error);
 		return false;
 	}
+	if (!praas_app_durable(rq, ret_app))
+		return false;
 	if (strcmp(ret_app->name, rq->app.name) != 0) {
 		praas_reply_error(rq, 400, "invalid", "leave it out",
 				  "\"name\" is another than that in the path");

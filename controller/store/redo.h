@@ -88,6 +88,9 @@ uint64_t praas_redo_last(struct praas_redo *redo);
  * cannot be removed stays, and is removed another time. */
 void praas_redo_trim(struct praas_redo *redo, uint64_t sequence);
 
+/* Whether there is, or was, a log in the folder of that store. */
+bool praas_redo_exists(const char *folder);
+
 void praas_redo_stats(struct praas_redo *redo, struct praas_redo_stats *ret_stats);
 
 #endif

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -519,6 +520,14 @@ int praas_redo_files_open(struct praas_redo_files *f,
 	}
 	*ret_next = p.next;
 	return 0;
+}
+
+bool praas_redo_exists(const char *folder)
+{
+	char path[PATH_MAX];
+	int n = snprintf(path, sizeof(path), "%s/" FOLDER, folder);
+
+	return n > 0 && n < (int)sizeof(path) && access(path, F_OK) == 0;
 }
 
 void praas_redo_files_close(struct praas_redo_files *f)

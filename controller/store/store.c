@@ -233,3 +233,10 @@ int praas_store_share(struct praas_store *store, struct praas_store *from,
 		rc = from->ops->stat(from, key, &source.bytes);
 	return rc == 0 ? store->ops->put(store, &source) : rc;
 }
+
+const char *praas_store_folder(const char *url)
+{
+	static const char scheme[] = "file://";
+
+	return strncmp(url, scheme, strlen(scheme)) == 0 ? url + strlen(scheme) : NULL;
+}

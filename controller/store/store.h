@@ -100,6 +100,9 @@ int praas_store_probe(struct praas_store *store);
 int praas_store_url_below(const char *url, const char *parts, char *ret_url,
 			  size_t room);
 
+/* Where the objects of a store in a folder lie; NULL: it is none. */
+const char *praas_store_folder(const char *url);
+
 /* NULL is allowed. */
 void praas_store_free(struct praas_store *store);
 

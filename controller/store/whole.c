@@ -21,14 +21,7 @@
 static const char *const folders[] = { "chunk/", "manifest/", "named/", "probe/",
 				       "log/" };
 
-static const char file_scheme[] = "file://", s3_scheme[] = "s3://";
-
-static const char *folder_of(const char *url)
-{
-	return strncmp(url, file_scheme, sizeof(file_scheme) - 1) == 0
-		       ? url + sizeof(file_scheme) - 1
-		       : NULL;
-}
+static const char s3_scheme[] = "s3://";
 
 static int is_one(void *user, const char *key)
 {
@@ -39,7 +32,7 @@ static int is_one(void *user, const char *key)
 
 int praas_store_exists(const char *url, bool *ret_exists)
 {
-	const char *folder = folder_of(url);
+	const char *folder = praas_store_folder(url);
 	struct praas_store *store;
 	bool found = false;
 	int rc;
@@ -102,7 +95,7 @@ static int empty(struct praas_store *store, const char *folder, struct batch *b)
 
 int praas_store_remove(const char *url)
 {
-	const char *folder = folder_of(url);
+	const char *folder = praas_store_folder(url);
 	struct praas_store *store;
 	struct batch *b;
 	int rc;
@@ -146,7 +139,8 @@ int praas_store_url_check(const char *url, const char **ret_why)
 	if (praas_redis_store_is(url))
 		return praas_redis_store_check(url, ret_why);
 	*ret_why = "it is neither file:///FOLDER nor s3://BUCKET nor redis://HOST";
-	return folder_of(url) && folder_of(url)[0] == '/' ? 0 : -EINVAL;
+	return praas_store_folder(url) && praas_store_folder(url)[0] == '/' ? 0
+									    : -EINVAL;
 }
 
 int praas_store_take_keys(const char *url, const char **ret_why)

@@ -118,7 +118,7 @@ def test_deployed_anew(s):
 
 
 def test_refused(s):
-    for wrong in ("", "checkpoint", "checkpoint:", "checkpoint:99ms", "checkpoint:25h", "checkpoint:-1s", "journal", 5, None):
+    for wrong in ("", "checkpoint", "checkpoint:", "checkpoint:99ms", "checkpoint:25h", "checkpoint:-1s", "journals", 5, None):
         error = make(s, wrong, expect=400)["error"]
         assert "durability" in error["message"], error
 

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "control/life/checkpoint.h"
+#include "control/records/records.h"
 
 #define S 1000000000ull
 
@@ -40,8 +41,10 @@ static const struct {
 	{ "checkpoint", 0, NULL },
 	{ "swap ", 0, NULL },
 	{ "Swap", 0, NULL },
-	{ "journal", 0, NULL },
-	{ "gate", 0, NULL },
+	{ "journal", PRAAS_CHECKPOINT_JOURNAL, "journal" },
+	{ "gate", PRAAS_CHECKPOINT_GATE, "gate" },
+	{ "journals", 0, NULL },
+	{ "gate:1s", 0, NULL },
 	{ "", 0, NULL },
 };
 

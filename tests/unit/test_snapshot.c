@@ -444,7 +444,7 @@ static void test_snapshot_rolled_back(void **state)
 /* New records in a manifest of the first version, and a version that nobody knows. */
 static void test_snapshot_versions(void **state)
 {
-	static const uint8_t versions[] = { 0, 1, 3, 255 };
+	static const uint8_t versions[] = { 0, 1, 4, 255 };
 	struct fixture *f = *state;
 	struct praas_snapshot back;
 	uint8_t *data;
@@ -472,6 +472,13 @@ static void test_snapshot_bad_records_are_refused(void **state)
 		{ .kind = PRAAS_EXPORT_OUTBOX, .key = "k", .key_bytes = 1 },
 		{ .kind = PRAAS_EXPORT_QUEUE, .key = "k", .key_bytes = 1 },
 		{ .kind = PRAAS_EXPORT_QUEUE, .key = "", .data = "x", .bytes = 1 },
+		{ .kind = PRAAS_EXPORT_LOG, .key = "" },
+		{ .kind = PRAAS_EXPORT_LOG, .key = "k", .key_bytes = 1, .id = 1 },
+		{ .kind = PRAAS_EXPORT_LOG,
+		  .key = "",
+		  .id = 1,
+		  .data = "x",
+		  .bytes = 1 },
 		{ .kind = (enum praas_export_kind)(PRAAS_EXPORT_LAST + 1), .key = "" },
 		/* Joined to nothing that follows, with what it cannot have, without a name. */
 		{ .kind = PRAAS_EXPORT_JOINED, .key = "", .id = 1 },

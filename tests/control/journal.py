@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was acknowledged is there after kill -9, with the real programs: "durability": "journal" and "gate"."""
+import glob
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+MOUNTS = os.environ.get("PRAAS_TEST_MOUNTS") is not None
+if not MOUNTS and os.geteuid() == 0 and not subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+    os.environ["PRAAS_TEST_MOUNTS"] = "1"  # a mount namespace of our own, for a small disk
+    os.execvp("unshare", ["unshare", "-m", sys.executable, *sys.argv])
+from service import await_gone, run  # noqa: E402
+
+APP, P = "/v1/apps/a", "/v1/apps/a/processes"
+FUNCTIONS = os.path.abspath(sys.argv[3])
+
+
+def create(s, durability, isolation, status=201):
+    return s.json("POST", "/v1/apps", {"name": "a", "code": FUNCTIONS, "isolation": isolation,
+                                       "allow_weak_sandbox": True, "durability": durability}, status)
+
+
+def kill(s, name="x"):
+    """Without a word; and it is known to be gone."""
+    pid = s.json("GET", f"{P}/{name}", expect=200)["os_pid"]
+    os.kill(pid, signal.SIGKILL)
+    await_gone(pid)
+    s.await_state("a", name, "LOST")
+
+
+def put(s, key, value, name="x"):
+    status, _, answer = s.ask("PUT", f"{P}/{name}/state/{key}", value)
+    assert status in (200, 201, 204), (status, answer)
+
+
+def get(s, key, name="x"):
+    status, _, answer = s.ask("GET", f"{P}/{name}/state/{key}")
+    assert status in (200, 404), (status, answer)
+    return answer if status == 200 else None
+
+
+def invoke(s, fn, payload, name="x", headers=None):
+    status, _, answer = s.ask("POST", f"{APP}/invoke/{fn}", payload, {"Praas-Pid": name, **(headers or {})})
+    assert status == 200, (fn, status, answer)
+    return answer.decode()
+
+
+def wake(s, name="x"):
+    s.json("POST", f"{P}/{name}/swap-in", {}, 200)
+
+
+def comes_back(s, durability, isolation):
+    """State, deletions, messages, results, over crash after crash, snapshots between them."""
+    create(s, durability, isolation)
+    s.json("POST", P, {"pid": "x"}, 201)
+    for n in range(20):
+        put(s, f"k{n}", b"v%d" % n)
+    assert s.ask("DELETE", f"{P}/x/state/k3")[0] in (200, 204)
+    kill(s)
+    wake(s)
+    assert [get(s, f"k{n}") for n in range(20)] == [None if n == 3 else b"v%d" % n for n in range(20)]
+    put(s, "k4", b"again")
+    s.json("POST", f"{P}/x/checkpoint", {}, 200)
+    put(s, "k5", b"after the checkpoint" * 5000)
+    kill(s)
+    wake(s)
+    assert (get(s, "k4"), get(s, "k5"), get(s, "k6")) == (b"again", b"after the checkpoint" * 5000, b"v6")
+    pid = s.json("GET", f"{P}/x", expect=200)["os_pid"]
+    s.json("POST", f"{P}/x/swap-out", {}, 200)
+    await_gone(pid)
+    wake(s)
+    put(s, "k7", b"after the swap")
+    kill(s)
+    wake(s)
+    assert (get(s, "k6"), get(s, "k7")) == (b"v6", b"after the swap")
+
+
+def test_journal_inline(s):
+    comes_back(s, "journal", "inline")
+
+
+def test_gate_worker(s):
+    comes_back(s, "gate", "worker")
+
+
+def test_gate_messages(s):
+    """Messages wait on, in their order, and none that was taken comes back."""
+    create(s, "gate", "worker")
+    number = s.json("POST", P, {"pid": "x"}, 201)["number"]
+    s.json("POST", P, {"pid": "y"}, 201)
+    for first in (0, 50):
+        assert invoke(s, "send_many", f"{number} {first} 50", "y") == "50"
+        kill(s)
+        wake(s)
+        kill(s, "y")
+        wake(s, "y")
+    end = time.monotonic() + 30
+    while True:
+        got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+        if len(got) >= 100 or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    assert got == [str(n) for n in range(100)], (len(got), got[:5], got[-5:])
+    kill(s)
+    wake(s)
+    again = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+    assert again == got, (len(again), again[:5], again[-5:])
+
+
+def test_gate_no_answer_is_lost(s):
+    """Callers beside kills: what was answered is there, in order, once."""
+    create(s, "gate", "worker")
+    s.json("POST", P, {"pid": "x"}, 201)
+    answered, over, failed = [], threading.Event(), []
+
+    def caller():
+        n = 0
+        while not over.is_set():
+            n += 1
+            try:
+                status, _, _ = s.ask("PUT", f"{P}/x/state/n{n:06}", b"%d" % n)
+            except OSError:
+                continue
+            if status in (200, 201, 204):
+                answered.append(n)
+
+    thread = threading.Thread(target=caller)
+    thread.start()
+    try:
+        for _ in range(8):
+            time.sleep(0.4)
+            pid = s.json("GET", f"{P}/x", expect=200)["os_pid"]
+            if pid:
+                os.kill(pid, signal.SIGKILL)
+                await_gone(pid)
+            wake_again(s)
+    finally:
+        over.set()
+        thread.join()
+    wake_again(s)
+    lost = [n for n in answered if get(s, f"n{n:06}") != b"%d" % n]
+    assert not failed and len(answered) > 20, (failed, len(answered))
+    assert not lost, (len(answered), lost[:10])
+
+
+def wake_again(s):
+    end = time.monotonic() + 30
+    while True:
+        status, _, answer = s.ask("POST", f"{P}/x/swap-in", b"{}")
+        if status == 200 or time.monotonic() > end:
+            break
+        time.sleep(0.05)
+    assert status == 200, (status, answer)
+
+
+def test_from_gate_to_swap(s):
+    """An application that gives its journal up loses nothing of it."""
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    put(s, "a", b"1")
+    kill(s)
+    s.json("PUT", APP, {"durability": "swap"}, 200)
+    wake(s)
+    assert get(s, "a") == b"1"
+    put(s, "a", b"2")
+    pid = s.json("GET", f"{P}/x", expect=200)["os_pid"]
+    s.json("POST", f"{P}/x/swap-out", {}, 200)
+    await_gone(pid)
+    s.json("PUT", APP, {"durability": "gate"}, 200)
+    wake(s)
+    assert get(s, "a") == b"2"
+    put(s, "a", b"3")
+    kill(s)
+    wake(s)
+    assert get(s, "a") == b"3"
+
+
+def test_damaged(s):
+    """A process is not served from half of its log."""
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    for n in range(5):
+        put(s, f"k{n}", b"v%d" % n)
+    kill(s)
+    files = sorted(glob.glob(os.path.join(s.data, "**", "redo", "f-*"), recursive=True))
+    with open(files[0], "r+b") as f:
+        f.seek(200)  # in the first record, of which the others say that it was durable
+        byte = f.read(1)[0]
+        f.seek(200)
+        f.write(bytes([byte ^ 1]))
+    status, _, answer = s.ask("POST", f"{P}/x/swap-in", b"{}")
+    assert status >= 500 and b"record 1" in answer, (status, answer)
+    with open(files[0], "r+b") as f:
+        f.seek(200)
+        f.write(bytes([byte]))
+    wake_again(s)
+    assert [get(s, f"k{n}") for n in range(5)] == [b"v%d" % n for n in range(5)]
+
+
+def test_full(s):
+    """While neither log nor snapshot can be written nothing is acknowledged; then it goes on, and all is there."""
+    s.stop()
+    shutil.rmtree(s.data)
+    os.mkdir(s.data, 0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m,mode=700", "praas-test", s.data], check=True)
+    try:
+        s.start()
+        create(s, "gate", "inline")
+        s.json("POST", P, {"pid": "x"}, 201)
+        put(s, "a", b"before")
+        ballast = os.path.join(s.data, "ballast")
+        with open(ballast, "wb") as f:
+            left = os.statvfs(s.data)
+            os.posix_fallocate(f.fileno(), 0, left.f_bavail * left.f_frsize)
+        answers = []
+        caller = threading.Thread(target=lambda: answers.append(
+            s.ask("PUT", f"{P}/x/state/b", b"b" * (3 << 20))))  # more than has a place in the log already
+        caller.start()
+        time.sleep(2)
+        assert not answers, answers
+        os.unlink(ballast)
+        caller.join()
+        assert answers[0][0] in (200, 201, 204), answers
+        put(s, "c", b"after")
+        kill(s)
+        wake_again(s)
+        assert (get(s, "a"), get(s, "b"), get(s, "c")) == (b"before", b"b" * (3 << 20), b"after")
+        assert s.stop() == 0
+        s.process = None
+    finally:
+        subprocess.run(["umount", "-l", s.data], check=False)
+
+
+def test_refused(s):
+    """What a journal is not for."""
+    create(s, "gates", "inline", 400)
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    status, _, answer = s.ask("POST", f"{P}/x/migrate", b"{}")
+    assert status == 409 and b"journal" in answer, (status, answer)
+    assert s.json("GET", APP, expect=200)["durability"] == "gate"
+    assert s.ask("DELETE", f"{P}/x")[0] in (200, 202, 204)
+
+
+if __name__ == "__main__":
+    run([test_journal_inline, test_gate_worker, test_gate_messages, test_gate_no_answer_is_lost, test_from_gate_to_swap,
+         test_damaged, *([test_full] if MOUNTS else []), test_refused])
