@@ -69,8 +69,6 @@ struct praas_config {
 	enum praas_durability
 		durability; /* of what is acknowledged (docs/journal.md) */
 	bool allow_weak_sandbox;
-	enum praas_durability
-		durability;      /* of what is acknowledged (docs/journal.md) */
 	uint32_t cgroup_version; /* 0: none given */
 	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
 	char log[PRAAS_CONFIG_LOG_MAX + 1]; /* file of ours; "": where stderr is */
