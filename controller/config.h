@@ -62,12 +62,12 @@ struct praas_config {
 	bool isolation_inline;
 	uint64_t memory_bytes;
 	uint32_t vcpu_milli; /* 0: no limit */
+	enum praas_durability
+		durability; /* of what is acknowledged (docs/journal.md) */
 	uint32_t concurrency;
 	uint32_t tasks_max; /* of one worker */
 	uint64_t bytes_max;
 	enum praas_wait_mode wait;
-	enum praas_durability
-		durability; /* of what is acknowledged (docs/journal.md) */
 	bool allow_weak_sandbox;
 	uint32_t cgroup_version; /* 0: none given */
 	char cgroup_path[PRAAS_CONFIG_PATH_MAX + 1];
