@@ -16,17 +16,9 @@
 #define AGAIN_NS 1000000000u
 #define SOON_NS 1000000000u /* after an activation: not while the first calls wait */
 
-/* The folder of the store; NULL: it is none, or what is in it is sealed. */
-static const char *folder_of(const struct praas_admin *a)
-{
-	if (a->config->seal_keys.count > 0)
-		return NULL;
-	return praas_store_folder(a->config->store);
-}
-
 bool praas_admin_log_wanted(struct praas_admin *a)
 {
-	const char *folder = folder_of(a);
+	const char *folder = praas_store_folder(a->config->store);
 
 	if (a->config->durability != PRAAS_DURABILITY_SWAP)
 		return true;
@@ -90,10 +82,12 @@ static int replay(struct praas_admin *a, const char *folder, bool back)
 
 int praas_admin_log_open(struct praas_admin *a, bool back)
 {
-	const char *folder = folder_of(a);
+	const char *folder = praas_store_folder(a->config->store);
+	bool sealed = a->config->seal_keys.count > 0;
 	int rc;
 
-	if (!folder) {
+	/* One that is there is read in any case. */
+	if (!folder || (sealed && a->config->durability != PRAAS_DURABILITY_SWAP)) {
 		(void)snprintf(
 			a->failure, sizeof(a->failure),
 			"a journal needs a store in a folder that is not sealed");

@@ -69,6 +69,8 @@ void praas_data_log_begin(struct praas_data *d, struct praas_redo *redo)
 
 void praas_data_log_end(struct praas_data *d)
 {
+	if (d->log.redo && d->process) /* what ends with it is nobody's change */
+		praas_process_changes_set(d->process, NULL);
 	praas_changes_release(&d->log.changes);
 	d->log = (struct praas_data_log){ 0 };
 }
@@ -187,7 +189,7 @@ bool praas_data_log_idle(const struct praas_data *d)
 
 	if (!l->redo)
 		return true;
-	if (l->changes.bytes > 0 || l->gate.due > 0)
+	if (l->changes.bytes > 0 || l->gate.due > 0 || l->gate.fresh)
 		return false;
 	return l->gate.frames == 0 ||
 	       praas_gate_first(&l->gate) > durable_of(l, &failed);

@@ -59,6 +59,7 @@ static int gate_send(struct praas_conn *conn, struct praas_buf *buf)
 		c->fresh = buf;
 	c->bytes += bytes;
 	c->gate->frames++;
+	c->gate->fresh = true;
 	return 0;
 }
 
@@ -173,6 +174,7 @@ unsigned praas_gate_turn(struct praas_gate *gate, uint64_t last, uint64_t durabl
 	unsigned n = 0;
 
 	gate->due = 0;
+	gate->fresh = false;
 	if (gate->frames == 0)
 		return 0;
 	for (struct praas_gate_conn *c = gate->conns; c; c = next) {

@@ -21,6 +21,7 @@ struct praas_gate {
 	bool all; /* everything waits; else replies alone: what was put or sent is acknowledged by them */
 	struct praas_gate_conn *conns; /* all that are in it */
 	uint64_t frames;               /* that wait */
+	bool fresh;                    /* some of this turn, which is not over */
 	uint64_t due; /* of these: may go, but their connections have no room */
 };
 

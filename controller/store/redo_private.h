@@ -14,6 +14,8 @@ struct praas_redo_file {
 	uint64_t first;
 };
 
+#define PRAAS_REDO_FILES_LIST 4096u
+
 /* The log's thread has it all but what is said to be under the lock. */
 struct praas_redo_files {
 	const struct praas_redo_config *config;
@@ -23,8 +25,9 @@ struct praas_redo_files {
 	struct praas_redo_head head;
 	uint64_t at;    /* where the next record goes */
 	uint64_t zeros; /* up to here the file has blocks */
-	/* In order; the last one is written. Some more than the limit, which is looked at when it is appended. */
-	struct praas_redo_file list[PRAAS_REDO_FILES_MAX + 8u];
+	/* In order; the last one is written. The limit is looked at when it is appended: there may be more, of crash
+	 * after crash, each with a file of its own. */
+	struct praas_redo_file list[PRAAS_REDO_FILES_LIST];
 	unsigned count;
 };
 

@@ -123,7 +123,9 @@ static void test_gate_waits(void **state)
 	open_end(&gate, &b);
 	assert_int_equal(say(&a, PRAAS_FRAME_RESULT, 1, 0), 0);
 	assert_int_equal(say(&b, PRAAS_FRAME_REPLY, 2, 0), 0);
+	assert_true(gate.fresh);
 	assert_int_equal(praas_gate_turn(&gate, 1, 0), 0);
+	assert_false(gate.fresh);
 	assert_int_equal(praas_gate_first(&gate), 1);
 	assert_int_equal(say(&a, PRAAS_FRAME_RESULT, 3, 0), 0);
 	assert_int_equal(praas_gate_turn(&gate, 2, 1), 2);

@@ -86,6 +86,40 @@ static void test_trim(void **state)
 	assert_int_equal(f->seen[0], 62);
 }
 
+/* Epoch after epoch ends before it has a snapshot, and leaves a file: they are opened all the same. With more than
+ * there may be nothing can be appended until a snapshot has what is in them. */
+static void test_crash_after_crash(void **state)
+{
+	const struct timespec moment = { .tv_nsec = 1000000 };
+	struct fixture *f = *state;
+	struct praas_redo_stats stats;
+	uint64_t sequence, records = 0;
+
+	assert_int_equal(open_epoch(f, 1), 0);
+	for (unsigned i = 0; i < PRAAS_REDO_FILES_MAX + 20; i++) {
+		int rc = append(f->redo, i, 20, &sequence);
+
+		praas_redo_stats(f->redo, &stats);
+		assert_int_equal(rc, stats.files > PRAAS_REDO_FILES_MAX ? -ENOBUFS : 0);
+		records += rc == 0;
+		reopen(f);
+		assert_int_equal(f->count, records);
+	}
+	assert_int_equal(records, PRAAS_REDO_FILES_MAX);
+	assert_int_equal(append(f->redo, 0, 20, &sequence), -ENOBUFS);
+	praas_redo_trim(f->redo, records);
+	do {
+		(void)nanosleep(&moment, NULL);
+		praas_redo_stats(f->redo, &stats);
+	} while (stats.files > 1);
+	assert_int_equal(append(f->redo, 7, 20, &sequence), 0);
+	f->config.from = records;
+	f->config.whole = true;
+	reopen(f);
+	assert_int_equal(f->count, 1);
+	assert_int_equal(f->seen[0], 7);
+}
+
 /* A snapshot may have in it what never came to the disk. */
 static void test_snapshot_ahead(void **state)
 {
@@ -216,6 +250,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_crash_after_crash, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_snapshot_ahead, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_fenced, setup, teardown),
