@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * `durable`: a small write that must not be lost, by one writer and by 64 that each wait for their own: the redo log
- * (docs/journal.md), next to a bare write and sync, SQLite and Redis.
+ * (docs/journal.md) by itself and in a process whose clients write state, next to a bare write and sync, SQLite and Redis.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,6 +19,7 @@
 #include "perf/bench.h"
 #include "perf/clock.h"
 #include "perf/redis.h"
+#include "perf/target.h"
 
 #define WRITERS_MAX 64u
 #define BYTES 100u
@@ -35,6 +36,7 @@ struct writer {
 	int rc;
 	struct praas_hist h;
 	redisContext *redis;
+	praas_connection *conn;
 };
 
 /* What a contender does for one write. */
@@ -114,6 +116,29 @@ static int write_redo(struct writer *w)
 	return rc;
 }
 
+/* ---- a process of ours that acknowledges what is in its log: a connection for each writer ---- */
+
+static int open_gate(struct durable *d)
+{
+	const char *name = d->writers == 1 ? "durable" : "durable-64";
+	struct praas_target *t;
+	int rc = praas_target_start(PRAAS_TARGET_PLAIN, &t);
+
+	if (rc == 0)
+		rc = praas_target_process(t, "gate", name);
+	for (unsigned i = 0; rc == 0 && i < d->writers; i++)
+		rc = praas_target_connect(t, "gate", name, "shm", false, &d->w[i].conn);
+	return rc;
+}
+
+static int write_gate(struct writer *w)
+{
+	char key[16];
+
+	(void)snprintf(key, sizeof key, "k%u", w->index);
+	return praas_state_write(w->conn, key, w->d->value, BYTES);
+}
+
 /* ---- SQLite: one connection, which its writers take in turns; more would only wait for each other's locks ---- */
 
 static int open_sqlite(struct durable *d)
@@ -176,6 +201,7 @@ static int write_redis(struct writer *w)
 static const struct kind kinds[] = {
 	{ { "pwrite-fdatasync", NULL }, PRAAS_ROLE_FLOOR, open_bare, write_bare },
 	{ { "redo-log", "redo-log-64" }, PRAAS_ROLE_OURS, open_redo, write_redo },
+	{ { "gate", "gate-64" }, PRAAS_ROLE_OURS, open_gate, write_gate },
 	{ { "sqlite-full", "sqlite-full-64" },
 	  PRAAS_ROLE_PEER,
 	  open_sqlite,
@@ -249,9 +275,12 @@ static void teardown(struct praas_contender *c)
 		praas_redis_stop(); /* what it saves is in our folder */
 	if (d->dir[0])
 		(void)nftw(d->dir, drop, 8, FTW_DEPTH | FTW_PHYS);
-	for (unsigned i = 0; i < d->writers; i++)
+	for (unsigned i = 0; i < d->writers; i++) {
 		if (d->w[i].redis)
 			redisFree(d->w[i].redis);
+		if (d->w[i].conn)
+			praas_close(d->w[i].conn);
+	}
 	(void)pthread_mutex_destroy(&d->lock);
 	free(d);
 	c->data = NULL;

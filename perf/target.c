@@ -177,16 +177,17 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 }
 
 static int create_app(struct praas_target *t, const char *name, const char *isolation,
-		      unsigned long long memory_bytes)
+		      const char *durability, unsigned long long memory_bytes)
 {
 	char body[1024], *answer = NULL;
 	int status = 0, rc;
 
-	(void)snprintf(
-		body, sizeof body,
-		"{\"name\":\"%s\",\"code\":\"%s\",\"isolation\":\"%s\",\"resources\":"
-		"{\"memory_bytes\":%llu,\"concurrency\":1}}",
-		name, praas_options.functions, isolation, memory_bytes);
+	(void)snprintf(body, sizeof body,
+		       "{\"name\":\"%s\",\"code\":\"%s\",\"isolation\":\"%s\","
+		       "\"durability\":\"%s\",\"resources\":"
+		       "{\"memory_bytes\":%llu,\"concurrency\":1}}",
+		       name, praas_options.functions, isolation, durability,
+		       memory_bytes);
 	rc = praas_control_request(t->control, "POST", "/v1/apps", "application/json",
 				   body, strlen(body), &status, &answer, NULL);
 	if (rc == 0 && status / 100 != 2) {
@@ -244,9 +245,11 @@ int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_ta
 	if (rc == 0)
 		rc = praas_control_open(t->url, t->token, &t->control);
 	if (rc == 0)
-		rc = create_app(t, "inline", "inline", memory_bytes);
+		rc = create_app(t, "inline", "inline", "swap", memory_bytes);
 	if (rc == 0)
-		rc = create_app(t, "worker", "worker", memory_bytes);
+		rc = create_app(t, "worker", "worker", "swap", memory_bytes);
+	if (rc == 0 && kind == PRAAS_TARGET_PLAIN)
+		rc = create_app(t, "gate", "inline", "gate", memory_bytes);
 	if (rc != 0) {
 		(void)fprintf(stderr, "praas-perf: the service does not start: %s\n",
 			      strerror(-rc));

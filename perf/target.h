@@ -31,7 +31,7 @@ enum praas_target_kind {
 };
 
 /* Starts praas-control and makes the applications "inline" and "worker" from the
- * benchmark functions. 0 or negative errno (said on stderr). Started once, stopped at
+ * benchmark functions, of PLAIN also "gate" (inline, with that durability). 0 or negative errno (said on stderr). Started once, stopped at
  * exit. */
 int praas_target_start(enum praas_target_kind kind, struct praas_target **ret_target);
 
