@@ -48,23 +48,23 @@ static void place_of(const struct praas_snapshot *s, uint64_t *ret_from,
 	}
 }
 
-static int replay(struct praas_admin *a, const char *folder, bool back)
+static int replay(struct praas_admin *a, const char *folder, uint32_t back)
 {
-	struct praas_redo_turns turns = { 0 };
+	struct praas_redo_turns turns = { .undone = back };
 	struct praas_redo_config rc = { .folder = folder,
 					.id = a->log.id,
 					.epoch = a->config->epoch,
+					.loose = back,
 					.replay = praas_redo_turns_record,
 					.replay_user = &turns,
 					.notify = wake_data,
 					.notify_user = &a->redo_bell };
 	uint64_t damaged = 0;
-	int error = praas_redo_edit_begin(&a->current, back, &turns.edit), ended;
+	int error = praas_redo_edit_begin(&a->current, &turns.edit), ended;
 
 	if (error != 0)
 		return error;
 	place_of(&a->current, &rc.from, &rc.whole);
-	rc.whole = rc.whole && !back;
 	error = praas_redo_open(&rc, &a->redo, &damaged);
 	a->replayed = praas_redo_edit_turns(turns.edit);
 	ended = praas_redo_edit_end(turns.edit);
@@ -80,7 +80,7 @@ static int replay(struct praas_admin *a, const char *folder, bool back)
 	return error;
 }
 
-int praas_admin_log_open(struct praas_admin *a, bool back)
+int praas_admin_log_open(struct praas_admin *a, uint32_t back)
 {
 	const char *folder = praas_store_folder(a->config->store);
 	bool sealed = a->config->seal_keys.count > 0;
@@ -108,12 +108,13 @@ int praas_admin_log_open(struct praas_admin *a, bool back)
 		a->released = false;
 	}
 	a->redo_number = praas_redo_last(a->redo);
+	a->log_due = a->replayed > 0 || back != 0;
 	return 0;
 }
 
 void praas_admin_log_settled(struct praas_admin *a)
 {
-	if (a->replayed > 0)
+	if (a->log_due)
 		a->redo_due_ns = praas_now_ns() + SOON_NS;
 }
 

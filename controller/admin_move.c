@@ -99,6 +99,10 @@ void praas_admin_move_ask(struct praas_admin *a, uint64_t id, const json_t *mess
 		refuse(a, id, -EBUSY, "it is being swapped out, or moves already");
 		return;
 	}
+	if (a->config->durability != PRAAS_DURABILITY_SWAP) {
+		refuse(a, id, -EBUSY, "it has a journal");
+		return;
+	}
 	praas_admin_move_over(a); /* the one before */
 	if (!at || strlen(at) >= sizeof(m->at) || !hex_secret(secret, m->secret) ||
 	    epoch <= a->config->epoch || epoch > UINT32_MAX) {

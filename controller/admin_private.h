@@ -112,7 +112,8 @@ struct praas_admin {
 		redo_number; /* of its last record when it was opened, or what the snapshot says */
 	uint64_t redo_due_ns; /* a snapshot is to be made for its sake; 0: none */
 	uint64_t replayed;    /* turns */
-	char failure[512];    /* for people, of an end that is none of the good ones */
+	bool log_due; /* the log begins in the midst of what was loaded: a snapshot soon */
+	char failure[512]; /* for people, of an end that is none of the good ones */
 };
 
 /* Ends the loop. code: for the link; NULL: nothing to tell. */
@@ -161,8 +162,8 @@ void praas_admin_activation_failed(struct praas_admin *a, int rc);
 
 /* It is to have a log, or has left one. */
 bool praas_admin_log_wanted(struct praas_admin *a);
-/* Our ACT is in: replays into a->current. back: a rollback came after it. 0; or why not, with a->failure. */
-int praas_admin_log_open(struct praas_admin *a, bool back);
+/* Our ACT is in: replays into a->current. back: epoch of a rollback, which has undone what was before; 0: none. 0; or why not, with a->failure. */
+int praas_admin_log_open(struct praas_admin *a, uint32_t back);
 void praas_admin_log_settled(struct praas_admin *a);
 /* Says in a cut up to where the log is in it. -ENOMEM; -E2BIG. */
 int praas_admin_log_cut(struct praas_admin *a, struct praas_cut *cut, bool final);

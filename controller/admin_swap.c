@@ -143,16 +143,18 @@ static int keep_agreed(struct praas_admin *a, uint64_t slot)
 /* The manifest here, the values on the data thread. Non-zero: it ends here. */
 static int order_load(struct praas_admin *a, uint64_t slot)
 {
-	bool any = slot != PRAAS_SLOT_NONE, back;
+	bool any = slot != PRAAS_SLOT_NONE;
+	uint32_t back = 0;
 	int rc = any ? praas_slot_log_read(&a->log, slot, a->entry) : 0;
 
 	praas_snapshot_release(&a->current);
 	a->late = NULL;
 	a->released = any && a->entry->kind == PRAAS_SLOT_REL;
-	back = any && rc == 0 && a->entry->kind == PRAAS_SLOT_BACK;
+	if (any && rc == 0 && a->entry->kind == PRAAS_SLOT_BACK)
+		back = a->entry->epoch;
 	if (rc == 0 && any)
 		rc = praas_snapshot_open(a->store, a->entry, &a->current);
-	if (rc == 0 && back) {
+	if (rc == 0 && back != 0) {
 		praas_snapshot_keep_own(&a->current);
 		rc = keep_agreed(a, slot);
 	}

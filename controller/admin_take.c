@@ -92,6 +92,7 @@ static void receive(struct praas_admin *a)
 		fail_state(a, rc, "the state of the process did not come whole");
 		return;
 	}
+	a->redo_number = praas_snapshot_log(&m->snapshot);
 	memcpy(a->config->join_token, head.token, sizeof(head.token));
 	explicit_bzero(head.token, sizeof(head.token));
 	praas_journal(PRAAS_LOG_INFO,

@@ -33,6 +33,7 @@
 #define MAIL_PATIENCE_NS 2000000000u /* of a swap-out, for messages to others */
 #define CUT_WAIT_NS 2000000000u      /* for updates in place to end */
 #define CUT_LOOK_NS 100000u          /* whether they have */
+#define GATE_LOOK_NS 1000000 /* whether a connection has room for what may leave */
 
 /* ---- orders ---- */
 
@@ -415,6 +416,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		*ret_wait_ns = SLEEP_MAX_NS;
 	if ((d->direct_wanted && d->direct_open) || d->quiet_wanted)
 		*ret_wait_ns = TICK_NS;
+	if (d->log.gate.due > 0)
+		*ret_wait_ns = GATE_LOOK_NS;
 	if (d->cut_until_ns != 0)
 		*ret_wait_ns = CUT_LOOK_NS;
 	if (wake_ns != 0) {

@@ -122,7 +122,9 @@ static void write_down(struct praas_data *d)
 	int rc = 0;
 
 	if (!l->failed)
-		rc = l->changes.lost ? -ENOMEM : append(l);
+		rc = l->changes.lost                          ? -ENOMEM
+		     : l->changes.bytes > PRAAS_REDO_TURN_MAX ? -E2BIG
+							      : append(l);
 	if (rc != 0)
 		fail(d, rc);
 	/* No record has that number: a snapshot will have what it stands for. */
@@ -154,8 +156,9 @@ unsigned praas_data_log_turn(struct praas_data *d)
 	praas_process_changes_end(d->process);
 	if (l->changes.bytes > 0 || l->changes.lost)
 		write_down(d);
-	if (l->gate.frames == 0)
+	if (l->gate.frames == 0 && !l->asked)
 		return 0;
+	l->asked = false;
 	durable = durable_of(l, &rc);
 	if (rc != 0 && !l->failed)
 		fail(d, rc);
@@ -172,14 +175,15 @@ void praas_data_log_mark(const struct praas_data *d, struct praas_cut *cut)
 	cut->covers = d->log.last;
 }
 
-bool praas_data_log_behind(const struct praas_data *d)
+bool praas_data_log_behind(struct praas_data *d)
 {
-	const struct praas_data_log *l = &d->log;
+	struct praas_data_log *l = &d->log;
 	int failed = 0;
 
 	if (!l->redo || !l->gate.all)
 		return false;
-	return l->changes.bytes > 0 || durable_of(l, &failed) < l->last;
+	l->asked = l->changes.bytes > 0 || durable_of(l, &failed) < l->last;
+	return l->asked;
 }
 
 bool praas_data_log_idle(const struct praas_data *d)
@@ -189,7 +193,7 @@ bool praas_data_log_idle(const struct praas_data *d)
 
 	if (!l->redo)
 		return true;
-	if (l->changes.bytes > 0 || l->gate.due > 0 || l->gate.fresh)
+	if (l->changes.bytes > 0 || l->gate.fresh)
 		return false;
 	return l->gate.frames == 0 ||
 	       praas_gate_first(&l->gate) > durable_of(l, &failed);

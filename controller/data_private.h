@@ -38,6 +38,7 @@ struct praas_data_log {
 	uint64_t bytes; /* in the log since then */
 	bool failed;    /* what it has is not all any more */
 	bool told;      /* that a snapshot is wanted */
+	bool asked;     /* somebody waits for it without a frame */
 };
 
 struct praas_data {
@@ -141,7 +142,7 @@ void praas_data_log_mark(const struct praas_data *d, struct praas_cut *cut);
 /* Before it sleeps: there is nothing that could leave. */
 bool praas_data_log_idle(const struct praas_data *d);
 /* Whether there is something of which it is not durable yet that it happened. */
-bool praas_data_log_behind(const struct praas_data *d);
+bool praas_data_log_behind(struct praas_data *d);
 /* A snapshot has all up to that number. */
 void praas_data_log_kept(struct praas_data *d, uint64_t number);
 

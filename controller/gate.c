@@ -109,9 +109,8 @@ static void gate_close(struct praas_conn *conn, bool after_flush)
 {
 	struct praas_gate_conn *c = of(conn);
 
-	/* Nobody was promised what has not left. */
-	drop(c, true);
 	conn->ops = c->real;
+	drop(c, true);                       /* nobody was promised what has not left */
 	conn->ops->close(conn, after_flush); /* on_ended() */
 }
 
@@ -192,7 +191,7 @@ uint64_t praas_gate_first(const struct praas_gate *gate)
 	uint64_t first = UINT64_MAX;
 
 	for (const struct praas_gate_conn *c = gate->conns; c; c = c->next)
-		if (c->first)
+		if (c->first && c->first->head.sequence != 0)
 			first = praas_min_u64(first, c->first->head.sequence);
 	return first;
 }

@@ -32,7 +32,7 @@ int praas_gate_add(struct praas_gate *gate, struct praas_conn *conn);
  * goes. Returns the frames that went. */
 unsigned praas_gate_turn(struct praas_gate *gate, uint64_t last, uint64_t durable);
 
-/* The least number that a frame waits for; UINT64_MAX: none does. */
+/* The least number that a frame waits for; UINT64_MAX: none does. Not of those that are due. */
 uint64_t praas_gate_first(const struct praas_gate *gate);
 
 #endif

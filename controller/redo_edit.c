@@ -18,12 +18,14 @@
 
 #define HOLE ((enum praas_export_kind)0)
 #define NONE (~UINT64_C(0))
+#define COMPACT_MIN (UINT64_C(1) << 18)
+#define DEDUP_MAX (UINT64_C(1) << 16) /* more than any process remembers */
 
 struct praas_redo_edit {
 	struct praas_snapshot *s;
-	bool agreed;
 	uint64_t turns;
-	uint64_t *slots; /* record + 1; 0: free. NONE: was one */
+	uint64_t compact_at; /* so many records: holes are closed before one more */
+	uint64_t *slots;     /* record + 1; 0: free. NONE: was one */
 	uint64_t mask, used;
 	struct praas_snapshot inputs; /* records only: what waits for triggers */
 };
@@ -155,14 +157,19 @@ static int make_table(struct praas_redo_edit *e)
 
 /* ---- changes ---- */
 
-/* The snapshot owns what it points to. */
-static int keep_value(struct praas_snapshot *s, struct praas_export_record *r)
+/* The snapshot owns what it points to. old: NULL, or what it was; its room is used again, so that a value that is
+ * written again and again takes no more. */
+static int keep_value(struct praas_snapshot *s, const struct praas_snapshot_record *old,
+		      struct praas_export_record *r)
 {
-	uint8_t *copy;
+	uint8_t *copy = NULL;
 
 	if (r->bytes == 0)
 		return 0;
-	copy = praas_snapshot_room(s, r->bytes);
+	if (old && old->chunk == PRAAS_SNAPSHOT_INLINE && old->record.bytes >= r->bytes)
+		copy = (uint8_t *)(uintptr_t)old->record.data; /* the snapshot's */
+	if (!copy)
+		copy = praas_snapshot_room(s, r->bytes);
 	if (!copy)
 		return -ENOMEM;
 	memcpy(copy, r->data, (size_t)r->bytes);
@@ -170,35 +177,57 @@ static int keep_value(struct praas_snapshot *s, struct praas_export_record *r)
 	return 0;
 }
 
-static int put_new(struct praas_redo_edit *e, uint64_t *slot,
-		   const struct praas_export_record *r)
+static void close_holes(struct praas_snapshot *s)
 {
-	int rc = praas_snapshot_add(e->s, r);
+	uint64_t kept = 0;
 
+	for (uint64_t i = 0; i < s->records_count; i++)
+		if (s->records[i].record.kind != HOLE)
+			s->records[kept++] = s->records[i];
+	s->records_count = kept;
+}
+
+/* Of remembered results the last ones count. */
+static void drop_old_results(struct praas_snapshot *s)
+{
+	uint64_t count = 0;
+
+	for (uint64_t i = s->records_count; i-- > 0;) {
+		struct praas_snapshot_record *r = &s->records[i];
+
+		if (r->record.kind != PRAAS_EXPORT_DEDUP || ++count <= DEDUP_MAX)
+			continue;
+		s->value_bytes -= r->record.bytes;
+		r->record.kind = HOLE;
+	}
+}
+
+static int compact(struct praas_redo_edit *e)
+{
+	drop_old_results(e->s);
+	close_holes(e->s);
+	e->compact_at = praas_max_u64(2 * e->s->records_count, COMPACT_MIN);
+	e->compact_at = praas_min_u64(e->compact_at, PRAAS_SNAPSHOT_RECORDS_MAX);
+	return make_table(e);
+}
+
+static int put_new(struct praas_redo_edit *e, struct praas_export_record *r)
+{
+	uint64_t *slot;
+	int rc = 0;
+
+	if (e->s->records_count >= e->compact_at)
+		rc = compact(e);
+	if (rc == 0)
+		rc = keep_value(e->s, NULL, r);
+	if (rc == 0)
+		rc = praas_snapshot_add(e->s, r);
 	if (rc != 0)
 		return rc;
+	slot = find(e, r);
 	e->used += *slot == 0;
 	*slot = e->s->records_count;
 	return e->used > e->mask / 2 ? make_table(e) : 0;
-}
-
-static int put(struct praas_redo_edit *e, struct praas_export_record *r)
-{
-	uint64_t *slot = find(e, r);
-	struct praas_snapshot_record *old;
-	int rc = keep_value(e->s, r);
-
-	if (rc != 0)
-		return rc;
-	if (!is_there(slot))
-		return put_new(e, slot, r);
-	old = &e->s->records[*slot - 1];
-	e->s->value_bytes += r->bytes - old->record.bytes;
-	/* Its key is in the snapshot already. Of those that have one it is what is looked for; else there is none. */
-	r->key = old->record.key;
-	*old = (struct praas_snapshot_record){ .record = *r,
-					       .chunk = PRAAS_SNAPSHOT_INLINE };
-	return 0;
 }
 
 static void drop(struct praas_redo_edit *e, const struct praas_export_record *r)
@@ -212,6 +241,39 @@ static void drop(struct praas_redo_edit *e, const struct praas_export_record *r)
 	e->s->value_bytes -= old->record.bytes;
 	old->record.kind = HOLE;
 	*slot = NONE;
+}
+
+/* One that is there may stay where it is: its key is the snapshot's already. Not so a remembered result, since the oldest
+ * ones are forgotten first; and where a key is no part of what is looked for it may be another one. */
+static bool stays(const struct praas_snapshot_record *old,
+		  const struct praas_export_record *r)
+{
+	return r->kind != PRAAS_EXPORT_DEDUP && old->record.key_bytes == r->key_bytes &&
+	       (r->key_bytes == 0 ||
+		memcmp(old->record.key, r->key, r->key_bytes) == 0);
+}
+
+static int put(struct praas_redo_edit *e, struct praas_export_record *r)
+{
+	uint64_t *slot = find(e, r);
+	struct praas_snapshot_record *old =
+		is_there(slot) ? &e->s->records[*slot - 1] : NULL;
+	int rc;
+
+	if (old && !stays(old, r)) {
+		drop(e, r);
+		old = NULL;
+	}
+	if (!old)
+		return put_new(e, r);
+	rc = keep_value(e->s, old, r);
+	if (rc != 0)
+		return rc;
+	e->s->value_bytes += r->bytes - old->record.bytes;
+	r->key = old->record.key;
+	*old = (struct praas_snapshot_record){ .record = *r,
+					       .chunk = PRAAS_SNAPSHOT_INLINE };
+	return 0;
 }
 
 /* The number by which the snapshot names a function. */
@@ -252,17 +314,18 @@ static int put_input(struct praas_redo_edit *e, const struct praas_change *c)
 	if (c->function_bytes > 0)
 		rc = function_number(e->s, c, &r.function);
 	if (rc == 0)
-		rc = keep_value(&e->inputs, &r);
+		rc = keep_value(&e->inputs, NULL, &r);
 	return rc == 0 ? praas_snapshot_add(&e->inputs, &r) : rc;
 }
 
-int praas_redo_edit_turn(struct praas_redo_edit *e, const uint8_t *data, uint64_t bytes)
+int praas_redo_edit_turn(struct praas_redo_edit *e, bool agreed, const uint8_t *data,
+			 uint64_t bytes)
 {
 	struct praas_change c;
 	int rc;
 
 	while ((rc = praas_changes_next(&data, &bytes, &c)) == 0) {
-		if (e->agreed && !is_agreed(c.record.kind))
+		if (agreed && !is_agreed(c.record.kind))
 			continue;
 		if (is_input(c.record.kind))
 			rc = put_input(e, &c);
@@ -305,7 +368,7 @@ static int part_inputs(struct praas_redo_edit *e)
 	return rc;
 }
 
-int praas_redo_edit_begin(struct praas_snapshot *snapshot, bool agreed,
+int praas_redo_edit_begin(struct praas_snapshot *snapshot,
 			  struct praas_redo_edit **ret_edit)
 {
 	struct praas_redo_edit *e = calloc(1, sizeof(*e));
@@ -314,7 +377,7 @@ int praas_redo_edit_begin(struct praas_snapshot *snapshot, bool agreed,
 	if (!e)
 		return -ENOMEM;
 	e->s = snapshot;
-	e->agreed = agreed;
+	e->compact_at = COMPACT_MIN;
 	rc = part_inputs(e);
 	if (rc == 0)
 		rc = make_table(e);
@@ -328,18 +391,9 @@ int praas_redo_edit_begin(struct praas_snapshot *snapshot, bool agreed,
 	return rc;
 }
 
-static void close_holes(struct praas_snapshot *s)
-{
-	uint64_t kept = 0;
-
-	for (uint64_t i = 0; i < s->records_count; i++)
-		if (s->records[i].record.kind != HOLE)
-			s->records[kept++] = s->records[i];
-	s->records_count = kept;
-}
-
 int praas_redo_edit_end(struct praas_redo_edit *e)
 {
+	bool joined = false;
 	int rc = 0;
 
 	if (!e)
@@ -348,7 +402,11 @@ int praas_redo_edit_end(struct praas_redo_edit *e)
 	for (uint64_t i = 0; rc == 0 && i < e->inputs.records_count; i++) {
 		const struct praas_snapshot_record *r = &e->inputs.records[i];
 
-		rc = praas_snapshot_add(e->s, &r->record);
+		if (joined && r->record.kind == PRAAS_EXPORT_TIMEOUT)
+			rc = -EPROTO;
+		joined = r->record.kind == PRAAS_EXPORT_JOINED;
+		if (rc == 0)
+			rc = praas_snapshot_add(e->s, &r->record);
 		if (rc == 0) { /* it may lie in a chunk */
 			struct praas_snapshot_record *to =
 				&e->s->records[e->s->records_count - 1];
@@ -358,6 +416,8 @@ int praas_redo_edit_end(struct praas_redo_edit *e)
 			to->record.key = key;
 		}
 	}
+	if (rc == 0 && joined)
+		rc = -EPROTO;
 	praas_snapshot_adopt(e->s, &e->inputs); /* what the values lie in */
 	free(e->slots);
 	free(e);

@@ -13,20 +13,21 @@
 
 struct praas_redo_edit;
 
-/* Of snapshot, which is not touched by others until the end. agreed: only what was agreed with other
- * processes counts (after a rollback). 0; -ENOMEM. */
-int praas_redo_edit_begin(struct praas_snapshot *snapshot, bool agreed,
+/* Of snapshot, which is not touched by others until the end. 0; -ENOMEM. */
+int praas_redo_edit_begin(struct praas_snapshot *snapshot,
 			  struct praas_redo_edit **ret_edit);
 
-/* The changes of a turn (dataplane/changes.h); copied. 0; -EPROTO; -ENOMEM; -E2BIG. After an error the snapshot
+/* The changes of a turn (dataplane/changes.h); copied. agreed: only what was agreed with other processes counts
+ * (of a turn that a rollback has undone). 0; -EPROTO; -ENOMEM; -E2BIG. After an error the snapshot
  * is of no use. */
-int praas_redo_edit_turn(struct praas_redo_edit *edit, const uint8_t *data,
+int praas_redo_edit_turn(struct praas_redo_edit *edit, bool agreed, const uint8_t *data,
 			 uint64_t bytes);
 
 /* How many turns there were. */
 uint64_t praas_redo_edit_turns(const struct praas_redo_edit *edit);
 
-/* The snapshot is whole. 0; -ENOMEM. edit is gone; NULL is allowed. */
+/* The snapshot is whole. 0; -ENOMEM; -EPROTO who is joined to an input is not followed by one. edit is gone; NULL is
+ * allowed. */
 int praas_redo_edit_end(struct praas_redo_edit *edit);
 
 #endif

@@ -42,10 +42,12 @@ int praas_redo_turns_record(void *turns, const struct praas_redo_record *r)
 		t->bytes = 0; /* one that is not all there was the last of its epoch */
 	t->open = r->kind == PRAAS_REDO_TURN_FIRST || r->kind == PRAAS_REDO_TURN_NEXT;
 	if (r->kind == PRAAS_REDO_TURN)
-		return praas_redo_edit_turn(t->edit, r->data, r->bytes);
+		return praas_redo_edit_turn(t->edit, r->epoch < t->undone, r->data,
+					    r->bytes);
 	rc = collect(t, r);
 	if (rc == 0 && !t->open)
-		rc = praas_redo_edit_turn(t->edit, t->data, t->bytes);
+		rc = praas_redo_edit_turn(t->edit, r->epoch < t->undone, t->data,
+					  t->bytes);
 	return rc;
 }
 

@@ -33,6 +33,8 @@ struct praas_redo_turns {
 	uint8_t *data; /* of a turn that is not whole yet */
 	uint64_t bytes, room;
 	bool open;
+	uint32_t
+		undone; /* what epochs before that one did, a rollback has undone; 0: there was none */
 };
 
 /* A praas_redo_fn. 0; -EPROTO; -ENOMEM; -E2BIG. */

@@ -15,36 +15,6 @@
 #define IDLE_NS 30000000000u /* then a connection is closed */
 #define TURNS_PER_CLOCK 64u
 
-static int refuse_all(void *user, const struct praas_outbox_question *question)
-{
-	(void)user;
-	(void)question;
-	return -ENOTCONN;
-}
-
-static int no_way(void *user, const char *address,
-		  const struct praas_ticket_secret *secret,
-		  const struct praas_conn_events *events,
-		  void (*welcome)(void *user, const struct praas_welcome *welcome),
-		  void *events_user, struct praas_conn **ret_conn)
-{
-	(void)welcome;
-	(void)user;
-	(void)address;
-	(void)secret;
-	(void)events;
-	(void)events_user;
-	*ret_conn = NULL;
-	return -EPROTONOSUPPORT;
-}
-
-static void forget(void *user, uint64_t receiver, int rc)
-{
-	(void)user;
-	(void)receiver;
-	(void)rc;
-}
-
 int praas_outbox_new(uint64_t *wanted, struct praas_outbox **ret_o)
 {
 	struct praas_outbox *o = calloc(1, sizeof(*o));
@@ -52,9 +22,7 @@ int praas_outbox_new(uint64_t *wanted, struct praas_outbox **ret_o)
 	if (!o)
 		return -ENOMEM;
 	o->wanted = wanted;
-	o->config.host = (struct praas_outbox_host){ .ask = refuse_all,
-						     .connect = no_way,
-						     .dropped = forget };
+	o->config.host = praas_outbox_no_host;
 	/* Touched as far as they are used. */
 	o->messages = calloc(PRAAS_OUTBOX_MESSAGES_MAX, sizeof(*o->messages));
 	o->peers = calloc(PRAAS_OUTBOX_PEERS_MAX, sizeof(*o->peers));
@@ -569,6 +537,23 @@ int praas_outbox_import_message(struct praas_outbox *o, uint64_t pid,
 	return 0;
 }
 
+/* After an end that was not planned it has another place from now on. */
+static void restore(struct praas_outbox *o, struct praas_peer *p,
+		    struct praas_outbox_message *m)
+{
+	struct praas_seq was = m->seq;
+
+	if (praas_sender_restore_message(&p->sender, m->seq,
+					 (uint64_t)(m - o->messages)) != 0) {
+		message_end(o, m); /* import has checked it */
+		return;
+	}
+	p->bytes += m->value.charge;
+	m->seq = praas_sender_at(&p->sender, p->sender.count - 1)->seq;
+	if (o->changes)
+		praas_outbox_changed_place(o, p, m, was);
+}
+
 void praas_outbox_begin(struct praas_outbox *o, bool clean)
 {
 	o->begun = true;
@@ -580,14 +565,9 @@ void praas_outbox_begin(struct praas_outbox *o, bool clean)
 		(void)peer_begin(p); /* cannot fail: the numbers are ours */
 		praas_sender_restore(&p->sender, p->last, p->durable, clean);
 		while (i != PRAAS_OUTBOX_NONE) {
-			struct praas_outbox_message *m = &o->messages[i - 1];
-			uint32_t next = m->next;
+			uint32_t next = o->messages[i - 1].next;
 
-			if (praas_sender_restore_message(&p->sender, m->seq, i - 1) ==
-			    0)
-				p->bytes += m->value.charge;
-			else
-				message_end(o, m); /* import has checked it */
+			restore(o, p, &o->messages[i - 1]);
 			i = next;
 		}
 		p->imported_first = p->imported_last = PRAAS_OUTBOX_NONE;

@@ -163,3 +163,39 @@ static const struct praas_conn_events peer_events = {
 	.sent = on_sent,
 	.closed = on_closed,
 };
+
+/* ---- nobody to ask ---- */
+
+static int refuse_all(void *user, const struct praas_outbox_question *question)
+{
+	(void)user;
+	(void)question;
+	return -ENOTCONN;
+}
+
+static int no_way(void *user, const char *address,
+		  const struct praas_ticket_secret *secret,
+		  const struct praas_conn_events *events,
+		  void (*welcome)(void *user, const struct praas_welcome *welcome),
+		  void *events_user, struct praas_conn **ret_conn)
+{
+	(void)welcome;
+	(void)user;
+	(void)address;
+	(void)secret;
+	(void)events;
+	(void)events_user;
+	*ret_conn = NULL;
+	return -EPROTONOSUPPORT;
+}
+
+static void forget(void *user, uint64_t receiver, int rc)
+{
+	(void)user;
+	(void)receiver;
+	(void)rc;
+}
+
+const struct praas_outbox_host praas_outbox_no_host = { .ask = refuse_all,
+							.connect = no_way,
+							.dropped = forget };

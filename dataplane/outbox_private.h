@@ -64,6 +64,11 @@ PRAAS_COLD void praas_outbox_changed_peer(struct praas_outbox *o,
 					  const struct praas_peer *p);
 PRAAS_COLD void praas_outbox_changed(struct praas_outbox *o, const struct praas_peer *p,
 				     const struct praas_outbox_message *m, bool gone);
+/* It was there under another place. */
+PRAAS_COLD void praas_outbox_changed_place(struct praas_outbox *o,
+					   const struct praas_peer *p,
+					   const struct praas_outbox_message *m,
+					   struct praas_seq was);
 
 /* Look at all receivers soon. */
 static inline void praas_outbox_kick(struct praas_outbox *o)
@@ -78,6 +83,9 @@ void praas_peer_lost(struct praas_peer *p, uint32_t attempt);
 void praas_peer_forget_way(struct praas_peer *p);
 
 /* ---- outbox_conn.c ---- */
+
+/* Before there is one. */
+extern const struct praas_outbox_host praas_outbox_no_host;
 
 /* A connection for that attempt, or praas_peer_lost(). */
 void praas_peer_connect(struct praas_peer *p, uint32_t attempt);

@@ -130,6 +130,20 @@ void praas_outbox_changed(struct praas_outbox *o, const struct praas_peer *p,
 		(void)praas_changes_add(o->changes, &r); /* it says so itself */
 }
 
+void praas_outbox_changed_place(struct praas_outbox *o, const struct praas_peer *p,
+				const struct praas_outbox_message *m,
+				struct praas_seq was)
+{
+	const struct praas_export_record old = { .kind = PRAAS_EXPORT_OUTBOX,
+						 .source = p->pid,
+						 .id = was.epoch,
+						 .sequence = was.number };
+
+	praas_changes_gone(o->changes, &old);
+	praas_outbox_changed_peer(o, p);
+	praas_outbox_changed(o, p, m, false);
+}
+
 /* ---- the process ---- */
 
 void praas_process_changes_set(struct praas_process *p, struct praas_changes *changes)

@@ -36,6 +36,9 @@ struct praas_redo_config {
 	struct praas_slot_id id;
 	uint32_t epoch; /* ours, whose ACT is in the slot log */
 	uint64_t from;  /* the last snapshot has all up to this record in it; 0: none */
+	/* What epochs before that one wrote is wanted as far as it can be had: neither its absence nor damage is an
+	 * error. 0: all is. */
+	uint32_t loose;
 	bool whole; /* the process went on after that snapshot: what follows must be there */
 	/* Above this the next file is begun. 0: PRAAS_REDO_FILE_BYTES, which is the most. */
 	uint32_t file_bytes;

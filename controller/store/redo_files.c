@@ -470,10 +470,12 @@ static int replay_all(const struct praas_redo_files *f, struct replay *p)
 
 		if (last != 0 && last <= from)
 			continue;
-		if (!any && f->list[i].first > from + 1)
+		if (!any && f->list[i].first > from + 1 && f->config->loose == 0)
 			return -EPROTO; /* what came before it is gone */
 		any = true;
 		rc = replay_file(f, &f->list[i], last, p);
+		if (rc == -EPROTO && f->list[i].epoch < f->config->loose)
+			rc = 0; /* what is behind it counts */
 		if (rc != 0)
 			return rc;
 	}

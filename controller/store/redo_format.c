@@ -114,6 +114,7 @@ static bool decode(const uint8_t *d, size_t room, struct praas_redo_record *ret_
 	struct praas_redo_record r = {
 		.sequence = praas_get_le(d + 24, 8),
 		.synced = praas_get_le(d + 32, 8),
+		.epoch = (uint32_t)praas_get_le(d + 56, 4),
 		.kind = (uint16_t)praas_get_le(d + 60, 2),
 		.data = d + PRAAS_REDO_HEAD_BYTES,
 		.bytes = (uint32_t)praas_get_le(d + 20, 4),

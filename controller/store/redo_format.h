@@ -31,6 +31,7 @@ struct praas_redo_head {
 struct praas_redo_record {
 	uint64_t sequence;
 	uint64_t synced; /* so many were durable when this one was written */
+	uint32_t epoch;  /* whose it is; not of place() */
 	uint16_t kind;   /* not 0; the rest is the user's */
 	const uint8_t *data;
 	uint32_t bytes;

@@ -69,9 +69,7 @@ def comes_back(s, durability, isolation):
     kill(s)
     wake(s)
     assert (get(s, "k4"), get(s, "k5"), get(s, "k6")) == (b"again", b"after the checkpoint" * 5000, b"v6")
-    pid = s.json("GET", f"{P}/x", expect=200)["os_pid"]
-    s.json("POST", f"{P}/x/swap-out", {}, 200)
-    await_gone(pid)
+    rest(s)
     wake(s)
     put(s, "k7", b"after the swap")
     kill(s)
@@ -167,9 +165,7 @@ def test_from_gate_to_swap(s):
     wake(s)
     assert get(s, "a") == b"1"
     put(s, "a", b"2")
-    pid = s.json("GET", f"{P}/x", expect=200)["os_pid"]
-    s.json("POST", f"{P}/x/swap-out", {}, 200)
-    await_gone(pid)
+    rest(s)
     s.json("PUT", APP, {"durability": "gate"}, 200)
     wake(s)
     assert get(s, "a") == b"2"
@@ -177,6 +173,68 @@ def test_from_gate_to_swap(s):
     kill(s)
     wake(s)
     assert get(s, "a") == b"3"
+
+
+def rest(s, name="x"):
+    pid = s.json("GET", f"{P}/{name}", expect=200)["os_pid"]
+    s.json("POST", f"{P}/{name}/swap-out", {}, 200)
+    await_gone(pid)
+
+
+def test_rolled_back(s):
+    """A rollback undoes what the log has from before it, and nothing of what comes after it."""
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    put(s, "a", b"1")
+    s.json("POST", f"{P}/x/snapshots", {"name": "one"}, 201)
+    put(s, "a", b"2")
+    put(s, "b", b"2")
+    kill(s)
+    s.json("POST", f"{P}/x/rollback", {"snapshot": "one"}, 200)
+    wake(s)
+    assert (get(s, "a"), get(s, "b")) == (b"1", None)
+    for n in range(3):  # before and after there is a snapshot of it
+        put(s, f"c{n}", b"3")
+        kill(s)
+        wake(s)
+        assert (get(s, "a"), get(s, "b"), get(s, f"c{n}")) == (b"1", None, b"3")
+        time.sleep(0.6 * n)
+
+
+def test_forked(s):
+    """A fork has a log of its own."""
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    put(s, "a", b"1")
+    s.json("POST", f"{P}/x/fork", {"pid": "y"}, 201)
+    wake(s, "y")
+    put(s, "b", b"2", "y")
+    kill(s, "y")
+    wake(s, "y")
+    assert (get(s, "a", "y"), get(s, "b", "y"), get(s, "b")) == (b"1", b"2", None)
+
+
+def test_moved_later(s):
+    """Without a journal again it moves; what the log had is not there again."""
+    create(s, "gate", "inline")
+    s.json("POST", P, {"pid": "x"}, 201)
+    put(s, "a", b"1")
+    kill(s)
+    s.json("PUT", APP, {"durability": "swap"}, 200)
+    wake(s)
+    put(s, "a", b"2")
+    s.json("POST", f"{P}/x/migrate", {}, 200)
+    put(s, "a", b"3")
+    for _ in range(2):
+        rest(s)
+        wake(s)
+        assert get(s, "a") == b"3"
+    s.json("PUT", APP, {"durability": "gate"}, 200)
+    wake(s)
+    put(s, "b", b"4")
+    kill(s)
+    wake(s)
+    assert (get(s, "a"), get(s, "b")) == (b"3", b"4")
 
 
 def test_damaged(s):
@@ -248,4 +306,4 @@ def test_refused(s):
 
 if __name__ == "__main__":
     run([test_journal_inline, test_gate_worker, test_gate_messages, test_gate_no_answer_is_lost, test_from_gate_to_swap,
-         test_damaged, *([test_full] if MOUNTS else []), test_refused])
+         test_rolled_back, test_forked, test_moved_later, test_damaged, *([test_full] if MOUNTS else []), test_refused])

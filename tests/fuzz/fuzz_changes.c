@@ -75,13 +75,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	bytes--;
 	same_again(data, bytes);
 	base(&s);
-	if (praas_redo_edit_begin(&s, agreed, &edit) != 0)
+	if (praas_redo_edit_begin(&s, &edit) != 0)
 		abort();
-	rc = praas_redo_edit_turn(edit, data, bytes);
+	rc = praas_redo_edit_turn(edit, agreed, data, bytes);
 	if (rc == 0)
-		rc = praas_redo_edit_turn(edit, data, bytes);
-	if (praas_redo_edit_end(edit) != 0)
-		abort();
+		rc = praas_redo_edit_turn(edit, agreed, data, bytes);
+	if (praas_redo_edit_end(edit) !=
+	    0) { /* nobody to be joined to: never of a process */
+		praas_snapshot_release(&s);
+		return 0;
+	}
 	for (uint64_t i = 0; i < s.records_count; i++)
 		sum += s.records[i].record.bytes;
 	if (sum != s.value_bytes)

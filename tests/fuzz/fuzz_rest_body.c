@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "control/json.h"
+#include "control/life/lifecycle_private.h"
 #include "control/rest/page.h"
 #include "control/rest/request.h"
 #include "internal/base.h"
@@ -58,11 +59,17 @@ void praas_request_finish(struct praas_request *rq)
 	json_decref(answer);
 }
 
+/* Without applications, and without a node. */
+static const struct praas_nodes no_nodes;
+static struct praas_life life;
+
 static void open_service(struct praas_service *s)
 {
 	char text[256];
 
 	memset(s, 0, sizeof(*s));
+	life.config.nodes = &no_nodes;
+	s->life = &life;
 	praas_check(praas_records_memory_open(&s->records) == 0);
 	praas_check(praas_tenants_open(s->records, &s->tenants, text) == 0);
 	praas_check(praas_tokens_open(s->records, &s->tokens, text) == 0);

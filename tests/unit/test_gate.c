@@ -182,6 +182,7 @@ static void test_gate_back_pressure(void **state)
 		assert_int_equal(say(&a, PRAAS_FRAME_RESULT, i, 0), 0);
 	assert_int_equal(praas_gate_turn(&gate, 7, 7), 1);
 	assert_int_equal(gate.due, 1);
+	assert_int_equal(praas_gate_first(&gate), UINT64_MAX);
 	assert_int_equal(say(&a, PRAAS_FRAME_RESULT, 4, 0), 0);
 	a.room = 2;
 	assert_int_equal(praas_gate_turn(&gate, 8, 7), 2);
