@@ -386,6 +386,20 @@ static void tick(struct praas_data *d)
 	praas_data_publish(d);
 }
 
+/* How long it may sleep at most; -1: for ever. */
+static int64_t longest_wait(const struct praas_data *d)
+{
+	if (d->cut_until_ns != 0)
+		return CUT_LOOK_NS;
+	if (d->log.gate.due > 0)
+		return GATE_LOOK_NS;
+	if ((d->direct_wanted && d->direct_open) || d->quiet_wanted)
+		return TICK_NS;
+	if (d->sessions && praas_session_server_due_ns(d->sessions) != UINT64_MAX)
+		return SLEEP_MAX_NS;
+	return -1;
+}
+
 /* Arms everybody; true: nobody has work, and fds are what to wait for. */
 static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		    int64_t *ret_wait_ns)
@@ -411,15 +425,7 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		idle = false;
 	if (!praas_data_log_idle(d))
 		idle = false;
-	*ret_wait_ns = -1;
-	if (d->sessions && praas_session_server_due_ns(d->sessions) != UINT64_MAX)
-		*ret_wait_ns = SLEEP_MAX_NS;
-	if ((d->direct_wanted && d->direct_open) || d->quiet_wanted)
-		*ret_wait_ns = TICK_NS;
-	if (d->log.gate.due > 0)
-		*ret_wait_ns = GATE_LOOK_NS;
-	if (d->cut_until_ns != 0)
-		*ret_wait_ns = CUT_LOOK_NS;
+	*ret_wait_ns = longest_wait(d);
 	if (wake_ns != 0) {
 		now = praas_now_ns();
 		wake_ns = wake_ns > now ? wake_ns - now : 0;

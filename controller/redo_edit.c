@@ -192,7 +192,7 @@ static void drop_old_results(struct praas_snapshot *s)
 {
 	uint64_t count = 0;
 
-	for (uint64_t i = s->records_count; i-- > 0;) {
+	for (uint64_t i = s->records ? s->records_count : 0; i-- > 0;) {
 		struct praas_snapshot_record *r = &s->records[i];
 
 		if (r->record.kind != PRAAS_EXPORT_DEDUP || ++count <= DEDUP_MAX)
