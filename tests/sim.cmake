@@ -8,7 +8,8 @@ function(praas_mutants name script seconds)
 endfunction()
 # What those of the control service and the controllers are linked with.
 set(sim_libraries $<TARGET_FILE:praas_control> $<TARGET_FILE:praas_controller> $<TARGET_FILE:praas_dataplane>
-  $<TARGET_FILE:praas_store> ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES})
+  $<TARGET_FILE:praas_store> $<TARGET_FILE:praas_redis> ${XXHASH_LINK_LIBRARIES} ${URING_LINK_LIBRARIES}
+  ${HIREDIS_LINK_LIBRARIES} ${SSL_LINK_LIBRARIES} ${CRYPTO_LINK_LIBRARIES})
 
 # The deterministic simulator: production state machines under virtual time and seeded faults.
 add_library(praas_sim STATIC sim/check.c sim/check_life.c sim/control.c sim/instance.c
