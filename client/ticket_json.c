@@ -6,17 +6,7 @@
 #include <string.h>
 
 #include "client/connection.h"
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
+#include "internal/text.h"
 
 static int decode_hex(const json_t *value, uint8_t *ret_bytes, size_t bytes)
 {
@@ -25,7 +15,8 @@ static int decode_hex(const json_t *value, uint8_t *ret_bytes, size_t bytes)
 	if (!text || strlen(text) != 2 * bytes)
 		return -EINVAL;
 	for (size_t i = 0; i < bytes; i++) {
-		int high = hex_digit(text[2 * i]), low = hex_digit(text[2 * i + 1]);
+		int high = praas_hex_digit(text[2 * i]),
+		    low = praas_hex_digit(text[2 * i + 1]);
 
 		if (high < 0 || low < 0)
 			return -EINVAL;
