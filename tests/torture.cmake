@@ -43,7 +43,7 @@ if(PRAAS_SANITIZE MATCHES "address" AND TARGET praas AND TARGET praas-control AN
   foreach(part ${parts})
     string(REPLACE ";" "," scenarios "${part_${part}}")
     add_test(NAME torture.all.${part} COMMAND ${torture} --full --only ${scenarios})
-    set_tests_properties(torture.all.${part} PROPERTIES LABELS long TIMEOUT 1800)
+    set_tests_properties(torture.all.${part} PROPERTIES LABELS long TIMEOUT 3600)
   endforeach()
 endif()
 

@@ -302,9 +302,10 @@ static int run_opening(struct praas_dgram_conn *conn)
 		if (rc == 0)
 			(void)praas_dgram_say(port, &conn->to, data,
 					      sizeof(data)); /* again later */
-	} else {
-		praas_dgram_ask(conn);
 	}
+	/* What was learnt may have been spoiled on its way: nothing there has a checksum. */
+	if (!conn->mac_known || conn->tries >= ASK_AGAIN)
+		praas_dgram_ask(conn);
 	conn->retry_ns =
 		port->now_ns + praas_min_u64(RETRY_NS << conn->tries, RETRY_MAX_NS);
 	conn->tries += conn->tries < 10;

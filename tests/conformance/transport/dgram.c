@@ -313,6 +313,34 @@ static void test_dgram_cut_wire(void **state)
 	rig_stop(&rig);
 }
 
+/* Link addresses in ARP answers, spoiled on the way: nothing there has a checksum. */
+static unsigned spoil_answers(void *user, bool to_server, uint8_t *data, uint32_t *bytes)
+{
+	unsigned *left = user;
+
+	(void)to_server;
+	(void)bytes;
+	if (data[12] == 8 && data[13] == 6 && data[21] == 2 && *left > 0) {
+		data[22] ^= 4;
+		--*left;
+	}
+	return 1;
+}
+
+/* A wrong link address is learnt: what stays without an answer asks for it again. */
+static void test_dgram_wrong_link_address(void **state)
+{
+	unsigned left = 2;
+
+	(void)state;
+	start();
+	wire_set_tap(spoil_answers, &left);
+	rig_connect(&rig, &rig.client);
+	assert_int_equal(left, 0);
+	check_alive(1);
+	rig_stop(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -324,6 +352,7 @@ int main(void)
 		cmocka_unit_test(test_dgram_clear),
 		cmocka_unit_test(test_dgram_jumbo),
 		cmocka_unit_test(test_dgram_cut_wire),
+		cmocka_unit_test(test_dgram_wrong_link_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
