@@ -10,10 +10,12 @@
 #include "tests/e2e/faults.h"
 
 /* PRAAS_CALL_TIMING: the parts of a call add up to the whole, and each lies where the time went. Times
- * are compared with one another, never with a number of seconds that this machine should need. */
+ * are compared with one another, never with a number of seconds that this machine should need. What would be
+ * wrong only because somebody else had the core is tried again: one of TRIES calls must show it. */
 
 #define RUN_NS UINT64_C(30000000)
 #define CALLS 40u
+#define TRIES 10u
 
 static void check_sum(const struct praas_timing *t, uint64_t outside_ns)
 {
@@ -51,11 +53,16 @@ static struct praas_timing timed(praas_connection *conn, const char *function,
 static void by_run(praas_connection *conn)
 {
 	const uint8_t trace[24] = { 1, [16] = 2 };
-	uint64_t ns = RUN_NS;
-	struct praas_timing t = timed(conn, "busy", &ns, sizeof(ns), NULL, NULL);
+	uint64_t ns = RUN_NS, least = UINT64_MAX;
+	struct praas_timing t;
+	bool elsewhere = true;
 
-	assert_true(t.run_ns >= RUN_NS);
-	assert_true(t.queue_ns < RUN_NS && t.state_ns < RUN_NS / 2);
+	for (unsigned i = 0; i < TRIES && elsewhere; i++) {
+		t = timed(conn, "busy", &ns, sizeof(ns), NULL, NULL);
+		assert_true(t.run_ns >= RUN_NS);
+		elsewhere = t.queue_ns >= RUN_NS || t.state_ns >= RUN_NS / 2;
+	}
+	assert_false(elsewhere);
 	t = timed(conn, "busy", &ns, sizeof(ns), "key", trace);
 	assert_true(t.run_ns >= RUN_NS);
 	for (uint64_t i = 1; i <= CALLS; i++) {
@@ -64,8 +71,9 @@ static void by_run(praas_connection *conn)
 		assert_true(t.run_ns >= ns);
 		ns = 0;
 		t = timed(conn, "busy", &ns, sizeof(ns), NULL, NULL);
-		assert_true(t.run_ns < RUN_NS);
+		least = praas_min_u64(least, t.run_ns);
 	}
+	assert_true(least < RUN_NS);
 }
 
 /* A commit is in state: more there with one than without. */
@@ -83,9 +91,8 @@ static void by_state(praas_connection *conn)
 	assert_true(with > without);
 }
 
-/* Behind a long call it waits: in its queue, or, when the process runs functions on the thread that
- * reads, unread. Never in its run. */
-static void by_queue(praas_connection *conn)
+/* A call behind a long one. */
+static struct praas_timing behind(praas_connection *conn)
 {
 	uint64_t ns = RUN_NS, first;
 	struct praas_timing t = { 0 };
@@ -107,10 +114,23 @@ static void by_queue(praas_connection *conn)
 	assert_int_equal(result.status, 0);
 	check_sum(&t, praas_now_ns() - start);
 	praas_result_release(conn, &result);
-	assert_true(t.queue_ns + t.wire_ns > t.call_ns / 2);
-	assert_true(t.run_ns < RUN_NS / 2);
-	if (fault_workers())
-		assert_true(t.queue_ns > t.call_ns / 2);
+	return t;
+}
+
+/* It waits in its queue, or, when the process runs functions on the thread that reads, unread. Never in
+ * its run. */
+static void by_queue(praas_connection *conn)
+{
+	bool waited = false;
+
+	for (unsigned i = 0; i < TRIES && !waited; i++) {
+		struct praas_timing t = behind(conn);
+
+		waited = t.run_ns < RUN_NS / 2 &&
+			 (fault_workers() ? t.queue_ns : t.queue_ns + t.wire_ns) >
+				 t.call_ns / 2;
+	}
+	assert_true(waited);
 }
 
 /* A call that does not come to its end tells what it spent, and where. */
