@@ -314,7 +314,8 @@ static void test_dgram_cut_wire(void **state)
 }
 
 /* Link addresses in ARP answers, spoiled on the way: nothing there has a checksum. */
-static unsigned spoil_answers(void *user, bool to_server, uint8_t *data, uint32_t *bytes)
+static unsigned spoil_answers(void *user, bool to_server, uint8_t *data,
+			      uint32_t *bytes)
 {
 	unsigned *left = user;
 
