@@ -3,6 +3,7 @@
  * `invoke`, `throughput`, `chain`: calls, beside the bare ring and the bare socket.
  */
 #include "perf/call.h"
+#include "perf/pair.h"
 
 static const struct praas_perf_call shm_direct = { .app = "worker",
 						   .process = "direct",
@@ -171,12 +172,18 @@ void praas_bench_chain(void)
 							.function = "loop_chain",
 							.loop = { .batch = 16,
 								  .key = "noop" } };
-	struct praas_contender c[4];
+	static const struct praas_perf_pair near = { .kind = PRAAS_PAIR_INVOKE };
+	static const struct praas_perf_pair far = { .kind = PRAAS_PAIR_INVOKE,
+						    .far = true };
+	struct praas_contender c[6];
 
 	praas_floor_ring(&c[0], "chain", 64);
 	praas_floor_mq(&c[1], "chain", 64);
 	praas_perf_loop_contender(&c[2], "chain", "local", &chain, 64, 5000);
 	praas_perf_loop_contender(&c[3], "chain", "local-inline", &in_line, 64, 5000);
-	c[2].versus = c[3].versus = "ring";
-	praas_bench_run(c, 4);
+	praas_perf_pair_contender(&c[4], "chain", "peers", &near, 64, 2000);
+	praas_perf_pair_contender(&c[5], "chain", "peers-tcp", &far, 64, 2000);
+	for (unsigned i = 2; i < 6; i++)
+		c[i].versus = "ring";
+	praas_bench_run(c, 6);
 }

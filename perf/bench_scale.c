@@ -16,10 +16,12 @@
 
 #include "perf/call.h"
 #include "perf/clock.h"
+#include "perf/pair.h"
 #include "perf/target.h"
 
 #define IDLE_PROCESSES 10u
 #define POINTS_MAX 8u
+#define MEMBERS_MAX 1000u
 #define CONNECTIONS_OWN 1000u
 #define CONNECTIONS_MAX                                                                \
 	10000u /* the others are held by programs that do nothing else */
@@ -359,10 +361,37 @@ static void growth_connections(void)
 		praas_close(conns[--have]);
 }
 
+/* Messages between two neighbours, of an application with more and more members. */
+static void growth_members(void)
+{
+	static const struct praas_perf_pair near = { .kind = PRAAS_PAIR_MESSAGE };
+	struct points p = { 0 };
+	struct praas_contender c;
+	int rc;
+
+	praas_perf_pair_contender(&c, "growth", "members", &near, 64, 2000);
+	rc = c.setup(&c);
+	for (uint32_t n = 1; rc == 0 && n <= MEMBERS_MAX; n *= 10) {
+		memset(&c.hist, 0, sizeof c.hist);
+		rc = praas_perf_pair_members(n);
+		if (rc == 0)
+			rc = c.round(&c, c.n, &c.hist);
+		p.n[p.count] = n;
+		p.p50[p.count++] = praas_hist_quantile(&c.hist, 0.5) / 2; /* one way */
+	}
+	if (rc != 0)
+		praas_bench_skip("growth", "members", "at %.0f: %s",
+				 p.count ? p.n[p.count - 1] : 0, strerror(-rc));
+	else
+		print_points("members", &p);
+	c.teardown(&c);
+}
+
 void praas_bench_growth(void)
 {
 	uint32_t keys = praas_options.quick ? 10000 : 1000000;
 
+	growth_members();
 	growth_connections();
 	growth_keys("state-keys", "fill", "loop_get", 64, keys);
 	growth_keys("mailbox-keys", "fill_mail", "loop_message", 16, keys);

@@ -8,6 +8,7 @@
 
 #include "perf/call.h"
 #include "perf/clock.h"
+#include "perf/pair.h"
 #include "perf/redis.h"
 
 void praas_bench_message(void)
@@ -27,8 +28,12 @@ void praas_bench_message(void)
 							.loop = { .batch = 16,
 								  .key = "mail" } };
 
+	static const struct praas_perf_pair near = { .kind = PRAAS_PAIR_MESSAGE };
+	static const struct praas_perf_pair far = { .kind = PRAAS_PAIR_MESSAGE,
+						    .far = true };
+
 	for (unsigned i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
-		struct praas_contender c[5];
+		struct praas_contender c[7];
 		uint64_t n = sizes[i] < 65536 ? 5000 : 200;
 
 		praas_floor_ring(&c[0], "message", sizes[i]);
@@ -36,9 +41,13 @@ void praas_bench_message(void)
 					  sizes[i], n);
 		praas_perf_loop_contender(&c[2], "message", "process-inline", &in_line,
 					  sizes[i], n);
-		praas_redis_message(&c[3], "message", sizes[i], true);
-		praas_redis_message(&c[4], "message", sizes[i], false);
-		praas_bench_run(c, 5);
+		praas_perf_pair_contender(&c[3], "message", "peers", &near, sizes[i],
+					  n);
+		praas_perf_pair_contender(&c[4], "message", "peers-tcp", &far, sizes[i],
+					  n);
+		praas_redis_message(&c[5], "message", sizes[i], true);
+		praas_redis_message(&c[6], "message", sizes[i], false);
+		praas_bench_run(c, 7);
 	}
 }
 

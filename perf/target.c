@@ -115,6 +115,7 @@ static bool add_option(enum praas_target_kind kind, char *name, char *value,
 	case PRAAS_TARGET_PREWARMED:
 	case PRAAS_TARGET_CROWDED:
 	case PRAAS_TARGET_TLS:
+	case PRAAS_TARGET_NODES:
 	case PRAAS_TARGETS:
 		break;
 	}
@@ -143,7 +144,13 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 			 data_tls,
 			 NULL,
 			 listen,
+			 NULL,
+			 NULL,
 			 NULL };
+	char *nodes[] = { (char[]){ "--node" },
+			  (char[]){ PRAAS_TARGET_NODE ",listen=127.0.0.1" },
+			  (char[]){ "--node" },
+			  (char[]){ PRAAS_TARGET_NODE_FAR ",listen=127.0.0.2" } };
 	posix_spawn_file_actions_t fa;
 	char tokens[200];
 	int out[2], rc;
@@ -163,6 +170,8 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 		(void)strcpy(data_tls, "on");
 	if (add_option(kind, more, listen, sizeof listen))
 		argv[15] = more;
+	if (kind == PRAAS_TARGET_NODES)
+		memcpy(argv + 15, nodes, sizeof nodes);
 	(void)posix_spawn_file_actions_init(&fa);
 	(void)posix_spawn_file_actions_adddup2(&fa, out[1], STDOUT_FILENO);
 	rc = -posix_spawn(&pid, exe, &fa, NULL, argv, environ);

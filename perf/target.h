@@ -27,8 +27,12 @@ enum praas_target_kind {
 	PRAAS_TARGET_VERBS,     /* … listen at an RDMA device too; little memory */
 	PRAAS_TARGET_OFI,       /* … on a fabric too */
 	PRAAS_TARGET_S3,        /* its snapshots are in praas_options.s3 */
+	PRAAS_TARGET_NODES,     /* two nodes on this machine, which share no memory */
 	PRAAS_TARGETS
 };
+
+#define PRAAS_TARGET_NODE "here" /* of NODES */
+#define PRAAS_TARGET_NODE_FAR "there"
 
 /* Starts praas-control and makes the applications "inline" and "worker" from the
  * benchmark functions, of PLAIN also "gate" (inline, with that durability). 0 or negative errno (said on stderr). Started once, stopped at

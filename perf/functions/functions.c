@@ -113,6 +113,42 @@ static int op_message(struct praas_ctx *ctx, const struct praas_loop *loop, uint
 	return rc;
 }
 
+static praas_pid_t other; /* the process that the loops below speak to */
+
+static int op_ping(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
+{
+	struct praas_msg m;
+	void *data;
+	int rc = praas_buffer(ctx, loop->bytes, &data);
+
+	if (rc != 0)
+		return rc;
+	if (loop->bytes >= sizeof i)
+		memcpy(data, &i, sizeof i);
+	rc = praas_send(ctx, other, "ping", data, loop->bytes);
+	if (rc == 0)
+		rc = praas_recv(ctx, other, "pong", -1, &m);
+	if (rc == 0)
+		praas_release(ctx, &m.view);
+	return rc;
+}
+
+static int op_remote(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
+{
+	static const uint8_t payload[64];
+	struct praas_view result;
+	int status = 0;
+	int rc = praas_invoke(ctx, other, "noop", payload,
+			      loop->bytes < sizeof payload ? loop->bytes
+							   : sizeof payload,
+			      &status, &result);
+
+	(void)i;
+	if (rc == 0)
+		praas_release(ctx, &result);
+	return rc ? rc : status;
+}
+
 static int op_chain(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
 {
 	static const uint8_t payload[64];
@@ -145,6 +181,55 @@ PRAAS_FUNCTION int loop_update(struct praas_ctx *ctx)
 PRAAS_FUNCTION int loop_message(struct praas_ctx *ctx)
 {
 	return run_loop(ctx, op_message);
+}
+
+/* The input's key is a member's name. */
+static int run_loop_with(struct praas_ctx *ctx, loop_fn op)
+{
+	struct praas_loop loop;
+	struct praas_msg in;
+	int rc;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes != sizeof loop)
+		return praas_fail(ctx, 1, "the input is not a struct praas_loop");
+	memcpy(&loop, in.view.data, sizeof loop);
+	loop.key[sizeof loop.key - 1] = '\0';
+	rc = praas_member(ctx, loop.key, &other);
+	return rc ? praas_fail(ctx, 100 - rc, strerror(-rc)) : run_loop(ctx, op);
+}
+
+PRAAS_FUNCTION int loop_ping(struct praas_ctx *ctx)
+{
+	return run_loop_with(ctx, op_ping);
+}
+
+PRAAS_FUNCTION int loop_remote(struct praas_ctx *ctx)
+{
+	return run_loop_with(ctx, op_remote);
+}
+
+/* The other side of loop_ping: so many messages are answered, with what they bring. */
+PRAAS_FUNCTION int pong(struct praas_ctx *ctx)
+{
+	struct praas_loop loop;
+	struct praas_msg in;
+
+	if (praas_input(ctx, 0, &in) != 0 || in.view.bytes != sizeof loop)
+		return praas_fail(ctx, 1, "the input is not a struct praas_loop");
+	memcpy(&loop, in.view.data, sizeof loop);
+	for (uint32_t i = 0; i < loop.n; i++) {
+		struct praas_msg m;
+		int rc = praas_recv(ctx, PRAAS_ANY, "ping", -1, &m);
+
+		if (rc == 0) {
+			rc = praas_send(ctx, m.source, "pong", m.view.data,
+					m.view.bytes);
+			praas_release(ctx, &m.view);
+		}
+		if (rc != 0)
+			return praas_fail(ctx, 100 - rc, strerror(-rc));
+	}
+	return 0;
 }
 
 PRAAS_FUNCTION int loop_chain(struct praas_ctx *ctx)
