@@ -110,7 +110,8 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 	void *pointer = (void *)(uintptr_t)msg->b;
 	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED,
 					       .rc = rc,
-					       .released = a->released };
+					       .released = a->released,
+					       .whole = a->whole };
 
 	switch ((enum praas_exchange_report)msg->kind) {
 	case PRAAS_REPORT_BUILT:

@@ -48,15 +48,42 @@ static void place_of(const struct praas_snapshot *s, uint64_t *ret_from,
 	}
 }
 
+struct reading {
+	struct praas_admin *a;
+	const struct praas_redo_turns *turns;
+};
+
+/* In the heads of an epoch's files: with what it began, and what the log has of it, it is all that anybody has seen. */
+#define NOTE_WHOLE 1u
+
+/* Whether it is so for us: the epoch before says it of itself, there was none, or it has ended in order. */
+static uint32_t note(void *user, uint32_t epoch, uint32_t said)
+{
+	const struct reading *r = user;
+	struct praas_admin *a = r->a;
+	const struct praas_activate *at = &a->activate;
+	bool known = a->log.epoch_before == 0 ||
+		     (a->released && praas_redo_edit_turns(r->turns->edit) == 0 &&
+		      at->loaded_slot + 1 == at->act_slot);
+
+	a->whole = said == NOTE_WHOLE && epoch == a->log.epoch_before &&
+		   r->turns->undone == 0;
+	known = a->whole || (known && r->turns->undone == 0);
+	return known && a->config->durability == PRAAS_DURABILITY_GATE ? NOTE_WHOLE : 0;
+}
+
 static int replay(struct praas_admin *a, const char *folder, uint32_t back)
 {
 	struct praas_redo_turns turns = { .undone = back };
+	struct reading reading = { a, &turns };
 	struct praas_redo_config rc = { .folder = folder,
 					.id = a->log.id,
 					.epoch = a->config->epoch,
 					.loose = back,
 					.replay = praas_redo_turns_record,
 					.replay_user = &turns,
+					.note = note,
+					.note_user = &reading,
 					.notify = wake_data,
 					.notify_user = &a->redo_bell };
 	uint64_t damaged = 0;
@@ -103,8 +130,11 @@ int praas_admin_log_open(struct praas_admin *a, uint32_t back)
 	if (a->replayed > 0) {
 		praas_journal(PRAAS_LOG_INFO,
 			      "%" PRIu64
-			      " turns of the log replayed, up to record %" PRIu64,
-			      a->replayed, praas_redo_last(a->redo));
+			      " turns of the log replayed, up to record %" PRIu64
+			      ": %s",
+			      a->replayed, praas_redo_last(a->redo),
+			      a->whole ? "all that anybody has seen"
+				       : "what was acknowledged");
 		a->released = false;
 	}
 	a->redo_number = praas_redo_last(a->redo);

@@ -100,7 +100,8 @@ struct praas_admin {
 	int again_fd; /* what another start is to be made with; -1 */
 	bool built;   /* the data thread has made all that needs no identity */
 	bool serving, settled, refused;
-	bool released;     /* what is being loaded is a REL */
+	bool released; /* what is being loaded is a REL */
+	bool whole; /* … has all that anybody has seen of the epoch before: its log says so */
 	bool act_waits;    /* ACT of a process without a past: until it serves */
 	bool metrics_rest; /* nothing has changed: the data thread wakes us */
 	bool over;         /* leave the loop with exit_code */

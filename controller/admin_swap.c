@@ -150,6 +150,7 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 	praas_snapshot_release(&a->current);
 	a->late = NULL;
 	a->released = any && a->entry->kind == PRAAS_SLOT_REL;
+	a->whole = false;
 	if (any && rc == 0 && a->entry->kind == PRAAS_SLOT_BACK)
 		back = a->entry->epoch;
 	if (rc == 0 && any)

@@ -35,10 +35,11 @@ static unsigned load(struct praas_activate *a, uint64_t slot,
 static unsigned serve(struct praas_activate *a, struct praas_activate_action *ret)
 {
 	a->serving = true;
-	/* No ACT and no snapshot lies between the last act of the epoch before and ours. */
+	/* No ACT and no snapshot lies between the last act of the epoch before and ours; or its log has it all. */
 	*ret = (struct praas_activate_action){
 		.kind = PRAAS_ACTIVATE_SERVE,
-		.clean = a->released && a->act_put && a->loaded_slot + 1 == a->act_slot
+		.clean = a->whole || (a->released && a->act_put &&
+				      a->loaded_slot + 1 == a->act_slot)
 	};
 	return 1;
 }
@@ -125,6 +126,7 @@ unsigned praas_activate_step(struct praas_activate *a,
 		a->loading = false;
 		a->loaded = true;
 		a->released = e->released;
+		a->whole = e->whole;
 		/* A snapshot that is no longer wanted may be damaged or gone. */
 		if (e->rc != 0 && (!a->act_put || a->wanted_slot == a->loaded_slot))
 			return fail(a,

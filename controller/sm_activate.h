@@ -21,7 +21,7 @@ enum praas_activate_event_kind {
 	PRAAS_ACTIVATE_START = 1, /* epoch */
 	PRAAS_ACTIVATE_LOG_READ,  /* rc, epoch, tomb, slot */
 	PRAAS_ACTIVATE_ACT_PUT, /* rc, slot: of the last snapshot before our ACT, act_slot */
-	PRAAS_ACTIVATE_LOADED /* rc, released */
+	PRAAS_ACTIVATE_LOADED /* rc, released, whole */
 };
 
 struct praas_activate_event {
@@ -29,7 +29,8 @@ struct praas_activate_event {
 	int rc;         /* of the action that it reports */
 	uint32_t epoch; /* START: ours; LOG_READ: the highest in the log, 0 none */
 	bool tomb;
-	bool released;  /* LOADED: a REL, the last act of its epoch */
+	bool released; /* LOADED: a REL, the last act of its epoch */
+	bool whole; /* LOADED: all that anybody has seen of the epoch before ours, which a log says */
 	bool act_first; /* START: what is loaded is not known before our ACT is in (a log is read then). There is a
 			 * LOAD in any case */
 	uint64_t slot;  /* of the last snapshot; PRAAS_SLOT_NONE */
@@ -48,7 +49,7 @@ enum praas_activate_action_kind {
 
 struct praas_activate_action {
 	enum praas_activate_action_kind kind;
-	bool clean; /* SERVE: nobody did anything after the snapshot that was loaded */
+	bool clean; /* SERVE: nobody has seen anything that is not in what was loaded */
 	uint64_t slot;
 	int rc;
 };
@@ -63,6 +64,7 @@ struct praas_activate {
 	uint64_t wanted_slot;
 	uint64_t act_slot;
 	bool released; /* what is loaded is a REL */
+	bool whole;
 };
 
 /* Returns the number of actions. An event that cannot be (a report of what was not asked for) is

@@ -122,6 +122,10 @@ static bool add_option(enum praas_target_kind kind, char *name, char *value,
 	return false;
 }
 
+static char node[] = "--node", here[] = PRAAS_TARGET_NODE ",listen=127.0.0.1",
+	    there[] = PRAAS_TARGET_NODE_FAR ",listen=127.0.0.2";
+static char *nodes[] = { node, here, node, there };
+
 static int spawn_control(struct praas_target *t, const char *token_file,
 			 enum praas_target_kind kind)
 {
@@ -147,10 +151,6 @@ static int spawn_control(struct praas_target *t, const char *token_file,
 			 NULL,
 			 NULL,
 			 NULL };
-	char *nodes[] = { (char[]){ "--node" },
-			  (char[]){ PRAAS_TARGET_NODE ",listen=127.0.0.1" },
-			  (char[]){ "--node" },
-			  (char[]){ PRAAS_TARGET_NODE_FAR ",listen=127.0.0.2" } };
 	posix_spawn_file_actions_t fa;
 	char tokens[200];
 	int out[2], rc;

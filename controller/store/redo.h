@@ -45,6 +45,10 @@ struct praas_redo_config {
 	/* For each record behind from, in order, before open() returns. NULL: none. */
 	praas_redo_fn replay;
 	void *replay_user;
+	/* After the replay: the note in the heads of our files. It is told that of the last file that was there, and
+	 * whose that was (epoch 0: there was none). NULL: 0. */
+	uint32_t (*note)(void *user, uint32_t epoch, uint32_t note);
+	void *note_user;
 	/* From the log's thread, when more is durable or nothing will be any more. NULL: none. */
 	void (*notify)(void *user);
 	void *notify_user;

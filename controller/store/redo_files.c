@@ -193,6 +193,7 @@ int praas_redo_files_next(struct praas_redo_files *f, uint64_t first)
 {
 	struct praas_redo_head head = { .id = f->config->id,
 					.epoch = f->config->epoch,
+					.note = f->note,
 					.first = first };
 	int fd = -1, rc;
 
@@ -381,6 +382,7 @@ static void put_in_order(struct praas_redo_files *f)
 struct replay {
 	const struct praas_redo_config *config;
 	uint64_t next;
+	uint32_t epoch, note; /* of the last file */
 };
 
 static int replay_record(void *user, const struct praas_redo_record *record)
@@ -450,6 +452,8 @@ static int replay_file(const struct praas_redo_files *f,
 		return rc;
 	rc = praas_redo_head_decode(&f->config->id, file->epoch, file->first, data,
 				    bytes, &head);
+	p->epoch = rc == 0 ? head.epoch : 0;
+	p->note = rc == 0 ? head.note : 0;
 	if (rc == 0)
 		rc = praas_redo_walk(&head, data, bytes, last, replay_record, p,
 				     &p->next);
@@ -508,6 +512,8 @@ int praas_redo_files_open(struct praas_redo_files *f,
 		rc = replay_all(f, &p);
 		*ret_damaged = rc == -EPROTO ? p.next : 0;
 	}
+	if (rc == 0 && config->note)
+		f->note = config->note(config->note_user, p.epoch, p.note);
 	if (rc == 0)
 		rc = praas_redo_files_next(f, p.next);
 	if (rc == 0)

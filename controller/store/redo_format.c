@@ -12,7 +12,7 @@
  * Head of a file, 128 bytes, little-endian:
  *    0 magic u64          8 version u32        12 epoch u32       16 pid u64
  *   24 generation u64    32 first u64          40 salt u64        48 tenant 16
- *   64 zero 48          112 XXH3-128 of the bytes before
+ *   64 note u32         68 zero 44         112 XXH3-128 of the bytes before
  * Head of a record, 64 bytes:
  *    0 XXH3-128 of the rest, what it holds and the zeros behind that
  *   16 magic u32         20 bytes u32          24 sequence u64    32 synced u64
@@ -40,6 +40,7 @@ void praas_redo_head_encode(const struct praas_redo_head *head,
 	praas_put_le(d + 32, head->first, 8);
 	praas_put_le(d + 40, head->salt, 8);
 	memcpy(d + 48, head->id.tenant, 16);
+	praas_put_le(d + 64, head->note, 4);
 	praas_snapshot_hash(d, 112, d + 112);
 }
 
@@ -52,8 +53,9 @@ int praas_redo_head_decode(const struct praas_slot_id *id, uint32_t epoch,
 
 	if (bytes < PRAAS_REDO_FILE_HEAD_BYTES || first == 0 || epoch == 0)
 		return -EPROTO;
-	/* All but the salt is known. */
+	/* All but these is known. */
 	head.salt = praas_get_le(data + 40, 8);
+	head.note = (uint32_t)praas_get_le(data + 64, 4);
 	praas_redo_head_encode(&head, same);
 	if (memcmp(same, data, sizeof(same)) != 0)
 		return -EPROTO;

@@ -23,6 +23,7 @@
 struct praas_redo_head {
 	struct praas_slot_id id;
 	uint32_t epoch;
+	uint32_t note;  /* the user's, for who reads it */
 	uint64_t first; /* number of its first record; not 0 */
 	uint64_t
 		salt; /* random, of this file: what is in a record cannot pass for one */

@@ -23,6 +23,7 @@ struct praas_redo_files {
 	int token_fd; /* of our epoch */
 	int fd;       /* of the file that is written; -1: none */
 	struct praas_redo_head head;
+	uint32_t note;  /* of our heads */
 	uint64_t at;    /* where the next record goes */
 	uint64_t zeros; /* up to here the file has blocks */
 	/* In order; the last one is written. The limit is looked at when it is appended: there may be more, of crash

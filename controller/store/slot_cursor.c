@@ -26,8 +26,10 @@ void praas_slot_account(struct praas_slot_log *log,
 	}
 	if (entry->kind == PRAAS_SLOT_TOMB)
 		log->tomb = true;
-	if (entry->epoch > log->epoch_max)
+	if (entry->epoch > log->epoch_max) {
+		log->epoch_before = log->epoch_max;
 		log->epoch_max = entry->epoch;
+	}
 	log->last_kind = entry->kind;
 	log->cursor = entry->slot + 1;
 }

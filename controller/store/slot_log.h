@@ -64,6 +64,7 @@ struct praas_slot_log {
 	uint64_t snapshot_slot; /* of the last SNAP or REL; PRAAS_SLOT_NONE */
 	uint64_t previous_slot; /* of the one before it; PRAAS_SLOT_NONE */
 	uint32_t epoch_max;     /* highest epoch seen; 0 none */
+	uint32_t epoch_before;  /* the one before it; 0 none, or not looked for */
 	uint8_t last_kind;      /* of the last entry; 0: empty */
 	bool tomb;
 	bool fenced; /* for a writer: it lost; every further put is refused */

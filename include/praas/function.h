@@ -294,8 +294,8 @@ static inline int praas_state_update_commit(struct praas_ctx *ctx,
  * it rests: then it waits in its backup queue (up to 1 MiB; a larger one wakes it). The sender is stamped by the controller.
  * data from praas_buffer() is not copied inside this process; to another one it is copied once.
  * It carries the trace of this invocation, whose span is its parent.
- * Messages of one process to another arrive in their order, once; after a crash of the sender perhaps again
- * (docs/protocols.md).
+ * Messages of one process to another arrive in their order, once; after a crash of a sender without
+ * a gate (docs/journal.md) perhaps again.
  * Returns 0 when the controller has accepted it: to another process it is in the outbox then, which is part of this
  * process's snapshot. At most 256 messages to one process are on their way, and no more to one than are left for all others:
  * then it waits, until the deadline of this invocation or, without one, for 30 s. So who is slow to take messages slows who

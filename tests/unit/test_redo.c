@@ -36,6 +36,47 @@ static void test_back(void **state)
 	}
 }
 
+struct told {
+	unsigned times;
+	uint32_t epoch, note, answer;
+};
+
+static uint32_t note(void *user, uint32_t epoch, uint32_t said)
+{
+	struct told *t = user;
+
+	t->times++;
+	t->epoch = epoch;
+	t->note = said;
+	return t->answer;
+}
+
+/* What an epoch says of itself stands in each of its files, and the next one is told, once. */
+static void test_note(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { .answer = 7 };
+
+	f->config.note = note;
+	f->config.note_user = &told;
+	f->config.file_bytes = 2000;
+	assert_int_equal(open_epoch(f, 1), 0);
+	assert_true(told.times == 1 && told.epoch == 0 && told.note == 0);
+	for (uint64_t i = 0; i < 60; i++) {
+		append_ok(f, i);
+		sync_ok(f);
+	}
+	assert_true(files(f, 0, NULL) > 3);
+	told.answer = 9;
+	reopen(f); /* epoch 2 */
+	assert_true(told.times == 2 && told.epoch == 1 && told.note == 7);
+	told.answer = 0;
+	reopen(f); /* it has done nothing */
+	assert_true(told.times == 3 && told.epoch == 2 && told.note == 9);
+	reopen(f);
+	assert_true(told.times == 4 && told.epoch == 3 && told.note == 0);
+}
+
 /* Small files: the log goes over from one to the next, and loses what a snapshot has. */
 static void test_trim(void **state)
 {
@@ -249,6 +290,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_note, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crash_after_crash, setup,
 						teardown),
