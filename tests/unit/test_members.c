@@ -125,8 +125,8 @@ static void test_members_random(void **state)
 
 		if (rand() % 5 != 0 || !m->state[number])
 			change(r, m, ++version, number,
-			       m->state[number] ? (uint8_t)(1 + rand() % 6)
-						: PRAAS_MEMBER_STARTING);
+			       (uint8_t)(m->state[number] ? 1 + rand() % 6
+							  : PRAAS_MEMBER_STARTING));
 		else
 			change(r, m, ++version, number, 0);
 		if (rand() % 50 != 0)
