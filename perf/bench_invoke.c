@@ -181,8 +181,8 @@ void praas_bench_chain(void)
 	praas_floor_mq(&c[1], "chain", 64);
 	praas_perf_loop_contender(&c[2], "chain", "local", &chain, 64, 5000);
 	praas_perf_loop_contender(&c[3], "chain", "local-inline", &in_line, 64, 5000);
-	praas_perf_pair_contender(&c[4], "chain", "peers", &near, 64, 2000);
-	praas_perf_pair_contender(&c[5], "chain", "peers-tcp", &far, 64, 2000);
+	praas_perf_pair_contender(&c[4], "chain", "remote", &near, 64, 2000);
+	praas_perf_pair_contender(&c[5], "chain", "remote-tcp", &far, 64, 2000);
 	for (unsigned i = 2; i < 6; i++)
 		c[i].versus = "ring";
 	praas_bench_run(c, 6);

@@ -41,10 +41,8 @@ void praas_bench_message(void)
 					  sizes[i], n);
 		praas_perf_loop_contender(&c[2], "message", "process-inline", &in_line,
 					  sizes[i], n);
-		praas_perf_pair_contender(&c[3], "message", "peers", &near, sizes[i],
-					  n);
-		praas_perf_pair_contender(&c[4], "message", "peers-tcp", &far, sizes[i],
-					  n);
+		praas_perf_pair_contender(&c[3], "message", "node", &near, sizes[i], n);
+		praas_perf_pair_contender(&c[4], "message", "tcp", &far, sizes[i], n);
 		praas_redis_message(&c[5], "message", sizes[i], true);
 		praas_redis_message(&c[6], "message", sizes[i], false);
 		praas_bench_run(c, 7);
