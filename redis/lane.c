@@ -47,28 +47,6 @@ static int join(struct praas_redis_lane *lane, const struct praas_redis_way *way
 	return rc;
 }
 
-/* What an error is to us. */
-static int classify(const redisReply *reply, char *ret_text)
-{
-	static const struct {
-		const char *word;
-		int rc;
-	} all[] = {
-		{ "NOSCRIPT", -ENOEXEC },   { "OOM", -ENOSPC },
-		{ "LOADING", -EAGAIN },     { "BUSY", -EAGAIN },
-		{ "READONLY", -ESHUTDOWN }, { "MASTERDOWN", -EAGAIN },
-		{ "NOREPLICAS", -EAGAIN },  { "NOAUTH", -EACCES },
-		{ "NOPERM", -EACCES },      { "MISCONF", -EIO },
-	};
-	int rc = -EPROTO;
-
-	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
-		if (praas_redis_error(reply, all[i].word))
-			rc = all[i].rc;
-	(void)snprintf(ret_text, ERROR_TEXT, "%.250s", reply->str);
-	return rc;
-}
-
 /* A script that the server does not know, or has forgotten. */
 static int load_script(struct praas_redis_lane *lane,
 		       const struct praas_redis_script *script, uint64_t deadline_ns,
@@ -82,15 +60,42 @@ static int load_script(struct praas_redis_lane *lane,
 	redisReply *reply = NULL;
 	int rc = praas_redis_link_ask(lane->link, &args, deadline_ns, &reply, ret_text);
 
-	if (rc)
+	if (rc) {
+		praas_redis_lane_cut(lane);
 		return rc;
+	}
 	if (reply->type == REDIS_REPLY_ERROR) {
-		rc = classify(reply, ret_text);
+		rc = praas_redis_refusal(reply, ret_text);
 	} else if (!praas_redis_says(reply, script->sha)) {
 		(void)snprintf(ret_text, ERROR_TEXT, "not the script that was sent");
 		rc = -EPROTO;
 	}
 	freeReplyObject(reply);
+	return rc;
+}
+
+static uint64_t reply_bytes(const redisReply *reply)
+{
+	uint64_t bytes = reply->str ? reply->len : 0;
+
+	for (size_t i = 0; i < reply->elements; i++) /* none has arrays in it */
+		bytes += reply->element[i]->str ? reply->element[i]->len : 0;
+	return bytes;
+}
+
+static int ask(struct praas_redis_lane *lane, const struct praas_redis_args *args,
+	       uint64_t deadline_ns, redisReply **ret_reply, char *ret_text)
+{
+	int rc = praas_redis_link_ask(lane->link, args, deadline_ns, ret_reply,
+				      ret_text);
+
+	lane->counts.requests++;
+	for (int i = 0; i < args->count; i++)
+		lane->counts.bytes_sent += args->bytes[i];
+	if (rc) /* nothing can follow on it */
+		praas_redis_lane_cut(lane);
+	else
+		lane->counts.bytes_received += reply_bytes(*ret_reply);
 	return rc;
 }
 
@@ -101,11 +106,10 @@ static int try_once(struct praas_redis_lane *lane, const struct praas_redis_way 
 	int rc = lane->link ? 0 : join(lane, way, deadline_ns, ret_text);
 
 	if (rc == 0)
-		rc = praas_redis_link_ask(lane->link, args, deadline_ns, ret_reply,
-					  ret_text);
+		rc = ask(lane, args, deadline_ns, ret_reply, ret_text);
 	if (rc || (*ret_reply)->type != REDIS_REPLY_ERROR)
 		return rc;
-	rc = classify(*ret_reply, ret_text);
+	rc = praas_redis_refusal(*ret_reply, ret_text);
 	freeReplyObject(*ret_reply);
 	*ret_reply = NULL;
 	return rc;
@@ -146,12 +150,15 @@ int praas_redis_lane_ask(struct praas_redis_lane *lane,
 		/* That the time was over says less than what went wrong before. */
 		if (rc && (rc != -ETIMEDOUT || !ret_text[0]))
 			memcpy(ret_text, text, sizeof(text));
-		/* On a connection that is left in the middle nothing can follow. */
+		/* What it is may change with another connection. */
 		if (rc && rc != -ENOSPC && rc != -EIO && rc != -EAGAIN)
 			praas_redis_lane_cut(lane);
 		if ((rc && !praas_redis_passes(rc)) || praas_now_ns() >= deadline_ns)
-			return rc ? rc : -ETIMEDOUT;
+			break;
+		lane->counts.retries += rc != 0;
 		if (rc)
 			pause_for(&back_off_ns, deadline_ns);
 	}
+	lane->counts.failures++;
+	return rc ? rc : -ETIMEDOUT;
 }

@@ -15,10 +15,19 @@
 #define PRAAS_REDIS_ID_BYTES 16u
 #define PRAAS_REDIS_ID_TEXT (2u * PRAAS_REDIS_ID_BYTES + 1u) /* in hex, with the zero */
 
+/* What was asked, since whoever has the lane looked last. */
+struct praas_redis_counts {
+	uint64_t requests;                   /* commands of the user's that were sent */
+	uint64_t retries;                    /* of them, after a failure */
+	uint64_t failures;                   /* that no repetition helped */
+	uint64_t bytes_sent, bytes_received; /* of words and values */
+};
+
 struct praas_redis_lane {
 	struct praas_redis_link *link; /* NULL: none now */
 	uint64_t turn;                 /* of the last change; its user counts */
 	char id[PRAAS_REDIS_ID_TEXT];
+	struct praas_redis_counts counts;
 };
 
 /* How a lane gets its connection. joined looks at a new one before it is used, and may ask over it: 0; anything else

@@ -79,17 +79,25 @@ static int connect_local(const char *path, uint64_t deadline_ns, int *ret_fd)
 			  sizeof(address), deadline_ns, ret_fd);
 }
 
-/* The addresses of a name one after the other. */
+/* The addresses of a name one after the other, each for its part of the time: the first may be one that says nothing.
+ */
 static int connect_host(const struct praas_redis_url *url, uint64_t deadline_ns,
 			int *ret_fd)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *all = NULL;
 	int rc = -EHOSTUNREACH, found = getaddrinfo(url->host, url->port, &hints, &all);
+	unsigned left = 0;
 
 	if (found)
 		return found == EAI_AGAIN ? -EAGAIN : -EHOSTUNREACH;
-	for (const struct addrinfo *one = all; one && rc; one = one->ai_next)
-		rc = connect_to(one->ai_addr, one->ai_addrlen, deadline_ns, ret_fd);
+	for (const struct addrinfo *one = all; one; one = one->ai_next)
+		left++;
+	for (const struct addrinfo *one = all; one && rc; one = one->ai_next, left--) {
+		uint64_t now = praas_now_ns();
+		uint64_t span = (deadline_ns - praas_min_u64(now, deadline_ns)) / left;
+
+		rc = connect_to(one->ai_addr, one->ai_addrlen, now + span, ret_fd);
+	}
 	freeaddrinfo(all);
 	return rc;
 }

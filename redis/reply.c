@@ -8,6 +8,7 @@
 #include "internal/text.h"
 
 #define NUMBER_BYTES 20u
+#define ERROR_TEXT 256u
 
 /* hiredis makes room for as many elements as the head of an array says, before there is one of them; none
  * of our answers has arrays in arrays. */
@@ -82,6 +83,33 @@ bool praas_redis_error(const redisReply *reply, const char *word)
 {
 	return reply && reply->type == REDIS_REPLY_ERROR &&
 	       begins(reply->str, reply->len, word);
+}
+
+int praas_redis_refusal(const redisReply *reply, char *ret_text)
+{
+	static const struct {
+		const char *word;
+		int rc;
+	} all[] = {
+		{ "NOSCRIPT", -ENOEXEC },
+		{ "OOM", -ENOSPC },
+		{ "LOADING", -EAGAIN },
+		{ "BUSY", -EAGAIN },
+		{ "READONLY", -ESHUTDOWN },
+		{ "MASTERDOWN", -EAGAIN },
+		{ "NOREPLICAS", -EAGAIN },
+		{ "ERR max number of clients reached", -EAGAIN },
+		{ "NOAUTH", -EACCES },
+		{ "NOPERM", -EACCES },
+		{ "MISCONF", -EIO },
+	};
+	int rc = -EPROTO;
+
+	for (size_t i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (praas_redis_error(reply, all[i].word))
+			rc = all[i].rc;
+	(void)snprintf(ret_text, ERROR_TEXT, "%.250s", reply->str);
+	return rc;
 }
 
 const redisReply *praas_redis_text(const redisReply *reply, size_t at)

@@ -34,6 +34,9 @@ int praas_redis_reader_feed(struct praas_redis_reader *reader, const char *data,
 bool praas_redis_says(const redisReply *reply, const char *word);
 /* Is it an error that begins with that word? */
 bool praas_redis_error(const redisReply *reply, const char *word);
+/* What an error is to who asked, and its words in ret_text (256 bytes): -EAGAIN it passes; -ESHUTDOWN it takes no
+ * changes; -ENOEXEC it does not know the script; -ENOSPC; -EACCES; -EIO it cannot write; -EPROTO anything else. */
+int praas_redis_refusal(const redisReply *reply, char *ret_text);
 /* The element of an array; NULL: there is none, or it is no text. */
 const redisReply *praas_redis_text(const redisReply *reply, size_t at);
 /* A number below 2^63, of decimal digits; at most max. -EPROTO. */

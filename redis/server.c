@@ -74,9 +74,8 @@ void praas_redis_server_parse(const char *info, size_t bytes,
 	*s = (struct praas_redis_server){ .always_unknown = true };
 	if (value_of(info, bytes, "redis_version", text))
 		parse_version(text, s);
-	if (value_of(info, bytes, "run_id", text) && strlen(text) < sizeof(s->run))
-		memcpy(s->run, text, strlen(text) + 1);
 	s->primary = says(info, bytes, "role", "master");
+	s->loading = says(info, bytes, "loading", "1");
 	s->cluster = says(info, bytes, "cluster_enabled", "1");
 	s->evicts = !says(info, bytes, "maxmemory_policy", "noeviction");
 	s->logs = says(info, bytes, "aof_enabled", "1") &&

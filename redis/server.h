@@ -8,12 +8,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define PRAAS_REDIS_RUN_BYTES 41u /* of a run id, with the zero */
-
 struct praas_redis_server {
 	unsigned major, minor;
-	char run[PRAAS_REDIS_RUN_BYTES]; /* another one: started again, or another server */
 	bool primary, cluster, evicts;
+	bool loading;        /* it does not have all yet */
 	bool logs;           /* has an append-only file, and could write it last time */
 	bool always;         /* each change is on the disk before it is answered */
 	bool always_unknown; /* it may not be asked for */

@@ -38,6 +38,12 @@ static int read_password(const char *file, char ret_password[PASSWORD_MAX],
 		return -EACCES;
 	}
 	ret_password[n] = 0;
+	if (n == PASSWORD_MAX - 1 && !strpbrk(ret_password, "\r\n")) {
+		(void)snprintf(ret_text, ERROR_TEXT,
+			       "%.150s: its first line is longer than %u bytes", file,
+			       PASSWORD_MAX - 2);
+		return -EACCES;
+	}
 	ret_password[strcspn(ret_password, "\r\n")] = 0;
 	return 0;
 }
@@ -65,9 +71,10 @@ static int expect_ok(struct praas_redis_link *link, const char *const *words, in
 	if (rc)
 		return rc;
 	if (reply->type == REDIS_REPLY_ERROR) {
+		rc = praas_redis_refusal(reply, ret_text) == -EAGAIN ? -EAGAIN
+								     : -EACCES;
 		(void)snprintf(ret_text, ERROR_TEXT, "%s: %.200s", words[0],
 			       reply->str);
-		rc = praas_redis_error(reply, "LOADING") ? -EAGAIN : -EACCES;
 	}
 	freeReplyObject(reply);
 	return rc;
@@ -81,9 +88,12 @@ static int authenticate(struct praas_redis_link *link,
 	const char *words[3] = { "AUTH", url->user, password };
 	int rc;
 
-	if (!url->password_file[0])
+	if (!url->password_file[0] && !url->user[0])
 		return 0;
-	rc = read_password(url->password_file, password, ret_text);
+	password[0] = 0; /* a user may be without one; it is not the default one */
+	rc = url->password_file[0]
+		     ? read_password(url->password_file, password, ret_text)
+		     : 0;
 	if (rc == 0 && !url->user[0])
 		words[1] = password;
 	if (rc == 0)
@@ -133,9 +143,12 @@ static int look(struct praas_redis_link *link, uint64_t deadline_ns,
 	if (reply->type == REDIS_REPLY_STRING) {
 		praas_redis_server_parse(reply->str, reply->len, server);
 	} else {
+		rc = reply->type == REDIS_REPLY_ERROR &&
+				     praas_redis_refusal(reply, ret_text) == -EAGAIN
+			     ? -EAGAIN
+			     : -EACCES;
 		(void)snprintf(ret_text, ERROR_TEXT, "INFO: %.200s",
 			       reply->str ? reply->str : "no text");
-		rc = praas_redis_error(reply, "LOADING") ? -EAGAIN : -EACCES;
 	}
 	freeReplyObject(reply);
 	return rc ? rc : look_at_setting(link, deadline_ns, server, ret_text);
@@ -160,6 +173,12 @@ int praas_redis_session_open(const struct praas_redis_session_config *config,
 		(void)snprintf(ret_text, ERROR_TEXT,
 			       "it is a replica; the primary is needed");
 		rc = -EAGAIN; /* it may become one */
+	}
+	if (rc == 0 &&
+	    ret_server->loading) { /* what it says now of what it has is not true yet */
+		(void)snprintf(ret_text, ERROR_TEXT,
+			       "it was started, and is loading what it has");
+		rc = -EAGAIN;
 	}
 	if (rc)
 		praas_redis_link_free(link);

@@ -12,6 +12,7 @@
 
 #include "control/collect.h"
 #include "control/rest/request.h"
+#include "controller/store/redis.h"
 #include "controller/store/s3_client.h"
 #include "internal/base.h"
 
@@ -109,6 +110,24 @@ static void put_s3(FILE *to)
 	put(to, "s3_sent_bytes_total", "counter", "Bodies of requests", s3.bytes_sent);
 	put(to, "s3_received_bytes_total", "counter", "Bodies of answers",
 	    s3.bytes_received);
+}
+
+/* The same of the store in Redis; of records in Redis it is none. */
+static void put_redis(FILE *to)
+{
+	struct praas_redis_store_stats redis;
+
+	praas_redis_store_totals(&redis);
+	put(to, "redis_store_requests_total", "counter", "Commands to the Redis store",
+	    redis.requests);
+	put(to, "redis_store_retries_total", "counter", "Tried again after a failure",
+	    redis.retries);
+	put(to, "redis_store_failures_total", "counter", "That no repetition helped",
+	    redis.failures);
+	put(to, "redis_store_sent_bytes_total", "counter", "Words and values of them",
+	    redis.bytes_sent);
+	put(to, "redis_store_received_bytes_total", "counter", "The same of answers",
+	    redis.bytes_received);
 }
 
 /* ---- of processes --------------------------------------------------------------------- */
@@ -337,6 +356,7 @@ void praas_route_metrics(struct praas_request *rq)
 		put_collected(to, rq->service->collect);
 		if (strncmp(rq->service->store_url, "s3:", 3) == 0)
 			put_s3(to);
+		put_redis(to);
 		if (fclose(to) != 0) { /* out of memory on the way */
 			free(text);
 			text = NULL;

@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,26 +18,68 @@
 #define BELOW_ROOM 80u /* "APPLICATION/NUMBER-GENERATION" behind the address */
 #define REMEMBERS_NS 1800000000000u /* half of what redis.lua does */
 #define WORDS_MAX 8
-#define CHANGE_ARGS 14
+#define CHANGE_ARGS 15
 
 PRAAS_REDIS_TEXT(redis);
 
+/* Of all stores of the program. */
+static pthread_mutex_t totals_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct praas_redis_store_stats totals;
+
 /* ---- connections ---- */
 
-/* Another server, or the same one after a restart, must know the last change that it acknowledged. */
-static int look_at_run(struct praas_store_redis *s, struct praas_redis_link *link,
-		       uint64_t deadline_ns, char *ret_text)
+static const char has_lost[] = "it has lost what it had acknowledged";
+
+static uint64_t deadline(void)
+{
+	return praas_now_ns() + PRAAS_REDIS_STORE_MS * UINT64_C(1000000);
+}
+
+/* The last change that was answered, of which the server must know; 0: none, or it may have forgotten that by now. */
+static uint64_t known_turn(const struct praas_store_redis *s)
+{
+	return praas_now_ns() - s->turn_ns < REMEMBERS_NS ? s->turn : 0;
+}
+
+static int ask_link(struct praas_redis_link *link, const char *command, const char *key,
+		    uint64_t deadline_ns, redisReply **ret_reply, char *ret_text)
 {
 	struct praas_redis_args args = { .count = 2,
-					 .argv = { "GET", s->done },
-					 .bytes = { 3, strlen(s->done) } };
+					 .argv = { command, key },
+					 .bytes = { strlen(command), strlen(key) } };
+	int rc = praas_redis_link_ask(link, &args, deadline_ns, ret_reply, ret_text);
+
+	if (rc == 0 && (*ret_reply)->type == REDIS_REPLY_ERROR) {
+		/* That says nothing of what it has. */
+		rc = praas_redis_refusal(*ret_reply, ret_text);
+		freeReplyObject(*ret_reply);
+	}
+	return rc;
+}
+
+/* Whoever answers now, this server or another, after a restart, a fail-over or two. What it says of our last change goes
+ * by its clock, which may have been set: then what we created last tells. */
+static int look_at_turn(struct praas_store_redis *s, struct praas_redis_link *link,
+			uint64_t deadline_ns, char *ret_text)
+{
 	redisReply *reply = NULL;
 	uint64_t turn = 0;
-	int rc = praas_redis_link_ask(link, &args, deadline_ns, &reply, ret_text);
+	int rc = ask_link(link, "GET", s->done, deadline_ns, &reply, ret_text);
 
 	if (rc)
 		return rc;
-	s->lost = praas_redis_word(reply, 0, &turn) || turn < s->turn;
+	if (reply->type != REDIS_REPLY_NIL || !s->last[0]) {
+		s->lost = praas_redis_word(reply, 0, &turn) || turn < s->turn;
+		freeReplyObject(reply);
+		return 0;
+	}
+	freeReplyObject(reply);
+	rc = ask_link(link, "EXISTS", s->last, deadline_ns, &reply, ret_text);
+	if (rc)
+		return rc;
+	s->lost = reply->type != REDIS_REPLY_INTEGER || reply->integer != 1;
+	if (!s->lost)
+		s->turn = 0; /* nothing is known of it any more */
 	freeReplyObject(reply);
 	return 0;
 }
@@ -46,12 +89,11 @@ static int on_joined(void *user, struct praas_redis_link *link,
 		     char *ret_text)
 {
 	struct praas_store_redis *s = user;
-	bool other = s->run[0] && strcmp(s->run, server->run) != 0;
 	char why[ERROR_TEXT] = "";
 	int rc = 0;
 
-	if (other && s->turn > 0 && praas_now_ns() - s->turn_ns < REMEMBERS_NS)
-		rc = look_at_run(s, link, deadline_ns, ret_text);
+	if (known_turn(s) > 0)
+		rc = look_at_turn(s, link, deadline_ns, ret_text);
 	if (rc)
 		return rc;
 	if (s->lost) {
@@ -60,31 +102,47 @@ static int on_joined(void *user, struct praas_redis_link *link,
 			       "lost what it had acknowledged");
 		return -ECANCELED;
 	}
-	memcpy(s->run, server->run, sizeof(s->run));
 	(void)praas_redis_server_durable(server, why); /* says what is missing */
 	(void)snprintf(s->base.weak, sizeof(s->base.weak), "%.230s", why);
 	return 0;
 }
 
+static void account(struct praas_redis_counts *counts)
+{
+	(void)pthread_mutex_lock(&totals_lock);
+	totals.requests += counts->requests;
+	totals.retries += counts->retries;
+	totals.failures += counts->failures;
+	totals.bytes_sent += counts->bytes_sent;
+	totals.bytes_received += counts->bytes_received;
+	(void)pthread_mutex_unlock(&totals_lock);
+	*counts = (struct praas_redis_counts){ 0 };
+}
+
+void praas_redis_store_totals(struct praas_redis_store_stats *ret_totals)
+{
+	(void)pthread_mutex_lock(&totals_lock);
+	*ret_totals = totals;
+	(void)pthread_mutex_unlock(&totals_lock);
+}
+
 static int ask(struct praas_store_redis *s, const struct praas_redis_args *args,
 	       const struct praas_redis_script *script, redisReply **ret_reply)
 {
-	uint64_t deadline_ns =
-		praas_now_ns() + PRAAS_REDIS_STORE_MS * UINT64_C(1000000);
 	char text[ERROR_TEXT] = "";
 	int rc = 0;
 
 	s->base.why[0] = '\0';
 	if (s->lost) {
-		(void)snprintf(text, sizeof(text),
-			       "it has lost what it had acknowledged");
+		(void)snprintf(text, sizeof(text), "%s", has_lost);
 		rc = -ECANCELED;
 	}
 	if (rc == 0 && s->url.tls && !s->way.session.tls)
 		rc = praas_redis_tls_context_new(&s->url, &s->way.session.tls, text);
 	if (rc == 0)
-		rc = praas_redis_lane_ask(&s->lane, &s->way, args, script, deadline_ns,
+		rc = praas_redis_lane_ask(&s->lane, &s->way, args, script, deadline(),
 					  ret_reply, text);
+	account(&s->lane.counts);
 	if (rc == 0)
 		return 0;
 	rc = praas_redis_store_fails(s, rc, text[0] ? text : strerror(-rc));
@@ -113,19 +171,22 @@ static int verdict(struct praas_store_redis *s, const redisReply *reply)
 		return -EEXIST;
 	if (praas_redis_says(reply, "NOENT"))
 		return -ENOENT;
+	if (praas_redis_says(reply, "GONE"))
+		return -ESTALE; /* our last change, as far as it knows */
 	if (praas_redis_says(reply, "LOST"))
 		return praas_redis_store_fails(
 			s, -EIO, "pieces of an object are gone; put it again");
 	return praas_redis_store_fails(s, -EIO, "an answer that is none");
 }
 
-int praas_redis_store_change(struct praas_store_redis *s,
-			     const struct praas_redis_change *change)
+static int change_once(struct praas_store_redis *s,
+		       const struct praas_redis_change *change)
 {
 	const char *key = change->key ? change->key : "";
-	char object[PRAAS_REDIS_STORE_KEY_MAX + 1] = "", turn[24], number[24];
+	char object[PRAAS_REDIS_STORE_KEY_MAX + 1] = "", turn[24], number[24],
+						known[24];
 	const char *other = change->other ? change->other : s->pieces;
-	const char *words[CHANGE_ARGS - 1] = { "EVALSHA",    change->script->sha,
+	const char *words[CHANGE_ARGS - 2] = { "EVALSHA",    change->script->sha,
 					       "5",          s->done,
 					       s->stores,    s->names,
 					       object,       other,
@@ -142,20 +203,48 @@ int praas_redis_store_change(struct praas_store_redis *s,
 		memcpy(object, s->pieces, sizeof(object));
 	(void)snprintf(turn, sizeof(turn), "%" PRIu64, ++s->lane.turn);
 	(void)snprintf(number, sizeof(number), "%" PRIu64, change->number);
-	for (int i = 0; i < CHANGE_ARGS - 1; i++) {
+	(void)snprintf(known, sizeof(known), "%" PRIu64, known_turn(s));
+	for (int i = 0; i < CHANGE_ARGS - 2; i++) {
 		args.argv[i] = words[i];
 		args.bytes[i] = strlen(words[i]);
 	}
-	args.argv[CHANGE_ARGS - 1] = change->bytes > 0 ? change->data : "";
-	args.bytes[CHANGE_ARGS - 1] = change->bytes;
+	args.argv[CHANGE_ARGS - 2] = change->bytes > 0 ? change->data : "";
+	args.bytes[CHANGE_ARGS - 2] = change->bytes;
+	args.argv[CHANGE_ARGS - 1] = known;
+	args.bytes[CHANGE_ARGS - 1] = strlen(known);
 	rc = ask(s, &args, change->script, &reply);
 	if (rc)
 		return rc;
-	s->turn = s->lane.turn;
-	s->turn_ns = praas_now_ns();
 	rc = verdict(s, reply);
 	freeReplyObject(reply);
+	if (rc == -ESTALE)
+		return rc; /* it was not done */
+	s->turn = s->lane.turn;
+	s->turn_ns = praas_now_ns();
+	if (rc == 0 && change->key && change->script == &s->changes)
+		memcpy(s->last, object, sizeof(s->last));
+	else if (rc == 0 && change->key && strcmp(s->last, object) == 0)
+		s->last[0] = '\0';
 	return rc;
+}
+
+int praas_redis_store_change(struct praas_store_redis *s,
+			     const struct praas_redis_change *change)
+{
+	char text[ERROR_TEXT] = "";
+	int rc = change_once(s, change);
+
+	if (rc != -ESTALE)
+		return rc;
+	rc = look_at_turn(s, s->lane.link, deadline(), text);
+	if (rc) {
+		praas_redis_lane_cut(&s->lane);
+		return praas_redis_store_fails(s, rc, text);
+	}
+	if (!s->lost)
+		rc = change_once(s, change);
+	return s->lost || rc == -ESTALE ? praas_redis_store_fails(s, -EIO, has_lost)
+					: rc;
 }
 
 /* ---- objects ---- */

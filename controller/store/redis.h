@@ -24,6 +24,16 @@ int praas_redis_store_below(const char *url, const char *parts, char *ret_url,
 /* Nothing is asked yet. 0; -EINVAL; -ENOMEM. */
 int praas_store_redis_open(const char *url, struct praas_store **ret_store);
 
+/* What all stores of this kind in the program have asked so far. Any thread. */
+struct praas_redis_store_stats {
+	uint64_t
+		requests; /* commands that were sent, those of a new connection not counted */
+	uint64_t retries;                    /* after a failure */
+	uint64_t failures;                   /* that no repetition helped */
+	uint64_t bytes_sent, bytes_received; /* of words and values */
+};
+void praas_redis_store_totals(struct praas_redis_store_stats *ret_totals);
+
 /* Of a store of this kind: tells where each store of two parts is below it, in order; "": it is one itself. 0; what
  * fn returned; or what the store says. */
 int praas_redis_store_walk(struct praas_store *store, praas_store_list_fn fn,

@@ -4,9 +4,10 @@
 -- lost the answer of a change asks again with the same number, and is told what came of it; what was on its
 -- way so long that the caller has gone on is not done.
 -- KEYS: what came of the caller's last change; all stores; the names of this one; the object; another.
--- ARGV: number of the change, what to do, which store, name of the object, a number, bytes.
+-- ARGV: number of the change, what to do, which store, name of the object, a number, bytes, the last change that was
+-- acknowledged: when it is not known here any more, what it did is not here either, and nothing is done.
 local done, stores, names, object, other = unpack(KEYS)
-local turn, op, below, name, number, data = unpack(ARGV)
+local turn, op, below, name, number, data, known = unpack(ARGV)
 local call, ops = redis.call, {}
 
 local function enter()
@@ -67,14 +68,13 @@ function ops.abandon()
 	return 'OK'
 end
 
-local last = call('GET', done)
-if last then
-	local n, text = string.match(last, '^(%d+) (.*)$')
-	if n == turn then
-		return text
-	elseif tonumber(n) > tonumber(turn) then
-		return 'LATE'
-	end
+local n, told = string.match(call('GET', done) or '', '^(%d+) (.*)$')
+if n == turn then
+	return told
+elseif tonumber(n or 0) > tonumber(turn) then
+	return 'LATE'
+elseif tonumber(n or 0) < tonumber(known) then
+	return 'GONE'
 end
 local text = ops[op]()
 call('SET', done, turn .. ' ' .. text, 'EX', 3600)

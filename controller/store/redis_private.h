@@ -28,9 +28,11 @@ struct praas_store_redis {
 		names[PRAAS_REDIS_STORE_KEY_MAX + 1],
 		done[PRAAS_REDIS_STORE_KEY_MAX + 1],
 		pieces[PRAAS_REDIS_STORE_KEY_MAX + 1];
-	char run[PRAAS_REDIS_RUN_BYTES]; /* of the server; "": none was seen */
-	uint64_t turn, turn_ns; /* the last change that was answered, and when */
-	bool lost;              /* what was acknowledged is not all there */
+	uint64_t turn,
+		turn_ns; /* the last change that was answered, and when; 0: none is known */
+	char last[PRAAS_REDIS_STORE_KEY_MAX +
+		  1]; /* the last object that was created; "": it is deleted */
+	bool lost;    /* what was acknowledged is not all there */
 };
 
 /* A change, of redis.lua. */

@@ -42,7 +42,6 @@ static void try_info(const uint8_t *data, size_t bytes)
 	char why[256] = "";
 
 	praas_redis_server_parse((const char *)data, bytes, &server);
-	praas_check(strlen(server.run) < sizeof(server.run));
 	if (praas_redis_server_check(&server, why))
 		praas_check(why[0] != 0);
 	praas_check(!praas_redis_server_durable(&server, why)); /* it was not asked */
@@ -153,8 +152,12 @@ static void try_list(const redisReply *reply)
 static void try_reply(const redisReply *reply)
 {
 	struct praas_queue_state state;
+	char why[256];
 
 	(void)praas_redis_says(reply, "OK");
+	if (reply->type == REDIS_REPLY_ERROR)
+		praas_check(praas_redis_refusal(reply, why) < 0 &&
+			    strlen(why) < sizeof(why));
 	(void)praas_redis_error(reply, "NOSCRIPT");
 	if (praas_redis_read_queue_state(reply, &state) == 0)
 		praas_check(state.tail - state.trimmed == state.messages);

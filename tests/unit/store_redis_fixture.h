@@ -46,6 +46,14 @@ static void say(struct fixture *f, const char *words, const char *answer)
 	assert_string_equal(text, answer);
 }
 
+static inline void end_connections(struct fixture *f)
+{
+	char text[256];
+
+	praas_test_redis_say(&f->redis, "CLIENT KILL TYPE normal", text);
+	assert_true(text[0] == ':'); /* ours, and any that has not ended yet */
+}
+
 static int start(void **state, const char *const *options)
 {
 	struct fixture *f = calloc(1, sizeof(*f));

@@ -208,6 +208,45 @@ static void test_redis_back_soon(void **state)
 	check(f);
 }
 
+/* Whatever comes of it: on a busy machine it is not answered in time. */
+static void *look_often(void *arg)
+{
+	struct fixture *f = arg;
+	struct praas_app_record app;
+
+	for (int i = 0; i < 20; i++) {
+		pause_ms(10);
+		(void)f->r->ops->app_get(f->r, "t", "a", &app);
+	}
+	return NULL;
+}
+
+/* One that has much to load answers before it has it all: that it does not know yet what it acknowledged is no loss. */
+static void test_redis_loading(void **state)
+{
+	static const char *const slowly[] = {
+		"--appendonly", "yes", "--appendfsync", "always", "--key-load-delay",
+		"100",          NULL
+	};
+	struct fixture *f = *state;
+	pthread_t thread;
+	char text[256];
+
+	assert_int_equal(append(f), 0);
+	praas_test_redis_say(&f->redis,
+			     "EVAL \"for i = 1, 8192 do redis.call('SET', 'f' .. i, i) "
+			     "end return 1\" 0",
+			     text);
+	assert_string_equal(text, ":1");
+	assert_int_equal(pthread_create(&thread, NULL, look_often, f), 0);
+	pause_ms(50);
+	praas_test_redis_kill(&f->redis, SIGKILL);
+	praas_test_redis_again(&f->redis, slowly);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(change(f), 0);
+	check(f);
+}
+
 /* It comes back without the last changes: nothing is done any more, until a service begins anew. */
 static void test_redis_lost_some(void **state)
 {
@@ -243,6 +282,21 @@ static void test_redis_emptied(void **state)
 	assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &app), -EIO);
 	praas_test_redis_say(&f->redis, "DBSIZE", text);
 	assert_string_equal(text, ":0");
+}
+
+/* It was a replica of another one for a while, so its run is the same, and what it has is not. */
+static void test_redis_went_back(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_app_record app;
+	char text[256];
+
+	assert_int_equal(append(f), 0);
+	praas_test_redis_say(&f->redis, "HSET {praas}:meta changes 1", text);
+	assert_string_equal(text, ":0");
+	praas_test_redis_say(&f->redis, "CLIENT KILL TYPE normal", text);
+	assert_int_equal(f->r->ops->app_get(f->r, "t", "a", &app), -EIO);
+	assert_int_equal(append(f), -EIO);
 }
 
 /* ---- cut, slow, forgetful ------------------------------------------------------------ */
@@ -500,8 +554,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(test_redis_killed, start_always),
 		WITH(test_redis_back_soon, start_always),
+		WITH(test_redis_loading, start_always),
 		WITH(test_redis_lost_some, start_without_log),
 		WITH(test_redis_emptied, start_always),
+		WITH(test_redis_went_back, start_always),
 		WITH(test_redis_cut, start_always),
 		WITH(test_redis_scripts_flushed, start_always),
 		WITH(test_redis_slow, start_always),

@@ -89,6 +89,14 @@ static void test_store_redis_killed(void **state)
 	assert_int_equal(create(f->s, "log/2"), 0);
 }
 
+/* Enough for a second of loading, at the speed of a large one; looking up now and then. */
+#define FILLED                                                                         \
+	"EVAL \"for i = 1, 8192 do redis.call('SET', 'f' .. i, i) end return 1\" 0"
+static const char *const slowly[] = {
+	"--appendonly", "yes", "--appendfsync", "always", "--key-load-delay",
+	"100",          NULL
+};
+
 static void pause_ms(unsigned ms)
 {
 	struct timespec span = { .tv_sec = ms / 1000,
@@ -136,6 +144,36 @@ static void test_store_redis_back_soon(void **state)
 	has(f->s, "log/first");
 }
 
+/* Whatever comes of it: on a busy machine it is not answered in time. */
+static void *look_often(void *arg)
+{
+	struct fixture *f = arg;
+	uint64_t bytes;
+
+	for (int i = 0; i < 20; i++) {
+		pause_ms(10);
+		(void)f->s->ops->stat(f->s, "log/first", &bytes);
+	}
+	return NULL;
+}
+
+/* One that has much to load answers before it has it all: that it does not know yet what it acknowledged is no loss. */
+static void test_store_redis_loading(void **state)
+{
+	struct fixture *f = *state;
+	pthread_t thread;
+
+	assert_int_equal(create(f->s, "log/first"), 0);
+	say(f, FILLED, ":1");
+	assert_int_equal(pthread_create(&thread, NULL, look_often, f), 0);
+	pause_ms(50);
+	praas_test_redis_kill(&f->redis, SIGKILL);
+	praas_test_redis_again(&f->redis, slowly);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_int_equal(create(f->s, "log/next"), 0);
+	has(f->s, "log/first");
+}
+
 /* It comes back without what it acknowledged a moment ago: this store is done with. */
 static void test_store_redis_lost_some(void **state)
 {
@@ -156,6 +194,48 @@ static void test_store_redis_lost_some(void **state)
 	has(f->s, "log/1");
 	is_gone(f->s, "log/2");
 	is_gone(f->s, "log/3");
+}
+
+/* The same one has lost it, on the connection that there is, and on a new one before anything is written. */
+static void test_store_redis_emptied(void **state)
+{
+	struct fixture *f = *state;
+	struct praas_store *reads = open_at(f, "below=a/2-1");
+	uint64_t bytes;
+
+	assert_int_equal(create(f->s, "log/1"), 0);
+	assert_int_equal(create(reads, "log/1"), 0);
+	say(f, "FLUSHALL", "+OK");
+	assert_int_equal(create(f->s, "log/2"), -EIO);
+	says(f->s, "lost what it had acknowledged");
+	say(f, "DBSIZE", ":0");
+	assert_int_equal(f->s->ops->stat(f->s, "log/1", &bytes), -EIO);
+	end_connections(f);
+	assert_int_equal(reads->ops->stat(reads, "log/1", &bytes), -EIO);
+	says(reads, "lost what it had acknowledged");
+	praas_store_free(reads);
+}
+
+/* Its clock was set: it has forgotten our last change, and has what that did. */
+static void test_store_redis_clock_set(void **state)
+{
+	struct fixture *f = *state;
+	char words[800];
+
+	(void)snprintf(words, sizeof(words), "DEL %s",
+		       praas_store_redis_of(f->s)->done);
+	assert_int_equal(create(f->s, "log/1"), 0);
+	say(f, words, ":1");
+	assert_int_equal(create(f->s, "log/2"), 0);
+	say(f, words, ":1");
+	end_connections(f);
+	has(f->s, "log/1");
+	has(f->s, "log/2");
+	assert_int_equal(f->s->ops->delete (f->s, "log/2"), 0);
+	assert_int_equal(f->s->ops->delete (f->s, "log/1"), 0);
+	say(f, words, ":1"); /* whether it was there before cannot be told */
+	assert_int_equal(create(f->s, "log/3"), -EIO);
+	says(f->s, "lost what it had acknowledged");
 }
 
 /* ---- cut, late, forgetful -------------------------------------------------------------- */
@@ -405,7 +485,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		WITH(test_store_redis_killed, start_always),
 		WITH(test_store_redis_back_soon, start_always),
+		WITH(test_store_redis_loading, start_always),
 		WITH(test_store_redis_lost_some, start_without_log),
+		WITH(test_store_redis_emptied, start_always),
+		WITH(test_store_redis_clock_set, start_without_log),
 		WITH(test_store_redis_cut, start_always),
 		WITH(test_store_redis_late, start_always),
 		WITH(test_store_redis_pieces_lost, start_without_log),

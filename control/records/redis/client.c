@@ -103,36 +103,31 @@ static int ask_changes(struct praas_redis *r, struct praas_redis_link *link,
 	rc = praas_redis_link_ask(link, &args, deadline_ns, &reply, ret_text);
 	if (rc)
 		return rc;
-	if (praas_redis_number(reply, INT64_MAX, ret_changes))
+	if (reply->type == REDIS_REPLY_ERROR) /* that says nothing of what it has */
+		rc = praas_redis_refusal(reply, ret_text);
+	else if (praas_redis_number(reply, INT64_MAX, ret_changes))
 		*ret_changes = 0; /* there are none: run.lua will say so */
 	freeReplyObject(reply);
-	return 0;
+	return rc;
 }
 
-/* Another server, or the same one after a restart, must know all that was acknowledged. */
-static int look_at_run(struct praas_redis *r, struct praas_redis_link *link,
-		       const struct praas_redis_server *server, uint64_t deadline_ns,
-		       char *ret_text)
+/* Whoever answers now, this server or another, after a restart, a fail-over or two, must know all that was acknowledged.
+ */
+static int look_at_changes(struct praas_redis *r, struct praas_redis_link *link,
+			   uint64_t deadline_ns, char *ret_text)
 {
 	uint64_t changes = 0, known;
-	bool other;
 	int rc;
 
 	(void)pthread_mutex_lock(&r->lock);
-	other = r->run[0] && strcmp(r->run, server->run) != 0;
 	known = r->changes;
 	(void)pthread_mutex_unlock(&r->lock);
-	rc = other ? ask_changes(r, link, deadline_ns, &changes, ret_text) : 0;
-	if (rc)
-		return rc;
-	if (other && changes < known) {
+	rc = known > 0 ? ask_changes(r, link, deadline_ns, &changes, ret_text) : 0;
+	if (rc == 0 && changes < known) {
 		praas_redis_give_up(r, PRAAS_REDIS_LOST);
-		return -ECANCELED;
+		rc = -ECANCELED;
 	}
-	(void)pthread_mutex_lock(&r->lock);
-	memcpy(r->run, server->run, sizeof(r->run));
-	(void)pthread_mutex_unlock(&r->lock);
-	return 0;
+	return rc;
 }
 
 /* A connection of the pool was made. */
@@ -143,7 +138,7 @@ static int on_joined(void *user, struct praas_redis_link *link,
 	struct praas_redis *r = user;
 	char why[ERROR_TEXT] = "";
 	bool durable, news;
-	int rc = look_at_run(r, link, server, deadline_ns, ret_text);
+	int rc = look_at_changes(r, link, deadline_ns, ret_text);
 
 	if (rc)
 		return rc;

@@ -38,7 +38,6 @@ struct praas_redis {
 	bool down, full, closing, durable;
 	enum praas_redis_verdict verdict;
 	uint64_t changes; /* the most that an answer told of */
-	char run[PRAAS_REDIS_RUN_BYTES];
 };
 
 /* call.c */
