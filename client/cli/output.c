@@ -42,6 +42,8 @@ static const char *const hints[][2] = {
 	  "choose another node: praas node ls lists them" },
 	{ "swap processes out, or add nodes; GET /v1/nodes",
 	  "swap processes out, or add nodes; praas node ls lists them" },
+	{ "\"swap_out\": true swaps its processes out in place of moving them",
+	  "--swap-out swaps its processes out in place of moving them" },
 	{ "wake it first: POST …/swap-in", "wake it first: praas process wake" },
 	{ "POST …/checkpoint, or swap it out",
 	  "praas process checkpoint makes one, or swap it out" },

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A drained node is emptied: those of its processes that serve go to other nodes, a few at a time, first who has no
- * work, then, when they have had time for it, the others. Who finds no place, or does not get there in some tries, is left to
- * control/life/lifecycle_idle.c, which swaps it out as soon as it has no work, and is tried again
- * meanwhile. All with the lock held.
+ * work, then, when they have had time for it, the others. Who finds no place, does not get there in some tries, or
+ * has a journal, is left to control/life/lifecycle_idle.c, which swaps it out as soon as it has no work; but for the
+ * last it is tried again meanwhile. All with the lock held.
  */
 #include "control/life/lifecycle_private.h"
 
@@ -35,7 +35,8 @@ static bool works(const struct praas_life_process *p)
 {
 	const struct praas_life_view *m = &p->metrics;
 
-	return p->calls > 0 || m->running > 0 ||
+	/* After a restart of ours nothing is known until it is told. */
+	return !p->metrics_told || p->calls > 0 || m->running > 0 ||
 	       m->queued > praas_min_u64(m->dormant, m->queued);
 }
 
@@ -69,14 +70,26 @@ static bool send_away(struct praas_life_process *p, uint64_t now_ns)
 	return false;
 }
 
+/* It can only be swapped out. */
+static void leave(struct praas_life_process *p)
+{
+	if (p->record.state != PRAAS_LIFE_ACTIVE || p->stuck)
+		return;
+	note(p, "it has a journal: it is swapped out when it has no work");
+	p->stuck = true;
+	praas_life_idle_soon(p->life);
+}
+
 static bool look_at(struct praas_life_process *p, uint64_t now_ns)
 {
 	const struct praas_life_node *node = drained_node(p);
 
-	if (!node || node->swap_out || praas_life_not_now(p) ||
-	    p->move_again_ns > now_ns || has_time(p, node, now_ns))
+	if (!node || node->swap_out || p->move_again_ns > now_ns ||
+	    has_time(p, node, now_ns))
 		return false;
-	return send_away(p, now_ns);
+	if (praas_life_has_journal(p))
+		leave(p);
+	return !praas_life_not_now(p) && send_away(p, now_ns);
 }
 
 static uint32_t under_way(const struct praas_life *life)
@@ -135,6 +148,7 @@ void praas_life_drain_moved(struct praas_life_process *p, const char *why)
 	p->settled_ns = now_ns;
 	if (!why) {
 		p->move_tries = 0;
+		p->move_failed = 0;
 		p->move_again_ns = 0;
 		p->stuck = false;
 		node->moved += drained && p->node_moves != 0;
@@ -143,6 +157,7 @@ void praas_life_drain_moved(struct praas_life_process *p, const char *why)
 						     p->move_tries, AGAIN_DOUBLED_MAX));
 		if (p->move_tries < UINT8_MAX)
 			p->move_tries++;
+		p->move_failed = p->node_moves;
 		p->stuck = drained && p->move_tries >= TRIES_MAX;
 		if (drained)
 			note(p, why);
@@ -162,6 +177,7 @@ void praas_life_drain_anew(struct praas_life *life, uint32_t node)
 			continue;
 		p->stuck = false;
 		p->move_tries = 0;
+		p->move_failed = 0;
 		p->move_again_ns = 0;
 	}
 	soon(life);

@@ -95,21 +95,25 @@ static int take_wanted(const struct praas_life_process *p, uint32_t wanted,
 	return rc;
 }
 
-/* away: not where it is. */
+/* without: not those, a bit each. */
 static int choose(struct praas_life_process *p, const struct praas_place_need *need,
-		  bool away, uint32_t *ret_node, struct praas_outcome *ret_why)
+		  uint32_t without, uint32_t *ret_node, struct praas_outcome *ret_why)
 {
 	struct praas_place_node nodes[PRAAS_NODES_MAX];
 	struct praas_life *life = p->life;
 	uint32_t count = life->config.nodes->count;
+	bool room = false;
 	int rc;
 
 	for (uint32_t i = 0; i < count; i++) {
 		praas_life_node_describe(life, i, &nodes[i]);
 		nodes[i].last = strcmp(node_of(life, i)->name, p->record.node) == 0;
-		nodes[i].drained = nodes[i].drained || (away && p->node == i);
+		nodes[i].drained = nodes[i].drained || (without >> i & 1) != 0;
+		room = room ||
+		       (!nodes[i].drained && praas_place_node_room(&nodes[i], need));
 	}
-	if (count > 1)
+	/* Of a full node thousands may be asked for, again and again: that must not look at all for each. */
+	if (count > 1 && room)
 		count_neighbours(p, nodes);
 	rc = praas_place_node(life->config.placement, nodes, count, need, ret_node);
 	if (rc)
@@ -143,7 +147,7 @@ int praas_life_node_take(struct praas_life_process *p, struct praas_outcome *ret
 	if (p->placed)
 		return 0;
 	rc = p->node_wanted ? take_wanted(p, node, &need, ret_why)
-			    : choose(p, &need, false, &node, ret_why);
+			    : choose(p, &need, 0, &node, ret_why);
 	p->node_wanted = 0; /* asked for once */
 	if (rc == 0)
 		settle_on(p, node);
@@ -190,15 +194,19 @@ int praas_life_node_elsewhere(struct praas_life_process *p, uint32_t *ret_node,
 	struct praas_place_need need = { .memory_bytes = p->node_memory,
 					 .vcpu_milli = p->node_vcpu };
 
+	uint32_t here = UINT32_C(1) << p->node;
+	uint32_t failed = p->move_failed ? UINT32_C(1) << (p->move_failed - 1) : 0;
+
 	praas_check(p->placed);
-	return choose(p, &need, true, ret_node, ret_why);
+	if (failed && choose(p, &need, here | failed, ret_node, ret_why) == 0)
+		return 0;
+	return choose(p, &need, here, ret_node, ret_why);
 }
 
 int praas_life_node_move(struct praas_life_process *p, const char *node,
 			 struct praas_outcome *ret_why)
 {
-	struct praas_place_need need = { .memory_bytes = p->node_memory,
-					 .vcpu_milli = p->node_vcpu };
+	struct praas_place_need need;
 	int i = praas_nodes_find(p->life->config.nodes, node), rc;
 	struct praas_life_node *use;
 
@@ -209,8 +217,14 @@ int praas_life_node_move(struct praas_life_process *p, const char *node,
 	}
 	if (p->placed && p->node == i)
 		return 0;
+	if (!p->placed) { /* where it is there is no more */
+		p->node_memory = p->app.memory_bytes;
+		p->node_vcpu = p->app.vcpu_milli;
+	}
+	need = (struct praas_place_need){ .memory_bytes = p->node_memory,
+					  .vcpu_milli = p->node_vcpu };
 	rc = take_wanted(p, (uint32_t)i, &need, ret_why);
-	if (rc || !p->placed)
+	if (rc)
 		return rc;
 	use = &p->life->nodes[i];
 	use->memory_bytes += p->node_memory;
@@ -225,8 +239,10 @@ void praas_life_node_moved(struct praas_life_process *p)
 {
 	if (!p->node_moves)
 		return;
-	give_back(p, p->node);
+	if (p->placed)
+		give_back(p, p->node);
 	p->node = (uint8_t)(p->node_moves - 1);
+	p->placed = true;
 	p->node_moves = 0;
 	(void)snprintf(p->record.node, sizeof(p->record.node), "%s",
 		       node_of(p->life, p->node)->name);
@@ -244,7 +260,7 @@ void praas_life_node_told(struct praas_life_process *p, const char *node)
 {
 	int i = praas_nodes_find(p->life->config.nodes, node);
 
-	if (i < 0 || !p->placed || p->node == i)
+	if (i < 0 || (p->placed && p->node == i))
 		return;
 	praas_life_node_leave(p);
 	settle_on(p, (uint32_t)i);
@@ -347,6 +363,20 @@ static void settle(struct praas_life *life, uint32_t i, uint64_t version, bool s
 	(void)pthread_mutex_unlock(&life->lock);
 }
 
+/* One that was put before, and not answered in time, may be there all the same. */
+static int put_anew(struct praas_records *records, struct praas_item *item)
+{
+	int rc = records->items->put(records, PRAAS_ITEM_NODE, item);
+
+	if (rc != -EEXIST && rc != -ESTALE)
+		return rc;
+	rc = records->items->take_out(records, PRAAS_ITEM_NODE, item->id);
+	item->version = 0;
+	return rc && rc != -ENOENT
+		       ? rc
+		       : records->items->put(records, PRAAS_ITEM_NODE, item);
+}
+
 int praas_life_node_drain(struct praas_life *life, const char *name, bool swap_out)
 {
 	int i = praas_nodes_find(life->config.nodes, name), rc = 0;
@@ -366,9 +396,7 @@ int praas_life_node_drain(struct praas_life *life, const char *name, bool swap_o
 	(void)pthread_mutex_unlock(&life->lock);
 	item.version = was.version;
 	if (!was.drained || was.swap_out != swap_out) {
-		rc = alone && !swap_out
-			     ? -EBUSY
-			     : records->items->put(records, PRAAS_ITEM_NODE, &item);
+		rc = alone && !swap_out ? -EBUSY : put_anew(records, &item);
 		if (rc == 0)
 			settle(life, (uint32_t)i, item.version, swap_out);
 	}

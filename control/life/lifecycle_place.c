@@ -50,6 +50,7 @@ static uint32_t gather(struct praas_life *life, const struct praas_app_record *a
 			.load = (uint32_t)praas_min_u64(load, UINT32_MAX),
 			.concurrency = p->app.concurrency ? p->app.concurrency : 1,
 			.state = p->want_kill ? PRAAS_LIFE_KILLED : p->record.state,
+			.leaves = p->placed && life->nodes[p->node].drained,
 		};
 	}
 	return n;

@@ -87,6 +87,7 @@ struct praas_life_process {
 	uint64_t
 		move_again_ns; /* that failed, or found no place: when it is tried again */
 	uint8_t move_tries;    /* that failed, one after the other */
+	uint8_t move_failed; /* the node that the last of them was to: an index and 1; 0: none */
 	uint64_t idle_ms; /* then: for how long there must have been none; at least 1 */
 	uint64_t window_ns,
 		window_calls; /* since when few calls are counted, and its counter then; 0 not yet */
@@ -272,7 +273,8 @@ const struct praas_node *praas_life_node_of_taker(const struct praas_life_proces
 /* What is there of a node, as control/life/place_node.h has it. */
 void praas_life_node_describe(const struct praas_life *life, uint32_t index,
 			      struct praas_place_node *ret_node);
-/* Where p would be started if it were not where it is. 0; -ENOSPC; -EBUSY; and why. */
+/* Where p would be started if it were not where it is; where its last move failed only if there is no other.
+ * 0; -ENOSPC; -EBUSY; and why. */
 int praas_life_node_elsewhere(struct praas_life_process *p, uint32_t *ret_node,
 			      struct praas_outcome *ret_why);
 /* When the service begins, no lock: which nodes are drained. 0; as the records say. */
@@ -359,6 +361,8 @@ int praas_life_begin_move(struct praas_life_process *p, const char *node,
 			  struct praas_outcome *ret_why);
 /* Why it cannot move now; NULL: it can. */
 const char *praas_life_not_now(const struct praas_life_process *p);
+/* It cannot be moved. */
+bool praas_life_has_journal(const struct praas_life_process *p);
 
 /* What a join of that epoch is of: the destination of p's move. */
 bool praas_life_is_taker(const struct praas_life_process *p, uint64_t epoch);

@@ -6,16 +6,19 @@
 
 #include "control/records/records.h"
 
+#define WITH_ROOM 3 /* ranks below it have some */
+#define NOT_TO_BE_USED 5
+
 /* Lower is better; compared before the load is. */
 static int rank(const struct praas_place_candidate *c)
 {
 	bool room = c->load < c->concurrency;
 
 	if (c->state == PRAAS_LIFE_ACTIVE)
-		return room ? 0 : 2;
+		return !room ? WITH_ROOM : c->leaves ? 1 : 0;
 	if (c->state == PRAAS_LIFE_ACTIVATING)
-		return room ? 1 : 3;
-	return 4; /* not to be used */
+		return room ? 2 : WITH_ROOM + 1;
+	return NOT_TO_BE_USED;
 }
 
 /* With room: the fuller one (the others can be swapped out); without: the shorter queue. */
@@ -27,7 +30,7 @@ static bool better(const struct praas_place_candidate *a,
 	if (ra != rb)
 		return ra < rb;
 	if (a->load != b->load)
-		return ra <= 1 ? a->load > b->load : a->load < b->load;
+		return ra < WITH_ROOM ? a->load > b->load : a->load < b->load;
 	return a->number < b->number;
 }
 
@@ -39,13 +42,13 @@ enum praas_place_choice praas_place_invoke(
 	uint32_t usable = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (rank(&candidates[i]) == 4)
+		if (rank(&candidates[i]) == NOT_TO_BE_USED)
 			continue;
 		usable++;
 		if (!best || better(&candidates[i], best))
 			best = &candidates[i];
 	}
-	if (best && rank(best) <= 1) {
+	if (best && rank(best) < WITH_ROOM) {
 		*ret_number = best->number;
 		return PRAAS_PLACE_USE;
 	}

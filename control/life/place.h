@@ -5,6 +5,7 @@
 #ifndef PRAAS_CONTROL_PLACE_H
 #define PRAAS_CONTROL_PLACE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct praas_place_candidate {
@@ -12,6 +13,7 @@ struct praas_place_candidate {
 	uint32_t load;        /* invocations running, queued or on their way there */
 	uint32_t concurrency; /* that it runs at once, at least 1 */
 	uint8_t state;        /* enum praas_life_state */
+	bool leaves;          /* its node is drained: it is to come to have no work */
 };
 
 enum praas_place_choice {
@@ -20,7 +22,7 @@ enum praas_place_choice {
 	PRAAS_PLACE_FULL /* all are busy far beyond their queues, and no more may be made */
 };
 
-/* Consolidates: the fullest process that still has a free worker; then one that is starting; then a
+/* Consolidates: the fullest process that still has a free worker, of a drained node last; then one that is starting; then a
  * new one while there are fewer than processes_max; then the one with the shortest queue. A
  * swapped process is never chosen: its owner names it. */
 enum praas_place_choice praas_place_invoke(

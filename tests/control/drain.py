@@ -218,7 +218,8 @@ def test_drain_command(s):
     create(s, "p", node="x")
     assert "DRAINED" in praas("node", "drain", "x")
     await_empty(s, "x")
-    assert "no other node" in praas("node", "drain", "y", code=1)
+    said = praas("node", "drain", "y", code=1)
+    assert "no other node" in said and "; --swap-out swaps" in said and "swap_out" not in said, said
     assert "DRAINED" in praas("node", "drain", "y", "--swap-out")
     s.await_state("a", "p", "SWAPPED")
     head, *rows = [row.split() for row in praas("node", "ls").splitlines()]
@@ -248,6 +249,70 @@ def test_drain_fails(s):
         os.unlink(broken)
         other.json("POST", f"{P}/p/swap-in", {}, 200)
         assert view(other, "p")["node"] == "y" and other.ask("GET", f"{P}/p/state/k")[2] == b"value"
+    finally:
+        other.stop()
+        other.cleanup()
+
+
+def test_drain_journal(s):
+    """One with a journal cannot be moved: it is swapped out when it has no work, that is told, and it wakes elsewhere."""
+    s.json("POST", "/v1/apps", {"name": "a", "code": nodes.FUNCTIONS, "isolation": "worker", "allow_weak_sandbox": True,
+                                "durability": "journal", **SMALL}, 201)
+    create(s, "rests", node="x")
+    create(s, "works", node="x")
+    assert s.ask("PUT", f"{P}/rests/state/k", b"value")[0] == 204
+    caller = hang(s, "works")
+    drain(s, "x")
+    s.await_state("a", "rests", "SWAPPED")
+    got = await_drain(s, "x", lambda d: d["busy"] == 1)
+    assert "rests: it has a journal" in got["why"], got
+    caller.join()
+    got = await_empty(s, "x")
+    assert got["moved"] == 0 == metric(s, "move_failures_total"), got
+    s.json("POST", f"{P}/rests/swap-in", {}, 200)
+    assert view(s, "rests")["node"] == "y" and s.ask("GET", f"{P}/rests/state/k")[2] == b"value"
+
+
+def test_drain_one_fails(s):
+    """Nothing can be started on the node that would be the first choice: after one try there the others are tried."""
+    real, program = s.controller, os.path.join(s.dir, "praas-controller")
+    with open(program, "w", encoding="ascii") as f:
+        f.write(f"#!/bin/sh\n[ $(stat -Lc %i /proc/self/ns/net) = {os.stat(HOSTS['y'].netns).st_ino} ] && exit 9\n"
+                f"exec {real} \"$@\"\n")
+    os.chmod(program, 0o755)
+    other = Service(s.program, program, *BOTH, "--node", "z,memory=400M").start()
+    try:
+        make_app(other)
+        create(other, "p", node="x")
+        assert other.ask("PUT", f"{P}/p/state/k", b"value")[0] == 204
+        drain(other, "x")
+        got = await_empty(other, "x")
+        assert (got["moved"], metric(other, "move_failures_total")) == (1, 1), got
+        p = view(other, "p")
+        assert (p["node"], p["state"], p["lost_epoch"]) == ("z", "ACTIVE", 0), p
+        assert other.ask("GET", f"{P}/p/state/k")[2] == b"value"
+    finally:
+        other.stop()
+        other.cleanup()
+
+
+def test_drain_taken_off(s):
+    """A process of a node that was taken off the command line goes where it is told to, and counts there."""
+    other = Service(s.program, s.controller, *BOTH, "--node", "z,memory=400M").start()
+    try:
+        make_app(other)
+        create(other, "p", node="x")
+        assert other.ask("PUT", f"{P}/p/state/k", b"value")[0] == 204
+        other.kill()
+        other.options = (*service(node("y", memory="400M")), "--node", "z,memory=400M")
+        other.start()
+        end = time.monotonic() + PATIENCE
+        while (got := other.ask("POST", f"{P}/p/migrate", '{"node": "z"}'))[0] == 409:  # until its controller has come back
+            assert time.monotonic() < end, got
+            time.sleep(0.05)
+        assert got[0] == 200 and view(other, "p")["node"] == "z", (got, view(other, "p"))
+        assert [nodes_of(other)[n]["processes"] for n in "yz"] == [0, 1]
+        assert other.ask("GET", f"{P}/p/state/k")[2] == b"value"
     finally:
         other.stop()
         other.cleanup()
@@ -327,7 +392,8 @@ def test_balance_words(s):
 
 
 DRAINS = [test_drain_moves, test_drain_busy, test_drain_called_off, test_drain_no_room, test_drain_no_other, test_drain_restart,
-          test_drain_messages, test_drain_command, test_drain_fails, test_balance_words]
+          test_drain_messages, test_drain_command, test_drain_fails, test_drain_journal, test_drain_one_fails,
+          test_drain_taken_off, test_balance_words]
 
 if __name__ == "__main__":
     try:

@@ -3,6 +3,8 @@
 killed, or not safe, under a service that runs."""
 import glob
 import os
+import re
+import signal
 import subprocess
 import sys
 import time
@@ -76,6 +78,28 @@ def test_redis_killed_while_it_works(s, redis):
         assert int(e2e.call(s, "add", b"4", pid)) == 7
 
 
+def test_drain_answer_lost(s, redis):
+    """What was not answered in time, and was done after all, is no reason to refuse it for ever."""
+    for action in ("drain", "resume"):  # Redis knows the scripts then
+        s.json("POST", f"/v1/nodes/local/{action}", {"swap_out": True} if action == "drain" else {}, 200)
+    os.kill(redis.process.pid, signal.SIGSTOP)
+    try:
+        assert s.ask("POST", "/v1/nodes/local/drain", b'{"swap_out": true}')[0] in (500, 503)
+    finally:
+        os.kill(redis.process.pid, signal.SIGCONT)
+    end = time.monotonic() + 30
+    while s.ask("GET", "/readyz")[0] != 200:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert redis.ask("HEXISTS", "{praas}:item:3", "local") == 1
+    assert s.json("GET", "/v1/nodes", expect=200)["nodes"][0]["state"] == "READY"
+    assert s.json("POST", "/v1/nodes/local/drain", {"swap_out": True}, 200)["state"] == "DRAINED"
+    s.kill()
+    s.start()
+    assert s.json("GET", "/v1/nodes", expect=200)["nodes"][0]["drain"]["swap_out"]
+    assert s.json("POST", "/v1/nodes/local/resume", {}, 200)["state"] == "READY"
+
+
 def test_one_service_has_the_records(s, redis):
     """Another service is refused while one has the records, and may have them when it has ended."""
     other = Service(s.program, s.controller, "--records", redis.url)
@@ -147,6 +171,8 @@ def test_snapshots_too(s, redis):
     error = s.json("POST", e2e.P + "/x/swap-out")["error"]
     assert "OOM" in error["message"] or "full" in error["message"], error
     redis.say("CONFIG SET maxmemory 0")
+    asked = re.search(rb"praas_redis_store_requests_total (\d+)", s.ask("GET", "/metrics")[2])
+    assert int(asked[1]) > 3, asked
     assert int(e2e.call(s, "add", b"2")) == 7
     assert all(k.startswith(b"{praas}:") for k in redis.ask("KEYS", "*"))
     assert s.ask("DELETE", e2e.P + "/x")[0] in (200, 204)

@@ -43,6 +43,28 @@ static void test_place_room_takes_the_fullest(void **state)
 	assert_int_equal(number, 2);
 }
 
+/* On a node that is drained it gets what no other has room for, and no other has to be made. */
+static void test_place_drained_is_the_last(void **state)
+{
+	struct praas_place_candidate c[] = { of(1, PRAAS_LIFE_ACTIVE, 1),
+					     of(2, PRAAS_LIFE_ACTIVE, 0),
+					     of(3, PRAAS_LIFE_ACTIVATING, 1) };
+	uint64_t number = 0;
+
+	(void)state;
+	c[0].leaves = true;
+	assert_int_equal(praas_place_invoke(c, 3, 4, 8, &number), PRAAS_PLACE_USE);
+	assert_int_equal(number, 2);
+	c[1].load = 2;
+	assert_int_equal(praas_place_invoke(c, 3, 4, 8, &number), PRAAS_PLACE_USE);
+	assert_int_equal(number, 1);
+	c[0].load = 3;
+	c[1].load = 9;
+	c[2].load = 9;
+	assert_int_equal(praas_place_invoke(c, 3, 3, 8, &number), PRAAS_PLACE_USE);
+	assert_int_equal(number, 1);
+}
+
 /* One that is starting is better than one more. */
 static void test_place_starting_is_used_before_creating(void **state)
 {
@@ -75,6 +97,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_place_nothing_serves_creates),
 		cmocka_unit_test(test_place_room_takes_the_fullest),
+		cmocka_unit_test(test_place_drained_is_the_last),
 		cmocka_unit_test(test_place_starting_is_used_before_creating),
 		cmocka_unit_test(test_place_limit_queues_then_refuses),
 	};
