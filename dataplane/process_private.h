@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of struct praas_process, for the files of this folder that together are the process:
- * process*.c, invoke.c, stage.c, give_up.c, reply.c, requests.c, export.c.
+ * process*.c, invoke.c, stage.c, give_up.c, reply.c, requests.c, export*.c.
  */
 #ifndef PRAAS_DATAPLANE_PROCESS_PRIVATE_H
 #define PRAAS_DATAPLANE_PROCESS_PRIVATE_H
