@@ -110,6 +110,7 @@ static void serve_on(struct praas_data *d)
 {
 	d->quiet_wanted = false;
 	praas_outbox_hold(praas_process_outbox(d->process), false);
+	praas_process_stages_hold(d->process, false);
 	d->executor->ops->stop(d->executor, 0); /* if it was: it goes on */
 	gate(d, true, false);
 }
@@ -153,8 +154,10 @@ static void try_cut(struct praas_data *d)
 		praas_data_log_mark(d, cut);
 	if (rc == -EBUSY && praas_now_ns() < d->cut_until_ns)
 		return;
-	if (rc == 0 && d->cut_final) /* what is sent from here on is not in it */
+	if (rc == 0 && d->cut_final) { /* what is sent from here on is not in it */
 		praas_outbox_hold(praas_process_outbox(d->process), true);
+		praas_process_stages_hold(d->process, true);
+	}
 	praas_data_publish(d); /* what is told when it is written, is of now */
 	praas_data_publish_functions(d);
 	d->cut_until_ns = 0;

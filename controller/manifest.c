@@ -72,6 +72,45 @@ struct read {
 	const char *then;
 };
 
+/* The name of a function, or {"function": NAME, "process": NAME}. */
+static void read_then(struct praas_json_reader *parent, const char *function,
+		      struct read *ret)
+{
+	const json_t *value = praas_json_member(parent, "then");
+	char where[PRAAS_NAME_MAX + 32];
+	struct praas_json_reader r;
+	const char *process;
+
+	ret->then = "";
+	if (!value)
+		return;
+	if (json_is_string(value)) {
+		ret->then = json_string_value(value);
+		if (json_string_length(value) > PRAAS_NAME_MAX)
+			praas_json_fail(parent, "then", "is too long");
+		return;
+	}
+	if (!json_is_object(value)) {
+		praas_json_fail(parent, "then", "must be a string or an object");
+		return;
+	}
+	(void)snprintf(where, sizeof(where), "functions.%.64s.then", function);
+	r = praas_json_reader(value, where, parent->error);
+	ret->then = praas_json_string(&r, "function", PRAAS_NAME_MAX, NULL);
+	process = praas_json_string(&r, "process", PRAAS_NAME_MAX, NULL);
+	(void)praas_json_string(&r, "description", 4096, ""); /* for people */
+	if (!praas_json_failed(&r) && ret->then[0] == '\0')
+		praas_json_fail(&r, "function", "must be the name of a function");
+	if (!praas_json_failed(&r) && !praas_json_is_name(process))
+		praas_json_fail(
+			&r, "process",
+			"is no name of a process: 1 to 64 of A-Z a-z 0-9 . _ -");
+	praas_json_end(&r);
+	if (!praas_json_failed(&r))
+		(void)snprintf(ret->f.then_process, sizeof(ret->f.then_process), "%s",
+			       process); /* checked */
+}
+
 static void read_function(const char *name, const json_t *value, const char *code,
 			  struct read *ret, char *error)
 {
@@ -96,7 +135,7 @@ static void read_function(const char *name, const json_t *value, const char *cod
 		praas_json_fail(&r, "symbol", "must be a name as C has them");
 	ret_f->concurrency = praas_json_choice(&r, "concurrency", modes, "parallel");
 	read_trigger(&r, where, ret_f);
-	ret->then = praas_json_string(&r, "then", PRAAS_NAME_MAX, "");
+	read_then(&r, name, ret);
 	(void)praas_json_string(&r, "description", 4096, ""); /* for people */
 	praas_json_end(&r);
 	if (praas_json_failed(&r))

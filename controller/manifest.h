@@ -8,7 +8,8 @@
  *
  * library is a path inside the folder; symbol is the function's name when it is left out; trigger
  * is "standard" and concurrency "parallel" ("serial", "serial-per-key") when left out. "then" names
- * the function that its result goes on to, whose result the caller gets. A "description" may stand anywhere an object may. Anything else is refused.
+ * the function that its result goes on to, whose result the caller gets; {"function": NAME, "process": NAME}: in that
+ * process. A "description" may stand anywhere an object may. Anything else is refused.
  */
 #ifndef PRAAS_CONTROLLER_MANIFEST_H
 #define PRAAS_CONTROLLER_MANIFEST_H

@@ -33,7 +33,7 @@ struct praas_redo_edit {
 static bool is_input(enum praas_export_kind kind)
 {
 	return kind == PRAAS_EXPORT_TRIGGER || kind == PRAAS_EXPORT_JOINED ||
-	       kind == PRAAS_EXPORT_TIMEOUT;
+	       kind == PRAAS_EXPORT_TIMEOUT || kind == PRAAS_EXPORT_STAGE;
 }
 
 static bool is_agreed(enum praas_export_kind kind)
@@ -75,6 +75,7 @@ static struct praas_export_record identity(const struct praas_export_record *r)
 	case PRAAS_EXPORT_TRIGGER:
 	case PRAAS_EXPORT_JOINED:
 	case PRAAS_EXPORT_TIMEOUT:
+	case PRAAS_EXPORT_STAGE:
 		break;
 	}
 	return i;
@@ -393,7 +394,7 @@ int praas_redo_edit_begin(struct praas_snapshot *snapshot,
 
 int praas_redo_edit_end(struct praas_redo_edit *e)
 {
-	bool joined = false;
+	bool open = false; /* it says something of an input that follows */
 	int rc = 0;
 
 	if (!e)
@@ -402,9 +403,9 @@ int praas_redo_edit_end(struct praas_redo_edit *e)
 	for (uint64_t i = 0; rc == 0 && i < e->inputs.records_count; i++) {
 		const struct praas_snapshot_record *r = &e->inputs.records[i];
 
-		if (joined && r->record.kind == PRAAS_EXPORT_TIMEOUT)
+		if (!praas_snapshot_follows(open, r->record.kind))
 			rc = -EPROTO;
-		joined = r->record.kind == PRAAS_EXPORT_JOINED;
+		open = praas_snapshot_opens(r->record.kind);
 		if (rc == 0)
 			rc = praas_snapshot_add(e->s, &r->record);
 		if (rc == 0) { /* it may lie in a chunk */
@@ -416,7 +417,7 @@ int praas_redo_edit_end(struct praas_redo_edit *e)
 			to->record.key = key;
 		}
 	}
-	if (rc == 0 && joined)
+	if (rc == 0 && open)
 		rc = -EPROTO;
 	praas_snapshot_adopt(e->s, &e->inputs); /* what the values lie in */
 	free(e->slots);

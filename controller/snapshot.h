@@ -54,6 +54,18 @@ struct praas_snapshot {
 		    1]; /* of the manifest; "" when it is in the entry */
 };
 
+/* ---- records that say something of the input that follows ---- */
+
+static inline bool praas_snapshot_opens(enum praas_export_kind kind)
+{
+	return kind == PRAAS_EXPORT_STAGE || kind == PRAAS_EXPORT_JOINED;
+}
+/* Whether one of that kind may stand there; open: behind such a one. Where a pipeline goes on comes first. */
+static inline bool praas_snapshot_follows(bool open, enum praas_export_kind kind)
+{
+	return !open || kind == PRAAS_EXPORT_JOINED || kind == PRAAS_EXPORT_TRIGGER;
+}
+
 /* ---- collecting ---- */
 
 /* Add a record: a praas_export_fn whose user is a zeroed struct praas_snapshot. The key is copied,

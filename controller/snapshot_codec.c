@@ -67,6 +67,8 @@ static bool is_new(const struct praas_export_record *e)
 /* The version that can say it. */
 static uint32_t version_for(const struct praas_export_record *e)
 {
+	if (e->kind == PRAAS_EXPORT_STAGE)
+		return 4;
 	return e->kind == PRAAS_EXPORT_LOG ? 3 : is_new(e) ? 2 : 1;
 }
 
@@ -182,6 +184,8 @@ static bool waiting_ok(const struct praas_snapshot *s,
 {
 	bool timeout = e->kind == PRAAS_EXPORT_TIMEOUT;
 
+	if (e->kind == PRAAS_EXPORT_STAGE)
+		return praas_export_stage_sound(e);
 	if (e->kind == PRAAS_EXPORT_JOINED)
 		return e->id != 0 && e->key_bytes == 0 && e->bytes == 0 &&
 		       e->deadline_ns == 0;
@@ -236,7 +240,8 @@ static int decode_record(struct cursor *c, const struct praas_snapshot *s,
 static int decode_records(struct cursor *c, struct praas_snapshot *s)
 {
 	uint64_t sum = 0;
-	bool joined = false; /* the record before says so of an input that follows */
+	bool open =
+		false; /* the record before says something of an input that follows */
 
 	for (uint64_t i = 0; i < s->records_count; i++) {
 		const struct praas_export_record *e = &s->records[i].record;
@@ -244,15 +249,14 @@ static int decode_records(struct cursor *c, struct praas_snapshot *s)
 
 		if (rc != 0)
 			return rc;
-		if (joined && e->kind != PRAAS_EXPORT_JOINED &&
-		    e->kind != PRAAS_EXPORT_TRIGGER)
+		if (!praas_snapshot_follows(open, e->kind))
 			return -EPROTO;
-		joined = e->kind == PRAAS_EXPORT_JOINED;
+		open = praas_snapshot_opens(e->kind);
 		if (s->records[i].record.bytes > PRAAS_SNAPSHOT_VALUE_MAX - sum)
 			return -EPROTO;
 		sum += s->records[i].record.bytes;
 	}
-	return !joined && sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES
+	return !open && sum == s->value_bytes && c->left == PRAAS_SNAPSHOT_HASH_BYTES
 		       ? 0
 		       : -EPROTO;
 }

@@ -38,13 +38,17 @@ void praas_snapshot_keep_own(struct praas_snapshot *s)
 	uint64_t kept = 0;
 
 	for (uint64_t i = 0; i < s->records_count; i++) {
-		const struct praas_snapshot_record *r = &s->records[i];
+		struct praas_snapshot_record *r = &s->records[i];
 
+		/* A call of another time: it is made anew, by whoever has the name then. */
+		if (r->record.kind == PRAAS_EXPORT_STAGE)
+			r->record.source = r->record.id = r->record.sequence = 0;
 		if (r->record.kind == PRAAS_EXPORT_STATE ||
 		    r->record.kind == PRAAS_EXPORT_MESSAGE ||
 		    r->record.kind == PRAAS_EXPORT_TRIGGER ||
 		    r->record.kind == PRAAS_EXPORT_JOINED ||
-		    r->record.kind == PRAAS_EXPORT_TIMEOUT)
+		    r->record.kind == PRAAS_EXPORT_TIMEOUT ||
+		    r->record.kind == PRAAS_EXPORT_STAGE)
 			s->records[kept++] = *r;
 		else
 			s->value_bytes -= r->record.bytes;

@@ -109,9 +109,11 @@ static bool is_sound(const struct praas_change *c)
 	const struct praas_export_record *r = &c->record;
 	bool input = r->kind == PRAAS_EXPORT_TRIGGER || r->kind == PRAAS_EXPORT_TIMEOUT;
 	bool keyed = r->kind == PRAAS_EXPORT_STATE || r->kind == PRAAS_EXPORT_MESSAGE ||
-		     r->kind == PRAAS_EXPORT_OUTBOX || input;
+		     r->kind == PRAAS_EXPORT_OUTBOX || r->kind == PRAAS_EXPORT_STAGE ||
+		     input;
 
-	if (r->kind < PRAAS_EXPORT_STATE || r->kind > PRAAS_EXPORT_TIMEOUT)
+	if (r->kind < PRAAS_EXPORT_STATE || r->kind > PRAAS_EXPORT_LAST ||
+	    r->kind == PRAAS_EXPORT_LOG)
 		return false;
 	if (memchr(r->key, '\0', r->key_bytes) ||
 	    memchr(c->function, '\0', c->function_bytes))
@@ -134,6 +136,8 @@ static bool is_sound(const struct praas_change *c)
 		return r->bytes == 0 && r->id != 0;
 	case PRAAS_EXPORT_TIMEOUT:
 		return r->bytes == 0 && r->deadline_ns != 0;
+	case PRAAS_EXPORT_STAGE:
+		return praas_export_stage_sound(r);
 	case PRAAS_EXPORT_STATE:
 	case PRAAS_EXPORT_MESSAGE:
 	case PRAAS_EXPORT_DEDUP:

@@ -14,28 +14,37 @@ static int add(const struct praas_process *p, struct praas_probe *probe,
 			       p->config.functions[inv->function].name);
 }
 
-/* What is waited for, and all that this waits for here. 0: the last of them waits for another process;
- * -ENOENT: one goes on by itself, or waits for what can come from anywhere; -E2BIG. */
+/* What is waited for, and all that this waits for here. 0: ret_wait, the last of them, waits for *ret_call in another
+ * process, or for one here that does (then ret_wait->call is another one); or none of them waits in the executor, and
+ * ret_wait->call is 0. -ENOENT: one goes on by itself, or waits for what can come from anywhere; -E2BIG. */
 static int follow(struct praas_process *p, struct praas_invocation *inv,
-		  struct praas_probe *probe, struct praas_executor_wait *ret_wait)
+		  struct praas_probe *probe, struct praas_executor_wait *ret_wait,
+		  uint64_t *ret_call)
 {
 	struct praas_executor *ex = p->executor;
 
+	*ret_wait = (struct praas_executor_wait){ 0 };
 	if (inv->state == PRAAS_INVOCATION_QUEUED && inv->queue == PRAAS_QUEUE_LANE)
 		inv = praas_lanes_holder(&p->lanes, inv);
 	/* A circle within the process, which its executor sees, has no end here. */
 	for (uint32_t i = 0; i < PRAAS_CIRCLE_MAX; i++) {
 		int rc;
 
+		*ret_call = praas_stage_call_of(inv);
+		if (*ret_call != 0)
+			return add(p, probe, inv);
 		if (inv->state != PRAAS_INVOCATION_RUNNING ||
 		    !ex->ops->waits(ex, inv, ret_wait))
 			return -ENOENT;
 		rc = add(p, probe, inv);
 		if (rc == 0 && ret_wait->top && ret_wait->top != inv)
 			rc = add(p, probe, ret_wait->top);
+		*ret_call = ret_wait->call;
 		if (rc != 0 || !(ret_wait->call & PRAAS_CALL_HERE))
 			return rc;
-		if (praas_process_fn_needs(p, ret_wait->call, &inv) != -EBUSY)
+		if (praas_process_fn_away(p, ret_wait->call) != 0)
+			inv = &p->invocations.slots[(uint32_t)ret_wait->call];
+		else if (praas_process_fn_needs(p, ret_wait->call, &inv) != -EBUSY)
 			return -ENOENT;
 	}
 	return -E2BIG;
@@ -52,15 +61,20 @@ uint64_t praas_circle_nonce(void)
 void praas_circle_ask(struct praas_process *p, const struct praas_invocation *inv,
 		      const struct praas_executor_wait *wait)
 {
+	uint64_t call = praas_process_fn_away(p, wait->call);
 	struct praas_probe probe = { .pid = p->config.pid,
 				     .call = wait->call,
 				     .nonce = wait->nonce,
-				     .latest_ns = praas_remote_began_ns(p->remote,
-									wait->call) };
+				     .latest_ns =
+					     praas_remote_began_ns(p->remote, call) };
 
-	if (wait->nonce == 0 || add(p, &probe, inv) != 0)
+	if (wait->nonce == 0 || call == 0 || add(p, &probe, inv) != 0)
 		return;
-	praas_remote_probe(p->remote, wait->call, &probe);
+	/* It waits for one here that goes on there. */
+	if (call != wait->call &&
+	    add(p, &probe, &p->invocations.slots[(uint32_t)wait->call]) != 0)
+		return;
+	praas_remote_probe(p->remote, call, &probe);
 }
 
 /* Of the invocation that a peer waits for. */
@@ -69,19 +83,22 @@ static void pass_on(struct praas_process *p, struct praas_invocation *inv,
 {
 	struct praas_executor_wait wait;
 	char text[PRAAS_ERROR_TEXT_MAX];
-	uint64_t began_ns;
+	uint64_t call, began_ns;
 
-	if (!p->executor->ops->waits || follow(p, inv, probe, &wait) != 0)
+	if (!p->executor->ops->waits || follow(p, inv, probe, &wait, &call) != 0)
 		return;
-	began_ns = praas_remote_began_ns(p->remote, wait.call);
+	/* A pipeline that goes on elsewhere asks nobody: it is not told either. */
+	began_ns = wait.call ? praas_remote_began_ns(p->remote, call) : 0;
 	if (probe->pid != p->config.pid || probe->call != wait.call) {
 		probe->latest_ns = praas_max_u64(probe->latest_ns, began_ns);
-		praas_remote_probe(p->remote, wait.call, probe);
+		praas_remote_probe(p->remote, call, probe);
 		return;
 	}
 	/* All others of the circle ask, too: one of them is told. */
 	if (probe->nonce != wait.nonce || probe->latest_ns > began_ns)
 		return;
+	probe->count -=
+		call != wait.call; /* what it waits for here stands in front, too */
 	praas_probe_text(probe, text, sizeof(text));
 	p->executor->ops->wait_ends(p->executor, &wait, text);
 }

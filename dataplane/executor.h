@@ -24,6 +24,8 @@ struct praas_function {
 	uint32_t concurrency; /* enum praas_concurrency */
 	uint32_t
 		then; /* number + 1 of the function that its result goes on to; 0: to the caller */
+	char then_process[PRAAS_NAME_MAX +
+			  1]; /* the process that this runs in; "": here */
 };
 
 enum praas_trigger_type {

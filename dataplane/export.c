@@ -307,7 +307,7 @@ int praas_process_import(struct praas_process *p,
 		return -EINVAL;
 	if (record->kind == PRAAS_EXPORT_TRIGGER ||
 	    record->kind == PRAAS_EXPORT_JOINED ||
-	    record->kind == PRAAS_EXPORT_TIMEOUT)
+	    record->kind == PRAAS_EXPORT_TIMEOUT || record->kind == PRAAS_EXPORT_STAGE)
 		return praas_import_inputs(p, record);
 	if (record->kind == PRAAS_EXPORT_QUEUE ||
 	    record->kind == PRAAS_EXPORT_ACCEPTED || record->kind == PRAAS_EXPORT_SENT)
@@ -337,6 +337,7 @@ int praas_process_import(struct praas_process *p,
 	case PRAAS_EXPORT_JOINED:
 	case PRAAS_EXPORT_TIMEOUT:
 	case PRAAS_EXPORT_LOG:
+	case PRAAS_EXPORT_STAGE:
 	default:
 		rc = -EINVAL;
 		break;

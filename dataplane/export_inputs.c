@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a snapshot holds of invocations that wait: for others of their trigger, or for the gate. Out
- * and back.
+ * What a snapshot holds of invocations that wait: for others of their trigger, for the gate, for the end of
+ * their pipeline in another process. Out and back.
  */
 #include <errno.h>
 #include <string.h>
@@ -106,6 +106,23 @@ static int export_held(const struct praas_export_walk *w,
 	return rc;
 }
 
+/* Where it goes on, who gets what comes of it, and its input. */
+static int export_away(const struct praas_export_walk *w,
+		       const struct praas_stage_call *c)
+{
+	const struct praas_invocation *inv = c->inv;
+	struct praas_export_record r;
+	int rc;
+
+	praas_stage_call_record(w->p, c, &r);
+	rc = w->fn(w->user, &r);
+	if (rc == 0)
+		rc = export_joined(w, inv->join);
+	return rc == 0 ? export_one(w, inv, c->input ? c->input : inv->inputs[0],
+				    c->function)
+		       : rc;
+}
+
 int praas_export_inputs(struct praas_export_walk *w)
 {
 	const struct praas_triggers_visitor v = { .input = export_input,
@@ -116,6 +133,9 @@ int praas_export_inputs(struct praas_export_walk *w)
 
 	for (; rc == 0 && inv; inv = inv->next)
 		rc = export_held(w, inv);
+	for (const struct praas_stage_call *c = w->p->stages.first; rc == 0 && c;
+	     c = c->next)
+		rc = export_away(w, c);
 	return rc;
 }
 
@@ -211,7 +231,10 @@ static int import_input(struct praas_process *p, const struct praas_export_recor
 	inv->deadline_ns = monotonic_of(r->deadline_ns);
 	inv->join = p->importing;
 	p->importing = NULL;
-	praas_stage_import(p, inv);
+	if (p->stages.importing.name[0] != '\0')
+		praas_stage_call_import_input(p, inv);
+	else
+		praas_stage_import(p, inv);
 	return 0;
 }
 
@@ -241,6 +264,8 @@ static int import_timeout(struct praas_process *p, const struct praas_export_rec
 
 int praas_import_inputs(struct praas_process *p, const struct praas_export_record *r)
 {
+	if (r->kind == PRAAS_EXPORT_STAGE)
+		return praas_stage_call_import(p, r);
 	if (r->kind == PRAAS_EXPORT_JOINED)
 		return import_joined(p, r);
 	if (r->kind == PRAAS_EXPORT_TRIGGER)

@@ -72,6 +72,8 @@ void praas_invoke_give_up(struct praas_process *p, struct praas_invocation *inv,
 
 	if (shared) {
 		answer_now(p, inv, status); /* others need the run: it goes on */
+	} else if (inv->queue == PRAAS_QUEUE_AWAY) {
+		praas_stage_call_give_up(p, inv, status);
 	} else if (inv->state == PRAAS_INVOCATION_RUNNING) {
 		/* A deadline is answered at once, however long the function goes on; what a
 		 * cancelled one comes to, its caller learns from the executor. */

@@ -95,7 +95,7 @@ static int init_tables(struct praas_process *p)
 		p->plain[i] = praas_function_plain(&c->functions[i]);
 	rc = praas_invocations_init(&p->invocations, c->invocations_max,
 				    c->dedup_entries, c->dedup_bytes_max);
-	/* Invocations, an accumulator each, and receivers of clients and functions. */
+	/* Invocations, an accumulator each, receivers of clients and functions, one for stages. */
 	if (rc == 0)
 		rc = praas_timers_init(&p->timers,
 				       3 * c->invocations_max + c->receivers_max + 64);
@@ -117,6 +117,8 @@ static int init_tables(struct praas_process *p)
 		rc = praas_outbox_new(&p->away, &p->outbox);
 	if (rc == 0)
 		rc = praas_remote_new(&p->away, &p->remote);
+	if (rc == 0)
+		rc = praas_stage_calls_init(p);
 	if (rc == 0)
 		rc = praas_requests_init(p);
 	return rc;
@@ -179,6 +181,7 @@ void praas_process_free(struct praas_process *p)
 	praas_invocations_release(&p->invocations);
 	praas_state_release(&p->state);
 	praas_triggers_release(&p->triggers);
+	praas_stage_calls_release(p);
 	praas_lanes_release(&p->lanes);
 	praas_timers_release(&p->timers);
 	free(p->receivers);
@@ -340,6 +343,8 @@ static void on_timer(struct praas_process *p, struct praas_timer *timer)
 			PRAAS_DEADLINE);
 	} else if (timer->kind == PRAAS_TIMER_TRIGGER) {
 		on_trigger_due(p, timer);
+	} else if (timer->kind == PRAAS_TIMER_STAGES) {
+		praas_stage_calls_look(p);
 	} else {
 		praas_process_wait_due(
 			p,
@@ -383,6 +388,8 @@ __attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
 	if (praas_likely(!p->away))
 		return 0;
 	done = praas_outbox_poll(p->outbox) + praas_remote_poll(p->remote);
+	if (praas_unlikely(praas_remote_kept_sent(p->remote)))
+		praas_process_changed_inputs(p); /* to which epoch */
 	if (praas_unlikely(p->room_first != NULL))
 		done += praas_process_room_poll(p);
 	p->away = praas_outbox_due_ns(p->outbox) != 0 ||
@@ -450,6 +457,8 @@ void praas_process_gate(struct praas_process *p, bool open)
 	p->interrupted = false;
 	if (p->held != 0)
 		praas_stage_resume(p);
+	if (p->stages.count != 0)
+		praas_stage_calls_resume(p);
 	if (p->parking)
 		praas_park_end(p, true);
 }
@@ -486,8 +495,9 @@ void praas_process_drop_unsent(struct praas_process *p)
 
 bool praas_process_quiet(const struct praas_process *p)
 {
-	/* Inputs of triggers that have not fired, and what is kept, are in the snapshot. */
-	return p->running == 0 && p->queued == (uint64_t)p->triggers.waiting + p->held;
+	/* Inputs of triggers that have not fired, what is kept, and what goes on in other processes, are in the snapshot. */
+	return p->running == 0 &&
+	       p->queued == (uint64_t)p->triggers.waiting + p->held + p->stages.count;
 }
 
 void praas_process_outbox_host_set(struct praas_process *p,
@@ -513,7 +523,9 @@ void praas_process_way(struct praas_process *p, const struct praas_way *way)
 
 uint64_t praas_process_away(const struct praas_process *p)
 {
-	return praas_outbox_count(p->outbox) + praas_remote_count(p->remote);
+	/* Pipelines that go on there move along: nobody stands still for them. */
+	return praas_outbox_count(p->outbox) + praas_remote_count(p->remote) -
+	       (p->parking ? p->stages.called : 0);
 }
 
 void praas_process_disconnect(struct praas_process *p)

@@ -66,7 +66,8 @@ void praas_process_gate(struct praas_process *p, bool open);
  * the gate opens, and done then, or until the process has moved, and dropped. There is room for 4,096 requests and a
  * quarter of the pool; others are refused. */
 void praas_process_park(struct praas_process *p);
-/* Nothing runs and nothing is queued but inputs that wait for their trigger. */
+/* Nothing runs and nothing is queued but what is in the snapshot: inputs that wait for their trigger, pipelines that go
+ * on in other processes. */
 bool praas_process_quiet(const struct praas_process *p);
 /* What is queued to run ends PRAAS_INTERRUPTED; the gate is closed, the executor was stopped. */
 void praas_process_interrupt(struct praas_process *p);
@@ -92,6 +93,8 @@ struct praas_outbox *praas_process_outbox(struct praas_process *p);
 void praas_process_way(struct praas_process *p, const struct praas_way *way);
 /* Messages and calls to other processes that are under way. */
 uint64_t praas_process_away(const struct praas_process *p);
+/* Held, no stage of a pipeline is sent to another process: from the final cut of a swap-out on. */
+void praas_process_stages_hold(struct praas_process *p, bool hold);
 /* Ends the connections to other processes: before the ports end. Nothing is sent any more. */
 void praas_process_disconnect(struct praas_process *p);
 
@@ -165,9 +168,13 @@ enum praas_export_kind {
 	PRAAS_EXPORT_TIMEOUT, /* function, key (of a batch: none), deadline_ns: when what waits there runs
 			       * as it is */
 	/* Of the controller alone: never exported or imported. */
-	PRAAS_EXPORT_LOG /* id: number of the last record of its log that is in here */
+	PRAAS_EXPORT_LOG, /* id: number of the last record of its log that is in here */
+	/* Of pipelines. */
+	PRAAS_EXPORT_STAGE /* key: name of a process, which the input that comes next goes on in; source, id: its
+			    * number, and the call's; 0: not called yet; sequence: its epoch that was
+			    * sent the call; 0: none */
 };
-#define PRAAS_EXPORT_LAST PRAAS_EXPORT_LOG
+#define PRAAS_EXPORT_LAST PRAAS_EXPORT_STAGE
 struct praas_export_record {
 	enum praas_export_kind kind;
 	const char *key;
@@ -182,6 +189,13 @@ struct praas_export_record {
 	struct praas_late
 		*late; /* in, of state: the value comes by this, not by data */
 };
+/* Of a STAGE: it has a name and nothing else to be kept; a number and an id, or neither; an epoch with these alone. */
+static inline bool praas_export_stage_sound(const struct praas_export_record *r)
+{
+	return r->key_bytes != 0 && r->key_bytes <= PRAAS_NAME_MAX && r->bytes == 0 &&
+	       r->deadline_ns == 0 && (r->source == 0) == (r->id == 0) &&
+	       r->sequence <= UINT32_MAX && (r->sequence == 0 || r->id != 0);
+}
 typedef int (*praas_export_fn)(void *user, const struct praas_export_record *record);
 /* -EBUSY: an object is being updated in place, and would be torn: nothing was exported; to be tried
  * again soon. Else 0, or what fn says. */

@@ -103,7 +103,8 @@ static int invoke_away(struct praas_process *p, const struct praas_fn_call *call
 				   call->parent ? call->parent->deadline_ns : 0);
 	p->activity++;
 	return praas_remote_invoke(p->remote, &away,
-				   p->config.functions[call->function].name, ret_id);
+				   p->config.functions[call->function].name, NULL,
+				   ret_id);
 }
 
 int praas_process_fn_invoke(struct praas_process *p, const struct praas_fn_call *call,
@@ -183,6 +184,21 @@ int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
 		return -EAGAIN;
 	*ret_inv = inv;
 	return inv->state == PRAAS_INVOCATION_RUNNING ? -EBUSY : 0;
+}
+
+uint64_t praas_process_fn_away(const struct praas_process *p, uint64_t id)
+{
+	uint32_t slot = (uint32_t)id;
+	const struct praas_invocation *inv;
+
+	if (!(id & CALL_ID))
+		return id;
+	if (slot >= p->invocations.slots_count)
+		return 0;
+	inv = &p->invocations.slots[slot];
+	if (inv->id != id || inv->state != PRAAS_INVOCATION_QUEUED)
+		return 0;
+	return praas_stage_call_of(inv);
 }
 
 struct praas_invocation *praas_process_first_queued(const struct praas_process *p)

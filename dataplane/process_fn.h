@@ -231,6 +231,8 @@ int praas_process_fn_cancel(struct praas_process *p, uint64_t source, uint64_t i
  * more inputs; -ENOENT the call has ended. *ret_inv is set with 0 and -EBUSY. */
 int praas_process_fn_needs(const struct praas_process *p, uint64_t id,
 			   struct praas_invocation **ret_inv);
+/* The call in another process that the call with that id waits for: itself, or the one that its pipeline goes on in. 0: none. */
+uint64_t praas_process_fn_away(const struct praas_process *p, uint64_t id);
 /* The oldest invocation that waits for the executor alone; NULL. */
 struct praas_invocation *praas_process_first_queued(const struct praas_process *p);
 /* Out of its turn, for an executor that has room for just this one. 0; -EAGAIN it has not. */

@@ -32,6 +32,8 @@ void praas_process_members_give(struct praas_process *p, struct praas_members *l
 		praas_process_wait_over(wait, 0);
 		next = p->members_waits; /* done() may have changed it: from the front */
 	}
+	if (p->stages.count != 0)
+		praas_stage_calls_look(p);
 }
 
 /* 0; -EAGAIN it is not here, and is asked for; -E2BIG. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Inside of struct praas_process, for the files of this folder that together are the process:
- * process*.c, invoke.c, stage.c, give_up.c, reply.c, requests.c, export*.c.
+ * process*.c, invoke.c, stage*.c, give_up.c, reply.c, requests.c, export*.c.
  */
 #ifndef PRAAS_DATAPLANE_PROCESS_PRIVATE_H
 #define PRAAS_DATAPLANE_PROCESS_PRIVATE_H
@@ -23,6 +23,7 @@
 #include "dataplane/trigger.h"
 
 #define PRAAS_RETRY_AFTER_NS 1000000u /* what an OVERLOADED caller is told to wait */
+#define PRAAS_STAGES_AWAY_MAX 512u /* pipelines that go on in other processes at once */
 
 /* Which list holds an invocation that does not run. */
 enum praas_invocation_queue {
@@ -31,7 +32,8 @@ enum praas_invocation_queue {
 	PRAAS_QUEUE_LANE,    /* behind another one of a serial function */
 	PRAAS_QUEUE_TRIGGER, /* for more inputs */
 	PRAAS_QUEUE_JOINED,  /* it gets another one's result */
-	PRAAS_QUEUE_HELD     /* kept, until the gate opens */
+	PRAAS_QUEUE_HELD,    /* kept, until the gate opens */
+	PRAAS_QUEUE_AWAY     /* for the end of its pipeline in another process */
 };
 
 /* What a struct praas_fn_wait waits for. */
@@ -70,6 +72,32 @@ struct praas_pending_reply {
 	struct praas_buf *buf; /* NULL: nothing but the head */
 };
 
+/* A pipeline that goes on in another process. */
+struct praas_stage_call {
+	struct praas_invocation *inv; /* NULL: free */
+	struct praas_process *process;
+	struct praas_stage_call *next, *prev; /* oldest first; or of the free ones */
+	/* inv's input, borrowed of the call; NULL: not called, inv has it. */
+	const struct praas_buf *input;
+	uint64_t id;       /* of the call, as remote.h knows it; 0: not called */
+	uint64_t receiver; /* number of the process; 0: not known yet */
+	struct praas_remote_kept kept; /* how an epoch before this one called it */
+	uint64_t since_ns;
+	uint32_t round;                /* that has looked at it */
+	uint16_t function;             /* that runs there */
+	bool asleep;                   /* from a snapshot, until the gate opens */
+	char name[PRAAS_NAME_MAX + 1]; /* of the process */
+};
+
+struct praas_stages {
+	struct praas_stage_call *calls; /* PRAAS_STAGES_AWAY_MAX */
+	struct praas_stage_call *first, *last, *free;
+	uint32_t made; /* the others were never used */
+	uint32_t count, called, round;
+	struct praas_timer timer;          /* when names are looked up again */
+	struct praas_stage_call importing; /* a name: of the input that comes next */
+};
+
 struct praas_process {
 	/* Looked at in every call. */
 	struct praas_executor *executor;
@@ -98,6 +126,7 @@ struct praas_process {
 	struct praas_process_config config;
 	struct praas_lanes lanes;
 	struct praas_triggers triggers;
+	struct praas_stages stages;
 	struct praas_invocation *held_first, *held_last; /* oldest first */
 	struct praas_invocation
 		*importing; /* who is joined to the input that comes next */
@@ -326,6 +355,44 @@ void praas_stage_import(struct praas_process *p, struct praas_invocation *inv);
 void praas_stage_resume(struct praas_process *p);
 /* Out of the list of those that are kept. */
 void praas_stage_unhold(struct praas_process *p, struct praas_invocation *inv);
+/* It goes on with that function, with its input, which the one before has made. */
+void praas_stage_next(struct praas_process *p, struct praas_invocation *inv,
+		      uint16_t function);
+/* One that is in no list and does not run has ended so, and those who are joined to it; result is given. */
+void praas_stage_over(struct praas_process *p, struct praas_invocation *inv,
+		      int32_t status, struct praas_buf *result, uint64_t run_ns);
+
+/* ---- stage_away.c ---- */
+
+int praas_stage_calls_init(struct praas_process *p);
+void praas_stage_calls_release(struct praas_process *p);
+/* It goes on with that function in the process of that name: perhaps this one. It may have ended when this returns. */
+void praas_stage_leave(struct praas_process *p, struct praas_invocation *inv,
+		       uint16_t function, const char *process);
+/* Of one that waits so: its caller gives up, or its deadline has passed. */
+void praas_stage_call_give_up(struct praas_process *p, struct praas_invocation *inv,
+			      int32_t status);
+/* The call that it waits for; 0: it does not, or is not called yet. */
+static inline uint64_t praas_stage_call_of(const struct praas_invocation *inv)
+{
+	return inv->queue == PRAAS_QUEUE_AWAY
+		       ? ((const struct praas_stage_call *)inv->trigger)->id
+		       : 0;
+}
+/* There is another list of processes. */
+void praas_stage_calls_look(struct praas_process *p);
+/* The gate has opened: what came from a snapshot goes on. */
+void praas_stage_calls_resume(struct praas_process *p);
+/* Where it goes on and how it was called: the record before its input. */
+void praas_stage_call_record(const struct praas_process *p,
+			     const struct praas_stage_call *c,
+			     struct praas_export_record *ret_record);
+/* Of the input that comes next. 0; -EINVAL; -EEXIST; -ENOSPC. */
+int praas_stage_call_import(struct praas_process *p,
+			    const struct praas_export_record *record);
+/* That input; there was a record before it. */
+void praas_stage_call_import_input(struct praas_process *p,
+				   struct praas_invocation *inv);
 
 /* ---- give_up.c ---- */
 

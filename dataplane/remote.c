@@ -207,8 +207,11 @@ static bool any_sent(const struct praas_remote_link *l)
 
 static void requeue_all(struct praas_remote_link *l)
 {
-	for (struct praas_remote_call *c = l->first; c; c = c->next)
+	for (struct praas_remote_call *c = l->first; c; c = c->next) {
+		if (c->state == PRAAS_REMOTE_SENT)
+			c->begun_ns = praas_now_ns(); /* it had found a way */
 		c->state = PRAAS_REMOTE_QUEUED;
+	}
 }
 
 void praas_remote_lost(struct praas_remote_link *l)
@@ -407,7 +410,8 @@ static uint64_t realtime_ns(void)
 }
 
 int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call,
-			const char *function, uint64_t *ret_id)
+			const char *function, const struct praas_remote_kept *kept,
+			uint64_t *ret_id)
 {
 	struct praas_remote_link *l = r->ended ? NULL : link_get(r, call->destination);
 	struct praas_remote_call *c = l ? call_get(r) : NULL;
@@ -419,7 +423,8 @@ int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call
 	c->generation = (c->generation + 1) & 0x3fffffu;
 	*ret_id = PRAAS_REMOTE_ID | (uint64_t)c->generation << SLOT_BITS | slot;
 	c->state = PRAAS_REMOTE_QUEUED;
-	c->epoch = 0;
+	c->kept = kept != NULL;
+	c->epoch = kept ? kept->epoch : 0;
 	c->next = NULL;
 	c->input = call->input;
 	c->caller = call->caller;
@@ -427,6 +432,8 @@ int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call
 	c->begun_ns = praas_now_ns();
 	c->began_ns = realtime_ns();
 	c->wire_id = (uint64_t)r->epoch << 32 | c->generation << SLOT_BITS | slot;
+	if (kept && kept->wire_id != 0)
+		c->wire_id = kept->wire_id;
 	memcpy(c->function, function, strnlen(function, PRAAS_NAME_MAX) + 1);
 	c->out = (struct praas_buf){ .release = call_release, .owner = c };
 	c->out.head.kind = PRAAS_FRAME_INVOKE;
@@ -444,6 +451,28 @@ int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call
 	r->calls_count++;
 	praas_remote_kick(r);
 	return 0;
+}
+
+struct praas_remote_kept praas_remote_keep(const struct praas_remote *r, uint64_t id)
+{
+	const struct praas_remote_call *c = call_of(r, id);
+
+	praas_check(c != NULL);
+	return (struct praas_remote_kept){ .wire_id = c->wire_id, .epoch = c->epoch };
+}
+
+bool praas_remote_kept_sent(struct praas_remote *r)
+{
+	bool sent = r->kept_sent;
+
+	r->kept_sent = false;
+	return sent;
+}
+
+void praas_remote_hold(struct praas_remote *r, bool hold)
+{
+	r->hold = hold;
+	praas_remote_kick(r);
 }
 
 bool praas_remote_pending(const struct praas_remote *r, uint64_t id)

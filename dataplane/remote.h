@@ -31,6 +31,13 @@
 
 struct praas_remote;
 
+/* Of a call that has to outlive the epoch that makes it: its id on the wire, and the epoch of the other process that it was
+ * sent to. */
+struct praas_remote_kept {
+	uint64_t wire_id; /* 0: it gets one */
+	uint32_t epoch;   /* 0: it was not sent */
+};
+
 /* wanted: as of praas_outbox_new(). 0; -ENOMEM. */
 int praas_remote_new(uint64_t *wanted, struct praas_remote **ret_r);
 /* NULL is allowed. Dropped. */
@@ -46,9 +53,18 @@ void praas_remote_disconnect(struct praas_remote *r);
 /**
  * As praas_process_fn_invoke() for another process: function is its name. call->input is given on success. 0: caller.done()
  * is called exactly once, never before this returns, with NULL for the invocation; -ENOBUFS; -EMSGSIZE; -EINVAL.
+ * kept: NULL, or of a call that is made again by each epoch until it ends. Such a one is not told INTERRUPTED: it
+ * is made again.
  */
 int praas_remote_invoke(struct praas_remote *r, const struct praas_fn_call *call,
-			const char *function, uint64_t *ret_id);
+			const char *function, const struct praas_remote_kept *kept,
+			uint64_t *ret_id);
+/* How a later epoch makes it again. The call has not ended. */
+struct praas_remote_kept praas_remote_keep(const struct praas_remote *r, uint64_t id);
+/* Whether one of those that are kept was sent since this was asked last. */
+bool praas_remote_kept_sent(struct praas_remote *r);
+/* Held, none of those is sent. */
+void praas_remote_hold(struct praas_remote *r, bool hold);
 /* Ask that it end early. 0; -ENOENT. */
 int praas_remote_cancel(struct praas_remote *r, uint64_t id);
 /* Whether the call has not ended. */

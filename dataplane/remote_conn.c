@@ -57,6 +57,7 @@ static int call_send(struct praas_remote_link *l, struct praas_remote_call *c)
 		c->lent = true;
 		c->state = PRAAS_REMOTE_SENT;
 		c->epoch = l->way->epoch;
+		l->remote->kept_sent |= c->kept;
 		l->used_ns = praas_now_ns();
 		return 0;
 	}
@@ -76,7 +77,9 @@ void praas_remote_send_all(struct praas_remote_link *l)
 
 	for (; c && l->open; c = next) {
 		next = c->next;
-		if (c->state == PRAAS_REMOTE_QUEUED && call_send(l, c) != 0)
+		if (c->state != PRAAS_REMOTE_QUEUED || (c->kept && l->remote->hold))
+			continue;
+		if (call_send(l, c) != 0)
 			return;
 	}
 }
@@ -151,8 +154,11 @@ static void on_result(struct praas_remote_link *l, struct praas_buf *buf)
 	if (!c)
 		return;
 	l->used_ns = praas_now_ns();
-	if (status == PRAAS_DRAINING || status == PRAAS_MOVED) {
-		/* It did not run. Others may, and are answered by this connection. */
+	if (status == PRAAS_DRAINING || status == PRAAS_MOVED ||
+	    (status == PRAAS_INTERRUPTED && c->kept)) {
+		/* It did not run, or nothing of it is left. Others may, and are answered by this connection. */
+		if (status == PRAAS_INTERRUPTED)
+			c->begun_ns = praas_now_ns();
 		c->epoch = 0;
 		c->state = PRAAS_REMOTE_QUEUED;
 		praas_remote_forget_way(l);

@@ -25,6 +25,7 @@ struct praas_remote_call {
 	uint32_t epoch; /* of the other process, that it was sent to; 0: never */
 	uint8_t state;
 	bool lent; /* a transport has out */
+	bool kept; /* a later epoch makes it again */
 };
 
 /* Another process. */
@@ -53,7 +54,8 @@ struct praas_remote {
 	uint32_t *buckets;
 	uint32_t epoch, turns;
 	bool kicked, ended;
-	uint64_t *wanted; /* of who polls */
+	bool hold, kept_sent; /* of those that are kept */
+	uint64_t *wanted;     /* of who polls */
 	uint64_t due_ns;
 };
 

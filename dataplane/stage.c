@@ -4,7 +4,7 @@
  *
  *   enter ──trigger──▶ fired, with all inputs ──lane──▶ run ──▶ the result is the caller's,
  *     ▲     └ waits for more       └ waits for its turn   │      and that of all who are joined to it
- *     └───────────────── its function's `then` ───────────┘
+ *     └───────────────── its function's `then` ───────────┴──▶ in another process (stage_away.c)
  *
  * The same invocation goes through all stages of a pipeline: its id, caller and deadline stay, so it is
  * answered, cancelled, remembered and asked for again as any other.
@@ -157,6 +157,29 @@ static int copy_result(const struct praas_invocation *inv,
 	return 0;
 }
 
+/* What it comes to is known: remembered, while result is there. */
+static void remember(struct praas_process *p, struct praas_invocation *inv,
+		     int32_t status, const struct praas_buf *result, uint64_t run_ns)
+{
+	inv->state = PRAAS_INVOCATION_DONE;
+	if (!inv->memo)
+		return;
+	/* Else the next line keeps it. */
+	(void)praas_invoke_keep_small(p, inv, result);
+	praas_invoke_remember(p, inv, status, result, run_ns);
+}
+
+/* And told; result is given. */
+static void tell(struct praas_process *p, struct praas_invocation *inv, int32_t status,
+		 struct praas_buf *result, uint64_t run_ns)
+{
+	if (inv->answered)
+		praas_buf_release(result);
+	else
+		inv->caller.done(inv->caller.user, inv, status, result, run_ns);
+	praas_invoke_release(p, inv);
+}
+
 /* Those who are joined to it get a copy of its result each. */
 static void end_joined(struct praas_process *p, struct praas_invocation *leader,
 		       int32_t status, const struct praas_buf *result, uint64_t run_ns)
@@ -171,18 +194,18 @@ static void end_joined(struct praas_process *p, struct praas_invocation *leader,
 		next = inv->next;
 		if (copy_result(inv, result, &copy) != 0)
 			outcome = PRAAS_NO_MEMORY;
-		inv->state = PRAAS_INVOCATION_DONE;
-		if (inv->memo) {
-			/* Else the next line keeps it. */
-			(void)praas_invoke_keep_small(p, inv, result);
-			praas_invoke_remember(p, inv, status, result, run_ns);
-		}
-		if (inv->answered)
-			praas_buf_release(copy);
-		else
-			inv->caller.done(inv->caller.user, inv, outcome, copy, run_ns);
-		praas_invoke_release(p, inv);
+		remember(p, inv, status, result, run_ns);
+		tell(p, inv, outcome, copy, run_ns);
 	}
+}
+
+void praas_stage_over(struct praas_process *p, struct praas_invocation *inv,
+		      int32_t status, struct praas_buf *result, uint64_t run_ns)
+{
+	p->stats.failures += status != 0;
+	end_joined(p, inv, status, result, run_ns);
+	remember(p, inv, status, result, run_ns);
+	tell(p, inv, status, result, run_ns);
 }
 
 static void release_inputs(struct praas_process *p, struct praas_invocation *inv)
@@ -223,10 +246,20 @@ static int hand_on(struct praas_process *p, struct praas_invocation *inv,
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion): a pipeline has an end */
+void praas_stage_next(struct praas_process *p, struct praas_invocation *inv,
+		      uint16_t function)
+{
+	inv->function = function;
+	praas_invoke_count_input(p, inv);
+	praas_stage_enter(p, inv);
+}
+
+/* NOLINTNEXTLINE(misc-no-recursion): a pipeline has an end */
 static void next_stage(struct praas_process *p, struct praas_invocation *inv)
 {
-	inv->function = (uint16_t)(function_of(p, inv)->then - 1);
-	praas_invoke_count_input(p, inv);
+	const struct praas_function *f = function_of(p, inv);
+	uint16_t then = (uint16_t)(f->then - 1);
+
 	inv->staged = true;
 	inv->measured = false;
 	if (inv->flags & PRAAS_FRAME_TIMING)
@@ -235,7 +268,10 @@ static void next_stage(struct praas_process *p, struct praas_invocation *inv)
 	p->running--;
 	if (inv->lane)
 		praas_invoke_leave_lane(p, inv);
-	praas_stage_enter(p, inv);
+	if (f->then_process[0] != '\0')
+		praas_stage_leave(p, inv, then, f->then_process);
+	else
+		praas_stage_next(p, inv, then);
 	praas_invoke_pump(p);
 }
 

@@ -12,7 +12,8 @@
 enum praas_timer_kind {
 	PRAAS_TIMER_INVOCATION = 1,
 	PRAAS_TIMER_WAIT,
-	PRAAS_TIMER_TRIGGER
+	PRAAS_TIMER_TRIGGER,
+	PRAAS_TIMER_STAGES
 };
 
 struct praas_timer {

@@ -399,11 +399,11 @@ void wx_wait_ends(struct praas_executor *base, const struct praas_executor_wait 
 bool wx_in_circle(struct wx_worker *w, char ret_text[PRAAS_ERROR_TEXT_MAX]);
 /* It waits for another process: asks when it is time. */
 void wx_wait_ask(struct wx_worker *w, uint64_t now);
-/* It waits for a call in another process, as long as it takes. */
+/* It waits for a call in another process, or for one here that goes on there, as long as it takes. */
 static inline bool wx_wait_away(const struct wx_worker *w)
 {
 	return w->waiting && w->wait_kind == PRAAS_WORKER_WAIT && w->wait_endless &&
-	       !(w->wait_call->inv_id & PRAAS_CALL_HERE);
+	       praas_process_fn_away(w->ex->base.process, w->wait_call->inv_id) != 0;
 }
 
 /* ---- worker_attach.c ---- */

@@ -137,6 +137,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/circles.py $<TARGET_FILE:praas-control>
         $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns ${way})
     set_tests_properties(control.circles.${way} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+    add_test(NAME control.stages.${way}
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/stages.py $<TARGET_FILE:praas-control>
+        $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns ${way})
+    set_tests_properties(control.stages.${way} PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   endforeach()
   if(TARGET praas)
     add_test(NAME control.nodes

@@ -12,7 +12,7 @@
 #include "controller/store/slot_log.h"
 
 #define PRAAS_SNAPSHOT_VERSION                                                         \
-	3u /* the highest that is known; each manifest has the lowest that will do */
+	4u /* the highest that is known; each manifest has the lowest that will do */
 #define PRAAS_SNAPSHOT_HASH_BYTES 16u
 #define PRAAS_SNAPSHOT_MANIFEST_MAX (1ull << 30)
 #define PRAAS_SNAPSHOT_CHUNKS_MAX 65536u

@@ -10,6 +10,13 @@
  * says that its result goes on to reduce(), which runs when four lists with one key are there (or, after
  * ten seconds, with those that are), and gives the ten most frequent words. Everybody who called map()
  * gets that. The lists are read where they lie: nothing is copied.
+ *
+ * spread() is the same function, whose result goes on in a process named "all", so that each text may be read in a
+ * process of its own, on any node:
+ *
+ *   praas process create map-reduce all
+ *   for f in GPL-1 GPL-2 GPL-3; do praas invoke map-reduce spread -p $f -k gnu -d "@$f" --one-way; done
+ *   praas invoke map-reduce spread -p LGPL -k gnu -d @LGPL-2.1
  */
 #include <praas/function.h>
 

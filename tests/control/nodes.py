@@ -339,6 +339,36 @@ def trouble_between(s, trouble, heal):
     assert calls(p, "c", "b", 1, "echo", "after") == [("0", "after")]
 
 
+def test_nodes_stages(s):
+    """Pipelines from node to node while connections break, and after their second process woke on the first one's node:
+    each runs once, and its caller is told."""
+    p = Processes(s, [], "worker", **SMALL)
+    for name, n in (("a", "x"), ("b", "y")):
+        p.numbers[name] = create(s, name, node=n)["number"]
+    answers = []
+
+    def caller():
+        for _ in range(60):
+            got, _, answer = s.ask("POST", f"{APP}/invoke/to_count", "x", {"Praas-Pid": "a", "Praas-Deadline-Ms": "100000"})
+            assert got == 200, (got, answer)
+            answers.append(int.from_bytes(answer, "little"))
+            time.sleep(0.02)
+
+    def trouble():
+        HOSTS["y"].reset(200, HOSTS["x"])
+        time.sleep(0.05)
+        HOSTS["y"].heal()
+        time.sleep(0.25)
+
+    beside(trouble, caller, caller)
+    HOSTS["y"].heal()
+    assert sorted(answers) == list(range(1, 121)), (len(answers), len(set(answers)))
+    p.rest("b")
+    assert create(s, "b", 200, node="x")["node"] == "x"
+    caller()
+    assert sorted(answers) == list(range(1, 181)), (len(answers), len(set(answers)))
+
+
 def test_nodes_loss(s):
     """Five of a hundred packets are lost."""
     def trouble():
@@ -425,7 +455,7 @@ def test_nodes_unknown_netns(s):
 
 CHAOS = [test_nodes_loss, test_nodes_partition, test_nodes_reset, test_nodes_slow]
 PLAIN = [test_nodes_where, test_nodes_full, test_nodes_drained, test_nodes_restart, test_nodes_move, test_nodes_move_restart,
-         test_nodes_shared_memory, test_nodes_command, test_nodes_messages, test_nodes_unknown_netns, *CHAOS, test_nodes_gone]
+         test_nodes_shared_memory, test_nodes_command, test_nodes_messages, test_nodes_stages, test_nodes_unknown_netns, *CHAOS, test_nodes_gone]
 
 if __name__ == "__main__":
     try:

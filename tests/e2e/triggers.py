@@ -176,6 +176,27 @@ def test_map_reduce_worker(s):
     map_reduce(s, "worker")
 
 
+def test_map_reduce_spread(s):
+    """Each text is read in a process of its own, and all lists meet in another one."""
+    make_app(s, "map-reduce", "worker")
+    for name in ("all", *(f"p{i}" for i in range(len(TEXTS)))):
+        s.json("POST", "/v1/apps/map-reduce/processes", {"pid": name}, 201)
+    answers = [None] * len(TEXTS)
+
+    def ask(i):
+        answers[i] = cli(s, "invoke", "map-reduce", "spread", "-p", f"p{i}", "-k", "k", "-d", "@" + TEXTS[i])
+
+    for _ in range(3):
+        threads = [threading.Thread(target=ask, args=(i,)) for i in range(len(TEXTS))]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        wanted = "".join(f"{count} {word}\n" for word, count in top_words(TEXTS))
+        assert answers == [wanted] * len(TEXTS), (wanted, answers)
+        answers[:] = [None] * len(TEXTS)
+
+
 def test_idle_process_sleeps_with_inputs(s):
     """Nobody waits for the result: the process is swapped out for want of work, and knows them afterwards."""
     assert s.stop() == 0

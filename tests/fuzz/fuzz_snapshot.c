@@ -122,7 +122,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
 	store = small_store(copy, bytes);
 	named(copy, bytes);
 	if (choice & 1)
-		repair(copy, bytes, choice & 8 ? 2 : 1);
+		repair(copy, bytes, choice & 16 ? 4 : choice & 8 ? 2 : 1);
 	if (choice & 2)
 		entry(copy, bytes, store);
 	else

@@ -99,8 +99,39 @@ static struct praas_function functions[] = {
 	  .trigger_timeout_ns = 400000000,
 	  .then = 4 }, /* … to joined, … */
 	{ .name = "queue", .concurrency = PRAAS_SERIAL, .then = 2 }, /* … to serial */
+	/* Those that go on in another process: to plain, … */
+	{ .name = "away", .then = 1, .then_process = "b" },
+	/* … to serial, … */
+	{ .name = "away_serial",
+	  .concurrency = PRAAS_SERIAL,
+	  .then = 2,
+	  .then_process = "b" },
+	/* … of two inputs to joined, … */
+	{ .name = "away_pack",
+	  .trigger = PRAAS_TRIGGER_BATCH,
+	  .trigger_count = 2,
+	  .then = 4,
+	  .then_process = "b" },
+	/* … and on from there to c. */
+	{ .name = "away_first", .then = 13, .then_process = "b" },
+	{ .name = "away_second", .then = 2, .then_process = "c" },
 };
-enum { PLAIN, SERIAL, PER_KEY, JOINED, FIRST, MAP, PACK, QUEUE, FUNCTIONS };
+enum {
+	PLAIN,
+	SERIAL,
+	PER_KEY,
+	JOINED,
+	FIRST,
+	MAP,
+	PACK,
+	QUEUE,
+	AWAY,
+	AWAY_SERIAL,
+	AWAY_PACK,
+	AWAY_FIRST,
+	AWAY_SECOND,
+	FUNCTIONS
+};
 
 struct table {
 	struct fixture f;

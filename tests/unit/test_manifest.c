@@ -67,6 +67,29 @@ static void test_manifest_then(void **state)
 	praas_manifest_release(&m);
 }
 
+/* In another process, whose name is kept as it is. */
+static void test_manifest_then_away(void **state)
+{
+	static const char text[] =
+		"{\"functions\": {"
+		"\"a\": {\"library\": \"l.so\", \"then\": {\"function\": \"b\", "
+		"\"process\": \"p-1.x\", \"description\": \"d\"}},"
+		"\"b\": {\"library\": \"l.so\", \"then\": \"c\"},"
+		"\"c\": {\"library\": \"l.so\", \"then\": \"\"}}}";
+	struct praas_manifest m = { 0 };
+	char error[PRAAS_JSON_ERROR_MAX];
+
+	(void)state;
+	assert_int_equal(parse(text, &m, error), 0);
+	assert_int_equal(m.functions[0].then, 2);
+	assert_string_equal(m.functions[0].then_process, "p-1.x");
+	assert_false(praas_function_plain(&m.functions[0]));
+	assert_int_equal(m.functions[1].then, 3);
+	assert_string_equal(m.functions[1].then_process, "");
+	assert_int_equal(m.functions[2].then, 0);
+	praas_manifest_release(&m);
+}
+
 /* Sixteen functions one after the other, and no more. */
 static void test_manifest_stages_limit(void **state)
 {
@@ -133,6 +156,49 @@ static const struct {
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": \"g\"},"
 	  " \"g\": {\"library\": \"a\", \"then\": \"f\"}}}",
 	  "leads in a circle" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "[\"g\"]}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then: must be a string or an object" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "true}, \"g\": {\"library\": \"a\"}}}",
+	  "must be a string or an object" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{}}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then.function: is missing" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then.process: is missing" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"process\": \"p\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then.function: is missing" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"\", \"process\": \"p\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.function: must be the name" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": 1, \"process\": \"p\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.function: must be a string" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\", \"process\": 7}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.process: must be a string" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\", \"process\": \"\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.process: is no name of a process" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\", \"process\": \"a/b\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.process: is no name of a process" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\", \"process\": \"..\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "then.process: is no name of a process" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"g\", \"process\": \"p\", \"node\": \"n\"}}, \"g\": "
+	  "{\"library\": \"a\"}}}",
+	  "known" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"h\", \"process\": \"p\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then: there is no function h" },
+	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"then\": "
+	  "{\"function\": \"f\", \"process\": \"p\"}}, \"g\": {\"library\": \"a\"}}}",
+	  "functions.f.then: leads in a circle" },
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": {}}}}", "type" },
 	{ "{\"functions\": {\"f\": {\"library\": \"a\", \"trigger\": "
 	  "{\"type\": "
@@ -203,6 +269,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_manifest_reads_what_it_may_hold),
 		cmocka_unit_test(test_manifest_then),
+		cmocka_unit_test(test_manifest_then_away),
 		cmocka_unit_test(test_manifest_stages_limit),
 		cmocka_unit_test(test_manifest_mistakes_are_named),
 		cmocka_unit_test(test_manifest_missing_file_is_named),

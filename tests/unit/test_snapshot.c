@@ -444,7 +444,7 @@ static void test_snapshot_rolled_back(void **state)
 /* New records in a manifest of the first version, and a version that nobody knows. */
 static void test_snapshot_versions(void **state)
 {
-	static const uint8_t versions[] = { 0, 1, 4, 255 };
+	static const uint8_t versions[] = { 0, 1, 5, 255 };
 	struct fixture *f = *state;
 	struct praas_snapshot back;
 	uint8_t *data;
@@ -484,6 +484,19 @@ static void test_snapshot_bad_records_are_refused(void **state)
 		{ .kind = PRAAS_EXPORT_JOINED, .key = "", .id = 1 },
 		{ .kind = PRAAS_EXPORT_JOINED, .key = "" },
 		{ .kind = PRAAS_EXPORT_JOINED, .key = "k", .key_bytes = 1, .id = 1 },
+		/* A pipeline without an input, a name, a number that its call needs; with what it cannot have. */
+		{ .kind = PRAAS_EXPORT_STAGE, .key = "b", .key_bytes = 1 },
+		{ .kind = PRAAS_EXPORT_STAGE, .key = "" },
+		{ .kind = PRAAS_EXPORT_STAGE, .key = "b", .key_bytes = 1, .id = 1 },
+		{ .kind = PRAAS_EXPORT_STAGE,
+		  .key = "b",
+		  .key_bytes = 1,
+		  .sequence = 1 },
+		{ .kind = PRAAS_EXPORT_STAGE,
+		  .key = "b",
+		  .key_bytes = 1,
+		  .data = "x",
+		  .bytes = 1 },
 		{ .kind = PRAAS_EXPORT_TIMEOUT, .key = "" },
 		{ .kind = PRAAS_EXPORT_TIMEOUT,
 		  .key = "",
