@@ -159,7 +159,7 @@ static void send_metrics(struct praas_admin *a, const struct praas_process_stats
 	a->metrics_ns = now_ns;
 	(void)praas_link_send(
 		a->link,
-		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t",
+		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t",
 			  "metrics", "seq", (json_int_t)++a->metrics_seq, "invocations",
 			  (json_int_t)s->invocations, "running", (json_int_t)s->running,
 			  "queued", (json_int_t)s->queued, "dormant",
@@ -171,8 +171,8 @@ static void send_metrics(struct praas_admin *a, const struct praas_process_stats
 			  (json_int_t)cpu_ns(a), "wall_ns",
 			  (json_int_t)(now_ns - a->serving_ns), "bytes_in",
 			  (json_int_t)s->bytes_in, "bytes_out",
-			  (json_int_t)s->bytes_out, "resident_byte_s",
-			  a->held)); /* the next one says more */
+			  (json_int_t)s->bytes_out, "circles", (json_int_t)s->circles,
+			  "resident_byte_s", a->held)); /* the next one says more */
 	praas_admin_functions(a);
 }
 

@@ -77,6 +77,11 @@ void praas_circle_ask(struct praas_process *p, const struct praas_invocation *in
 	praas_remote_probe(p->remote, call, &probe);
 }
 
+void praas_circle_found(struct praas_process *p)
+{
+	p->stats.circles++;
+}
+
 /* Of the invocation that a peer waits for. */
 static void pass_on(struct praas_process *p, struct praas_invocation *inv,
 		    struct praas_probe *probe)
@@ -94,11 +99,13 @@ static void pass_on(struct praas_process *p, struct praas_invocation *inv,
 		praas_remote_probe(p->remote, call, probe);
 		return;
 	}
-	/* All others of the circle ask, too: one of them is told. */
-	if (probe->nonce != wait.nonce || probe->latest_ns > began_ns)
+	/* All others of the circle ask, too: one of them is told. A wait that has not asked has no number yet. */
+	if (wait.nonce == 0 || probe->nonce != wait.nonce ||
+	    probe->latest_ns > began_ns)
 		return;
 	probe->count -=
 		call != wait.call; /* what it waits for here stands in front, too */
+	praas_circle_found(p);
 	praas_probe_text(probe, text, sizeof(text));
 	p->executor->ops->wait_ends(p->executor, &wait, text);
 }
@@ -113,6 +120,7 @@ void praas_circle_frame(struct praas_process *p, struct praas_conn *conn,
 	bool nonsense = (conn->peer_source & PRAAS_CLIENT) != 0 ||
 			praas_probe_decode(buf->data, buf->head.bytes, &probe) != 0;
 
+	p->stats.bytes_in -= buf->head.bytes; /* it is nobody's payload */
 	praas_buf_release(buf);
 	if (nonsense) { /* of a client: it is nobody that another one could wait for */
 		conn->port->protocol_errors++;

@@ -29,6 +29,8 @@ void praas_circle_ask(struct praas_process *p, const struct praas_invocation *in
 		      const struct praas_executor_wait *wait);
 /* A number for struct praas_executor_wait that nobody knows; 0: there is none now. */
 uint64_t praas_circle_nonce(void);
+/* A wait is a part of a circle, and told so: counts it. */
+void praas_circle_found(struct praas_process *p);
 /* A PROBE; buf is given. */
 void praas_circle_frame(struct praas_process *p, struct praas_conn *conn,
 			struct praas_buf *buf);

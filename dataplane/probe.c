@@ -71,30 +71,29 @@ static int take_name(const uint8_t *at, char ret_name[PRAAS_NAME_MAX + 1])
 int praas_probe_decode(const uint8_t *wire, uint64_t bytes,
 		       struct praas_probe *ret_probe)
 {
+	/* Of a peer in shared memory, who may change it meanwhile: what is looked at is a copy. */
+	uint8_t head[PRAAS_PROBE_HEAD_BYTES], step[PRAAS_PROBE_STEP_BYTES];
 	struct praas_probe *p = ret_probe;
 	uint32_t count;
 
-	if (bytes < PRAAS_PROBE_HEAD_BYTES)
+	if (bytes < sizeof(head))
 		return -EPROTO;
-	count = praas_get_u32(wire + 32);
+	memcpy(head, wire, sizeof(head));
+	count = praas_get_u32(head + 32);
 	if (count > PRAAS_CIRCLE_MAX)
 		return -EMSGSIZE;
-	if (count == 0 ||
-	    bytes !=
-		    PRAAS_PROBE_HEAD_BYTES + (uint64_t)count * PRAAS_PROBE_STEP_BYTES ||
-	    praas_get_u32(wire + 36) != 0 || praas_get_u64(wire + 16) == 0)
+	if (count == 0 || bytes != sizeof(head) + (uint64_t)count * sizeof(step) ||
+	    praas_get_u32(head + 36) != 0 || praas_get_u64(head + 16) == 0)
 		return -EPROTO;
-	p->pid = praas_get_u64(wire);
-	p->call = praas_get_u64(wire + 8);
-	p->nonce = praas_get_u64(wire + 16);
-	p->latest_ns = praas_get_u64(wire + 24);
+	p->pid = praas_get_u64(head);
+	p->call = praas_get_u64(head + 8);
+	p->nonce = praas_get_u64(head + 16);
+	p->latest_ns = praas_get_u64(head + 24);
 	p->count = count;
 	for (uint32_t i = 0; i < count; i++) {
-		const uint8_t *at =
-			wire + PRAAS_PROBE_HEAD_BYTES + i * PRAAS_PROBE_STEP_BYTES;
-
-		p->steps[i].pid = praas_get_u64(at);
-		if (take_name(at + NAME_AT, p->steps[i].function) != 0)
+		memcpy(step, wire + sizeof(head) + i * sizeof(step), sizeof(step));
+		p->steps[i].pid = praas_get_u64(step);
+		if (take_name(step + NAME_AT, p->steps[i].function) != 0)
 			return -EPROTO;
 	}
 	return 0;

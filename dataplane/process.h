@@ -136,6 +136,7 @@ struct praas_process_stats {
 			   * whose callers wait for nothing. A process may rest with them */
 	uint64_t last_activity_ns;
 	uint64_t bytes_in, bytes_out; /* payloads from and to clients */
+	uint64_t circles; /* of waiting functions that were found, one told of each */
 };
 void praas_process_stats(const struct praas_process *p,
 			 struct praas_process_stats *ret_stats);

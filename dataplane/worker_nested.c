@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "dataplane/circle.h"
 #include "dataplane/worker_private.h"
 
 /* ---- the stack ---- */
@@ -293,12 +294,14 @@ void wx_wait_timers(struct wx *ex, uint64_t now)
 
 		if (!w->waiting || w->wait_kind != PRAAS_WORKER_WAIT)
 			continue;
-		if (now >= w->wait_until_ns)
+		if (now >= w->wait_until_ns) {
 			answer(w, -EAGAIN);
-		else if (wx_wait_away(w))
+		} else if (wx_wait_away(w)) {
 			wx_wait_ask(w, now);
-		else if (wx_in_circle(w, text))
+		} else if (wx_in_circle(w, text)) {
+			praas_circle_found(ex->base.process);
 			wx_wait_withdraw(w, text);
+		}
 	}
 }
 

@@ -289,6 +289,8 @@ struct praas_life_stats {
 	uint64_t activations, activation_failures, swaps, lost, kills, checkpoints,
 		refused_joins, snapshots, rollbacks, forks, moves, move_failures;
 	uint64_t drain_moves, balance_moves; /* that were begun for that */
+	uint64_t
+		circles; /* of waiting functions, as controllers told since the start */
 	/* How long processes that moved stood still. */
 	uint64_t move_pause_sum_ns, move_pause_max_ns;
 	struct praas_usage used; /* as controllers told since the start */

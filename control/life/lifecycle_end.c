@@ -130,6 +130,7 @@ static int recover_one(struct praas_life *life,
 	if (rc)
 		return rc;
 	praas_life_mail_known(p, &queue);
+	p->circles_told = UINT64_MAX;
 	praas_life_charge_running(p);
 	/* The first that tried what was being deployed: it goes back, as the application did. */
 	p->want_swap = record->revision > app->revision;

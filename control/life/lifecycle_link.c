@@ -58,6 +58,15 @@ static void on_failed(struct praas_life *life, const json_t *message)
 	}
 }
 
+static void count_circles(struct praas_life_process *p, const json_t *message)
+{
+	uint64_t told = praas_json_number_or(message, "circles", 0);
+
+	if (p->circles_told < told)
+		p->life->stats.circles += told - p->circles_told;
+	p->circles_told = told;
+}
+
 static void on_metrics(struct praas_life_process *p, const json_t *message)
 {
 	struct praas_life_view *m = &p->metrics;
@@ -75,6 +84,7 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	p->metrics_ns = praas_now_ns();
 	p->metrics_told = true;
 	praas_life_count_calls(p);
+	count_circles(p, message);
 	praas_life_used(p, message);
 }
 
@@ -155,6 +165,7 @@ void praas_life_forget_controller(struct praas_life_process *p)
 	p->has_instance = false;
 	p->joined = false;
 	p->metrics_told = false;
+	p->circles_told = 0;
 	p->window_ns = 0;
 	p->metrics.running = 0;
 	p->metrics.queued = 0;

@@ -86,7 +86,9 @@ struct praas_life_process {
 	uint64_t settled_ns; /* it began to serve, or a move of it began or ended */
 	uint64_t
 		move_again_ns; /* that failed, or found no place: when it is tried again */
-	uint8_t move_tries;    /* that failed, one after the other */
+	/* Circles, in this epoch; UINT64_MAX: the next word of it says how many a service before us was told of. */
+	uint64_t circles_told;
+	uint8_t move_tries; /* that failed, one after the other */
 	uint8_t move_failed; /* the node that the last of them was to: an index and 1; 0: none */
 	uint64_t idle_ms; /* then: for how long there must have been none; at least 1 */
 	uint64_t window_ns,

@@ -177,6 +177,9 @@ static void put_moves(FILE *to, const struct praas_life_stats *life)
 	put(to, "balance_moves_total", "counter",
 	    "Moves that were begun to bring processes to better nodes",
 	    life->balance_moves);
+	put(to, "circles_total", "counter",
+	    "Circles of functions that waited for one another, ended by telling one",
+	    life->circles);
 	head(to, "move_pause_seconds", "summary",
 	     "For how long a process that moves accepts nothing");
 	(void)fprintf(to,

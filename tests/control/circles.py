@@ -5,6 +5,7 @@ tcp: one of them is told so, at once and by name, and the others go on. What onl
 usage: circles.py CONTROL CONTROLLER FUNCTIONS shm|tcp
 """
 import json
+import re
 import sys
 import threading
 import time
@@ -47,6 +48,14 @@ def refused(p, answer, *steps):
     assert got == 422 and circle(p, *steps) in error["message"], (answer, circle(p, *steps))
 
 
+def counted(s, circles):
+    end = time.monotonic() + SOON
+    while (got := re.search(rb"\npraas_circles_total (\d+)", s.ask("GET", "/metrics")[2])) is None or int(got[1]) < circles:
+        assert time.monotonic() < end, got
+        time.sleep(0.1)
+    assert int(got[1]) == circles, got
+
+
 def works(p, *names):
     for name in names:
         for fn in ("ring", "ring2", "free", "keyed"):
@@ -63,6 +72,12 @@ def test_circles_back(s):
     # it is in the middle: the first one only waits for it
     refused(p, ask(p, "a", "free", "b ring c ring2 b ring"), ("ring", "b"), ("ring2", "c"), ("ring", "b"))
     works(p, *"abc")
+    counted(s, 4)
+    s.kill()
+    s.start()
+    p.s.await_state("a", "c", "ACTIVE")
+    refused(p, ask(p, "a", "ring", "b ring a ring"), ("ring", "a"), ("ring", "b"), ("ring", "a"))
+    counted(s, 1)  # what was told before is another service's
 
 
 def test_circles_within(s):
@@ -70,6 +85,7 @@ def test_circles_within(s):
     p = begin(s, "ab")
     refused(p, ask(p, "a", "ring", "a ring"), ("ring", "a"), ("ring", "a"))
     refused(p, ask(p, "a", "ring", "a ring2 a ring"), ("ring", "a"), ("ring2", "a"), ("ring", "a"))
+    counted(s, 2)
     refused(p, ask(p, "a", "ring", "a ring2 b free a ring"),
             ("ring", "a"), ("ring2", "a"), ("free", "b"), ("ring", "a"))
     works(p, *"ab")

@@ -434,7 +434,7 @@ static inline unsigned told(void)
 	unsigned n = 0;
 
 	for (unsigned i = 0; i < NODES; i++)
-		n += w->node[i].ex->ended;
+		n += (unsigned)w->node[i].f.p->stats.circles;
 	return n;
 }
 

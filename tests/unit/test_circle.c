@@ -43,7 +43,7 @@ static void test_circle_back(void **state)
 			 0);
 	settle();
 	assert_int_equal(w->node[1].status, PRAAS_CANCELLED);
-	assert_int_equal(w->node[0].f.p->queued, 0);
+	assert_int_equal(w->node[0].f.p->queued + w->node[0].f.p->stats.bytes_in, 0);
 	assert_int_equal(w->node[0].ex->m.count, 1);
 }
 

@@ -3,8 +3,11 @@
  * What a PROBE may say, and how it is put into words.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,6 +16,7 @@
 #include <cmocka.h>
 
 #include "dataplane/probe.h"
+#include "internal/base.h"
 #include "internal/bytes.h"
 
 static int decode(const uint8_t *wire, uint64_t bytes)
@@ -92,11 +96,68 @@ static void test_probe_text(void **state)
 	}
 }
 
+/* What a peer changes while it is read. */
+struct meanwhile {
+	_Atomic bool over;
+	uint8_t wire[PRAAS_PROBE_HEAD_BYTES + PRAAS_PROBE_STEP_BYTES];
+};
+
+static void *change(void *arg)
+{
+	struct meanwhile *m = arg;
+
+	while (!atomic_load_explicit(&m->over, memory_order_relaxed))
+		for (unsigned i = 0; i < 2; i++) {
+			atomic_store_explicit((_Atomic uint8_t *)(m->wire + 16),
+					      (uint8_t)i, memory_order_relaxed);
+			atomic_store_explicit(
+				(_Atomic uint8_t *)(m->wire + PRAAS_PROBE_HEAD_BYTES +
+						    8 + 20),
+				(uint8_t)(i ? 'n' : '\n'), memory_order_relaxed);
+		}
+	return NULL;
+}
+
+/* A peer in shared memory writes while it is read: what is taken was looked at. */
+static void test_probe_changed_meanwhile(void **state)
+{
+	struct praas_probe probe = { .pid = 1, .call = 2, .nonce = 1 }, got;
+	struct meanwhile *m = calloc(1, sizeof(*m));
+	uint64_t until = praas_now_ns() + 500000000u;
+	char name[PRAAS_NAME_MAX + 1];
+	pthread_t thread;
+	unsigned taken = 0;
+
+	(void)state;
+#ifdef __SANITIZE_THREAD__
+	free(m);
+	skip(); /* that they are there is the test */
+#endif
+	memset(name, 'n', PRAAS_NAME_MAX);
+	name[PRAAS_NAME_MAX] = '\0';
+	assert_int_equal(praas_probe_add(&probe, 1, name), 0);
+	praas_probe_encode(&probe, m->wire);
+	assert_int_equal(pthread_create(&thread, NULL, change, m), 0);
+	while (praas_now_ns() < until) {
+		if (praas_probe_decode(m->wire, sizeof(m->wire), &got) != 0)
+			continue;
+		taken++;
+		if (got.nonce == 0 || strcmp(got.steps[0].function, name) != 0)
+			break;
+	}
+	atomic_store_explicit(&m->over, true, memory_order_relaxed);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	assert_true(taken == 0 || got.nonce == 1);
+	assert_true(taken == 0 || strcmp(got.steps[0].function, name) == 0);
+	free(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_probe_wire),
 		cmocka_unit_test(test_probe_text),
+		cmocka_unit_test(test_probe_changed_meanwhile),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
