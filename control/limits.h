@@ -71,6 +71,10 @@
 #define PRAAS_LIMIT_TASKS_PER_WORKER 64u          /* threads and processes */
 #define PRAAS_LIMIT_MEMORY_BYTES (16ull << 40)
 #define PRAAS_LIMIT_MEMORY_MIN_BYTES (16ull << 20)
+/* Memory of a process with state beyond it: at least this, and this for each address that --data-listen adds. */
+#define PRAAS_LIMIT_STATE_MEMORY_BYTES (16ull << 20)
+#define PRAAS_LIMIT_STATE_ADDRESS_BYTES (8ull << 20)
+#define PRAAS_LIMIT_STATE_BYTES (16ull << 40) /* of state beyond memory */
 
 /* In a list of addresses: what the node has devices for. */
 #define PRAAS_DATA_LISTEN_AUTO "auto"

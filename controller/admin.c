@@ -104,30 +104,37 @@ static void on_built(struct praas_admin *a, int rc, char *text)
 	free(text);
 }
 
-static void on_report(struct praas_admin *a, const struct praas_exchange_msg *msg)
+/* late: what is still to be loaded; NULL: nothing. */
+static void on_loaded(struct praas_admin *a, int rc, struct praas_snapshot_late *late)
 {
-	int rc = (int)(int64_t)msg->a;
-	void *pointer = (void *)(uintptr_t)msg->b;
 	struct praas_activate_event loaded = { .kind = PRAAS_ACTIVATE_LOADED,
 					       .rc = rc,
 					       .released = a->released,
 					       .whole = a->whole };
+
+	a->late = late;
+	if (rc != 0)
+		(void)snprintf(a->failure, sizeof(a->failure),
+			       "snapshot in slot %llu cannot be loaded: %s",
+			       (unsigned long long)a->activate.loaded_slot,
+			       rc == -EPROTO ? "damaged" : strerror(-rc));
+	if (a->move.take.phase != PRAAS_TAKE_NONE)
+		praas_admin_take_loaded(a, rc);
+	else
+		praas_admin_activate_event(a, &loaded);
+}
+
+static void on_report(struct praas_admin *a, const struct praas_exchange_msg *msg)
+{
+	int rc = (int)(int64_t)msg->a;
+	void *pointer = (void *)(uintptr_t)msg->b;
 
 	switch ((enum praas_exchange_report)msg->kind) {
 	case PRAAS_REPORT_BUILT:
 		on_built(a, rc, pointer);
 		break;
 	case PRAAS_REPORT_LOADED:
-		a->late = pointer;
-		if (rc != 0)
-			(void)snprintf(a->failure, sizeof(a->failure),
-				       "snapshot in slot %llu cannot be loaded: %s",
-				       (unsigned long long)a->activate.loaded_slot,
-				       rc == -EPROTO ? "damaged" : strerror(-rc));
-		if (a->move.take.phase != PRAAS_TAKE_NONE)
-			praas_admin_take_loaded(a, rc);
-		else
-			praas_admin_activate_event(a, &loaded);
+		on_loaded(a, rc, pointer);
 		break;
 	case PRAAS_REPORT_LISTENING:
 		praas_admin_take_listening(a, rc, pointer);
@@ -155,6 +162,9 @@ static void on_report(struct praas_admin *a, const struct praas_exchange_msg *ms
 		break;
 	case PRAAS_REPORT_LOG_FAILED:
 		praas_admin_log_failed(a, rc);
+		break;
+	case PRAAS_REPORT_ROOM:
+		a->room_due_ns = praas_now_ns();
 		break;
 	case PRAAS_REPORT_LOG:
 		on_log(rc, pointer);
@@ -208,6 +218,7 @@ static int wait_ms(const struct praas_admin *a, uint64_t now_ns)
 	earliest(a->sweep_due_ns, &ns);
 	earliest(a->late_due_ns, &ns);
 	earliest(a->redo_due_ns, &ns);
+	earliest(a->room_due_ns, &ns);
 	earliest(a->stop_due_ns, &ns);
 	earliest(a->catch_due_ns, &ns);
 	earliest(a->move.due_ns, &ns);
@@ -239,6 +250,8 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_late(a, now_ns);
 	if (due(a->redo_due_ns, now_ns))
 		praas_admin_log_due(a, now_ns);
+	if (due(a->room_due_ns, now_ns))
+		praas_admin_room_due(a, now_ns);
 	if (due(a->catch_due_ns, now_ns))
 		praas_admin_mail_due(a);
 	if (due(a->metrics_due_ns, now_ns))

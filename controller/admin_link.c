@@ -152,27 +152,43 @@ static void count_held(struct praas_admin *a, const struct praas_process_stats *
 	a->held_bytes = s->state_bytes;
 }
 
+/* Of state beyond memory. What is left out is told the next time. */
+static void add_overflow(json_t *message, const struct praas_process_stats *s)
+{
+	(void)json_object_set_new(message, "state_out_keys",
+				  json_integer((json_int_t)s->state_out_keys));
+	(void)json_object_set_new(message, "state_out_bytes",
+				  json_integer((json_int_t)s->state_out_bytes));
+	(void)json_object_set_new(message, "state_fetches",
+				  json_integer((json_int_t)s->state_fetches));
+	(void)json_object_set_new(message, "state_evictions",
+				  json_integer((json_int_t)s->state_evictions));
+	(void)json_object_set_new(message, "state_fetch_failures",
+				  json_integer((json_int_t)s->state_fetch_failures));
+}
+
 static void send_metrics(struct praas_admin *a, const struct praas_process_stats *s,
 			 uint64_t now_ns)
 {
+	json_t *message;
+
 	a->metrics_last = *s;
 	a->metrics_ns = now_ns;
-	(void)praas_link_send(
-		a->link,
-		json_pack("{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t",
-			  "metrics", "seq", (json_int_t)++a->metrics_seq, "invocations",
-			  (json_int_t)s->invocations, "running", (json_int_t)s->running,
-			  "queued", (json_int_t)s->queued, "dormant",
-			  (json_int_t)s->dormant, "mailbox_depth",
-			  (json_int_t)s->mailbox_depth, "state_keys",
-			  (json_int_t)s->state_keys, "state_bytes",
-			  (json_int_t)s->state_bytes, "idle_ns",
-			  (json_int_t)quiet_ns(a, s, now_ns), "cpu_ns",
-			  (json_int_t)cpu_ns(a), "wall_ns",
-			  (json_int_t)(now_ns - a->serving_ns), "bytes_in",
-			  (json_int_t)s->bytes_in, "bytes_out",
-			  (json_int_t)s->bytes_out, "circles", (json_int_t)s->circles,
-			  "resident_byte_s", a->held)); /* the next one says more */
+	message = json_pack(
+		"{ss sI sI sI sI sI sI sI sI sI sI sI sI sI sI sf}", "t", "metrics",
+		"seq", (json_int_t)++a->metrics_seq, "invocations",
+		(json_int_t)s->invocations, "running", (json_int_t)s->running, "queued",
+		(json_int_t)s->queued, "dormant", (json_int_t)s->dormant,
+		"mailbox_depth", (json_int_t)s->mailbox_depth, "state_keys",
+		(json_int_t)s->state_keys, "state_bytes", (json_int_t)s->state_bytes,
+		"idle_ns", (json_int_t)quiet_ns(a, s, now_ns), "cpu_ns",
+		(json_int_t)cpu_ns(a), "wall_ns", (json_int_t)(now_ns - a->serving_ns),
+		"bytes_in", (json_int_t)s->bytes_in, "bytes_out",
+		(json_int_t)s->bytes_out, "circles", (json_int_t)s->circles,
+		"resident_byte_s", a->held);
+	if (message && a->config->state_bytes > 0)
+		add_overflow(message, s);
+	(void)praas_link_send(a->link, message); /* the next one says more */
 	praas_admin_functions(a);
 }
 

@@ -73,6 +73,8 @@ struct praas_admin {
 	uint64_t drain_due_ns, put_due_ns, metrics_due_ns,
 		sweep_due_ns; /* 0: not set */
 	uint64_t late_due_ns;
+	uint64_t
+		room_due_ns; /* a checkpoint makes room for state beyond memory; 0: none is wanted */
 	struct praas_admin_ask asks[PRAAS_ADMIN_ASKS];
 	struct praas_catch_up catch_up;
 	struct praas_catch_up_action catch_last; /* what was to be done last */
@@ -146,6 +148,8 @@ void praas_admin_put_again(struct praas_admin *a);
 void praas_admin_sweep(struct praas_admin *a);
 /* Loads some more of the state that comes late. */
 void praas_admin_late(struct praas_admin *a, uint64_t now_ns);
+/* A checkpoint is to make room for state. */
+void praas_admin_room_due(struct praas_admin *a, uint64_t now_ns);
 /* The code of an errno in messages of the link. */
 const char *praas_admin_code(int rc);
 

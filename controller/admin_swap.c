@@ -7,6 +7,7 @@
 
 #include "controller/admin_private.h"
 #include "controller/journal.h"
+#include "controller/places.h"
 #include "controller/snapshot_late.h"
 #include "internal/base.h"
 
@@ -22,6 +23,7 @@
 #define STOP_PATIENCE_NS 10000000000u /* beside what running functions get */
 #define SWEEP_AFTER_NS 1000000000u    /* not while the first calls wait */
 #define LATE_AFTER_NS 20000000u       /* nor what they may not need */
+#define ROOM_AGAIN_NS 1000000000u     /* a checkpoint that was not committed */
 #define LATE_STEP_BYTES (8u << 20)    /* then the link and the others have their turn */
 
 const char *praas_admin_code(int rc)
@@ -176,9 +178,12 @@ static int order_load(struct praas_admin *a, uint64_t slot)
 int praas_admin_load(struct praas_admin *a, struct praas_store *store,
 		     const struct praas_snapshot *snapshot, bool whole)
 {
-	a->load = (struct praas_data_load){
-		.redo = a->redo, .store = store, .snapshot = snapshot, .whole = whole
-	};
+	a->load = (struct praas_data_load){ .redo = a->redo,
+					    .store = store,
+					    .snapshot = snapshot,
+					    .whole = whole,
+					    .fetch_store = a->load_store,
+					    .base = whole ? &a->current : NULL };
 	return praas_exchange_order(a->exchange, PRAAS_ORDER_LOAD,
 				    (uint64_t)(uintptr_t)&a->load, 0);
 }
@@ -313,6 +318,7 @@ static int write_cut(struct praas_admin *a)
 	a->entry->epoch = a->config->epoch;
 	/* What was stored in clear before there were keys is sealed as soon as it is in memory. */
 	a->current.rewrite = reads_clear(a->store) || reads_clear(a->load_store);
+	a->current.compact = a->config->state_bytes > 0 && !a->swap.final;
 	rc = praas_snapshot_write(a->store, &a->cut->snapshot, a->manifest->functions,
 				  a->manifest->count, &a->current, a->entry, &result);
 	/* What has been on its way for longer may have been collected meanwhile (store/gc.h). */
@@ -358,6 +364,35 @@ void praas_admin_sweep(struct praas_admin *a)
 			      strerror(-rc));
 }
 
+void praas_admin_room_due(struct praas_admin *a, uint64_t now_ns)
+{
+	a->room_due_ns = now_ns + ROOM_AGAIN_NS; /* until one is committed */
+	praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, 0);
+}
+
+/* Objects that have not changed since may go. Their keys stay until two more are committed; before each of these the data
+ * thread makes a cut, behind this. */
+static void tell_places(struct praas_admin *a)
+{
+	struct praas_places *places = NULL;
+	int rc;
+
+	if (a->config->state_bytes == 0)
+		return;
+	rc = praas_places_new(&a->current, NULL, &places);
+	if (rc == 0)
+		rc = praas_exchange_order(a->exchange, PRAAS_ORDER_PLACES,
+					  (uint64_t)(uintptr_t)places,
+					  (uint64_t)(uintptr_t)a->load_store);
+	if (rc == 0) {
+		a->room_due_ns = 0;
+		return;
+	}
+	praas_places_free(places);
+	praas_journal(PRAAS_LOG_ERROR, "where the state lies is not known: %s",
+		      strerror(-rc)); /* the next checkpoint says it */
+}
+
 /* What was written is what the next one starts from; what only older ones need may go. */
 static void committed(struct praas_admin *a, bool final)
 {
@@ -367,6 +402,8 @@ static void committed(struct praas_admin *a, bool final)
 	a->current = a->cut->snapshot;
 	a->cut->snapshot = (struct praas_snapshot){ 0 };
 	praas_admin_log_committed(a);
+	if (!final)
+		tell_places(a);
 	if (!final) /* else who comes next sweeps */
 		a->sweep_due_ns = praas_now_ns() + SWEEP_AFTER_NS;
 }

@@ -203,6 +203,11 @@ static void read_limits(struct praas_json_reader *r, struct praas_config *c)
 	c->memory_bytes =
 		praas_json_number_or(r, "memory_bytes", PRAAS_MEMORY_BYTES_MIN,
 				     PRAAS_MEMORY_BYTES_MAX, 256ull << 20);
+	c->state_bytes =
+		praas_json_number_or(r, "state_bytes", 0, PRAAS_STATE_BYTES_MAX, 0);
+	if (c->state_bytes != 0 && c->state_bytes < c->memory_bytes)
+		praas_json_fail(r, "state_bytes",
+				"must be 0, or at least memory_bytes");
 	c->vcpu_milli =
 		(uint32_t)praas_json_number_or(r, "vcpu_milli", 0, 1024u * 1000u, 0);
 	c->concurrency = (uint32_t)praas_json_number_or(r, "concurrency", 1,
@@ -270,10 +275,10 @@ bool praas_config_fits(const struct praas_config *prepared,
 	return memcmp(p->app_id, c->app_id, sizeof(p->app_id)) == 0 &&
 	       strcmp(p->code, c->code) == 0 && strcmp(p->worker, c->worker) == 0 &&
 	       p->isolation_inline == c->isolation_inline &&
-	       p->memory_bytes == c->memory_bytes && p->vcpu_milli == c->vcpu_milli &&
-	       p->concurrency == c->concurrency && p->tasks_max == c->tasks_max &&
-	       p->bytes_max == c->bytes_max && p->wait == c->wait &&
-	       p->allow_weak_sandbox == c->allow_weak_sandbox &&
+	       p->memory_bytes == c->memory_bytes && p->state_bytes == c->state_bytes &&
+	       p->vcpu_milli == c->vcpu_milli && p->concurrency == c->concurrency &&
+	       p->tasks_max == c->tasks_max && p->bytes_max == c->bytes_max &&
+	       p->wait == c->wait && p->allow_weak_sandbox == c->allow_weak_sandbox &&
 	       p->cgroup_version == c->cgroup_version &&
 	       strcmp(p->cgroup_path, c->cgroup_path) == 0;
 }

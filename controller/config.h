@@ -24,6 +24,7 @@
 #define PRAAS_CONFIG_LOG_MAX 4200u
 #define PRAAS_MEMORY_BYTES_MIN (8ull << 20)
 #define PRAAS_MEMORY_BYTES_MAX (1ull << 42)
+#define PRAAS_STATE_BYTES_MAX (1ull << 44)
 
 enum praas_durability {
 	PRAAS_DURABILITY_SWAP = 0, /* as the last snapshot has it */
@@ -61,6 +62,9 @@ struct praas_config {
 		listen_weak; /* bit i: listen[i] is left out when it cannot be opened */
 	bool isolation_inline;
 	uint64_t memory_bytes;
+	uint64_t
+		state_bytes; /* of all state; what has no memory lies in the store. 0: as memory_bytes, and all
+				* of it is in memory */
 	uint32_t vcpu_milli; /* 0: no limit */
 	enum praas_durability
 		durability; /* of what is acknowledged (docs/journal.md) */

@@ -67,12 +67,15 @@ static void on_load(struct praas_data *d, const struct praas_data_load *load)
 			praas_process_log_set(d->process, praas_data_on_log, d);
 	}
 	d->loaded = true;
-	if (rc == 0 && !load->whole)
+	if (rc == 0 && d->config.config->state_bytes > 0)
+		rc = praas_data_overflow_load(d, load);
+	else if (rc == 0 && !load->whole)
 		rc = praas_snapshot_late_new(load->store, load->snapshot, &d->late);
 	if (rc == 0) {
 		struct praas_snapshot s = *load->snapshot;
 
 		s.late = d->late;
+		s.places = d->places;
 		rc = praas_snapshot_load(load->store, &s, m->functions, m->count,
 					 import_record, d->process);
 	}
@@ -132,6 +135,8 @@ static void try_serve(struct praas_data *d)
 	d->serve_wanted = rc == 0;
 	if (rc == 0)
 		return;
+	if (rc > 0 && praas_data_overflow_serve(d) != 0)
+		rc = -ENOSPC;
 	if (rc > 0) {
 		praas_outbox_begin(praas_process_outbox(d->process), d->clean);
 		gate(d, true, false);
@@ -229,16 +234,15 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 		praas_data_publish_functions(d);
 		break;
 	case PRAAS_ORDER_MEMBERS:
-		praas_data_mail_members(d, pointer);
-		break;
 	case PRAAS_ORDER_WAY:
-		praas_data_mail_way(d, pointer);
-		break;
 	case PRAAS_ORDER_QUEUE:
-		praas_data_mail_queue(d, pointer);
+		praas_data_mail_order(d, (enum praas_exchange_order)msg->kind, pointer);
 		break;
 	case PRAAS_ORDER_KEPT:
 		praas_data_log_kept(d, msg->a);
+		break;
+	case PRAAS_ORDER_PLACES:
+		praas_data_overflow_places(d, pointer, msg->b);
 		break;
 	case PRAAS_ORDER_MOVED:
 		praas_data_moved(d, pointer);
@@ -428,6 +432,8 @@ static bool arm_all(struct praas_data *d, int *fds, unsigned *ret_count,
 		idle = false;
 	if (!praas_data_log_idle(d))
 		idle = false;
+	if (d->fetcher && praas_fetcher_ready(d->fetcher))
+		idle = false;
 	*ret_wait_ns = longest_wait(d);
 	if (wake_ns != 0) {
 		now = praas_now_ns();
@@ -509,6 +515,8 @@ static void serve(struct praas_data *d)
 			look_quiet(d);
 		if (praas_unlikely(d->cut_until_ns != 0))
 			try_cut(d);
+		if (praas_unlikely(d->fetcher != NULL))
+			done += praas_data_overflow_turn(d);
 		if (praas_unlikely(d->log.redo != NULL))
 			done += praas_data_log_turn(d);
 		if (praas_unlikely(++turns % TURNS_PER_TICK == 0))

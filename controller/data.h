@@ -29,6 +29,10 @@ struct praas_data_load {
 	struct praas_store *store;
 	const struct praas_snapshot *snapshot;
 	bool whole; /* now; the store need not stay */
+	/* Of state beyond memory: it is read from there until the thread ends. */
+	struct praas_store *fetch_store;
+	const struct praas_snapshot *
+		base; /* whole: what lies in that one need not be read now; may be NULL */
 };
 
 /* Where the process lives now. */

@@ -97,7 +97,7 @@ static int build_process(struct praas_data *d)
 	struct praas_process_config pc = {
 		.functions = d->config.manifest->functions,
 		.functions_count = d->config.manifest->count,
-		.state_bytes_max = c->memory_bytes,
+		.state_bytes_max = c->state_bytes ? c->state_bytes : c->memory_bytes,
 		.bytes_max = c->bytes_max,
 		.pool = praas_pool_memory_pool(d->memory),
 		.pool_segment = praas_pool_memory_segment(d->memory),
@@ -113,7 +113,8 @@ static int build_process(struct praas_data *d)
 	}
 	praas_process_gate(d->process, false);
 	praas_data_mail_host(d);
-	return 0;
+	rc = praas_data_overflow_build(d);
+	return rc == 0 ? 0 : failed(d, rc, "cannot make what brings state back");
 }
 
 static void want_members(void *user)
@@ -148,7 +149,7 @@ static int build_sessions(struct praas_data *d)
 		memcpy(d->names[i], f->name, sizeof(d->names[i]));
 		/* What may run anywhere at any time needs nobody to decide. */
 		if (d->config.spawner && praas_function_plain(f) &&
-		    c->durability == PRAAS_DURABILITY_SWAP)
+		    c->durability == PRAAS_DURABILITY_SWAP && c->state_bytes == 0)
 			d->function_flags[i] = PRAAS_FUNCTION_DIRECT;
 	}
 	sc.welcome.function_flags = d->function_flags;
@@ -209,10 +210,13 @@ void praas_data_unbuild(struct praas_data *d)
 	praas_session_server_free(d->sessions);
 	praas_data_log_end(d);
 	d->sessions = NULL;
+	praas_data_overflow_end(d);     /* nobody writes into what it has */
 	praas_process_free(d->process); /* and the executor */
 	d->process = NULL;
 	praas_snapshot_late_free(d->late); /* no value refers to it any more */
 	d->late = NULL;
+	praas_places_free(d->places);
+	d->places = NULL;
 	d->executor = NULL;
 	praas_pool_memory_free(d->memory);
 	d->memory = NULL;

@@ -117,7 +117,7 @@ static void order_endpoints(struct praas_way *way)
 		}
 }
 
-void praas_data_mail_way(struct praas_data *d, struct praas_way *way)
+static void take_way(struct praas_data *d, struct praas_way *way)
 {
 	order_endpoints(way);
 	if (d->process)
@@ -126,7 +126,7 @@ void praas_data_mail_way(struct praas_data *d, struct praas_way *way)
 	free(way);
 }
 
-void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch)
+static void take_queue(struct praas_data *d, struct praas_mail_batch *batch)
 {
 	uint64_t position = 0;
 	int rc = praas_process_queue_apply(d->process, batch->messages, batch->count,
@@ -137,8 +137,19 @@ void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch)
 					  (uint64_t)(int64_t)rc, position) == 0);
 }
 
-void praas_data_mail_members(struct praas_data *d, struct praas_members *list)
+static void take_members(struct praas_data *d, struct praas_members *list)
 {
 	praas_process_members_give(d->process, list);
 	praas_session_server_members(d->sessions);
+}
+
+void praas_data_mail_order(struct praas_data *d, enum praas_exchange_order kind,
+			   void *what)
+{
+	if (kind == PRAAS_ORDER_WAY)
+		take_way(d, what);
+	else if (kind == PRAAS_ORDER_QUEUE)
+		take_queue(d, what);
+	else
+		take_members(d, what);
 }

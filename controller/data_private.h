@@ -9,8 +9,10 @@
 
 #include "controller/cut.h"
 #include "controller/data.h"
+#include "controller/fetch.h"
 #include "controller/gate.h"
 #include "controller/mail.h"
+#include "controller/places.h"
 #include "controller/pool_memory.h"
 #include "controller/store/redo.h"
 #include "dataplane/changes.h"
@@ -72,10 +74,16 @@ struct praas_data {
 	struct praas_shm_spare
 		*spare; /* for the first client, while there is no port */
 	struct praas_snapshot_late *late; /* of its large state; NULL: none */
-	bool loaded;                      /* a snapshot has been loaded into process */
-	bool built;                       /* BUILT has been reported */
-	bool serve_wanted;                /* SERVE came before the workers were ready */
-	bool listen_wanted; /* LISTEN came before the workers were ready */
+	/* Of state beyond memory. */
+	struct praas_places
+		*places; /* of the last committed snapshot; NULL: there is none */
+	struct praas_fetcher *fetcher; /* NULL: all of the state is in memory */
+	struct praas_bell fetch_bell;  /* of its thread */
+	uint64_t fetch_told_ns;        /* when a failure was told last */
+	bool loaded;                   /* a snapshot has been loaded into process */
+	bool built;                    /* BUILT has been reported */
+	bool serve_wanted;             /* SERVE came before the workers were ready */
+	bool listen_wanted;            /* LISTEN came before the workers were ready */
 	bool quiet_wanted;
 	bool clean; /* of SERVE */
 	bool cut_final;
@@ -113,11 +121,9 @@ int praas_data_listen(struct praas_data *d);
 
 /* How the outbox of the process finds its way. */
 void praas_data_mail_host(struct praas_data *d);
-/* Orders; what they name is freed. */
-void praas_data_mail_way(struct praas_data *d, struct praas_way *way);
-void praas_data_mail_queue(struct praas_data *d, struct praas_mail_batch *batch);
-/* list is given. */
-void praas_data_mail_members(struct praas_data *d, struct praas_members *list);
+/* The orders MEMBERS, WAY and QUEUE; what they name is given. */
+void praas_data_mail_order(struct praas_data *d, enum praas_exchange_order kind,
+			   void *what);
 /* A report of which others must leave room for what counts more. 0; -EAGAIN. */
 int praas_data_report_spare(struct praas_data *d, enum praas_exchange_report kind,
 			    uint64_t a, uint64_t b);
@@ -145,6 +151,22 @@ bool praas_data_log_idle(const struct praas_data *d);
 bool praas_data_log_behind(struct praas_data *d);
 /* A snapshot has all up to that number. */
 void praas_data_log_kept(struct praas_data *d, uint64_t number);
+
+/* ---- data_overflow.c: state beyond memory ---- */
+
+/* The process is made. 0; -ENOMEM. */
+int praas_data_overflow_build(struct praas_data *d);
+/* Before a snapshot is loaded: what of it stays in the store. 0; -ENOMEM; or what the store says. */
+int praas_data_overflow_load(struct praas_data *d, const struct praas_data_load *load);
+/* All else has its memory: so much is left. 0; -ENOSPC too little, with text. */
+int praas_data_overflow_serve(struct praas_data *d);
+/* Takes what has been read. Returns how much that was. */
+unsigned praas_data_overflow_turn(struct praas_data *d);
+/* Nothing is read any more. */
+void praas_data_overflow_end(struct praas_data *d);
+/* The order; places are given. */
+void praas_data_overflow_places(struct praas_data *d, struct praas_places *places,
+				uint64_t store);
 
 /* ---- data_moved.c ---- */
 

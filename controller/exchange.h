@@ -34,6 +34,8 @@ enum praas_exchange_order {
 	PRAAS_ORDER_WAY,        /* a: malloc'd struct praas_way, of ASK */
 	PRAAS_ORDER_QUEUE, /* a: malloc'd struct praas_mail_batch, to be applied → QUEUE */
 	PRAAS_ORDER_KEPT, /* a: a snapshot has all up to that number of the log (praas_cut.covers) */
+	PRAAS_ORDER_PLACES, /* a: struct praas_places of the snapshot committed last; b: struct praas_store that
+			      * values are read from, lent to the end */
 	PRAAS_ORDER_MOVED, /* a: malloc'd struct praas_data_moved, for clients that follow */
 	PRAAS_ORDER_STOP /* end the thread; a: 1 tell clients that the process has moved */
 };
@@ -53,7 +55,8 @@ enum praas_exchange_report {
 	PRAAS_REPORT_FUNCTIONS, /* what they did is in the exchange */
 	PRAAS_REPORT_MEMBERS, /* a function wants them → MEMBERS, also when they change */
 	PRAAS_REPORT_LOG_FAILED, /* a: rc; 0: it has become long. A snapshot is wanted */
-	PRAAS_REPORT_LOG         /* a: level; b: malloc'd struct praas_log_note */
+	PRAAS_REPORT_ROOM, /* much of the state has changed: a checkpoint is wanted, until one is committed */
+	PRAAS_REPORT_LOG /* a: level; b: malloc'd struct praas_log_note */
 };
 
 struct praas_log_note {

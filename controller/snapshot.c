@@ -20,6 +20,8 @@
  */
 
 #define BLOCK_BYTES (256u * 1024u)
+#define COMPACT_BYTES                                                                  \
+	(8u << 20) /* of values not in memory that one snapshot writes anew */
 
 /* Memory of keys: they must not move while records point to them. */
 struct praas_snapshot_text {
@@ -164,9 +166,17 @@ static int by_key(const void *a, const void *b)
 	return m < n ? -1 : m > n;
 }
 
+struct loaded {
+	struct loaded *next;
+	alignas(16) uint8_t data[];
+};
+
 /* State objects of the base in chunks, sorted by key; and which chunks are worth keeping. */
 struct reuse {
 	const struct praas_snapshot *base;
+	struct praas_store *store;
+	struct loaded *loaded; /* values to be written that nobody has in memory */
+	uint64_t loaded_bytes;
 	const struct praas_snapshot_record **sorted;
 	size_t sorted_count;
 	uint64_t *live;     /* bytes still used, by the base's chunk number */
@@ -175,14 +185,21 @@ struct reuse {
 
 static void reuse_release(struct reuse *u)
 {
+	struct loaded *l = u->loaded, *next;
+
+	for (; l; l = next) {
+		next = l->next;
+		free(l);
+	}
 	free(u->sorted);
 	free(u->live);
 	free(u->renumber);
 }
 
-static int reuse_init(struct reuse *u, const struct praas_snapshot *base)
+static int reuse_init(struct reuse *u, struct praas_store *store,
+		      const struct praas_snapshot *base)
 {
-	*u = (struct reuse){ .base = base };
+	*u = (struct reuse){ .base = base, .store = store };
 	if (!base)
 		return 0;
 	u->sorted = calloc((size_t)base->records_count + 1, sizeof(*u->sorted));
@@ -235,6 +252,33 @@ static int add_chunk(struct praas_snapshot *s, const struct praas_snapshot_chunk
 	return 0;
 }
 
+/* Reads a value of a chunk that is to be given up. What cannot be had stays there. */
+static void load_old(struct reuse *u, const struct praas_snapshot_record *old,
+		     struct praas_snapshot_record *r)
+{
+	size_t bytes = (size_t)old->record.bytes, got = 0;
+	uint8_t hash[PRAAS_SNAPSHOT_HASH_BYTES];
+	char key[PRAAS_STORE_KEY_MAX + 1];
+	struct loaded *l;
+
+	if (!u->base->compact || u->loaded_bytes + bytes > COMPACT_BYTES)
+		return;
+	l = malloc(sizeof(*l) + bytes);
+	if (!l)
+		return;
+	l->next = u->loaded;
+	u->loaded = l;
+	praas_snapshot_chunk_key(&u->base->chunks[old->chunk], key);
+	if (u->store->ops->get(u->store, key, old->offset, l->data, bytes, &got) != 0 ||
+	    got != bytes)
+		return;
+	praas_snapshot_hash(l->data, bytes, hash);
+	if (memcmp(hash, old->hash, sizeof(hash)) != 0)
+		return;
+	u->loaded_bytes += bytes;
+	r->record.data = l->data;
+}
+
 /* Take over places of unchanged values, but from chunks that are more than half garbage: what is
  * left of these is written anew, so that the store holds at most twice what is alive. */
 static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_bytes)
@@ -248,12 +292,13 @@ static int reuse_apply(struct reuse *u, struct praas_snapshot *s, uint64_t *ret_
 	for (uint64_t i = 0; u->base && i < s->records_count; i++) {
 		struct praas_snapshot_record *r = &s->records[i];
 		const struct praas_snapshot_record *old = reuse_find(u, r);
+		bool sparse = old && u->live[old->chunk] <
+					     u->base->chunks[old->chunk].bytes / 2;
 
-		/* What has not been loaded yet stays in any case. */
-		if (!old ||
-		    (r->record.data &&
-		     (u->base->rewrite ||
-		      u->live[old->chunk] < u->base->chunks[old->chunk].bytes / 2)))
+		if (sparse && !r->record.data)
+			load_old(u, old, r);
+		/* What is not in memory stays in any case. */
+		if (!old || (r->record.data && (u->base->rewrite || sparse)))
 			continue;
 		if (u->renumber[old->chunk] == ~0u) {
 			int rc = add_chunk(s, &u->base->chunks[old->chunk]);
@@ -529,11 +574,10 @@ int praas_snapshot_write(struct praas_store *store, struct praas_snapshot *s,
 	int rc = add_functions(s, functions, functions_count);
 
 	if (rc == 0)
-		rc = reuse_init(&u, base);
+		rc = reuse_init(&u, store, base);
 	if (rc != 0)
 		return rc;
 	rc = reuse_apply(&u, s, &result.bytes_reused);
-	reuse_release(&u);
 	if (rc == 0)
 		rc = check_values(s);
 	if (rc == 0)
@@ -542,6 +586,7 @@ int praas_snapshot_write(struct praas_store *store, struct praas_snapshot *s,
 	 * needs its places only. */
 	for (uint64_t i = 0; i < s->records_count; i++)
 		s->records[i].record.data = NULL;
+	reuse_release(&u);
 	if (rc == 0)
 		*ret_result = result;
 	return rc;

@@ -34,6 +34,7 @@ struct praas_snapshot_record {
 
 struct praas_snapshot_text;
 struct praas_snapshot_late;
+struct praas_places;
 
 /* A snapshot as we know it: decoded, or being written. Owns all it points to but values. */
 struct praas_snapshot {
@@ -46,10 +47,12 @@ struct praas_snapshot {
 	uint64_t value_bytes; /* sum over the records */
 	uint64_t created_ns;  /* CLOCK_REALTIME */
 	bool rewrite; /* as a base: values that are in memory are written anew, wherever they lie */
+	bool compact; /* as a base: so are some that are not, from chunks that are more than half garbage */
 	uint8_t *text; /* decoded: keys and values inside point here */
 	struct praas_snapshot_text *blocks; /* collected: keys point here */
 	struct praas_snapshot_late
-		*late; /* borrowed: what comes later (snapshot_late.h) */
+		*late;               /* borrowed: what comes later (snapshot_late.h) */
+	struct praas_places *places; /* borrowed: what stays in the store (places.h) */
 	char object[PRAAS_STORE_KEY_MAX +
 		    1]; /* of the manifest; "" when it is in the entry */
 };

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "controller/places.h"
 #include "controller/snapshot.h"
 #include "controller/snapshot_late.h"
 #include "internal/base.h"
@@ -173,6 +174,7 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 {
 	struct window w = { .store = store, .s = s, .chunk = PRAAS_SNAPSHOT_INLINE };
 	uint64_t late_next = 0;
+	uint32_t places_next = 0;
 	int rc = 0;
 
 	for (uint64_t i = 0; rc == 0 && i < s->records_count; i++) {
@@ -184,7 +186,9 @@ int praas_snapshot_load(struct praas_store *store, const struct praas_snapshot *
 		    record.kind == PRAAS_EXPORT_TIMEOUT)
 			rc = translate(s, functions, functions_count, record.function,
 				       &record.function);
-		if (s->late && praas_snapshot_late_is(&s->records[i]))
+		if (s->places && praas_places_has(s->places, &s->records[i]))
+			record.place = ++places_next;
+		else if (s->late && praas_snapshot_late_is(&s->records[i]))
 			record.late = praas_snapshot_late_at(s->late, late_next++);
 		else if (rc == 0)
 			rc = load_value(&w, &s->records[i], &record.data);

@@ -26,7 +26,7 @@ static int export_state(struct praas_export_walk *w)
 		if (!o->live || o->version == 0)
 			continue;
 		if (o->late && !praas_late_there(o->late))
-			r.data = NULL;
+			r.data = NULL; /* so is that of an object that is out */
 		r.key = praas_state_key(s, o);
 		rc = w->fn(w->user, &r);
 		if (rc != 0)
@@ -201,6 +201,11 @@ static int import_value(struct praas_process *p, const struct praas_export_recor
 		return 0;
 	if (r->bytes > p->config.bytes_max)
 		return -EINVAL;
+	if (r->place) {
+		ret_value->bytes = r->bytes;
+		ret_value->charge = praas_align_up(r->bytes, PRAAS_POOL_CLASS_MIN);
+		return 0;
+	}
 	if (!r->late && praas_process_value_adopt(p, data, r->bytes, ret_value) == 0)
 		return 0;
 	rc = praas_process_value_new(p, r->bytes, ret_value, &copy);
@@ -228,6 +233,10 @@ static int import_state(struct praas_process *p, const struct praas_export_recor
 		o->late = r->late;
 		praas_state_publish(&p->state, o);
 	}
+	if (rc == 0 && r->place)
+		praas_overflow_import(&p->state,
+				      praas_state_find(&p->state, r->key, r->key_bytes),
+				      r->place);
 	return rc;
 }
 
@@ -304,6 +313,10 @@ int praas_process_import(struct praas_process *p,
 	if (p->open || (keyed && praas_key_check(record->key, record->key_bytes) != 0))
 		return -EINVAL;
 	if (record->late && (record->kind != PRAAS_EXPORT_STATE || record->bytes == 0))
+		return -EINVAL;
+	if (record->place && (record->kind != PRAAS_EXPORT_STATE ||
+			      record->bytes < PRAAS_PLACE_BYTES_MIN || record->late ||
+			      !p->state.overflow))
 		return -EINVAL;
 	if (record->kind == PRAAS_EXPORT_TRIGGER ||
 	    record->kind == PRAAS_EXPORT_JOINED ||

@@ -101,7 +101,8 @@ void praas_invoke_cancel_frame(struct praas_process *p, struct praas_conn *conn,
 	struct praas_invocation *inv;
 
 	praas_buf_release(buf);
-	if (praas_requests_cancel(p, conn, id) || praas_park_cancel(p, conn, id))
+	if (praas_requests_cancel(p, conn, id) || praas_park_cancel(p, conn, id) ||
+	    (p->slowed && praas_slow_cancel(p, conn, id)))
 		return;
 	if (!memo && p->executor->ops->cancel_direct)
 		p->executor->ops->cancel_direct(p->executor, conn->peer_source, id);

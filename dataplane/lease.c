@@ -111,6 +111,8 @@ static bool harvest(struct praas_state *s, struct praas_lease *l)
 		return word & 1;
 	l->count = word >> 1;
 	l->version += n <= UPDATES_MAX ? n : 1; /* more: it lies */
+	if (praas_unlikely(o->place != 0))
+		praas_overflow_changed(s, o);
 	o->version = l->version;
 	o->modified_ns = praas_state_now();
 	s->version = praas_max_u64(s->version, o->version);
@@ -301,6 +303,8 @@ static int object_for(struct praas_state *s, const char *key, uint32_t key_bytes
 		return -ENOSPC;
 	if (praas_unlikely(o->late != NULL) && praas_state_settle(s, o) != 0)
 		return -EIO;
+	if (praas_unlikely(o->place != 0) && !praas_overflow_use(s, o))
+		return -ENODATA;
 	*ret_object = o;
 	return 0;
 }
@@ -354,6 +358,9 @@ static int take_new_home(struct praas_state *s, struct praas_object *o,
 	if (s->bytes - o->value.charge + moved->charge > s->bytes_max ||
 	    (o->version == 0 && s->count >= s->keys_max))
 		return -ENOSPC;
+	if (praas_unlikely(s->overflow != NULL) &&
+	    praas_overflow_room(s, moved->charge, 0) != 0)
+		return -ENOSPC;
 	return praas_state_retire_room(s, 1);
 }
 
@@ -405,6 +412,8 @@ int praas_lease_commit(struct praas_state *s, uint32_t holder, const char *key,
 		else
 			keep = false;
 	} else if (o->version != 0) {
+		if (praas_unlikely(o->place != 0))
+			praas_overflow_changed(s, o);
 		o->version = next_version(s, l);
 		o->modified_ns = praas_state_now();
 		praas_state_publish(s, o);

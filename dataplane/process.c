@@ -174,6 +174,8 @@ void praas_process_free(struct praas_process *p)
 		praas_buf_release(
 			p->pending[p->pending_head & (p->pending_max - 1)].buf);
 	praas_park_release(p);
+	praas_slow_release(p);
+	praas_process_fetch_release(p);
 	praas_remote_free(p->remote);
 	praas_outbox_free(p->outbox);
 	praas_inbox_release(&p->inbox);
@@ -216,6 +218,7 @@ void praas_process_forget_conn(struct praas_process *p, const struct praas_conn 
 	praas_invoke_forget_conn(p, conn);
 	praas_requests_forget_conn(p, conn);
 	praas_park_forget_conn(p, conn);
+	praas_slow_forget_conn(p, conn);
 	praas_reply_forget_conn(p, conn);
 }
 
@@ -252,6 +255,8 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
 		return;
 	}
+	if (praas_unlikely(p->slowed != NULL) && praas_slow_write(p, conn, buf))
+		return;
 	p->stats.bytes_in += buf->head.bytes;
 	switch (kind) {
 	case PRAAS_FRAME_INVOKE:
@@ -410,6 +415,8 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
 		praas_state_reclaim(&p->state, false);
+	if (praas_unlikely(p->slowed != NULL))
+		done += praas_process_fetch_poll(p) + praas_slow_poll(p, false);
 	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0)) {
 		stamp_activity(p);
 		praas_lease_sync_all(&p->state);
@@ -437,6 +444,9 @@ int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_n
 	due_ns = praas_remote_due_ns(p->remote);
 	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
 		*ret_wake_ns = due_ns;
+	due_ns = praas_slow_due_ns(p);
+	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
+		*ret_wake_ns = due_ns;
 	/* An answer that could not be sent is tried again soon; nothing tells when. */
 	if (p->pending_head != p->pending_tail) {
 		uint64_t soon = praas_now_ns() + PRAAS_RETRY_AFTER_NS;
@@ -452,6 +462,8 @@ void praas_process_gate(struct praas_process *p, bool open)
 	p->open = open && !p->moved;
 	if (!p->open) {
 		praas_process_waits_end(p, -ESHUTDOWN);
+		if (p->slowed) /* they are refused now */
+			(void)praas_slow_poll(p, true);
 		return;
 	}
 	p->interrupted = false;
@@ -564,6 +576,13 @@ void praas_process_stats(const struct praas_process *p,
 	ret_stats->state_keys = p->state.count;
 	ret_stats->state_bytes = p->state.bytes;
 	ret_stats->state_version = p->state.version;
+	if (p->state.overflow) {
+		ret_stats->state_out_keys = p->state.overflow->out_count;
+		ret_stats->state_out_bytes = p->state.overflow->out_bytes;
+		ret_stats->state_fetches = p->state.overflow->fetches;
+		ret_stats->state_evictions = p->state.overflow->evictions;
+		ret_stats->state_fetch_failures = p->state.overflow->failures;
+	}
 }
 
 struct praas_function_sums *praas_process_sums(const struct praas_process *p)

@@ -72,6 +72,24 @@ bool praas_process_quiet(const struct praas_process *p);
 /* What is queued to run ends PRAAS_INTERRUPTED; the gate is closed, the executor was stopped. */
 void praas_process_interrupt(struct praas_process *p);
 
+struct praas_overflow_host;
+struct praas_place;
+/* State beyond memory (overflow.h): before anything is imported. 0; -ENOMEM. */
+int praas_process_overflow_set(struct praas_process *p,
+			       const struct praas_overflow_host *host);
+/* Where what is imported from now on lies (praas_export_record.place). */
+void praas_process_overflow_from(struct praas_process *p,
+				 const struct praas_place *places);
+/* From now on objects have no more memory than that, and with former values that readers may still see no more than
+ * all_max. Before the gate opens. */
+void praas_process_overflow_limit(struct praas_process *p, uint64_t bytes_max,
+				  uint64_t all_max);
+/* A snapshot is committed; as praas_overflow_places(). */
+void praas_process_places(struct praas_process *p, const struct praas_place *places,
+			  uint64_t count);
+/* What came of a fetch: 0; -EIO it is not what was written, or gone; -EREMOTEIO the store does not give it. */
+void praas_process_fetched(struct praas_process *p, uint32_t number, int rc);
+
 /* Where the process is: our own, or gone elsewhere (requests are refused with PRAAS_MOVED). */
 void praas_process_moved(struct praas_process *p, bool moved);
 /* There are answers that their connections could not take yet; who does not take them is closed. */
@@ -130,6 +148,9 @@ struct praas_process_stats {
 	uint64_t invocations, failures, overloaded, deadlines, duplicates;
 	uint64_t messages_in, messages_out, mailbox_depth, mailbox_bytes;
 	uint64_t state_keys, state_bytes, state_version;
+	uint64_t state_out_keys, state_out_bytes; /* of these, in the store only */
+	uint64_t state_fetches, state_evictions;  /* that came back, that went there */
+	uint64_t state_fetch_failures;
 	uint64_t running, queued;
 	uint64_t
 		dormant; /* of the queued: inputs that wait for others, for as long as it takes, and
@@ -189,6 +210,8 @@ struct praas_export_record {
 	uint64_t bytes;
 	struct praas_late
 		*late; /* in, of state: the value comes by this, not by data */
+	uint32_t
+		place; /* in, of state: it stays in the store, there; + 1; 0: it does not */
 };
 /* Of a STAGE: it has a name and nothing else to be kept; a number and an id, or neither; an epoch with these alone. */
 static inline bool praas_export_stage_sound(const struct praas_export_record *r)

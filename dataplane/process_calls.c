@@ -24,6 +24,7 @@ int32_t praas_status_of(int rc)
 		return PRAAS_NO_MEMORY;
 	case -ENOBUFS:
 	case -EBUSY:
+	case -EREMOTEIO:
 		return PRAAS_OVERLOADED;
 	case -EMSGSIZE:
 		return PRAAS_TOO_LARGE;

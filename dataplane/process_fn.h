@@ -83,6 +83,8 @@ struct praas_fn_wait {
 	uint32_t kind;  /* enum praas_wait_kind */
 	uint32_t holder;
 	bool any;
+	bool updates; /* when the object has come, it begins an update */
+	bool once;    /* for which it does not wait */
 };
 
 /* Give up waiting: done() will not be called. Allowed when it does not wait. */
@@ -142,11 +144,18 @@ struct praas_state_write {
 int praas_process_fn_commit(struct praas_process *p, struct praas_state_write *writes,
 			    uint32_t count, uint64_t *ret_version);
 
-/* The committed object; borrowed: valid until a commit is followed by praas_process_poll().
- * 0; -ENOENT; -EINVAL; -EIO torn. */
+/* The committed object; borrowed: valid until a commit is followed by praas_process_poll(). One that is in the store
+ * only is waited for, which holds the data thread up: bring it first, where that can be.
+ * 0; -ENOENT; -EINVAL; -EIO torn; and what bring says. */
 int praas_process_fn_state_get(struct praas_process *p, const char *key,
 			       uint32_t key_bytes, const struct praas_value **ret_value,
 			       uint64_t *ret_version);
+
+/* Brings an object that is in the store only into memory. 0: it is there, or there is none of that key; -EINPROGRESS;
+ * -EINVAL; -ENOBUFS too many are on their way; in done() also -EIO damaged; -EREMOTEIO the store does not give it now;
+ * -ENOSPC no memory comes free for it. wait->deadline_ns 0: as long as it takes. Goes on while the gate is closed. */
+int praas_process_fn_state_bring(struct praas_process *p, const char *key,
+				 uint32_t key_bytes, struct praas_fn_wait *wait);
 
 /* Records as docs/dataplane.md describes, in the order of the keys, after the key `after`. */
 int praas_process_fn_state_list(struct praas_process *p, const char *prefix,

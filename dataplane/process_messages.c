@@ -20,6 +20,8 @@ static void wait_leave(struct praas_process *p, struct praas_fn_wait *wait)
 		praas_process_members_wait_remove(p, wait);
 	else if (wait->kind == PRAAS_WAIT_ROOM)
 		praas_process_room_remove(p, wait);
+	else if (wait->kind == PRAAS_WAIT_FETCH)
+		praas_process_fetch_leave(p, wait);
 	else
 		praas_state_wait_remove(&p->state, wait);
 }

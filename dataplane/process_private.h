@@ -41,7 +41,8 @@ enum praas_wait_kind {
 	PRAAS_WAIT_RECV = 1,
 	PRAAS_WAIT_UPDATE,
 	PRAAS_WAIT_MEMBERS,
-	PRAAS_WAIT_ROOM
+	PRAAS_WAIT_ROOM,
+	PRAAS_WAIT_FETCH
 };
 
 /* A client that waits in RECV or HOLD, or holds a message. */
@@ -153,6 +154,7 @@ struct praas_process {
 	struct praas_parked *parked; /* in the order in which they came */
 	uint64_t parked_bytes, parked_bytes_max;
 	uint32_t parked_count;
+	struct praas_slowed *slowed;   /* with state beyond memory only */
 	struct praas_changes *changes; /* NULL: nobody wants them */
 	praas_log_fn log;              /* NULL: dropped */
 	void *log_user;
@@ -193,6 +195,47 @@ void praas_park_forget_conn(struct praas_process *p, const struct praas_conn *co
 /* All are done now, or dropped. */
 void praas_park_end(struct praas_process *p, bool serve);
 void praas_park_release(struct praas_process *p);
+
+/* ---- process_overflow.c: state beyond memory ---- */
+
+/* wait waits for a fetch no longer. */
+void praas_process_fetch_leave(struct praas_process *p, struct praas_fn_wait *wait);
+/* As praas_process_fn_update_begin() for an object that is out. */
+int praas_process_fetch_update(struct praas_process *p, uint32_t holder,
+			       const char *key, uint32_t key_bytes, uint64_t bytes,
+			       struct praas_fn_wait *wait);
+/* o is not here: waits until it is. Errors as praas_process_fn_state_bring(). */
+int praas_process_fetch_now(struct praas_process *p, struct praas_object *o);
+/* Looks after those that wait for memory. Returns work done. */
+unsigned praas_process_fetch_poll(struct praas_process *p);
+void praas_process_fetch_release(struct praas_process *p);
+
+/* ---- slow.c: clients that wait for an object or for a checkpoint; with state beyond memory only ---- */
+
+int praas_slow_init(struct praas_process *p);
+/* A STATE_GET whose object is not here. True: it waits, or is refused, and buf is gone. */
+bool praas_slow_get(struct praas_process *p, struct praas_conn *conn,
+		    struct praas_buf *buf);
+/* A request that may write, while too much has changed. True: it waits, and buf is kept. */
+bool praas_slow_write(struct praas_process *p, struct praas_conn *conn,
+		      struct praas_buf *buf);
+/* Ends the INVOKE of that id; false: it is not there. */
+bool praas_slow_cancel(struct praas_process *p, struct praas_conn *conn, uint64_t id);
+void praas_slow_forget_conn(struct praas_process *p, const struct praas_conn *conn);
+/* Does what may go on; all: whatever waits for a checkpoint. Returns work done. */
+unsigned praas_slow_poll(struct praas_process *p, bool all);
+/* When it has something to do without being told; 0: never. */
+uint64_t praas_slow_due_ns(const struct praas_process *p);
+void praas_slow_release(struct praas_process *p);
+
+/* ---- requests.c ---- */
+
+/* The answer to a STATE_GET whose object is in memory; buf is given. */
+void praas_requests_state_get(struct praas_process *p, struct praas_conn *conn,
+			      struct praas_buf *buf);
+/* Refuses a request with rc's status; buf is given. */
+void praas_requests_refuse(struct praas_process *p, struct praas_conn *conn,
+			   struct praas_buf *buf, int rc);
 
 /* ---- process_value.c ---- */
 

@@ -54,6 +54,12 @@ int praas_process_fn_state_get(struct praas_process *p, const char *key,
 		return -EIO;
 	if (praas_unlikely(o->late != NULL) && praas_state_settle(&p->state, o) != 0)
 		return -EIO;
+	if (praas_unlikely(o->place != 0) && !praas_overflow_use(&p->state, o)) {
+		int rc = praas_process_fetch_now(p, o);
+
+		if (rc != 0)
+			return rc;
+	}
 	*ret_value = &o->value;
 	*ret_version = o->version;
 	return 0;
@@ -94,6 +100,9 @@ int praas_process_fn_update_begin(struct praas_process *p, uint32_t holder,
 	    wait->deadline_ns <= praas_now_ns())
 		wait->deadline_ns = 0;
 	rc = praas_lease_begin(&p->state, holder, key, key_bytes, bytes, wait);
+	if (praas_unlikely(rc == -ENODATA))
+		return praas_process_fetch_update(p, holder, key, key_bytes, bytes,
+						  wait);
 	if (rc != -EINPROGRESS)
 		return rc;
 	rc = p->open ? praas_process_wait_arm(p, wait, PRAAS_WAIT_UPDATE) : -ESHUTDOWN;
@@ -109,11 +118,16 @@ int praas_process_fn_update_commit(struct praas_process *p, uint32_t holder,
 				   struct praas_value *moved, bool keep, bool *ret_kept,
 				   uint64_t *ret_version)
 {
+	int rc;
+
 	if (praas_key_check(key, key_bytes) != 0)
 		return -EINVAL;
 	p->activity++;
-	return praas_lease_commit(&p->state, holder, key, key_bytes, moved, keep,
-				  ret_kept, ret_version);
+	rc = praas_lease_commit(&p->state, holder, key, key_bytes, moved, keep,
+				ret_kept, ret_version);
+	if (praas_unlikely(p->state.overflow != NULL))
+		praas_overflow_look(&p->state);
+	return rc;
 }
 
 void praas_process_recall_set(struct praas_process *p, praas_recall_fn recall,

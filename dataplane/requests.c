@@ -22,7 +22,7 @@ static void finish(struct praas_process *p, struct praas_conn *conn,
 	struct praas_frame head = reply_head(buf, aux);
 
 	if (rc != 0) {
-		if (rc == -ENOBUFS || rc == -EBUSY)
+		if (rc == -ENOBUFS || rc == -EBUSY || rc == -EREMOTEIO)
 			aux = PRAAS_RETRY_AFTER_NS;
 		praas_reply_refuse(p, conn, buf, praas_status_of(rc), aux);
 		return;
@@ -460,8 +460,14 @@ static void on_list(struct praas_process *p, struct praas_conn *conn,
 
 /* ---- state ---- */
 
-static void on_state_get(struct praas_process *p, struct praas_conn *conn,
-			 struct praas_buf *buf)
+void praas_requests_refuse(struct praas_process *p, struct praas_conn *conn,
+			   struct praas_buf *buf, int rc)
+{
+	finish(p, conn, buf, rc, 0);
+}
+
+void praas_requests_state_get(struct praas_process *p, struct praas_conn *conn,
+			      struct praas_buf *buf)
 {
 	const struct praas_value *value;
 	struct praas_frame head = reply_head(buf, 0);
@@ -535,7 +541,9 @@ bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
 		on_list(p, conn, buf);
 		return true;
 	case PRAAS_FRAME_STATE_GET:
-		on_state_get(p, conn, buf);
+		if (praas_unlikely(p->slowed != NULL) && praas_slow_get(p, conn, buf))
+			return true;
+		praas_requests_state_get(p, conn, buf);
 		return true;
 	case PRAAS_FRAME_STATE_PUT:
 	case PRAAS_FRAME_STATE_DELETE:

@@ -98,7 +98,7 @@ static void write_entry(struct praas_state *s, uint32_t slot,
 	struct praas_state_entry *e = &s->entries[slot];
 	uint64_t sequence = s->slots[slot].sequence;
 	uint64_t flags = o ? (o->torn ? PRAAS_STATE_TORN : 0u) |
-					 (o->late ? PRAAS_STATE_LATE : 0u)
+					 (o->late || o->rest ? PRAAS_STATE_LATE : 0u)
 			   : 0;
 
 	/* Odd; ordered before the stores below, which are releases. */
@@ -235,6 +235,8 @@ void praas_state_object_drop(struct praas_state *s, struct praas_object *o)
 void praas_state_replace(struct praas_state *s, struct praas_object *o,
 			 struct praas_value *value, uint64_t version, uint64_t now_ns)
 {
+	if (praas_unlikely(s->overflow != NULL))
+		praas_overflow_drop(s, o);
 	s->bytes -= o->value.charge;
 	s->count += o->version == 0;
 	praas_state_retire(s, &o->value);
@@ -244,6 +246,8 @@ void praas_state_replace(struct praas_state *s, struct praas_object *o,
 	o->modified_ns = now_ns;
 	o->torn = false;
 	o->late = NULL;
+	if (praas_unlikely(s->overflow != NULL))
+		praas_overflow_put(s, o);
 	praas_state_publish(s, o);
 	if (praas_unlikely(s->changes != NULL))
 		praas_state_changed(s, o);
@@ -264,6 +268,8 @@ static void erase(struct praas_state *s, struct praas_object *o)
 {
 	if (o->version == 0)
 		return;
+	if (praas_unlikely(s->overflow != NULL))
+		praas_overflow_drop(s, o);
 	s->bytes -= o->value.charge;
 	s->count--;
 	praas_state_retire(s, &o->value);
@@ -331,6 +337,8 @@ static int check(struct praas_state *s, const struct praas_state_write *writes,
 		rc = -ENOSPC;
 	if (rc == 0 && keys > s->keys_max && keys > s->count)
 		rc = -ENOBUFS;
+	if (rc == 0 && praas_unlikely(s->overflow != NULL))
+		rc = praas_overflow_room(s, added, count);
 	return rc;
 }
 
@@ -401,6 +409,8 @@ int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes
 	}
 	if (count > 1)
 		end_change(s);
+	if (praas_unlikely(s->overflow != NULL))
+		praas_overflow_look(s);
 	*ret_version = s->version;
 	return 0;
 }

@@ -11,6 +11,7 @@
 
 #include "dataplane/keys.h"
 #include "dataplane/late.h"
+#include "dataplane/overflow.h"
 #include "dataplane/process_fn.h"
 #include "dataplane/state_index.h"
 #include "dataplane/value.h"
@@ -35,6 +36,11 @@ struct praas_object {
 		right;  /* in the order of keys, + 1; right also of the free list */
 	uint32_t lease; /* + 1; 0: none */
 	struct praas_late *late; /* its value is not there yet; NULL: it is */
+	/* Of state beyond memory (overflow.h). */
+	uint32_t place;          /* of this version in the store, + 1; 0: none known */
+	uint32_t colder, warmer; /* in the order of use, + 1; place is known */
+	uint32_t fetch;          /* that brings it, + 1; 0: none */
+	uint8_t rest;            /* enum praas_rest */
 	uint8_t key_bytes;
 	bool torn;
 	bool live; /* in the table */
@@ -113,7 +119,8 @@ struct praas_state {
 	praas_recall_fn recall;
 	void *recall_user;
 	uint32_t *scratch; /* objects of the commit under way, PRAAS_WRITES_MAX */
-	struct praas_changes *changes; /* NULL: nobody wants them */
+	struct praas_changes *changes;   /* NULL: nobody wants them */
+	struct praas_overflow *overflow; /* NULL: all of it is in memory */
 };
 
 /* 0; -ENOMEM; -ENOSPC the pool has no room for the index. */

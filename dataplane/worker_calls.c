@@ -92,6 +92,7 @@ int wx_take_returns(struct wx_worker *w)
 bool wx_wait_alone(const struct wx_worker *w)
 {
 	return w->waiting && (w->wait_kind == PRAAS_WORKER_UPDATE_BEGIN ||
+			      w->wait_kind == PRAAS_WORKER_STATE_LOAD ||
 			      w->wait_kind == PRAAS_FRAME_SEND);
 }
 
@@ -198,6 +199,8 @@ static void on_waited(struct praas_fn_wait *wait, int rc)
 	else if (w->wait_kind == PRAAS_WORKER_MEMBERS_WAIT)
 		wx_reply(w, w->wait_id, 0,
 			 praas_process_members_version(w->ex->base.process));
+	else if (w->wait_kind == PRAAS_WORKER_STATE_LOAD)
+		wx_reply(w, w->wait_id, 0, 0);
 	else
 		reply_grant(w, w->wait_id, &wait->grant);
 }
@@ -377,10 +380,18 @@ static int on_state_load(struct wx_worker *w, const struct praas_frame *f,
 {
 	const struct praas_value *value;
 	uint64_t version = 0;
-	int rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes,
-					    &value, &version);
+	int rc;
 
-	wx_reply(w, f->id, rc, version);
+	if (w->waiting)
+		return -EPROTO;
+	wx_wait_begin(w, f);
+	w->wait.deadline_ns = 0;
+	rc = praas_process_fn_state_bring(w->ex->base.process, key, f->key_bytes,
+					  &w->wait);
+	if (rc == 0) /* what comes by this thread has come then */
+		rc = praas_process_fn_state_get(w->ex->base.process, key, f->key_bytes,
+						&value, &version);
+	wx_wait_begun(w, rc);
 	return 0;
 }
 

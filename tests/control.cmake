@@ -160,6 +160,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/checkpoint.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
   set_tests_properties(control.checkpoint PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 180)
+  add_test(NAME control.overflow
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/overflow.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
+  set_tests_properties(control.overflow PROPERTIES LABELS slow SKIP_RETURN_CODE 77 TIMEOUT 600)
   if(TARGET praas)
     add_test(NAME control.sealed
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/sealed.py $<TARGET_FILE:praas-control>

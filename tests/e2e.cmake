@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Faults, sizes and counts on the real programs: control service, controller, workers, libpraas.
 if(TARGET praas-controller AND TARGET praas-worker AND TARGET praas_client)
-  add_library(praas_faultfns MODULE lib/faultfns/faultfns.c lib/faultfns/relay.c)
+  add_library(praas_faultfns MODULE lib/faultfns/faultfns.c lib/faultfns/relay.c lib/faultfns/heap.c)
   praas_target(praas_faultfns)
   target_compile_options(praas_faultfns PRIVATE -Wno-missing-prototypes)
   set_target_properties(praas_faultfns PROPERTIES PREFIX "" OUTPUT_NAME faultfns

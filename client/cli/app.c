@@ -37,6 +37,7 @@ static struct {
 	const char *isolation;
 	const char *durability;
 	uint64_t memory;
+	uint64_t state;
 	uint64_t vcpu;
 	uint64_t concurrency;
 	bool weak, no_roll;
@@ -55,6 +56,13 @@ static struct {
 		  .above_zero = true,                                                  \
 		  .arg = "SIZE",                                                       \
 		  .help = "Memory of each process, like 256M" },                       \
+		{ .name = "state",                                                     \
+		  .kind = PRAAS_CLI_SIZE,                                              \
+		  .value = &wanted.state,                                              \
+		  .above_zero = true,                                                  \
+		  .arg = "SIZE",                                                       \
+		  .help = "State of each process, like 4G, when it may be more than "  \
+			  "its memory: the rest lies in the store" },                  \
 		{ .name = "vcpu",                                                      \
 		  .kind = PRAAS_CLI_MILLI,                                             \
 		  .value = &wanted.vcpu,                                               \
@@ -105,6 +113,7 @@ static json_t *app_body(const char *code)
 	json_t *body = json_pack("{s:s,s:s*}", "name", wanted.name, "code", code);
 
 	set_number(resources, "memory_bytes", wanted.memory);
+	set_number(resources, "state_bytes", wanted.state);
 	set_number(resources, "vcpu_milli", wanted.vcpu);
 	set_number(resources, "concurrency", wanted.concurrency);
 	(void)json_object_set_new(body, "resources", resources);

@@ -93,6 +93,9 @@ struct praas_life_view {
 	bool metrics;   /* what follows was told */
 	uint64_t invocations, running, queued, dormant, mailbox_depth, state_keys,
 		state_bytes, idle_ns, cpu_ns;
+	/* Of state beyond memory: in the store only; how often it came back, went there, could not be had. */
+	uint64_t state_out_keys, state_out_bytes, state_fetches, state_evictions,
+		state_fetch_failures;
 	uint32_t calls;    /* under way through REST */
 	bool idle;         /* ACTIVE, without work for some time */
 	uint64_t quiet_ns; /* how long */
@@ -112,6 +115,8 @@ void praas_life_free(struct praas_life *life);
 
 /* Whether its processes can keep a journal: their stores are folders, and nothing in them is sealed. */
 bool praas_life_journals(const struct praas_life *life);
+/* How much memory a process needs at least to hold state beyond it: its addresses take some. */
+uint64_t praas_life_state_memory(const struct praas_life *life);
 
 /* All below: from a job; may block for a commit and a spawn. */
 

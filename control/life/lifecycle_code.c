@@ -46,6 +46,7 @@ static void assign(struct praas_app_record *to, const struct praas_app_record *f
 	to->version = from->version;
 	to->memory_bytes = from->memory_bytes;
 	to->bytes_max = from->bytes_max;
+	to->state_bytes = from->state_bytes;
 	to->vcpu_milli = from->vcpu_milli;
 	to->concurrency = from->concurrency;
 	to->isolation_inline = from->isolation_inline;

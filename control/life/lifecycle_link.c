@@ -79,6 +79,12 @@ static void on_metrics(struct praas_life_process *p, const json_t *message)
 	m->state_keys = praas_json_number_or(message, "state_keys", 0);
 	m->state_bytes = praas_json_number_or(message, "state_bytes", 0);
 	praas_life_count_state(p, m->state_bytes);
+	m->state_out_keys = praas_json_number_or(message, "state_out_keys", 0);
+	m->state_out_bytes = praas_json_number_or(message, "state_out_bytes", 0);
+	m->state_fetches = praas_json_number_or(message, "state_fetches", 0);
+	m->state_evictions = praas_json_number_or(message, "state_evictions", 0);
+	m->state_fetch_failures =
+		praas_json_number_or(message, "state_fetch_failures", 0);
 	m->idle_ns = praas_json_number_or(message, "idle_ns", 0);
 	m->cpu_ns = praas_json_number_or(message, "cpu_ns", m->cpu_ns);
 	p->metrics_ns = praas_now_ns();

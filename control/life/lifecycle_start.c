@@ -163,6 +163,18 @@ static int add_seal_keys(const struct praas_life *life, json_t *config)
 	return object ? json_object_set_new(config, "seal_keys", object) : -1;
 }
 
+static int add_limits(const struct praas_app_record *app, json_t *config)
+{
+	if (json_object_set_new(config, "memory_bytes",
+				json_integer((json_int_t)app->memory_bytes)) ||
+	    json_object_set_new(config, "state_bytes",
+				json_integer((json_int_t)app->state_bytes)) ||
+	    json_object_set_new(config, "vcpu_milli", json_integer(app->vcpu_milli)) ||
+	    json_object_set_new(config, "concurrency", json_integer(app->concurrency)))
+		return -1;
+	return 0;
+}
+
 /* docs/control-link.md. NULL: no memory, or no crypto. */
 json_t *praas_life_config_of(const struct praas_life_process *p,
 			     const struct praas_process_record *record,
@@ -200,11 +212,7 @@ json_t *praas_life_config_of(const struct praas_life_process *p,
 	    json_object_set_new(
 		    config, "isolation",
 		    json_string(app->isolation_inline ? "inline" : "worker")) ||
-	    json_object_set_new(config, "memory_bytes",
-				json_integer((json_int_t)app->memory_bytes)) ||
-	    json_object_set_new(config, "vcpu_milli", json_integer(app->vcpu_milli)) ||
-	    json_object_set_new(config, "concurrency",
-				json_integer(app->concurrency)) ||
+	    add_limits(app, config) ||
 	    json_object_set_new(config, "tasks_max",
 				json_integer(PRAAS_LIMIT_TASKS_PER_WORKER)) ||
 	    json_object_set_new(config, "bytes_max",

@@ -183,6 +183,18 @@ bool praas_life_journals(const struct praas_life *life)
 	return praas_store_folder(life->store_url) && (!keys || keys->count == 0);
 }
 
+uint64_t praas_life_state_memory(const struct praas_life *life)
+{
+	const char *at = life->data_listen;
+	uint64_t count = *at != '\0';
+
+	for (; (at = strchr(at, ',')) != NULL; at++)
+		count++;
+	if (strstr(life->data_listen, PRAAS_DATA_LISTEN_AUTO))
+		count += PRAAS_DATA_LISTEN_AUTOS - 1;
+	return PRAAS_LIMIT_STATE_MEMORY_BYTES + count * PRAAS_LIMIT_STATE_ADDRESS_BYTES;
+}
+
 void praas_life_drop_store(const struct praas_life *life,
 			   const struct praas_process_record *record)
 {

@@ -187,12 +187,11 @@ static int give_group(const struct local *l, json_t *config, struct praas_ready_
 /* What of a configuration follows from the application. NULL: no memory. */
 static char *shape_of(const json_t *config)
 {
-	static const char *const members[] = { "app_id",     "code",
-					       "isolation",  "memory_bytes",
-					       "vcpu_milli", "concurrency",
-					       "tasks_max",  "bytes_max",
-					       "wait",       "allow_weak_sandbox",
-					       "worker" };
+	static const char *const members[] = {
+		"app_id",      "code",       "isolation",          "memory_bytes",
+		"state_bytes", "vcpu_milli", "concurrency",        "tasks_max",
+		"bytes_max",   "wait",       "allow_weak_sandbox", "worker"
+	};
 	json_t *shape = json_pack("{s:b}", "prepare", 1);
 	char *text = NULL;
 

@@ -39,6 +39,8 @@ struct praas_app_record {
 	uint64_t version;    /* 0: not stored yet; set by the store */
 	uint64_t created_ns; /* CLOCK_REALTIME */
 	uint64_t memory_bytes, bytes_max;
+	uint64_t
+		state_bytes; /* that a process may hold, in memory or not; 0: as much as memory_bytes, in memory */
 	uint32_t vcpu_milli, concurrency;
 	bool isolation_inline; /* else worker */
 	bool allow_weak_sandbox;

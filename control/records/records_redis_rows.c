@@ -24,19 +24,22 @@ void praas_redis_write_app(char ret_text[PRAAS_REDIS_ROW_BYTES],
 			   const struct praas_app_record *app)
 {
 	char id[PRAAS_REDIS_HEX_ID], digest[PRAAS_REDIS_HEX_HASH], every[16] = "";
+	char state[24] = "";
 
 	if (app->checkpoint_ms > 0)
 		(void)snprintf(every, sizeof(every), "@%u ", app->checkpoint_ms);
+	if (app->state_bytes > 0)
+		(void)snprintf(state, sizeof(state), "^%" PRIu64 " ", app->state_bytes);
 	praas_hex_encode(app->id, sizeof(app->id), id);
 	praas_hex_encode(app->digest, sizeof(app->digest), digest);
 	(void)snprintf(ret_text, PRAAS_REDIS_ROW_BYTES,
 		       "%" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
-		       " %u %u %d %d %u %s %s %s %u %" PRIu64 " %s %s%s",
+		       " %u %u %d %d %u %s %s %s %u %" PRIu64 " %s %s%s%s",
 		       app->version + 1, app->created_ns, app->memory_bytes,
 		       app->bytes_max, app->vcpu_milli, app->concurrency,
 		       app->isolation_inline, app->allow_weak_sandbox, app->wait, id,
 		       app->tenant, app->name, app->revision, app->deployed_ns, digest,
-		       every, app->code);
+		       every, state, app->code);
 }
 
 void praas_redis_write_process(char ret_text[PRAAS_REDIS_ROW_BYTES],
@@ -201,10 +204,10 @@ static void name(struct words *w, char ret_name[PRAAS_NAME_MAX + 1])
 		memcpy(ret_name, text, strlen(text) + 1); /* a valid one is short */
 }
 
-/* Before what not every row has: "@". What comes behind that never begins so. */
-static bool marked(struct words *w)
+/* Before what not every row has: "@", or "^". What comes behind that never begins so. */
+static bool marked(struct words *w, char mark)
 {
-	if (!w->at || w->at >= w->end || *w->at != '@')
+	if (!w->at || w->at >= w->end || *w->at != mark)
 		return false;
 	w->at++;
 	return true;
@@ -260,10 +263,12 @@ int praas_redis_read_app(const redisReply *text, struct praas_app_record *ret_ap
 	ret_app->revision = (uint32_t)number(&w, 0, UINT32_MAX);
 	ret_app->deployed_ns = number(&w, 0, INT64_MAX);
 	hex(&w, ret_app->digest, sizeof(ret_app->digest));
-	if (marked(&w))
+	if (marked(&w, '@'))
 		ret_app->checkpoint_ms = (uint32_t)number(&w, 1, UINT32_MAX);
 	check(&w, praas_checkpoint_every(ret_app->checkpoint_ms) <=
 			  PRAAS_LIMIT_CHECKPOINT_MS);
+	if (marked(&w, '^'))
+		ret_app->state_bytes = number(&w, 1, PRAAS_LIMIT_STATE_BYTES);
 	rest(&w, ret_app->code, sizeof(ret_app->code));
 	return verdict(&w, "application", ret_app->name);
 }
@@ -298,7 +303,7 @@ int praas_redis_read_process(const redisReply *text, struct praas_process_record
 	ret_p->counted.bytes_in = number(&w, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.bytes_out = number(&w, 0, PRAAS_USAGE_MAX);
 	ret_p->counted.resident = held(&w, HELD_MAX);
-	if (marked(&w))
+	if (marked(&w, '@'))
 		name(&w, ret_p->node);
 	rest(&w, ret_p->endpoints, sizeof(ret_p->endpoints));
 	return verdict(&w, "process", ret_p->name);

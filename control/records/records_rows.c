@@ -49,6 +49,7 @@ void praas_sqlite_bind_app(sqlite3_stmt *st, const struct praas_app_record *app)
 	praas_sqlite_bind_number(st, 15, app->deployed_ns);
 	bind_blob(st, 16, app->digest, sizeof(app->digest));
 	praas_sqlite_bind_number(st, 17, app->checkpoint_ms);
+	praas_sqlite_bind_number(st, 18, app->state_bytes);
 }
 
 void praas_sqlite_bind_process(sqlite3_stmt *st, const struct praas_process_record *p)
@@ -241,6 +242,7 @@ int praas_sqlite_read_app(sqlite3_stmt *st, struct praas_app_record *ret_app)
 	ret_app->checkpoint_ms = (uint32_t)number_at(&row, 16, 0, UINT32_MAX);
 	if (praas_checkpoint_every(ret_app->checkpoint_ms) != 0) /* else it is a name */
 		(void)number_at(&row, 16, 0, PRAAS_LIMIT_CHECKPOINT_MS);
+	ret_app->state_bytes = number_at(&row, 17, 0, PRAAS_LIMIT_STATE_BYTES);
 	return verdict(&row, "application", ret_app->name);
 }
 

@@ -95,6 +95,8 @@ static const char *const migrations[] = {
 	"ALTER TABLE processes ADD COLUMN node TEXT NOT NULL DEFAULT '';",
 	/* 9: checkpoints from time to time */
 	"ALTER TABLE apps ADD COLUMN checkpoint_ms INTEGER NOT NULL DEFAULT 0;",
+	/* 10: state beyond memory */
+	"ALTER TABLE apps ADD COLUMN state_bytes INTEGER NOT NULL DEFAULT 0;",
 };
 #define VERSION ((int)(sizeof(migrations) / sizeof(migrations[0])))
 

@@ -7,7 +7,7 @@
 #define APP_COLUMNS                                                                    \
 	"version, created_ns, memory_bytes, bytes_max, vcpu_milli, concurrency, "      \
 	"isolation_inline, allow_weak_sandbox, wait, id, name, code, tenant, "         \
-	"revision, deployed_ns, digest, checkpoint_ms"
+	"revision, deployed_ns, digest, checkpoint_ms, state_bytes"
 #define PROCESS_COLUMNS                                                                \
 	"version, number, created_ns, changed_ns, os_start, slot, os_pid, "            \
 	"generation, epoch, lost_epoch, state, app, controller, join_hash, name, "     \
@@ -79,12 +79,13 @@
 const char *const praas_sqlite_texts[PRAAS_SQL_STATEMENTS] = {
 	[PRAAS_SQL_APP_INSERT] =
 		"INSERT INTO apps (" APP_COLUMNS
-		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17)",
+		") VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13,?14,?15,?16,?17,"
+		"?18)",
 	[PRAAS_SQL_APP_UPDATE] =
 		"UPDATE apps SET version=?1, created_ns=?2, memory_bytes=?3,"
 		" bytes_max=?4, vcpu_milli=?5, concurrency=?6, isolation_inline=?7,"
 		" allow_weak_sandbox=?8, wait=?9, name=?11, code=?12, revision=?14,"
-		" deployed_ns=?15, digest=?16, checkpoint_ms=?17"
+		" deployed_ns=?15, digest=?16, checkpoint_ms=?17, state_bytes=?18"
 		" WHERE id=?10 AND version=?1-1 AND tenant=?13",
 	[PRAAS_SQL_APP_DELETE] = "DELETE FROM apps WHERE id=?1",
 	[PRAAS_SQL_PROCESS_INSERT] =

@@ -14,11 +14,28 @@
 
 static const char *const wait_texts[] = { "adaptive", "spin", "block" };
 
+/* What of the state has no memory is in the store. */
+static bool state_fits(const struct praas_app_record *app,
+		       struct praas_json_error *error)
+{
+	if (app->state_bytes == 0)
+		return true;
+	if (app->state_bytes < app->memory_bytes) {
+		(void)snprintf(
+			error->text, sizeof(error->text),
+			"\"state_bytes\" must be at least \"memory_bytes\", or 0: "
+			"then state is what has room in memory");
+		return false;
+	}
+	return true;
+}
+
 static bool take_resources(json_t *object, struct praas_app_record *app,
 			   struct praas_json_error *error)
 {
 	static const char *const known[] = { "memory_bytes", "vcpu_milli",
-					     "concurrency", "bytes_max", NULL };
+					     "concurrency",  "bytes_max",
+					     "state_bytes",  NULL };
 	uint64_t concurrency = app->concurrency, vcpu = app->vcpu_milli;
 
 	if (object && !json_is_object(object)) {
@@ -34,7 +51,9 @@ static bool take_resources(json_t *object, struct praas_app_record *app,
 	    !praas_json_number(object, "concurrency", 1, PRAAS_LIMIT_CONCURRENCY,
 			       &concurrency, error) ||
 	    !praas_json_number(object, "bytes_max", 1, PRAAS_LIMIT_MEMORY_BYTES,
-			       &app->bytes_max, error))
+			       &app->bytes_max, error) ||
+	    !praas_json_number(object, "state_bytes", 0, PRAAS_LIMIT_STATE_BYTES,
+			       &app->state_bytes, error))
 		return false;
 	if (concurrency > app->memory_bytes / PRAAS_LIMIT_MEMORY_PER_WORKER) {
 		(void)snprintf(error->text, sizeof(error->text),
@@ -44,6 +63,8 @@ static bool take_resources(json_t *object, struct praas_app_record *app,
 				       PRAAS_LIMIT_MEMORY_PER_WORKER);
 		return false;
 	}
+	if (!state_fits(app, error))
+		return false;
 	app->vcpu_milli = (uint32_t)vcpu;
 	app->concurrency = (uint32_t)concurrency;
 	if (app->bytes_max > app->memory_bytes)
@@ -242,13 +263,14 @@ json_t *praas_app_json(const struct praas_app_record *app)
 	praas_durability_text(app->checkpoint_ms, durability);
 	praas_hex_encode(app->id, sizeof(app->id), id);
 	object = json_pack(
-		"{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I,s:I},s:s,s:s,s:s,s:b,s:I,s:I}", "name",
-		app->name, "id", id, "code", app->code, "resources", "memory_bytes",
-		(json_int_t)app->memory_bytes, "vcpu_milli",
+		"{s:s,s:s,s:s,s:{s:I,s:I,s:I,s:I,s:I,s:I},s:s,s:s,s:s,s:b,s:I,s:I}",
+		"name", app->name, "id", id, "code", app->code, "resources",
+		"memory_bytes", (json_int_t)app->memory_bytes, "vcpu_milli",
 		(json_int_t)app->vcpu_milli, "concurrency",
 		(json_int_t)app->concurrency, "tasks_max",
 		(json_int_t)(app->isolation_inline ? 0 : PRAAS_LIMIT_TASKS_PER_WORKER),
-		"bytes_max", (json_int_t)app->bytes_max, "isolation",
+		"bytes_max", (json_int_t)app->bytes_max, "state_bytes",
+		(json_int_t)app->state_bytes, "isolation",
 		app->isolation_inline ? "inline" : "worker", "wait",
 		wait_texts[app->wait < 3 ? app->wait : 0], "durability", durability,
 		"allow_weak_sandbox", app->allow_weak_sandbox, "created_s",

@@ -22,6 +22,8 @@ bool praas_app_take(json_t *object, const char *const *known,
 void praas_app_refuse(struct praas_request *rq, const struct praas_json_error *error);
 /* Whether this service can keep what the application asks for; false: it is answered. */
 bool praas_app_durable(struct praas_request *rq, const struct praas_app_record *app);
+/* The same, when it has too little memory to hold state beyond it. */
+bool praas_app_state(struct praas_request *rq, const struct praas_app_record *app);
 /* The folder must hold a praas.json that names functions, and their libraries. 0; -EINVAL: text says what
  * is wrong; else an errno of ours. strict: the libraries must look like some. */
 int praas_app_code_check(const char *code, bool strict, char *ret_text, size_t bytes);

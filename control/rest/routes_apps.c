@@ -37,6 +37,21 @@ bool praas_app_durable(struct praas_request *rq, const struct praas_app_record *
 	return false;
 }
 
+bool praas_app_state(struct praas_request *rq, const struct praas_app_record *app)
+{
+	uint64_t least = praas_life_state_memory(rq->service->life);
+
+	if (app->state_bytes == 0 || app->memory_bytes >= least)
+		return true;
+	praas_reply_error(
+		rq, 400, "memory_too_small",
+		"give it more memory, or leave \"state_bytes\" out",
+		"\"state_bytes\" needs \"memory_bytes\" of at least %llu with the "
+		"addresses that processes listen at here",
+		(unsigned long long)least);
+	return false;
+}
+
 static bool code_good(struct praas_request *rq, const char *code)
 {
 	char text[400];
@@ -75,7 +90,8 @@ void praas_route_apps_create(struct praas_request *rq)
 		praas_app_refuse(rq, &error);
 		return;
 	}
-	if (!praas_app_durable(rq, &app) || !code_good(rq, app.code))
+	if (!praas_app_durable(rq, &app) || !praas_app_state(rq, &app) ||
+	    !code_good(rq, app.code))
 		return;
 	memcpy(app.tenant, rq->caller.tenant, sizeof(app.tenant));
 	praas_random(app.id, sizeof(app.id));

@@ -205,7 +205,7 @@ static bool take_body(struct praas_request *rq, struct praas_app_record *ret_app
 		praas_app_refuse(rq, &error);
 		return false;
 	}
-	if (!praas_app_durable(rq, ret_app))
+	if (!praas_app_durable(rq, ret_app) || !praas_app_state(rq, ret_app))
 		return false;
 	if (strcmp(ret_app->name, rq->app.name) != 0) {
 		praas_reply_error(rq, 400, "invalid", "leave it out",
@@ -219,9 +219,9 @@ static bool is_same(const struct praas_app_record *a, const struct praas_app_rec
 {
 	return a->revision > 0 && !memcmp(a->digest, b->digest, sizeof(a->digest)) &&
 	       !strcmp(a->code, b->code) && a->memory_bytes == b->memory_bytes &&
-	       a->bytes_max == b->bytes_max && a->vcpu_milli == b->vcpu_milli &&
-	       a->concurrency == b->concurrency && a->wait == b->wait &&
-	       a->checkpoint_ms == b->checkpoint_ms &&
+	       a->state_bytes == b->state_bytes && a->bytes_max == b->bytes_max &&
+	       a->vcpu_milli == b->vcpu_milli && a->concurrency == b->concurrency &&
+	       a->wait == b->wait && a->checkpoint_ms == b->checkpoint_ms &&
 	       a->isolation_inline == b->isolation_inline &&
 	       a->allow_weak_sandbox == b->allow_weak_sandbox;
 }

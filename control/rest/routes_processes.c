@@ -19,7 +19,7 @@
 #define SWAP_NS (300 * 1000000000ull) /* for a swap-out or checkpoint of any size */
 #define TICKET_TTL_S 300u
 /* More than it can be: a byte of the last exit may become six. */
-#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 6u * PRAAS_LIFE_EXIT_BYTES + 1152u)
+#define PROCESS_TEXT_BYTES (PRAAS_ENDPOINTS_BYTES + 6u * PRAAS_LIFE_EXIT_BYTES + 1408u)
 
 /* Without shared memory where the client is not on its node. */
 static void fit_endpoints(const struct praas_request *rq,
@@ -54,6 +54,11 @@ static char *put_metrics(char *at, const struct praas_life_view *view)
 	at = put_member(at, ",\"mailbox_depth\":", view->mailbox_depth);
 	at = put_member(at, ",\"state_keys\":", view->state_keys);
 	at = put_member(at, ",\"state_bytes\":", view->state_bytes);
+	at = put_member(at, ",\"state_out_keys\":", view->state_out_keys);
+	at = put_member(at, ",\"state_out_bytes\":", view->state_out_bytes);
+	at = put_member(at, ",\"state_fetches\":", view->state_fetches);
+	at = put_member(at, ",\"state_evictions\":", view->state_evictions);
+	at = put_member(at, ",\"state_fetch_failures\":", view->state_fetch_failures);
 	at = put_member(at, ",\"idle_ns\":", view->idle_ns);
 	at = put_member(at, ",\"cpu_ns\":", view->cpu_ns);
 	return praas_put_text(at, "}");

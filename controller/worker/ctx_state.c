@@ -9,6 +9,7 @@
 #include "controller/worker/worker.h"
 
 #define RECORD_HEAD 32u /* of a list record: docs/dataplane.md */
+#define LOADS_MAX 64u   /* of one object that goes again before it is read */
 
 static struct write *find_write(struct ctx *ctx, const char *key, uint8_t key_bytes)
 {
@@ -43,7 +44,9 @@ static int read_committed(struct ctx *ctx, const char *key, uint8_t key_bytes,
 	const uint8_t *data = NULL;
 	int rc = praas_state_reader_get(&ctx->worker->reader, key, key_bytes, &found);
 
-	if (rc == 0 && praas_unlikely((found.flags & PRAAS_STATE_LATE) != 0))
+	for (unsigned i = 0; rc == 0 && i < LOADS_MAX &&
+			     praas_unlikely((found.flags & PRAAS_STATE_LATE) != 0);
+	     i++)
 		rc = load(ctx, key, key_bytes, &found);
 	if (rc == -EPROTO)
 		worker_fatal(ctx->worker, "the state index makes no sense");
@@ -170,19 +173,26 @@ static void forget_write(struct ctx *ctx, struct write *w)
 int ctx_state_delete(struct praas_ctx *head, const char *key)
 {
 	struct ctx *ctx = ctx_of(head);
-	struct praas_view view;
-	uint64_t version;
+	uint8_t key_bytes = ctx_key_bytes(key);
+	struct praas_state_found found;
 	struct write *w;
-	int rc = ctx_state_get(head, key, PRAAS_SHARE, &view, NULL);
+	int rc;
 
-	if (rc != 0 && rc != -EIO) /* what is torn may be deleted */
-		return rc;
-	rc = read_committed(ctx, key, ctx_key_bytes(key), &view, &version);
-	if (rc == -ENOENT) { /* of ours alone: nothing is left to commit */
-		forget_write(ctx, find_write(ctx, key, ctx_key_bytes(key)));
+	if (key_bytes == 0)
+		return -EINVAL;
+	w = ctx->writes_count ? find_write(ctx, key, key_bytes) : NULL;
+	if (w && w->erase)
+		return -ENOENT;
+	/* Its value is not needed, and may lie in the store only, or be torn. */
+	rc = praas_state_reader_get(&ctx->worker->reader, key, key_bytes, &found);
+	if (rc == -EPROTO)
+		worker_fatal(ctx->worker, "the state index makes no sense");
+	if (rc == -ENOENT && w) { /* of ours alone: nothing is left to commit */
+		forget_write(ctx, w);
 		return 0;
 	}
-	rc = write_slot(ctx, key, ctx_key_bytes(key), 0, &w);
+	if (rc == 0)
+		rc = write_slot(ctx, key, key_bytes, 0, &w);
 	if (rc == 0)
 		w->erase = true;
 	return rc;

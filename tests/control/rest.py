@@ -31,7 +31,7 @@ def test_apps(s):
     app = make_app(s, resources={"memory_bytes": 1 << 26, "concurrency": 4, "vcpu_milli": 500},
                    isolation="inline", wait="block", allow_weak_sandbox=True)
     assert app["resources"] == {"memory_bytes": 1 << 26, "bytes_max": 1 << 26, "concurrency": 4,
-                                "vcpu_milli": 500, "tasks_max": 0}, app
+                                "vcpu_milli": 500, "tasks_max": 0, "state_bytes": 0}, app
     assert app["isolation"] == "inline" and app["wait"] == "block"
     assert s.json("GET", APP, expect=200) == app
     s.json("POST", "/v1/apps", {"name": "b", "code": s.code}, 201)

@@ -354,6 +354,7 @@ static void test_records_sqlite_migrates(void **state)
 		assert_true(app.isolation_inline);
 		assert_string_equal(app.code, "/srv/alpha");
 		assert_int_equal(app.checkpoint_ms, 0);
+		assert_int_equal(app.state_bytes, 0);
 		assert_int_equal(f->r->ops->process_get(f->r, app.id, "x", &x), 0);
 		assert_int_equal(x.epoch, 2);
 		assert_int_equal(x.state, PRAAS_LIFE_SWAPPED);

@@ -95,6 +95,7 @@ static void choose_app(struct world *w, struct choice *c)
 	a->isolation_inline = below(w, 2);
 	a->deployed_ns = below(w, INT64_MAX);
 	a->checkpoint_ms = (uint32_t)below(w, 3) * 100;
+	a->state_bytes = (a->concurrency & 1) * (a->memory_bytes << 20);
 	memset(a->code, 0, sizeof(a->code)); /* bytes are compared */
 	(void)snprintf(a->code, sizeof(a->code), "/a path/%u", (unsigned)below(w, 99));
 }
