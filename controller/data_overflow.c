@@ -28,6 +28,7 @@ static bool wanted(const struct praas_data *d)
 
 /* ---- what the process asks for ---- */
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the thread of the fetches writes there */
 static void fetch(void *user, uint32_t number, const struct praas_place *place,
 		  uint8_t *data)
 {

@@ -260,9 +260,13 @@ static uint64_t replaced(const struct praas_state *s, uint32_t count)
 		o->seen = true;
 		sum += o->value.charge;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		if (s->scratch[i])
-			s->objects[s->scratch[i] - 1].seen = false;
+	for (uint32_t i = 0; i < count; i++) {
+		struct praas_object *o =
+			s->scratch[i] ? &s->objects[s->scratch[i] - 1] : NULL;
+
+		if (o)
+			o->seen = false;
+	}
 	return sum;
 }
 

@@ -76,11 +76,10 @@ static void set_defaults(struct praas_process_config *c)
 	c->receivers_max = c->receivers_max ? c->receivers_max : DEFAULT_RECEIVERS;
 }
 
-static int init_tables(struct praas_process *p)
+static int init_functions(struct praas_process *p)
 {
 	const struct praas_process_config *c = &p->config;
 	uint32_t pending = 64;
-	int rc;
 
 	while (pending < c->invocations_max + c->receivers_max)
 		pending *= 2;
@@ -93,8 +92,17 @@ static int init_tables(struct praas_process *p)
 	memset(p->sums, 0, (c->functions_count + 1ull) * sizeof(*p->sums));
 	for (uint32_t i = 0; i < c->functions_count; i++)
 		p->plain[i] = praas_function_plain(&c->functions[i]);
-	rc = praas_invocations_init(&p->invocations, c->invocations_max,
-				    c->dedup_entries, c->dedup_bytes_max);
+	return 0;
+}
+
+static int init_tables(struct praas_process *p)
+{
+	const struct praas_process_config *c = &p->config;
+	int rc = init_functions(p);
+
+	if (rc == 0)
+		rc = praas_invocations_init(&p->invocations, c->invocations_max,
+					    c->dedup_entries, c->dedup_bytes_max);
 	/* Invocations, an accumulator each, receivers of clients and functions, one for stages. */
 	if (rc == 0)
 		rc = praas_timers_init(&p->timers,
@@ -383,7 +391,7 @@ static void stamp_activity(struct praas_process *p)
 	p->stats.last_activity_ns = praas_now_ns();
 }
 
-/* What waits for the executor; messages and calls to other processes. */
+/* What waits for the executor; messages and calls to other processes; replies; state. */
 __attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
 {
 	unsigned done = 0;
@@ -397,8 +405,13 @@ __attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
 		praas_process_changed_inputs(p); /* to which epoch */
 	if (praas_unlikely(p->room_first != NULL))
 		done += praas_process_room_poll(p);
+	if (praas_unlikely(p->pending_head != p->pending_tail))
+		done += praas_reply_flush(p);
+	if (praas_unlikely(p->slowed != NULL))
+		done += praas_process_fetch_poll(p) + praas_slow_poll(p, false);
 	p->away = praas_outbox_due_ns(p->outbox) != 0 ||
-		  praas_remote_due_ns(p->remote) != 0;
+		  praas_remote_due_ns(p->remote) != 0 ||
+		  p->pending_head != p->pending_tail || p->slowed != NULL;
 	return done;
 }
 
@@ -408,15 +421,11 @@ unsigned praas_process_poll(struct praas_process *p, unsigned budget)
 
 	if (praas_unlikely(p->timers.count != 0))
 		done += poll_timers(p, budget);
-	/* One look for both. */
+	/* One look for all of these. */
 	if (praas_unlikely(((uintptr_t)p->ready_first | p->away) != 0))
 		done += poll_queues(p);
-	if (praas_unlikely(p->pending_head != p->pending_tail))
-		done += praas_reply_flush(p);
 	if (praas_unlikely(p->state.retired_head != p->state.retired_tail))
 		praas_state_reclaim(&p->state, false);
-	if (praas_unlikely(p->slowed != NULL))
-		done += praas_process_fetch_poll(p) + praas_slow_poll(p, false);
 	if (praas_unlikely(++p->polls % POLLS_PER_CLOCK == 0)) {
 		stamp_activity(p);
 		praas_lease_sync_all(&p->state);

@@ -37,9 +37,11 @@ void praas_process_fetch_leave(struct praas_process *p, struct praas_fn_wait *wa
 static struct praas_fetch *fetch_new(struct praas_state *s, struct praas_object *o)
 {
 	struct praas_overflow *ov = s->overflow;
-	uint32_t i = ov->fetch_free;
 	struct praas_fetch *f;
+	uint32_t i;
 
+	praas_check(ov != NULL); /* something is out */
+	i = ov->fetch_free;
 	if (i)
 		ov->fetch_free = ov->fetch[i - 1].next;
 	else if (ov->fetch_used < PRAAS_FETCHES_MAX)

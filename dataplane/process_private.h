@@ -114,7 +114,8 @@ struct praas_process {
 	bool interrupted; /* what is ready ends so, until the gate opens */
 	uint64_t running;
 	struct praas_invocation *ready_first, *ready_last;
-	uint64_t away;     /* 1: outbox or remote want their turn */
+	uint64_t
+		away; /* 1: outbox, remote, replies that wait, or who waits for state, want their turn */
 	uint64_t queued;   /* in any list */
 	uint64_t activity; /* counts events, to see whether something happened */
 	struct praas_process_stats stats;

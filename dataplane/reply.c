@@ -65,6 +65,7 @@ static PRAAS_COLD void keep(struct praas_process *p, struct praas_conn *conn,
 	}
 	r = &p->pending[p->pending_tail++ & (p->pending_max - 1)];
 	*r = (struct praas_pending_reply){ .conn = conn, .head = *head, .buf = buf };
+	p->away = 1;
 }
 
 static void send_or_keep(struct praas_process *p, struct praas_conn *conn,

@@ -69,6 +69,7 @@ static void leave_place(struct praas_stage_call *c)
 	struct praas_process *p = c->process;
 	struct praas_stages *s = &p->stages;
 
+	praas_check(c->inv != NULL); /* it is not free */
 	praas_process_changed_inputs(p);
 	c->inv->queue = PRAAS_QUEUE_NONE;
 	c->inv->trigger = NULL;
@@ -165,7 +166,9 @@ static void call(struct praas_stage_call *c, uint64_t receiver)
 {
 	struct praas_process *p = c->process;
 	struct praas_invocation *inv = c->inv;
-	struct praas_buf *in = inv->inputs[0];
+	struct praas_buf *in =
+		inv->inputs
+			[0]; /* NOLINT(clang-analyzer-core.NullDereference): what leaves has one */
 	const struct praas_fn_call away = {
 		.destination = receiver,
 		.source = p->config.pid,

@@ -366,6 +366,23 @@ static int make_objects(struct praas_state *s, const struct praas_state_write *w
 	return 0;
 }
 
+static void apply(struct praas_state *s, struct praas_state_write *w, uint64_t now)
+{
+	struct praas_object *o;
+
+	if (w->erase) {
+		o = praas_state_find(s, w->key, w->key_bytes);
+		if (o)
+			erase(s, o);
+		return;
+	}
+	/* An erase earlier in this commit may have dropped the object. */
+	o = praas_state_object_get(s, w->key, w->key_bytes);
+	praas_check(o != NULL);
+	praas_state_replace(s, o, &w->value, s->version, now);
+	praas_state_lease_replaced(s, o);
+}
+
 int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes,
 			 uint32_t count, uint64_t *ret_version)
 {
@@ -391,22 +408,8 @@ int praas_objects_commit(struct praas_state *s, struct praas_state_write *writes
 	s->version++;
 	if (count > 1)
 		begin_change(s);
-	for (uint32_t i = 0; i < count; i++) {
-		struct praas_state_write *w = &writes[i];
-		struct praas_object *o;
-
-		if (w->erase) {
-			o = praas_state_find(s, w->key, w->key_bytes);
-			if (o)
-				erase(s, o);
-			continue;
-		}
-		/* An erase earlier in this commit may have dropped the object. */
-		o = praas_state_object_get(s, w->key, w->key_bytes);
-		praas_check(o != NULL);
-		praas_state_replace(s, o, &w->value, s->version, now);
-		praas_state_lease_replaced(s, o);
-	}
+	for (uint32_t i = 0; i < count; i++)
+		apply(s, &writes[i], now);
 	if (count > 1)
 		end_change(s);
 	if (praas_unlikely(s->overflow != NULL))
