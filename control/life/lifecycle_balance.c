@@ -44,8 +44,7 @@ static uint32_t gather(const struct praas_life *life, uint64_t now_ns,
 
 		if (!p->placed)
 			continue;
-		if (p->record.state == PRAAS_LIFE_MIGRATING ||
-		    n == PRAAS_BALANCE_PROCESSES_MAX)
+		if (praas_life_moves(p) || n == PRAAS_BALANCE_PROCESSES_MAX)
 			return UINT32_MAX;
 		*one = (struct praas_balance_process){
 			.number = p->number,

@@ -99,7 +99,7 @@ static uint32_t under_way(const struct praas_life *life)
 
 	HASH_ITER(hh, life->processes, p, next)
 	{
-		n += p->record.state == PRAAS_LIFE_MIGRATING && drained_node(p);
+		n += praas_life_moves(p) && drained_node(p);
 	}
 	return n;
 }
@@ -166,6 +166,15 @@ void praas_life_drain_moved(struct praas_life_process *p, const char *why)
 		soon(p->life);
 }
 
+void praas_life_drain_silent(struct praas_life_process *p)
+{
+	if (!drained_node(p))
+		return;
+	note(p, "the move is over, but its controller does not answer");
+	p->stuck = true;
+	soon(p->life);
+}
+
 void praas_life_drain_anew(struct praas_life *life, uint32_t node)
 {
 	struct praas_life_process *p, *next;
@@ -194,7 +203,7 @@ void praas_life_drain_count(struct praas_life *life, uint32_t node,
 	{
 		if (!p->placed || p->node != node)
 			continue;
-		if (p->record.state == PRAAS_LIFE_MIGRATING)
+		if (praas_life_moves(p))
 			view->moving++;
 		else if (p->stuck)
 			view->stuck++;

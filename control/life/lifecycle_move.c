@@ -127,12 +127,20 @@ void praas_life_on_moved(struct praas_life_process *p, const json_t *message)
 	stats->move_pause_max_ns = praas_max_u64(stats->move_pause_max_ns, ns);
 }
 
+bool praas_life_moves(const struct praas_life_process *p)
+{
+	return p->record.state == PRAAS_LIFE_MIGRATING &&
+	       (p->has_taker || p->holds > 0 || p->phase_deadline_ns != 0);
+}
+
 bool praas_life_half_ended(struct praas_life_process *p)
 {
 	if (p->want_kill && !p->has_instance)
 		return false;
 	if (p->has_instance) { /* it keeps the process; at once, if it is told so */
 		praas_life_ask(p, json_pack("{s:s}", "t", "cancel-swap-out"));
+		p->phase_deadline_ns = 0;
+		praas_life_drain_silent(p);
 		return true;
 	}
 	if (p->has_taker) {

@@ -342,6 +342,8 @@ uint64_t praas_life_members_due(struct praas_life *life, uint64_t now_ns);
 uint64_t praas_life_drain_look(struct praas_life *life, uint64_t now_ns);
 /* p's move, of whosoever, has ended: there is room for the next; why: it stays; NULL it has moved. */
 void praas_life_drain_moved(struct praas_life_process *p, const char *why);
+/* Its move has ended, but it has not said that it goes on: it is in nobody's way. */
+void praas_life_drain_silent(struct praas_life_process *p);
 /* The node is drained, or not any more: what was found out about its processes is forgotten. */
 void praas_life_drain_anew(struct praas_life *life, uint32_t node);
 /* Of a drained node, in a view. */
@@ -363,6 +365,8 @@ int praas_life_begin_move(struct praas_life_process *p, const char *node,
 			  struct praas_outcome *ret_why);
 /* Why it cannot move now; NULL: it can. */
 const char *praas_life_not_now(const struct praas_life_process *p);
+/* A move of it is under way; not one whose destination has ended, and whose source has not answered to that. */
+bool praas_life_moves(const struct praas_life_process *p);
 /* It cannot be moved. */
 bool praas_life_has_journal(const struct praas_life_process *p);
 

@@ -5,6 +5,7 @@ usage: drain.py CONTROL CONTROLLER FUNCTIONS PRAAS
 """
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -296,6 +297,32 @@ def test_drain_one_fails(s):
         other.cleanup()
 
 
+def test_drain_silent(s):
+    """Controllers that do not answer are in nobody's way, nor ended for it: they are told of, and go on when they can."""
+    make_app(s, isolation="worker")
+    names = ["p0", "p1", "p2"]
+    for name in names:
+        create(s, name, node="x")
+        assert s.ask("PUT", f"{P}/{name}/state/k", name.encode())[0] == 204
+    stopped = [view(s, name)["os_pid"] for name in names[:2]]
+    caller = hang(s, "p2", 4000)  # so the others are tried first, as many as move at once
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        drain(s, "x")
+        got = await_drain(s, "x", lambda d: d["moved"] == 1 and d["stuck"] == 2)
+        assert "does not answer" in got["why"], got
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+        caller.join()
+    assert await_empty(s, "x")["moved"] == 3
+    for name in names:
+        got = view(s, name)
+        assert (got["node"], got["state"], got["lost_epoch"]) == ("y", "ACTIVE", 0), got
+        assert s.ask("GET", f"{P}/{name}/state/k")[2] == name.encode()
+
+
 def test_drain_taken_off(s):
     """A process of a node that was taken off the command line goes where it is told to, and counts there."""
     other = Service(s.program, s.controller, *BOTH, "--node", "z,memory=400M").start()
@@ -392,7 +419,7 @@ def test_balance_words(s):
 
 
 DRAINS = [test_drain_moves, test_drain_busy, test_drain_called_off, test_drain_no_room, test_drain_no_other, test_drain_restart,
-          test_drain_messages, test_drain_command, test_drain_fails, test_drain_journal, test_drain_one_fails,
+          test_drain_messages, test_drain_command, test_drain_fails, test_drain_journal, test_drain_one_fails, test_drain_silent,
           test_drain_taken_off, test_balance_words]
 
 if __name__ == "__main__":
