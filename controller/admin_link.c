@@ -298,6 +298,8 @@ static void on_message(void *user, const json_t *message, const uint8_t *raw,
 	}
 	if (strcmp(type, "ok") == 0) {
 		praas_admin_members_joined(a);
+		if (json_is_true(json_object_get(message, "shared")))
+			praas_link_look(a->link);
 		if (json_is_true(json_object_get(message, "more")))
 			praas_admin_mail_more(a);
 		return;

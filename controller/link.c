@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -19,7 +20,11 @@ struct praas_link {
 	int fd;              /* -1: not connected */
 	uint64_t due_ns;     /* when to connect again; 0: no control service */
 	uint64_t backoff_ns; /* after the next failure */
-	char *queue;         /* what is not sent yet */
+	bool looks;
+	uint64_t look_ns; /* when to look at the socket's name; while connected */
+	dev_t device;     /* of the socket that we connected to */
+	ino_t inode;
+	char *queue; /* what is not sent yet */
 	size_t queued, queue_room;
 	json_t *waits; /* a line whose raw part is still to come; NULL: none */
 	uint8_t *raw;  /* of it */
@@ -84,12 +89,34 @@ static void broken(struct praas_link *l)
 	l->backoff_ns = praas_min_u64(l->backoff_ns * 2, PRAAS_LINK_BACKOFF_MAX_NS);
 }
 
+/* Which socket has the name now: before we connect, so that one which takes its place meanwhile is seen. */
+static void note_socket(struct praas_link *l)
+{
+	struct stat st = { .st_ino = 0 };
+
+	(void)stat(l->path, &st); /* zeros: the next look finds another one */
+	l->device = st.st_dev;
+	l->inode = st.st_ino;
+	l->look_ns = praas_now_ns() + PRAAS_LINK_LOOK_NS;
+}
+
+static void look(struct praas_link *l, uint64_t now_ns)
+{
+	struct stat st;
+
+	l->look_ns = now_ns + PRAAS_LINK_LOOK_NS;
+	if (stat(l->path, &st) == 0 &&
+	    (st.st_dev != l->device || st.st_ino != l->inode))
+		broken(l);
+}
+
 /* A UNIX socket connects at once, or not. */
 static void try_connect(struct praas_link *l)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
 	memcpy(addr.sun_path, l->path, sizeof(l->path));
+	note_socket(l);
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0 ||
 	    connect(l->fd, (const struct sockaddr *)&addr, sizeof(addr)) != 0) {
@@ -226,6 +253,8 @@ void praas_link_poll(struct praas_link *l, uint64_t now_ns)
 {
 	if (l->fd < 0 && l->due_ns != 0 && l->due_ns <= now_ns)
 		try_connect(l);
+	if (l->fd >= 0 && l->looks && l->look_ns <= now_ns)
+		look(l, now_ns);
 	if (l->fd >= 0)
 		read_in(l);
 	write_out(l);
@@ -243,7 +272,9 @@ short praas_link_wants(const struct praas_link *l)
 
 uint64_t praas_link_due_ns(const struct praas_link *l)
 {
-	return l->fd < 0 ? l->due_ns : 0;
+	if (l->fd < 0)
+		return l->due_ns;
+	return l->looks ? l->look_ns : 0;
 }
 
 bool praas_link_connected(const struct praas_link *l)
@@ -312,6 +343,11 @@ void praas_link_renew(struct praas_link *l)
 {
 	if (l->fd >= 0)
 		broken(l);
+}
+
+void praas_link_look(struct praas_link *l)
+{
+	l->looks = true;
 }
 
 void praas_link_flush(struct praas_link *l, uint64_t timeout_ns)

@@ -17,6 +17,7 @@
 	(4096u * 1024u) /* bytes not sent yet; more: the line is dropped */
 #define PRAAS_LINK_BACKOFF_MIN_NS 50000000u
 #define PRAAS_LINK_BACKOFF_MAX_NS 2000000000u
+#define PRAAS_LINK_LOOK_NS 2000000000u /* between two looks at the socket's name */
 
 struct praas_link;
 
@@ -53,6 +54,10 @@ int praas_link_send_raw(struct praas_link *link, json_t *message, const void *ra
 /* Ends the connection because something that had to be said could not be: the next one begins with a join,
  * upon which control asks again for all that it waits for. */
 void praas_link_renew(struct praas_link *link);
+/* From now on it is looked every PRAAS_LINK_LOOK_NS whether the socket of that name is still the one that we are
+ * connected to; else it connects to the one that is. For a service whose place another may take while it stands still,
+ * so that the connection does not break. */
+void praas_link_look(struct praas_link *link);
 /* Before the end: wait until all is sent, connecting if need be, at most timeout_ns. */
 void praas_link_flush(struct praas_link *link, uint64_t timeout_ns);
 

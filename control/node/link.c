@@ -18,6 +18,7 @@
 
 #include "control/json.h"
 #include "control/limits.h"
+#include "control/named_socket.h"
 #include "control/say.h"
 #include "control/table.h"
 #include "internal/base.h"
@@ -52,7 +53,8 @@ struct praas_link {
 	const struct praas_link_events *events;
 	void *user;
 	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-	int listen_fd, epoll_fd, wake_fd, timer_fd;
+	struct praas_named_socket named;
+	int epoll_fd, wake_fd, timer_fd;
 	pthread_t thread;
 	bool running;
 	pthread_mutex_t lock; /* of conns, watches, what is unsent, and stopping */
@@ -144,8 +146,7 @@ static void accept_one(struct praas_link *l, int fd)
 static void on_accept(struct praas_link *l)
 {
 	for (int i = 0; i < EVENTS; i++) {
-		int fd =
-			accept4(l->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(l->named.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
 			return; /* none, or no descriptors: they wait in the backlog */
@@ -353,8 +354,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
-		   struct praas_link **ret_link)
+static int new_link(const char *path, const struct praas_link_events *events,
+		    void *user, bool replace, struct praas_link **ret_link)
 {
 	struct praas_link *l;
 	int rc;
@@ -371,12 +372,12 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 	l->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
 	l->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	l->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	l->listen_fd = praas_link_listen(path);
-	rc = l->listen_fd < 0 ? l->listen_fd : 0;
+	l->named.fd = -1;
+	rc = praas_named_socket_open(path, replace, &l->named);
 	if (l->epoll_fd < 0 || l->wake_fd < 0 || l->timer_fd < 0)
 		rc = -EMFILE;
 	if (rc == 0)
-		rc = poll_set(l, EPOLL_CTL_ADD, l->listen_fd, EPOLLIN,
+		rc = poll_set(l, EPOLL_CTL_ADD, l->named.fd, EPOLLIN,
 			      tag_of(KIND_OWN, OWN_LISTEN));
 	if (rc == 0)
 		rc = poll_set(l, EPOLL_CTL_ADD, l->wake_fd, EPOLLIN,
@@ -390,6 +391,18 @@ int praas_link_new(const char *path, const struct praas_link_events *events, voi
 	}
 	*ret_link = l;
 	return 0;
+}
+
+int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
+		   struct praas_link **ret_link)
+{
+	return new_link(path, events, user, false, ret_link);
+}
+
+int praas_link_replace(const char *path, const struct praas_link_events *events,
+		       void *user, struct praas_link **ret_link)
+{
+	return new_link(path, events, user, true, ret_link);
 }
 
 int praas_link_start(struct praas_link *link)
@@ -443,9 +456,7 @@ void praas_link_free(struct praas_link *link)
 		(void)close(w->fd);
 		free(w);
 	}
-	if (link->listen_fd >= 0)
-		(void)unlink(link->path);
-	close_if_open(link->listen_fd);
+	praas_named_socket_close(&link->named, link->path);
 	close_if_open(link->epoll_fd);
 	close_if_open(link->wake_fd);
 	close_if_open(link->timer_fd);

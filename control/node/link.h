@@ -39,6 +39,9 @@ struct praas_link_events {
  * -ENAMETOOLONG; an errno. Nothing is accepted before praas_link_start(). */
 int praas_link_new(const char *path, const struct praas_link_events *events, void *user,
 		   struct praas_link **ret_link);
+/* The same, but who listens there loses the name to us: the caller knows that it is ours. */
+int praas_link_replace(const char *path, const struct praas_link_events *events,
+		       void *user, struct praas_link **ret_link);
 int praas_link_start(struct praas_link *link);
 /* The thread ends; no upcall after return. */
 void praas_link_stop(struct praas_link *link);

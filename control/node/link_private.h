@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Private to the files of the link: what comes in on a connection, taken apart (link_in.c), and the
- * socket.
+ * Private to the files of the link: what comes in on a connection, taken apart (link_in.c).
  */
 #ifndef PRAAS_CONTROL_LINK_PRIVATE_H
 #define PRAAS_CONTROL_LINK_PRIVATE_H
@@ -33,8 +32,5 @@ void praas_link_in_took(struct praas_link_in *in, size_t bytes);
  * is no line of JSON, or says a raw part that cannot be; the connection is over. */
 int praas_link_in_next(struct praas_link_in *in, json_t **ret_message,
 		       struct praas_link_raw *ret_raw);
-
-/* Listens at path; a stale socket there is replaced. The descriptor; -EADDRINUSE somebody listens; an errno. */
-int praas_link_listen(const char *path);
 
 #endif

@@ -299,6 +299,38 @@ static void test_link_raw_out(void **state)
 	free(got);
 }
 
+/* Who takes the name of a link that only stands still has those who connect from then on; the one before takes nothing
+ * along when it ends. */
+static void test_link_replaced(void **state)
+{
+	struct fixture *f = *state, other = { .messages = 0 };
+	int before = connect_to(f), after;
+
+	(void)pthread_mutex_init(&other.lock, NULL);
+	(void)pthread_cond_init(&other.changed, NULL);
+	assert_int_equal(praas_link_new(f->path, &events, &other, &other.link),
+			 -EADDRINUSE);
+	assert_int_equal(praas_link_replace(f->path, &events, &other, &other.link), 0);
+	assert_int_equal(praas_link_start(other.link), 0);
+	after = connect_to(f);
+	say(after, "{\"t\":\"x\"}\n");
+	await(&other, &other.messages, 1);
+	assert_int_equal(f->messages, 0);
+	praas_link_stop(f->link);
+	praas_link_free(f->link);
+	assert_int_equal(access(f->path, F_OK), 0);
+	(void)close(before);
+	(void)close(after);
+	praas_link_stop(other.link);
+	praas_link_free(other.link);
+	assert_int_equal(access(f->path, F_OK), -1);
+	assert_int_equal(praas_link_new(f->path, &events, f, &f->link), 0);
+	for (uint32_t i = 0; i < other.messages; i++)
+		free(other.raws[i].data);
+	(void)pthread_cond_destroy(&other.changed);
+	(void)pthread_mutex_destroy(&other.lock);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -307,6 +339,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test(test_link_raw_in_without_room),
 		cmocka_unit_test_setup_teardown(test_link_raw_out, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_link_replaced, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
