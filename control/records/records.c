@@ -37,10 +37,28 @@ int praas_records_open(const char *url, const char *place,
 		return praas_records_sqlite_open(url + sizeof(sqlite) - 1, ret_records,
 						 ret_text);
 	if (praas_redis_url_is(url))
-		return praas_records_redis_open(url, place, ret_records, ret_text);
+		return praas_records_redis_open(url, place, NULL, ret_records,
+						ret_text);
 	(void)snprintf(ret_text, ERROR_TEXT,
 		       "no store of this kind: %.120s (sqlite:///FILE, redis://HOST, "
 		       "rediss://HOST, redis+unix:///SOCKET or memory:)",
 		       url);
+	return -EINVAL;
+}
+
+bool praas_records_shareable(const char *url)
+{
+	return praas_redis_url_is(url);
+}
+
+int praas_records_open_shared(const char *url, const char *place,
+			      struct praas_lease *lease,
+			      struct praas_records **ret_records, char *ret_text)
+{
+	if (praas_records_shareable(url))
+		return praas_records_redis_open(url, place, lease, ret_records,
+						ret_text);
+	(void)snprintf(ret_text, ERROR_TEXT,
+		       "only records in a Redis can be shared, not %.120s", url);
 	return -EINVAL;
 }

@@ -245,6 +245,8 @@ struct praas_usage_ops {
 #define PRAAS_USAGE_FOLD_PROCESSES 256u /* of a day at a time */
 #define PRAAS_USAGE_DAY_NS 86400000000000ull
 
+struct praas_lease;
+
 struct praas_records {
 	const struct praas_records_ops *ops;
 	const struct praas_items_ops *items;
@@ -260,6 +262,12 @@ struct praas_records {
  * ret_text (256 bytes) tells why. */
 int praas_records_open(const char *url, const char *place,
 		       struct praas_records **ret_records, char *ret_text);
+/* Whether records of that address can be shared. */
+bool praas_records_shareable(const char *url);
+/* The same of records that others wait for, too (lease.h; kept until close). */
+int praas_records_open_shared(const char *url, const char *place,
+			      struct praas_lease *lease,
+			      struct praas_records **ret_records, char *ret_text);
 int praas_records_sqlite_open(const char *file, struct praas_records **ret_records,
 			      char *ret_text);
 /* A whole copy of the records in file, as of one moment, in the new file copy; also while a service
@@ -267,6 +275,7 @@ int praas_records_sqlite_open(const char *file, struct praas_records **ret_recor
 int praas_records_sqlite_copy(const char *file, const char *copy, char *ret_text);
 int praas_records_memory_open(struct praas_records **ret_records);
 int praas_records_redis_open(const char *url, const char *place,
+			     struct praas_lease *lease,
 			     struct praas_records **ret_records, char *ret_text);
 /* With what was read lately kept in memory; inner is given. For the only writer of a store. 0;
  * -ENOMEM, then inner is still the caller's. */

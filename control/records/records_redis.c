@@ -356,10 +356,11 @@ static const struct praas_records_ops redis_ops = {
 };
 
 int praas_records_redis_open(const char *url, const char *place,
+			     struct praas_lease *lease,
 			     struct praas_records **ret_records, char *ret_text)
 {
 	struct praas_redis_store *s = calloc(1, sizeof(*s));
-	int rc = s ? praas_redis_open(url, place, &s->redis, ret_text) : -ENOMEM;
+	int rc = s ? praas_redis_open(url, place, lease, &s->redis, ret_text) : -ENOMEM;
 
 	if (rc) {
 		free(s);

@@ -85,6 +85,9 @@ void praas_redis_give_up(struct praas_redis *r, enum praas_redis_verdict verdict
 	(void)pthread_mutex_unlock(&r->lock);
 	if (news)
 		praas_say(PRAAS_SAY_ERROR, "records: %s", words[verdict]);
+	/* What is gone somebody has to put back: nobody else would find more. */
+	if (news && r->lease && verdict != PRAAS_REDIS_GONE)
+		r->lease->lost(r->lease->user);
 }
 
 /* How many changes it knows of. */
@@ -336,8 +339,8 @@ static int prepare(struct praas_redis *r, const char *url, const char *place,
 	return 0;
 }
 
-int praas_redis_open(const char *url, const char *place, struct praas_redis **ret_redis,
-		     char *ret_text)
+int praas_redis_open(const char *url, const char *place, struct praas_lease *lease,
+		     struct praas_redis **ret_redis, char *ret_text)
 {
 	struct praas_redis *r = calloc(1, sizeof(*r));
 	pthread_condattr_t monotonic;
@@ -352,6 +355,7 @@ int praas_redis_open(const char *url, const char *place, struct praas_redis **re
 	(void)pthread_cond_init(&r->freed, &monotonic);
 	(void)pthread_cond_init(&r->ended, &monotonic);
 	(void)pthread_condattr_destroy(&monotonic);
+	r->lease = lease;
 	rc = prepare(r, url, place, ret_text);
 	if (rc == 0)
 		rc = praas_redis_own(r, ret_text);

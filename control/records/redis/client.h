@@ -11,6 +11,7 @@
 #ifndef PRAAS_CONTROL_REDIS_CLIENT_H
 #define PRAAS_CONTROL_REDIS_CLIENT_H
 
+#include "control/records/lease.h"
 #include "control/records/redis/scripts.h"
 #include "redis/link.h"
 
@@ -33,9 +34,10 @@ struct praas_redis_call {
 
 /* 0; -EINVAL the URL, or what it names, or the server's settings; -EBUSY another service has the records;
  * -EPROTO they have another format, or are something else; -EIO; -ENOMEM. ret_text (256 bytes) tells why.
- * place: where this service is, so that after a crash it has its records at once; hex. */
-int praas_redis_open(const char *url, const char *place, struct praas_redis **ret_redis,
-		     char *ret_text);
+ * place: where this service is, so that after a crash it has its records at once; hex. lease: kept until
+ * praas_redis_close(); NULL: whoever has them is not waited for. */
+int praas_redis_open(const char *url, const char *place, struct praas_lease *lease,
+		     struct praas_redis **ret_redis, char *ret_text);
 void praas_redis_close(struct praas_redis *redis);
 /* Whether what was acknowledged is kept whatever crashes, as far as is known. */
 bool praas_redis_durable(const struct praas_redis *redis);

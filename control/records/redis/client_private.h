@@ -29,6 +29,9 @@ struct praas_redis {
 	char id[2 * PRAAS_REDIS_ID_BYTES + 1]; /* of the records */
 	char place[PRAAS_REDIS_PLACE_BYTES],
 		owner[PRAAS_REDIS_PLACE_BYTES + 2 * PRAAS_REDIS_ID_BYTES + 1];
+	char other[PRAAS_REDIS_PLACE_BYTES + 2 * PRAAS_REDIS_ID_BYTES +
+		   1];             /* who had them when we asked; of who opens */
+	struct praas_lease *lease; /* NULL: nobody waits for them */
 	pthread_t keeper;
 	bool keeps;
 	pthread_mutex_t lock; /* of all below */
