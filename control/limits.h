@@ -19,8 +19,10 @@
 #define PRAAS_LIMIT_HEADERS 64u                /* lines of a request's head */
 #define PRAAS_LIMIT_CONNECTIONS 16384u         /* of HTTP */
 #define PRAAS_LIMIT_CONNECTIONS_PER_PEER 1024u /* from one address, off loopback */
-#define PRAAS_LIMIT_JOBS 256u                  /* threads that may wait for something */
-#define PRAAS_LIMIT_QUEUE 4096u           /* requests that wait for such a thread */
+#define PRAAS_LIMIT_PASSES                                                             \
+	1024u                   /* requests that one who stands by passes on, at once */
+#define PRAAS_LIMIT_JOBS 256u   /* threads that may wait for something */
+#define PRAAS_LIMIT_QUEUE 4096u /* requests that wait for such a thread */
 #define PRAAS_LIMIT_CALLS_PER_PROCESS 64u /* REST invocations in one process at once */
 #define PRAAS_LIMIT_TENANTS 1000u
 #define PRAAS_LIMIT_TOKEN_TTL_S                                                        \

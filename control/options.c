@@ -10,12 +10,16 @@
 #include "control/life/place_node.h"
 #include "control/limits.h"
 #include "control/names.h"
+#include "control/records/records.h"
 
 /* As the text below says. */
 #define REJOIN_S_DEFAULT 10u
 #define USAGE_S_DEFAULT 300
 #define USAGE_DAYS_DEFAULT 400
 #define STOP_S_DEFAULT 60u
+#define LEASE_S_DEFAULT 15
+#define LEASE_S_MIN 2
+#define LEASE_S_MAX 300
 #define IDLE_S_DEFAULT 60
 #define PRESSURE_DEFAULT 90
 #define DRAIN_S_DEFAULT 30
@@ -91,6 +95,14 @@ static const char usage_more[] =
 	"  --head-seconds N     that a client has to send a request's head (5)\n"
 	"  --rejoin-seconds N   after a restart, for controllers that survived (10)\n"
 	"  --stop-seconds N     for swapping all out on SIGTERM (60)\n"
+	"  --replica            one of several with this data folder and these records "
+	"(a\n"
+	"                       Redis): one is active, the others pass requests on to "
+	"it and\n"
+	"                       stand by\n"
+	"  --lease-seconds N    after which another takes over from one that stands "
+	"still (15;\n"
+	"                       2 to 300)\n"
 	"  --no-cgroup          make no control groups\n"
 	"  --backup TO          copy records and keys to a new folder, and end; the "
 	"service\n"
@@ -168,6 +180,9 @@ static const struct row {
 	{ "usage-days", NUMBER, offsetof(struct praas_options, usage_days),
 	  PRAAS_LIMIT_USAGE_DAYS },
 	{ "head-seconds", NUMBER, offsetof(struct praas_options, head_s), 60 },
+	{ "lease-seconds", NUMBER, offsetof(struct praas_options, lease_s),
+	  LEASE_S_MAX },
+	{ "replica", FLAG, offsetof(struct praas_options, replica), 0 },
 	{ "insecure-listen", FLAG, offsetof(struct praas_options, insecure), 0 },
 	{ "no-cgroup", FLAG, offsetof(struct praas_options, no_cgroup), 0 },
 	{ "json", FLAG, offsetof(struct praas_options, json), 0 },
@@ -237,8 +252,24 @@ static bool is_listen_list(const char *text)
 	return false;
 }
 
+/* Several services: what they share must be theirs together. */
+static int check_replica(struct praas_options *o)
+{
+	if (!o->replica)
+		return o->lease_s ? wrong("missing", "--replica") : 0;
+	if (!o->records || !praas_records_shareable(o->records))
+		return wrong("--replica needs records in a Redis (--records "
+			     "redis://HOST), not",
+			     o->records ? o->records : "a file");
+	if (o->lease_s == 0)
+		o->lease_s = LEASE_S_DEFAULT;
+	return o->lease_s < LEASE_S_MIN
+		       ? wrong("must be at least 2:", "--lease-seconds")
+		       : 0;
+}
+
 /* What does not fit together. */
-static int check(const struct praas_options *o)
+static int check(struct praas_options *o)
 {
 	if (o->store_clear && strcmp(o->store_clear, "allow") != 0 &&
 	    strcmp(o->store_clear, "refuse") != 0)
@@ -265,7 +296,7 @@ static int check(const struct praas_options *o)
 			     o->data_listen);
 	if (!o->tls_cert != !o->tls_key)
 		return wrong("missing", o->tls_cert ? "--tls-key" : "--tls-cert");
-	return 0;
+	return check_replica(o);
 }
 
 void praas_options_defaults(struct praas_options *o)

@@ -27,6 +27,8 @@ struct praas_options {
 	const char *check_store; /* look at it, and end; NULL */
 	uint64_t collect_s;      /* the grace; 0: nothing is collected */
 	uint64_t usage_s, usage_days;
+	uint64_t lease_s; /* of the records, among several services */
+	bool replica;     /* one of several */
 	bool insecure, no_cgroup, foreground, json, help;
 };
 

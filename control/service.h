@@ -13,6 +13,7 @@
 #include "control/jobs.h"
 #include "control/life/events.h"
 #include "control/life/lifecycle.h"
+#include "control/records/lease.h"
 #include "control/records/memo.h"
 #include "control/records/records.h"
 #include "control/rest/dataclient.h"
@@ -30,7 +31,14 @@ enum praas_request_kind {
 	PRAAS_REQUEST_KINDS
 };
 
+struct praas_passes;
+
 struct praas_service {
+	/* One of several: until it has the records, nothing but keys, events, peers and jobs is there, and it passes
+	 * requests on. NULL: there are no others. */
+	struct praas_lease *lease;
+	struct praas_passes *passes; /* NULL: it never stood by */
+	_Atomic bool stands_by;      /* false only when all below is there */
 	struct praas_records *records;
 	struct praas_keys keys;
 	struct praas_tokens *tokens;
@@ -56,5 +64,11 @@ struct praas_service {
 	struct praas_histogram durations[PRAAS_REQUEST_KINDS];
 	_Atomic bool stopping; /* no request begins any more */
 };
+
+static inline bool praas_service_stands_by(struct praas_service *s)
+{
+	/* service.A0, pairs with service.R0: the parts that it was opened with are seen. */
+	return atomic_load_explicit(&s->stands_by, memory_order_acquire);
+}
 
 #endif

@@ -22,6 +22,7 @@ praas_unit_test(nodes praas_control)
 praas_unit_test(ready praas_control)
 praas_unit_test(launcher praas_control)
 praas_unit_test(link praas_control)
+praas_unit_test(replica praas_control)
 praas_unit_test(idle praas_control)
 praas_unit_test(balance praas_control)
 praas_unit_test(checkpoint praas_control)
@@ -208,6 +209,11 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
         ${PROJECT_BINARY_DIR}/lib/libpraas.so)
     set_tests_properties(control.connect PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+    add_test(NAME control.replicas
+      COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/replicas.py
+        $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples
+        ${PRAAS_REDIS_SERVER} ${PROJECT_BINARY_DIR}/lib/libpraas.so)
+    set_tests_properties(control.replicas PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400)
     add_test(NAME control.crash.real
       COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/crash.py
         $<TARGET_FILE:praas-control> $<TARGET_FILE:praas-controller>

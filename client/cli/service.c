@@ -171,7 +171,8 @@ static int read_ready(struct praas_cli_service *s, const char *text)
 
 int praas_cli_service_find(struct praas_cli_service *s)
 {
-	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	/* Also against the locks of several that share it. */
+	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
 	char path[PATH_MAX + 16];
 	char text[READY_BYTES];
 	ssize_t n = 0;

@@ -372,7 +372,8 @@ void praas_life_checkpoint(struct praas_life *life, const struct praas_app_recor
 		tell_acquire(wait, rc);
 		return;
 	}
-	if (p->record.state != PRAAS_LIFE_ACTIVE || !p->joined) {
+	/* One that served before us, and has not connected to us yet, is asked when it does. */
+	if (p->record.state != PRAAS_LIFE_ACTIVE || (!p->joined && !p->recovered)) {
 		praas_life_add_wait(p, &p->checkpointed, wait);
 		praas_life_finish(p, &p->checkpointed, &idle, &done);
 	} else {

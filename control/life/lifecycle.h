@@ -30,8 +30,8 @@
 #include "control/tenants/tenants.h"
 #include "controller/store/named.h"
 
+struct praas_lease;
 struct praas_life;
-
 struct praas_seal_keys;
 
 struct praas_life_config {
@@ -42,6 +42,9 @@ struct praas_life_config {
 	const struct praas_nodes *nodes;   /* at least one, with their back ends open */
 	enum praas_place_policy placement; /* of processes on them */
 	struct praas_jobs *jobs;
+	/* Others wait for the records: what has its time is put off while they may have them, and their place on the
+	 * link is taken from one who only stands still. NULL: nobody does. */
+	const struct praas_lease *lease;
 	const char *link_path; /* where controllers connect; copied, as all below */
 	const char *run_dir;   /* for their sockets */
 	const char *code_dir;  /* for revisions of code */
@@ -109,7 +112,7 @@ int praas_life_new(const struct praas_life_config *config,
 int praas_life_start(struct praas_life *life);
 /* Swaps all out, until deadline_ns; ends the rest. Nothing runs afterwards. */
 void praas_life_stop(struct praas_life *life, uint64_t deadline_ns);
-/* In place of it, of a service that could not begin: what runs goes on, and waits for the next one. */
+/* In place of it, of a service that could not begin, or has another behind it: what runs goes on, and waits for that. */
 void praas_life_leave(struct praas_life *life);
 void praas_life_free(struct praas_life *life);
 

@@ -9,8 +9,10 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/records/lease.h"
 #include "internal/base.h"
 
+#define DOUBT_NS 100000000u          /* before it is looked again whether we may */
 #define BACKEND_AGAIN_NS 1000000000u /* to remove what was left */
 
 /* Those of waits whose time has come. */
@@ -123,6 +125,9 @@ uint64_t praas_life_tick(void *user, uint64_t now_ns)
 	struct praas_life *life = user;
 	uint64_t due;
 
+	/* After a time in which we stood still: what was due then is perhaps another's to do. */
+	if (!praas_lease_holds(life->config.lease, now_ns))
+		return now_ns + DOUBT_NS;
 	(void)pthread_mutex_lock(&life->lock);
 	if (life->due_ns != 0 && life->due_ns <= now_ns) {
 		life->due_ns = 0;

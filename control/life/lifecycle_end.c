@@ -281,8 +281,8 @@ int praas_life_new(const struct praas_life_config *config, struct praas_life **r
 	if (rc == 0)
 		rc = copy_text(life->worker, sizeof(life->worker), config->worker);
 	if (rc == 0)
-		rc = praas_link_new(life->link_path, &praas_life_link_events, life,
-				    &life->link);
+		rc = (config->lease ? praas_link_replace : praas_link_new)(
+			life->link_path, &praas_life_link_events, life, &life->link);
 	if (rc == 0)
 		rc = praas_life_members_new(life);
 	life->functions = praas_functions_new();
@@ -390,6 +390,8 @@ void praas_life_stop(struct praas_life *life, uint64_t deadline_ns)
 
 void praas_life_leave(struct praas_life *life)
 {
+	struct praas_life_waits done = { NULL };
+
 	(void)pthread_mutex_lock(&life->lock);
 	life->stopping = true;
 	(void)pthread_mutex_unlock(&life->lock);
@@ -397,7 +399,9 @@ void praas_life_leave(struct praas_life *life)
 	(void)pthread_mutex_lock(&life->lock);
 	life->instances = 0;
 	(void)wait_ended(life, praas_now_ns() + END_NS); /* our own jobs */
+	tell_all(life, &done);
 	(void)pthread_mutex_unlock(&life->lock);
+	praas_life_tell(&done);
 }
 
 /* NOLINTNEXTLINE(readability-function-size): the branches are uthash's macros */

@@ -518,6 +518,14 @@ static void take_place(struct praas_life_process *p, uint64_t seen, bool drainin
 	praas_life_more_time(p);
 }
 
+static void welcome(struct praas_life_process *p, bool more)
+{
+	json_t *shared = p->life->config.lease ? json_true() : NULL;
+
+	praas_life_ask(p, json_pack("{s:s,s:o*,s:o*}", "t", "ok", "more",
+				    more ? json_true() : NULL, "shared", shared));
+}
+
 void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 			const char *endpoints, uint64_t seen, bool draining,
 			struct praas_life_waits *done)
@@ -535,8 +543,7 @@ void praas_life_serving(struct praas_life_process *p, uint64_t conn,
 	praas_life_check_from(p, p->active_ns);
 	take_place(p, seen, draining);
 	more = p->mail.behind && !p->swap_id;
-	praas_life_ask(p, more ? json_pack("{s:s,s:b}", "t", "ok", "more", 1)
-			       : json_pack("{s:s}", "t", "ok"));
+	welcome(p, more);
 	p->told_swapped = false;
 	p->fresh = false;
 	p->recovered = false;

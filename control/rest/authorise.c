@@ -23,6 +23,8 @@ static int identify(const struct praas_keys *keys, struct praas_tokens *tokens,
 		ret_caller->scopes = PRAAS_ALL_SCOPES;
 		return 0;
 	}
+	if (!tokens)
+		return -EACCES;
 	rc = praas_tokens_verify(tokens, text, now_s, &token);
 	if (rc)
 		return rc;

@@ -281,8 +281,8 @@ bool praas_burst_look(struct praas_request *rq)
 
 void praas_burst_orphan(struct praas_request *rq)
 {
+	(void)snprintf(rq->from, sizeof(rq->from), "%s", praas_request_from(rq));
 	rq->orphan = true;
-	(void)snprintf(rq->from, sizeof(rq->from), "%s", praas_peer_from(rq->peer));
 	rq->connection = NULL;
 	rq->peer = NULL;
 	if (rq->burst) {

@@ -134,7 +134,7 @@ static bool lines_good(const struct praas_head *h, struct walk *w,
 			return refuse(fault, 400, "invalid", "see RFC 9110",
 				      "the method is not a token");
 	(void)MHD_get_connection_values(h->connection, MHD_HEADER_KIND, take_header, w);
-	if (w->headers > PRAAS_LIMIT_HEADERS)
+	if (w->headers > PRAAS_LIMIT_HEADERS + h->added)
 		return refuse(fault, 431, "limit_headers", "send fewer",
 			      "there are too many header lines");
 	if (!request_line_whole(h) || w->torn || !size ||

@@ -19,6 +19,7 @@ struct praas_head {
 	const char *method, *url, *version; /* as the handler gets them */
 	size_t target_bytes;                /* with its query */
 	bool target_legal;                  /* praas_head_target_legal() of it */
+	unsigned added; /* headers that were put in on the way, by one who stands by */
 };
 
 struct praas_head_fault {

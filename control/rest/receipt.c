@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "control/rest/receipt.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
@@ -70,7 +71,7 @@ void praas_receipt_drop(struct praas_request *rq)
 
 /* The kernel has the whole answer. While the client's end stands, he is given it. When he has ended it, he
  * has it if his host confirms, and has not if his host refuses it. */
-static enum delivery look(int fd)
+static enum delivery look_at_host(int fd)
 {
 	struct tcp_info info = { .tcpi_state = TCP_CLOSE };
 	socklen_t bytes = sizeof(info);
@@ -90,6 +91,29 @@ static enum delivery look(int fd)
 	default:
 		return DELIVERED;
 	}
+}
+
+/* One who stands by has read it, and ended his connection; or has ended with it unread. What becomes of it behind him
+ * is not seen. */
+static enum delivery look_at_replica(int fd)
+{
+	int left = 0;
+	char byte;
+
+	if (ioctl(fd, SIOCOUTQ, &left))
+		return LOST;
+	if (recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == ECONNRESET)
+		return LOST;
+	return left > 0 ? IN_DOUBT : DELIVERED;
+}
+
+static enum delivery look(int fd)
+{
+	int domain = AF_INET;
+	socklen_t bytes = sizeof(domain);
+
+	(void)getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &bytes);
+	return domain == AF_UNIX ? look_at_replica(fd) : look_at_host(fd);
 }
 
 static enum delivery wait_for_host(int fd)

@@ -23,6 +23,7 @@ struct praas_burst;
 struct praas_http_thread;
 struct praas_head;
 struct praas_deploy;
+struct praas_pass;
 struct praas_peer;
 struct praas_stream;
 
@@ -53,6 +54,9 @@ struct praas_request {
 	struct praas_match match;
 	struct praas_caller caller; /* who was found to ask */
 	bool admitted;              /* counts among his tenant's calls */
+	bool inner;                 /* one who stands by has passed it on to us */
+	bool alone;  /* asked of one who stands by: there are no records */
+	bool passed; /* the active service has answered it */
 	uint64_t began_ns;
 	struct praas_trace trace;      /* by praas_request_trace() */
 	char made[PRAAS_NAME_MAX + 1]; /* what it made, for the audit log */
@@ -91,6 +95,8 @@ struct praas_request {
 		     struct praas_call_result *ret_result);
 	void (*answer)(struct praas_request *rq);
 	struct praas_call_result result;
+	struct praas_pass *pass; /* it is the active service's to answer; NULL: ours */
+	const char *method;      /* of one that is passed on */
 	struct praas_receipt receipt; /* of the message that it is answered with */
 	uint64_t call;                /* that was begun at once */
 	uint64_t resent; /* id of an invocation that is sent once more; else 0 */
@@ -121,6 +127,8 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 /* Decoded into ret_text. 0; -ENOENT absent; -EINVAL; -EMSGSIZE. */
 int praas_request_query_text(const struct praas_request *rq, const char *name,
 			     char *ret_text, size_t bytes_max);
+/* The most that its body may have. */
+size_t praas_request_body_max(const struct praas_request *rq);
 /* A number from the query or a header (text may be NULL: otherwise is taken). 0; -EINVAL. */
 int praas_request_number(const char *text, uint64_t max, uint64_t otherwise,
 			 uint64_t *ret_number);
@@ -186,6 +194,8 @@ void praas_reply_header_copy(struct praas_request *rq, const char *name,
  * whether that answer is to be sent now, which ends the connection. */
 bool praas_request_check(struct praas_request *rq, const struct praas_head *head);
 void praas_request_too_large(struct praas_request *rq);
+/* Whether it can be answered by who has the records: nobody else can have them now. false: answered. */
+bool praas_request_owned(struct praas_request *rq);
 
 /* access.c. Whether he may ask at all, before anything is looked up; false: answered. */
 bool praas_request_authorise(struct praas_request *rq);

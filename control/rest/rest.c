@@ -4,10 +4,9 @@
  * the connection is suspended. The first call of a request's handler only makes the request: an
  * answer queued there would end the connection (libmicrohttpd 0.9.75), and keep-alive with it.
  */
-#include "control/rest/rest.h"
+#include "control/rest/rest_private.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <pthread.h>
@@ -15,10 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #include <microhttpd.h>
 
@@ -26,30 +22,15 @@
 #include "control/names.h"
 #include "control/rest/burst.h"
 #include "control/rest/http_head.h"
-#include "control/rest/http_threads.h"
-#include "control/rest/listen.h"
+#include "control/rest/pass.h"
 #include "control/rest/peers.h"
 #include "control/rest/request.h"
 #include "control/rest/rest_stream.h"
 #include "control/rest/spare.h"
-#include "control/rest/tls.h"
 #include "internal/base.h"
 
-#define TIMEOUT_S 60u             /* of an idle or stalled connection */
-#define MEMORY_BYTES (32u * 1024) /* of a connection: request line and headers */
-#define BODY_BYTES 1024u          /* to begin with: malloc() has it at hand */
-#define DRAIN_BYTES (64u * 1024)  /* of a refused body, then the connection ends */
-#define HEAD_S 5u                 /* for a head that has begun */
-#define RATE 8192u                /* bytes a second, the least that a client may have */
-#define DRAIN_TRIES 600           /* of 10 ms, for the last answers to be queued */
-
-struct praas_rest {
-	struct praas_service *service;
-	struct praas_http_threads *threads;
-	bool tls;
-	int listen_fd;
-	char url[128];
-};
+#define BODY_BYTES 1024u         /* to begin with: malloc() has it at hand */
+#define DRAIN_BYTES (64u * 1024) /* of a refused body, then the connection ends */
 
 const char *praas_request_header(const struct praas_request *rq, const char *name)
 {
@@ -63,7 +44,14 @@ const char *praas_request_query(const struct praas_request *rq, const char *name
 
 const char *praas_request_from(const struct praas_request *rq)
 {
-	return rq->orphan ? rq->from : praas_peer_from(rq->peer);
+	const char *from;
+
+	if (rq->orphan)
+		return rq->from;
+	if (!rq->inner)
+		return praas_peer_from(rq->peer);
+	from = praas_request_header(rq, PRAAS_PASS_FROM);
+	return from ? from : "";
 }
 
 static void audit(struct praas_request *rq)
@@ -96,6 +84,7 @@ void praas_request_free(struct praas_request *rq)
 	if (!rq->reply_lent)
 		free(rq->reply);
 	praas_stream_drop(rq->stream);
+	praas_pass_drop(rq->pass);
 	praas_spare_give(rq);
 	/* In the one order that begin_work() speaks of; last: what was done for it is done. */
 	if (counted)
@@ -153,7 +142,7 @@ static void take_body(struct praas_request *rq, const char *data, size_t bytes)
 	if (rq->answered)
 		return; /* refused already: the rest is read and forgotten */
 	praas_peer_bytes(rq->peer, wanted);
-	if (wanted > praas_route_body_max(rq->match.route)) {
+	if (wanted > praas_request_body_max(rq)) {
 		praas_request_too_large(rq);
 		return;
 	}
@@ -221,6 +210,14 @@ static bool begin_work(struct praas_request *rq)
 		return false;
 	}
 	praas_peer_phase(rq->peer, PRAAS_PEER_WORK, 0);
+	if (rq->pass) {
+		rq->suspended = true;
+		MHD_suspend_connection(rq->connection);
+		praas_pass_begin(rq);
+		return true;
+	}
+	if (!praas_request_owned(rq))
+		return false;
 	rq->job.run = run_handler;
 	if (!praas_request_admit(rq))
 		return false;
@@ -248,12 +245,16 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 
 	if (rq->stream)
 		response = praas_stream_response(rq->stream);
+	else if (rq->passed)
+		response = praas_pass_response(rq->pass);
 	else
 		response = MHD_create_response_from_buffer(
 			rq->reply_bytes, rq->reply,
 			rq->reply_lent ? MHD_RESPMEM_PERSISTENT
 				       : MHD_RESPMEM_MUST_FREE);
 	rq->stream = NULL; /* the response's */
+	if (rq->passed)
+		rq->pass = NULL; /* the response's */
 	if (!response)
 		return MHD_NO;
 	rq->reply = NULL; /* the response's */
@@ -276,30 +277,35 @@ static enum MHD_Result send_reply(struct praas_request *rq)
 }
 
 /* The request line is there: the request begins. Its target is whole here, for the last time. */
-static void *on_target(void *user, const char *target,
-		       struct MHD_Connection *connection)
+void *praas_rest_on_target(void *user, const char *target,
+			   struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *peer =
 		MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	struct praas_rest *rest = user;
+	const struct praas_rest_door *door = user;
 	struct praas_request *rq = praas_spare_take();
 
 	if (!rq)
 		return NULL;
-	rq->service = rest->service;
+	rq->service = door->service;
+	rq->inner = door->inner;
 	rq->connection = connection;
 	rq->began_ns = praas_now_ns();
 	rq->peer = peer ? peer->socket_context : NULL;
 	rq->target_bytes = target ? strlen(target) : 0;
 	rq->target_legal = target && praas_head_target_legal(target);
+	rq->alone = praas_service_stands_by(rq->service);
+	if (rq->alone && rq->target_legal && !rq->inner)
+		praas_pass_prepare(rq, target);
 	return rq;
 }
 
 static enum MHD_Result begin_request(struct praas_request *rq, const char *url,
 				     const char *method, const char *version)
 {
-	struct praas_head head = { rq->connection, method,           url,
-				   version,        rq->target_bytes, rq->target_legal };
+	struct praas_head head = { rq->connection,   method,           url,
+				   version,          rq->target_bytes, rq->target_legal,
+				   rq->inner ? 1 : 0 };
 
 	rq->begun = true;
 	if (praas_request_check(rq, &head))
@@ -322,10 +328,10 @@ static enum MHD_Result refuse_unborn(struct MHD_Connection *connection)
 	return send_reply(&rq);
 }
 
-static enum MHD_Result on_request(void *user, struct MHD_Connection *connection,
-				  const char *url, const char *method,
-				  const char *version, const char *data,
-				  size_t *data_bytes, void **con_cls)
+enum MHD_Result praas_rest_on_request(void *user, struct MHD_Connection *connection,
+				      const char *url, const char *method,
+				      const char *version, const char *data,
+				      size_t *data_bytes, void **con_cls)
 {
 	struct praas_request *rq = *con_cls;
 
@@ -356,8 +362,8 @@ static int socket_of(struct MHD_Connection *connection)
 		->connect_fd;
 }
 
-static void on_completed(void *user, struct MHD_Connection *connection, void **con_cls,
-			 enum MHD_RequestTerminationCode code)
+void praas_rest_on_completed(void *user, struct MHD_Connection *connection,
+			     void **con_cls, enum MHD_RequestTerminationCode code)
 {
 	struct praas_request *rq = *con_cls;
 
@@ -373,14 +379,6 @@ static void on_completed(void *user, struct MHD_Connection *connection, void **c
 		praas_receipt_sent(rq, socket_of(connection));
 	else
 		praas_request_free(rq);
-}
-
-/* Names and keys are decoded by the router, after the path was split. */
-static size_t keep_escapes(void *user, struct MHD_Connection *connection, char *text)
-{
-	(void)user;
-	(void)connection;
-	return strlen(text);
 }
 
 static void address_text(const struct sockaddr *addr,
@@ -404,197 +402,33 @@ static void address_of(struct MHD_Connection *connection,
 }
 
 /* Before a connection is made: libmicrohttpd's own limit for an address counts in each daemon apart. */
-static enum MHD_Result may_come(void *user, const struct sockaddr *addr,
-				socklen_t bytes)
+enum MHD_Result praas_rest_may_come(void *user, const struct sockaddr *addr,
+				    socklen_t bytes)
 {
-	const struct praas_rest *rest = user;
+	const struct praas_rest_door *door = user;
 	char from[PRAAS_PEER_FROM_BYTES];
 
 	(void)bytes;
+	if (door->inner)
+		return MHD_YES; /* they were counted where they came in */
 	address_text(addr, from);
-	return praas_peers_room(rest->service->peers, from) ? MHD_YES : MHD_NO;
+	return praas_peers_room(door->service->peers, from) ? MHD_YES : MHD_NO;
 }
 
-static void on_connection(void *user, struct MHD_Connection *connection, void **context,
-			  enum MHD_ConnectionNotificationCode code)
+void praas_rest_on_connection(void *user, struct MHD_Connection *connection,
+			      void **context, enum MHD_ConnectionNotificationCode code)
 {
-	struct praas_rest *rest = user;
+	const struct praas_rest_door *door = user;
 
+	if (door->inner)
+		return; /* whose client is slow is seen where it came in */
 	if (code == MHD_CONNECTION_NOTIFY_STARTED) {
 		int fd = socket_of(connection);
 		char from[PRAAS_PEER_FROM_BYTES];
 
 		address_of(connection, from);
-		*context = praas_peer_add(rest->service->peers, fd, from);
+		*context = praas_peer_add(door->service->peers, fd, from);
 	} else {
-		praas_peer_drop(rest->service->peers, *context);
+		praas_peer_drop(door->service->peers, *context);
 	}
-}
-
-/* ---- start and stop ----------------------------------------------------------------- */
-
-static unsigned default_threads(void)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-	return cores < 1 ? 1
-			 : (unsigned)praas_min_u64((uint64_t)cores,
-						   PRAAS_HTTP_THREADS_MAX);
-}
-
-/* As many as there may be descriptors for, with as many left for controllers and the rest. */
-static uint32_t connections_max(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_cur == RLIM_INFINITY)
-		return PRAAS_LIMIT_CONNECTIONS;
-	return (uint32_t)praas_min_u64(PRAAS_LIMIT_CONNECTIONS,
-				       limit.rlim_cur - limit.rlim_cur / 8);
-}
-
-static void on_look(void *user, uint64_t now_ns)
-{
-	const struct praas_rest *rest = user;
-
-	praas_events_tick(rest->service->events, now_ns);
-}
-
-static int start_peers(struct praas_rest *rest, const struct praas_rest_config *config,
-		       uint32_t per_address)
-{
-	struct praas_peers_config peers = {
-		.look = on_look,
-		.user = rest,
-		.max = connections_max(),
-		.per_address = per_address,
-		.head_ns = (config->head_s ? config->head_s : HEAD_S) * 1000000000ull,
-		.idle_ns = TIMEOUT_S * 1000000000ull,
-		.rate = RATE
-	};
-
-	return praas_peers_new(&peers, &rest->service->peers);
-}
-
-/* Takes a descriptor of its own for the listening socket: it is closed with the daemon. */
-static struct MHD_Daemon *start_daemon(void *user, unsigned share)
-{
-	struct praas_rest *rest = user;
-	int fd = fcntl(rest->listen_fd, F_DUPFD_CLOEXEC, 0);
-	struct MHD_Daemon *daemon;
-	/* A function's address is no pointer to data in C; libmicrohttpd takes it as one. */
-	struct MHD_OptionItem tls[] = {
-		{ MHD_OPTION_HTTPS_PRIORITIES, 0,
-		  (void *)(uintptr_t)PRAAS_TLS_PRIORITIES },
-		{ MHD_OPTION_HTTPS_CERT_CALLBACK2, 0,
-		  (void *)(uintptr_t)praas_tls_retrieve },
-		{ MHD_OPTION_END, 0, NULL },
-	};
-
-	if (fd < 0)
-		return NULL;
-	daemon = MHD_start_daemon(
-		MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
-			(rest->tls ? MHD_USE_TLS : 0u),
-		0, may_come, rest, on_request, rest, MHD_OPTION_ARRAY,
-		rest->tls ? tls : tls + 2, MHD_OPTION_LISTEN_SOCKET, fd,
-		MHD_OPTION_CONNECTION_LIMIT, (unsigned)connections_max() / share,
-		MHD_OPTION_CONNECTION_TIMEOUT, TIMEOUT_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)MEMORY_BYTES,
-		MHD_OPTION_STRICT_FOR_CLIENT, 0,
-		/* http_head.c is */ MHD_OPTION_UNESCAPE_CALLBACK, keep_escapes, NULL,
-		MHD_OPTION_URI_LOG_CALLBACK, on_target, rest,
-		MHD_OPTION_NOTIFY_CONNECTION, on_connection, rest,
-		MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_END);
-	if (!daemon)
-		(void)close(fd);
-	return daemon;
-}
-
-static void close_rest(struct praas_rest *rest)
-{
-	praas_spare_end();
-	praas_peers_free(rest->service->peers);
-	rest->service->peers = NULL;
-	free(rest);
-}
-
-int praas_rest_start(const struct praas_rest_config *config,
-		     struct praas_rest **ret_rest)
-{
-	struct sockaddr_storage addr = { 0 };
-	struct praas_rest *rest;
-	socklen_t bytes;
-	int rc = praas_listen_parse(config->listen, &addr, &bytes);
-
-	if (rc)
-		return rc;
-	if (!config->insecure && !config->tls && !praas_listen_loopback(&addr))
-		return -EACCES;
-	rest = calloc(1, sizeof(*rest));
-	if (!rest)
-		return -ENOMEM;
-	rest->service = config->service;
-	rc = start_peers(
-		rest, config,
-		praas_listen_loopback(&addr) ? 0 : PRAAS_LIMIT_CONNECTIONS_PER_PEER);
-	if (rc == 0) {
-		rest->listen_fd = praas_listen_open(&addr, bytes);
-		rc = rest->listen_fd < 0 ? rest->listen_fd : 0;
-	}
-	if (rc) {
-		close_rest(rest);
-		return rc;
-	}
-	praas_listen_url(rest->listen_fd, config->tls, rest->url, sizeof(rest->url));
-	rest->tls = config->tls;
-	rc = praas_http_threads_start(config->threads ? config->threads
-						      : default_threads(),
-				      start_daemon, rest, &rest->threads);
-	if (rc) {
-		(void)close(rest->listen_fd);
-		close_rest(rest);
-		return rc;
-	}
-	*ret_rest = rest;
-	return 0;
-}
-
-const char *praas_rest_url(const struct praas_rest *rest)
-{
-	return rest->url;
-}
-
-/* Not MHD_quiesce_daemon(): it takes the listener out of the epoll sets of threads that do the same
- * when they see its flag, and aborts when it comes second (libmicrohttpd 0.9.75). */
-void praas_rest_refuse(struct praas_rest *rest)
-{
-	/* In the one order that begin_work() speaks of. */
-	atomic_store_explicit(&rest->service->stopping, true, memory_order_seq_cst);
-}
-
-static uint64_t requests_open(const struct praas_rest *rest)
-{
-	/* In the one order that begin_work() speaks of. */
-	return atomic_load_explicit(&rest->service->requests_open,
-				    memory_order_seq_cst);
-}
-
-void praas_rest_free(struct praas_rest *rest)
-{
-	if (!rest)
-		return;
-	praas_events_close(rest->service->events);
-	/* A suspended connection must not be left when the daemon stops. All requests have
-	 * deadlines, and what they wait for was told that it is over. */
-	for (int i = 0; i < DRAIN_TRIES && requests_open(rest) > 0; i++) {
-		struct timespec pause = { .tv_nsec = 10000000 };
-
-		(void)nanosleep(&pause, NULL);
-	}
-	if (requests_open(rest) > 0)
-		_exit(0); /* calls that hang in a dead data plane; all else is done */
-	praas_http_threads_stop(rest->threads);
-	(void)close(rest->listen_fd);
-	close_rest(rest);
 }

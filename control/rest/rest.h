@@ -24,6 +24,9 @@ struct praas_rest_config {
 /* 0; -EINVAL the address; -EACCES it is not loopback, and there is no TLS; -EADDRINUSE; an errno. */
 int praas_rest_start(const struct praas_rest_config *config,
 		     struct praas_rest **ret_rest);
+/* Those who stand by pass requests on to the socket of that path, in place of whoever had it. Once, before
+ * praas_rest_refuse(). 0; -ENAMETOOLONG; an errno. */
+int praas_rest_open_inner(struct praas_rest *rest, const char *path);
 /* "http://127.0.0.1:41234" */
 const char *praas_rest_url(const struct praas_rest *rest);
 /* From now on a request that has not begun is answered with shutting_down (503). */

@@ -12,16 +12,36 @@
 
 #include "control/names.h"
 #include "control/rest/http_head.h"
+#include "control/rest/pass.h"
 #include "control/rest/request.h"
+#include "internal/base.h"
 
 #define DRAIN_BYTES                                                                    \
 	(64u * 1024) /* of a refused body: worth reading to keep the connection */
 
+size_t praas_request_body_max(const struct praas_request *rq)
+{
+	/* What there is room for anywhere: the active service knows better. */
+	return rq->pass ? PRAAS_LIMIT_BODY_BYTES
+			: praas_route_body_max(rq->match.route);
+}
+
 void praas_request_too_large(struct praas_request *rq)
 {
 	praas_reply_error(rq, 413, "too_large", "larger payloads go by the data plane",
-			  "a body may have %zu bytes here",
-			  praas_route_body_max(rq->match.route));
+			  "a body may have %zu bytes here", praas_request_body_max(rq));
+}
+
+bool praas_request_owned(struct praas_request *rq)
+{
+	if (rq->match.route->own ||
+	    praas_lease_holds(rq->service->lease, praas_now_ns()))
+		return true;
+	praas_reply_header(rq, MHD_HTTP_HEADER_RETRY_AFTER, "1");
+	praas_reply_error(rq, 503, "no_active", "try again in a moment",
+			  "it is in doubt whether this control service is the active "
+			  "one: Redis has not confirmed it lately");
+	return false;
 }
 
 /* "GET, POST" of the methods that the path has, with those that follow from them. */
@@ -86,12 +106,39 @@ static int find_route(struct praas_request *rq, const char *method_text,
 	return rc;
 }
 
+static void check_length(struct praas_request *rq)
+{
+	const char *length = praas_request_header(rq, MHD_HTTP_HEADER_CONTENT_LENGTH);
+	uint64_t bytes = 0;
+
+	if (length && (praas_number_parse(length, UINT64_MAX, &bytes) ||
+		       bytes > praas_request_body_max(rq)))
+		praas_request_too_large(rq);
+}
+
+/* Of one who stands by: it answers for itself; all else, right or wrong, is for the active one. */
+static bool check_pass(struct praas_request *rq, const struct praas_head *head)
+{
+	int rc = find_route(rq, head->method, head->url);
+
+	if (rc == 0 && rq->match.route->own) {
+		praas_pass_drop(rq->pass);
+		rq->pass = NULL;
+		return false;
+	}
+	memset(&rq->match, 0, sizeof(rq->match));
+	rq->method = head->method;
+	if (rq->pass)
+		check_length(rq);
+	else
+		praas_reply_no_memory(rq);
+	return true;
+}
+
 /* Everything that can be said of a sound head before the body. */
 static void check_route(struct praas_request *rq, const char *method, const char *url)
 {
-	const char *length = praas_request_header(rq, MHD_HTTP_HEADER_CONTENT_LENGTH);
 	int rc = find_route(rq, method, url);
-	uint64_t bytes = 0;
 
 	if (!praas_request_authorise(rq))
 		return; /* answered */
@@ -111,9 +158,8 @@ static void check_route(struct praas_request *rq, const char *method, const char
 							 : "none is known here",
 				  "a query parameter is not known here, came twice, or "
 				  "has no value");
-	} else if (length && (praas_number_parse(length, UINT64_MAX, &bytes) ||
-			      bytes > praas_route_body_max(rq->match.route))) {
-		praas_request_too_large(rq);
+	} else {
+		check_length(rq);
 	}
 }
 
@@ -143,6 +189,7 @@ bool praas_request_check(struct praas_request *rq, const struct praas_head *head
 				  fault.message);
 		return true;
 	}
-	check_route(rq, head->method, head->url);
+	if (!rq->alone || !check_pass(rq, head))
+		check_route(rq, head->method, head->url);
 	return rq->answered && not_worth_reading(rq);
 }

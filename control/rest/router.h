@@ -43,6 +43,7 @@ struct praas_route {
 	enum praas_scope scope;
 	enum praas_body body;
 	enum praas_effect effect;
+	bool own; /* about the service that is asked, not what it keeps: never passed on */
 	bool quick; /* never waits: done by the thread of HTTP itself */
 	/* Tries that before a job does it; NULL: no. */
 	enum praas_at_once (*at_once)(struct praas_request *rq);

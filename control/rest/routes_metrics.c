@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "control/collect.h"
+#include "control/rest/pass.h"
 #include "control/rest/request.h"
 #include "controller/store/redis.h"
 #include "controller/store/s3_client.h"
@@ -87,12 +88,38 @@ static void put_http(FILE *to, const struct praas_service *s)
 	    "Connections ended because their client was too slow", peers.cut);
 	put(to, "job_threads", "gauge", "Threads for waiting work", jobs.threads);
 	put(to, "jobs_queued", "gauge", "Work without a thread", jobs.queued);
+}
+
+static void put_kept(FILE *to, const struct praas_service *s)
+{
 	put(to, "audit_failures_total", "counter",
 	    "Lines of the audit log that could not be written",
 	    praas_audit_failures(s->audit));
 	put(to, "records_durable", "gauge",
 	    "Whether what the records acknowledge survives any crash",
 	    s->records->ops->durable(s->records));
+}
+
+/* Of one of several. */
+static void put_replica(FILE *to, const struct praas_request *rq)
+{
+	const struct praas_service *s = rq->service;
+	struct praas_passes_stats passes = { 0 };
+
+	if (!s->lease)
+		return;
+	put(to, "active", "gauge", "Whether this service is the active one",
+	    !rq->alone && praas_lease_holds(s->lease, praas_now_ns()));
+	put(to, "active_term", "gauge",
+	    "How many services were active until this one became so; 0: it is not",
+	    load(&s->lease->term));
+	if (s->passes)
+		praas_passes_stats(s->passes, &passes);
+	put(to, "passed_total", "counter", "Requests passed on to the active service",
+	    passes.begun);
+	put(to, "pass_failures_total", "counter", "Of them, not answered to the end",
+	    passes.failed);
+	put(to, "passes_open", "gauge", "Of them, under way", passes.open);
 }
 
 /* What the service itself asks the S3 store; controllers ask for themselves. */
@@ -347,6 +374,16 @@ static void put_collected(FILE *to, struct praas_collect *collect)
 	    "Stores that could not be looked at", c.failures);
 }
 
+static void put_work(FILE *to, struct praas_service *s)
+{
+	put_kept(to, s);
+	put_life(to, s);
+	put_collected(to, s->collect);
+	if (strncmp(s->store_url, "s3:", 3) == 0)
+		put_s3(to);
+	put_redis(to);
+}
+
 void praas_route_metrics(struct praas_request *rq)
 {
 	char *text = NULL;
@@ -355,11 +392,9 @@ void praas_route_metrics(struct praas_request *rq)
 
 	if (to) {
 		put_http(to, rq->service);
-		put_life(to, rq->service);
-		put_collected(to, rq->service->collect);
-		if (strncmp(rq->service->store_url, "s3:", 3) == 0)
-			put_s3(to);
-		put_redis(to);
+		put_replica(to, rq);
+		if (!rq->alone)
+			put_work(to, rq->service);
 		if (fclose(to) != 0) { /* out of memory on the way */
 			free(text);
 			text = NULL;

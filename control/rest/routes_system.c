@@ -8,16 +8,27 @@
 #include <unistd.h>
 
 #include "control/rest/openapi.h"
+#include "control/rest/pass.h"
 #include "control/rest/request.h"
 #include "controller/store/store.h"
+#include "internal/base.h"
 
 #define READY_ROOM_BYTES 16777216u /* of the disk: below it nothing can be relied on */
 
 #define METRICS_BYTES 16384
 
+/* What it is among several; NULL: it is the only one. */
+static json_t *role_of(const struct praas_request *rq)
+{
+	if (!rq->service->lease)
+		return NULL;
+	return json_string(rq->alone ? "standby" : "active");
+}
+
 void praas_route_healthz(struct praas_request *rq)
 {
-	praas_reply_json(rq, 200, json_pack("{s:s}", "status", "ok"));
+	praas_reply_json(rq, 200,
+			 json_pack("{s:s,s:o*}", "status", "ok", "role", role_of(rq)));
 }
 
 void praas_route_openapi(struct praas_request *rq)
@@ -63,14 +74,34 @@ static int look_at_store(const char *url, bool *ret_durable)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* One who stands by can do what the active one can, if there is one. */
+static void ready_to_pass(struct praas_request *rq)
+{
+	if (praas_passes_reach(rq->service->passes))
+		praas_reply_json(rq, 200,
+				 json_pack("{s:s,s:o*}", "status", "ready", "role",
+					   role_of(rq)));
+	else
+		not_ready(rq, "no control service is active", -ENOTCONN);
+}
+
 /* Ready: a process that somebody wants could be made, and swapped out again. */
 void praas_route_readyz(struct praas_request *rq)
 {
 	struct praas_service *s = rq->service;
 	uint32_t count;
 	bool durable;
-	int rc = s->records->ops->app_list(s->records, NULL, NULL, 1, &rq->app, &count);
+	int rc;
 
+	if (rq->alone) {
+		ready_to_pass(rq);
+		return;
+	}
+	if (!praas_lease_holds(s->lease, praas_now_ns())) {
+		not_ready(rq, "it is in doubt whether it is the active one", -ESTALE);
+		return;
+	}
+	rc = s->records->ops->app_list(s->records, NULL, NULL, 1, &rq->app, &count);
 	if (rc) {
 		not_ready(rq, "the records cannot be read", rc);
 		return;
@@ -86,6 +117,7 @@ void praas_route_readyz(struct praas_request *rq)
 		return;
 	}
 	praas_reply_json(rq, 200,
-			 json_pack("{s:s,s:b}", "status", "ready", "durable",
-				   durable && s->records->ops->durable(s->records)));
+			 json_pack("{s:s,s:b,s:o*}", "status", "ready", "durable",
+				   durable && s->records->ops->durable(s->records),
+				   "role", role_of(rq)));
 }
