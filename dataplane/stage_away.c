@@ -166,9 +166,8 @@ static void call(struct praas_stage_call *c, uint64_t receiver)
 {
 	struct praas_process *p = c->process;
 	struct praas_invocation *inv = c->inv;
-	struct praas_buf *in =
-		inv->inputs
-			[0]; /* NOLINT(clang-analyzer-core.NullDereference): what leaves has one */
+	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what leaves has one */
+	struct praas_buf *in = inv->inputs[0];
 	const struct praas_fn_call away = {
 		.destination = receiver,
 		.source = p->config.pid,
