@@ -263,7 +263,7 @@ static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 		praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
 		return;
 	}
-	if (praas_unlikely(p->slowed != NULL) && praas_slow_write(p, conn, buf))
+	if (praas_unlikely(p->overflows) && praas_slow_write(p, conn, buf))
 		return;
 	p->stats.bytes_in += buf->head.bytes;
 	switch (kind) {
@@ -407,11 +407,11 @@ __attribute__((noinline)) static unsigned poll_queues(struct praas_process *p)
 		done += praas_process_room_poll(p);
 	if (praas_unlikely(p->pending_head != p->pending_tail))
 		done += praas_reply_flush(p);
-	if (praas_unlikely(p->slowed != NULL))
+	if (praas_unlikely(p->overflows))
 		done += praas_process_fetch_poll(p) + praas_slow_poll(p, false);
 	p->away = praas_outbox_due_ns(p->outbox) != 0 ||
 		  praas_remote_due_ns(p->remote) != 0 ||
-		  p->pending_head != p->pending_tail || p->slowed != NULL;
+		  p->pending_head != p->pending_tail || p->overflows;
 	return done;
 }
 

@@ -112,6 +112,7 @@ struct praas_process {
 	bool pumping;     /* praas_invoke_pump() is on the stack */
 	bool routed;      /* there is a way to other processes */
 	bool interrupted; /* what is ready ends so, until the gate opens */
+	bool overflows;   /* with state beyond memory: slowed is there */
 	uint64_t running;
 	struct praas_invocation *ready_first, *ready_last;
 	uint64_t

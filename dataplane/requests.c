@@ -541,7 +541,7 @@ bool praas_requests_frame(struct praas_process *p, struct praas_conn *conn,
 		on_list(p, conn, buf);
 		return true;
 	case PRAAS_FRAME_STATE_GET:
-		if (praas_unlikely(p->slowed != NULL) && praas_slow_get(p, conn, buf))
+		if (praas_unlikely(p->overflows) && praas_slow_get(p, conn, buf))
 			return true;
 		praas_requests_state_get(p, conn, buf);
 		return true;

@@ -225,6 +225,8 @@ int praas_slow_init(struct praas_process *p)
 	if (!p->slowed)
 		return -ENOMEM;
 	p->slowed->bytes_max = pool.bytes_total / WRITES_SHARE;
+	p->overflows = true;
+	p->away = 1; /* it has its turn, always */
 	return 0;
 }
 
@@ -237,5 +239,6 @@ void praas_slow_release(struct praas_process *p)
 	for (uint32_t i = 0; w && i < w->count; i++)
 		praas_buf_release(w->write[(w->first + i) % WRITES_MAX].buf);
 	free(w);
+	p->overflows = false;
 	p->slowed = NULL;
 }
