@@ -261,7 +261,9 @@ static void load_old(struct reuse *u, const struct praas_snapshot_record *old,
 	char key[PRAAS_STORE_KEY_MAX + 1];
 	struct loaded *l;
 
-	if (!u->base->compact || u->loaded_bytes + bytes > COMPACT_BYTES)
+	/* What is handed over to another controller is written to no store that could be read. */
+	if (!u->base->compact || !u->store->ops->get ||
+	    u->loaded_bytes + bytes > COMPACT_BYTES)
 		return;
 	l = malloc(sizeof(*l) + bytes);
 	if (!l)

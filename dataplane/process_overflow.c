@@ -337,6 +337,7 @@ void praas_process_overflow_limit(struct praas_process *p, uint64_t bytes_max,
 {
 	p->state.overflow->bytes_max = bytes_max;
 	p->state.overflow->all_max = all_max;
+	praas_overflow_look(&p->state); /* what a log has brought back may be much */
 }
 
 void praas_process_places(struct praas_process *p, const struct praas_place *places,

@@ -381,6 +381,32 @@ static void test_overflow_sparse_chunks_are_given_up(void **state)
 		assert_int_equal(ov_get(o, i, &bytes, i < 5 ? 100 + i : i), 0);
 }
 
+/* A snapshot that goes to where nothing can be read, as over a move, takes over what it would read. */
+static void test_overflow_handed_over(void **state)
+{
+	struct ov *o = *state;
+	const struct praas_store_ops *ops = o->store->ops;
+	struct praas_store_ops no_get = *ops;
+	struct praas_snapshot_result result;
+
+	for (uint32_t i = 0; i < 8; i++)
+		assert_int_equal(ov_put(o, i, BYTES, i), 0);
+	ov_checkpoint(o);
+	(void)praas_overflow_relieve(&o->f.p->state, OV_LIMIT_BYTES);
+	for (uint32_t i = 0; i < 6; i++)
+		assert_int_equal(ov_erase(o, i), 0);
+	assert_int_equal(ov_cut(o), 0);
+	no_get.get = NULL;
+	o->store->ops = &no_get;
+	o->current.compact = true; /* as a checkpoint that failed leaves it */
+	assert_int_equal(praas_snapshot_write(o->store, &o->cut->snapshot, NULL, 0,
+					      &o->current, &o->entry, &result),
+			 0);
+	o->store->ops = ops;
+	assert_int_equal(result.bytes_written, 0);
+	assert_int_equal(result.bytes_reused, 2 * BYTES);
+}
+
 /* Listed as any other. */
 static void test_overflow_is_listed(void **state)
 {
@@ -513,6 +539,7 @@ int main(void)
 		TEST(test_overflow_updates),
 		TEST(test_overflow_swapped_out_and_in),
 		TEST(test_overflow_sparse_chunks_are_given_up),
+		TEST(test_overflow_handed_over),
 		TEST(test_overflow_is_listed),
 		TEST(test_overflow_client_reads),
 		TEST(test_overflow_client_writes_wait),
