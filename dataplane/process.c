@@ -254,16 +254,25 @@ static PRAAS_COLD void on_nonsense(struct praas_conn *conn, struct praas_buf *bu
 	praas_process_drop_conn(conn, -EPROTO);
 }
 
+/* False: it may not be asked, or waits for a checkpoint; buf is gone. missing: rights that it lacks. */
+static PRAAS_COLD bool admits(struct praas_process *p, struct praas_conn *conn,
+			      struct praas_buf *buf, uint8_t missing)
+{
+	if (missing == 0)
+		return !praas_slow_write(p, conn, buf);
+	praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
+	return false;
+}
+
 static void on_frame(void *user, struct praas_conn *conn, struct praas_buf *buf)
 {
 	struct praas_process *p = user;
 	uint8_t kind = buf->head.kind & PRAAS_FRAME_KIND_MAX;
+	uint8_t missing = (uint8_t)(rights[kind] & ~conn->peer_rights);
 
-	if (praas_unlikely((rights[kind] & ~conn->peer_rights) != 0)) {
-		praas_reply_refuse(p, conn, buf, PRAAS_DENIED, 0);
-		return;
-	}
-	if (praas_unlikely(p->overflows) && praas_slow_write(p, conn, buf))
+	/* One look for both. */
+	if (praas_unlikely((missing | p->overflows) != 0) &&
+	    !admits(p, conn, buf, missing))
 		return;
 	p->stats.bytes_in += buf->head.bytes;
 	switch (kind) {
