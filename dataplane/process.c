@@ -594,13 +594,7 @@ void praas_process_stats(const struct praas_process *p,
 	ret_stats->state_keys = p->state.count;
 	ret_stats->state_bytes = p->state.bytes;
 	ret_stats->state_version = p->state.version;
-	if (p->state.overflow) {
-		ret_stats->state_out_keys = p->state.overflow->out_count;
-		ret_stats->state_out_bytes = p->state.overflow->out_bytes;
-		ret_stats->state_fetches = p->state.overflow->fetches;
-		ret_stats->state_evictions = p->state.overflow->evictions;
-		ret_stats->state_fetch_failures = p->state.overflow->failures;
-	}
+	praas_process_overflow_stats(p, ret_stats);
 }
 
 struct praas_function_sums *praas_process_sums(const struct praas_process *p)

@@ -347,6 +347,20 @@ void praas_process_places(struct praas_process *p, const struct praas_place *pla
 	(void)praas_slow_poll(p, false); /* counted in the next turn */
 }
 
+void praas_process_overflow_stats(const struct praas_process *p,
+				  struct praas_process_stats *ret_stats)
+{
+	const struct praas_overflow *ov = p->state.overflow;
+
+	if (!ov)
+		return;
+	ret_stats->state_out_keys = ov->out_count;
+	ret_stats->state_out_bytes = ov->out_bytes;
+	ret_stats->state_fetches = ov->fetches;
+	ret_stats->state_evictions = ov->evictions;
+	ret_stats->state_fetch_failures = ov->failures;
+}
+
 void praas_process_fetch_release(struct praas_process *p)
 {
 	struct praas_overflow *ov = p->state.overflow;

@@ -210,6 +210,9 @@ int praas_process_fetch_update(struct praas_process *p, uint32_t holder,
 int praas_process_fetch_now(struct praas_process *p, struct praas_object *o);
 /* Looks after those that wait for memory. Returns work done. */
 unsigned praas_process_fetch_poll(struct praas_process *p);
+/* Its part of praas_process_stats(). */
+void praas_process_overflow_stats(const struct praas_process *p,
+				  struct praas_process_stats *ret_stats);
 void praas_process_fetch_release(struct praas_process *p);
 
 /* ---- slow.c: clients that wait for an object or for a checkpoint; with state beyond memory only ---- */

@@ -140,8 +140,9 @@ static void test_replica_of_others(void **state)
 	assert_int_equal(ended(f, ELSEWHERE), -EXDEV);
 	assert_int_equal(ended(f, "0011"), -EXDEV);
 	assert_int_equal(ended(f, ""), -EXDEV);
-	assert_int_equal(praas_replica_ended(&f->mine, "0011223344556677../../../../etc/:x"),
-			 -EXDEV);
+	assert_int_equal(
+		praas_replica_ended(&f->mine, "0011223344556677../../../../etc/:x"),
+		-EXDEV);
 }
 
 int main(void)
