@@ -28,9 +28,10 @@ static bool wanted(const struct praas_data *d)
 
 /* ---- what the process asks for ---- */
 
-/* NOLINTNEXTLINE(readability-non-const-parameter): the thread of the fetches writes there */
-static void fetch(void *user, uint32_t number, const struct praas_place *place,
-		  uint8_t *data)
+static void fetch(
+	void *user, uint32_t number, const struct praas_place *place,
+	/* NOLINTNEXTLINE(readability-non-const-parameter): it is written there */
+	uint8_t *data)
 {
 	struct praas_data *d = user;
 	struct praas_fetch_order order = { .chunk = d->places->chunks[place->chunk],

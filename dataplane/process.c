@@ -448,30 +448,25 @@ void praas_process_announce(struct praas_process *p)
 		p->executor->ops->announce(p->executor);
 }
 
+/* due_ns 0: never. */
+static void wake_at(uint64_t *wake_ns, uint64_t due_ns)
+{
+	if (due_ns != 0 && (*wake_ns == 0 || due_ns < *wake_ns))
+		*wake_ns = due_ns;
+}
+
 int praas_process_arm(struct praas_process *p, int *ret_fd, uint64_t *ret_wake_ns)
 {
-	uint64_t due_ns;
-
 	stamp_activity(p);
 	praas_lease_sync_all(&p->state);
 	praas_state_reclaim(&p->state, true);
 	*ret_wake_ns = praas_timers_next(&p->timers);
-	due_ns = praas_outbox_due_ns(p->outbox);
-	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
-		*ret_wake_ns = due_ns;
-	due_ns = praas_remote_due_ns(p->remote);
-	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
-		*ret_wake_ns = due_ns;
-	due_ns = praas_slow_due_ns(p);
-	if (due_ns != 0 && (*ret_wake_ns == 0 || due_ns < *ret_wake_ns))
-		*ret_wake_ns = due_ns;
+	wake_at(ret_wake_ns, praas_outbox_due_ns(p->outbox));
+	wake_at(ret_wake_ns, praas_remote_due_ns(p->remote));
+	wake_at(ret_wake_ns, praas_slow_due_ns(p));
 	/* An answer that could not be sent is tried again soon; nothing tells when. */
-	if (p->pending_head != p->pending_tail) {
-		uint64_t soon = praas_now_ns() + PRAAS_RETRY_AFTER_NS;
-
-		if (*ret_wake_ns == 0 || *ret_wake_ns > soon)
-			*ret_wake_ns = soon;
-	}
+	if (p->pending_head != p->pending_tail)
+		wake_at(ret_wake_ns, praas_now_ns() + PRAAS_RETRY_AFTER_NS);
 	return p->executor->ops->arm(p->executor, ret_fd);
 }
 

@@ -162,12 +162,19 @@ static int on_alloc(void *user, uint64_t bytes, struct praas_buf **ret_buf)
 
 /* ---- the call ---- */
 
+/* What leaves has one. */
+static struct praas_buf *input_of(const struct praas_invocation *inv)
+{
+	praas_check(inv->inputs != NULL);
+	praas_check(inv->inputs[0] != NULL);
+	return inv->inputs[0];
+}
+
 static void call(struct praas_stage_call *c, uint64_t receiver)
 {
 	struct praas_process *p = c->process;
 	struct praas_invocation *inv = c->inv;
-	/* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what leaves has one */
-	struct praas_buf *in = inv->inputs[0];
+	struct praas_buf *in = input_of(inv);
 	const struct praas_fn_call away = {
 		.destination = receiver,
 		.source = p->config.pid,
