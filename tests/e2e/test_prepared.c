@@ -148,11 +148,30 @@ static long add(const struct fixture *f, const char *amount)
 	return atol(text);
 }
 
+/* Whether it has come so far that a signal does not just end it: SIGTERM is blocked, for a descriptor. */
+static bool takes_signals(const struct fixture *f)
+{
+	char path[40], line[200];
+	unsigned long long blocked = 0;
+	FILE *status;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/status", (int)f->c.pid);
+	status = fopen(path, "re");
+	assert_non_null(status);
+	while (fgets(line, sizeof(line), status))
+		if (strncmp(line, "SigBlk:", 7) == 0)
+			blocked = strtoull(line + 7, NULL, 16);
+	(void)fclose(status); /* read-only */
+	return blocked >> (SIGTERM - 1) & 1;
+}
+
 /* Until it sleeps, ready. */
-static void let_it_settle(void)
+static void let_it_settle(const struct fixture *f)
 {
 	struct timespec t = { .tv_nsec = 300000000 };
 
+	for (unsigned i = 0; i < 20000 && !takes_signals(f); i++)
+		(void)usleep(1000); /* or less */
 	(void)nanosleep(&t, NULL);
 }
 
@@ -162,7 +181,7 @@ static void test_prepared_serves_what_it_is_told(void **state)
 	struct fixture *f = *state;
 	int fd = controller_prepare(&f->c, &f->o, f->shape);
 
-	let_it_settle();
+	let_it_settle(f);
 	controller_identify(fd, f->config);
 	await_join(f);
 	assert_false(began_again(f));
@@ -178,7 +197,7 @@ static void test_prepared_with_old_code_begins_again(void **state)
 	struct fixture *f = *state;
 	int fd = controller_prepare(&f->c, &f->o, f->shape);
 
-	let_it_settle();
+	let_it_settle(f);
 	copy_code(counter_code, f->code);
 	controller_identify(fd, f->config);
 	await_join(f);
@@ -216,7 +235,7 @@ static void test_prepared_and_not_needed_leaves(void **state)
 	int fd = controller_prepare(&f->c, &f->o, f->shape);
 	struct pollfd link = { .fd = f->c.listen_fd, .events = POLLIN };
 
-	let_it_settle();
+	let_it_settle(f);
 	assert_int_equal(poll(&link, 1, 0), 0);
 	(void)close(fd);
 	assert_int_equal(controller_wait(&f->c), 0);
@@ -228,7 +247,7 @@ static void test_prepared_is_told_to_end(void **state)
 	struct fixture *f = *state;
 	int fd = controller_prepare(&f->c, &f->o, f->shape);
 
-	let_it_settle();
+	let_it_settle(f);
 	assert_int_equal(controller_stop(&f->c, SIGTERM), 0);
 	(void)close(fd);
 }
