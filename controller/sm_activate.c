@@ -34,12 +34,13 @@ static unsigned load(struct praas_activate *a, uint64_t slot,
 /* All of it is in memory. */
 static unsigned serve(struct praas_activate *a, struct praas_activate_action *ret)
 {
+	/* No ACT and no snapshot lies between the last act of the epoch before and ours. */
+	bool last = a->act_put && a->loaded_slot + 1 == a->act_slot;
+
 	a->serving = true;
-	/* No ACT and no snapshot lies between the last act of the epoch before and ours; or its log has it all. */
+	/* It ended in order; or its log has all of it. */
 	*ret = (struct praas_activate_action){
-		.kind = PRAAS_ACTIVATE_SERVE,
-		.clean = a->whole || (a->released && a->act_put &&
-				      a->loaded_slot + 1 == a->act_slot)
+		.kind = PRAAS_ACTIVATE_SERVE, .clean = a->whole || (a->released && last)
 	};
 	return 1;
 }
