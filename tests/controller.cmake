@@ -34,6 +34,7 @@ foreach(test overflow overflow_model fetch)
   target_include_directories(test_${test} PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
 endforeach()
 set_tests_properties(unit.fetch PROPERTIES LABELS tsan)
+set_tests_properties(unit.overflow_model PROPERTIES LABELS slow) # one thread: nothing for ThreadSanitizer
 praas_unit_test(state_machines praas_controller)
 praas_unit_test(move praas_controller)
 praas_unit_test(hand_over praas_controller)

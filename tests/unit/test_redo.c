@@ -59,7 +59,7 @@ static void test_note(void **state)
 
 	f->config.note = note;
 	f->config.note_user = &told;
-	f->config.file_bytes = 2000;
+	f->config.file_bytes = 300;
 	assert_int_equal(open_epoch(f, 1), 0);
 	assert_true(told.times == 1 && told.epoch == 0 && told.note == 0);
 	for (uint64_t i = 0; i < 12; i++) {
