@@ -95,7 +95,10 @@ static int op_update(struct praas_ctx *ctx, const struct praas_loop *loop, uint3
 	return praas_state_update_commit(ctx, &u);
 }
 
-static int op_message(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
+/* A message to that process under the key to, and one from that source under the key back. */
+static int exchange(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i,
+		    praas_pid_t process, const char *to, praas_pid_t source,
+		    const char *back)
 {
 	struct praas_msg m;
 	void *data;
@@ -105,32 +108,24 @@ static int op_message(struct praas_ctx *ctx, const struct praas_loop *loop, uint
 		return rc;
 	if (loop->bytes >= sizeof i)
 		memcpy(data, &i, sizeof i);
-	rc = praas_send(ctx, PRAAS_SELF, loop->key, data, loop->bytes);
+	rc = praas_send(ctx, process, to, data, loop->bytes);
 	if (rc == 0)
-		rc = praas_recv(ctx, PRAAS_ANY, loop->key, -1, &m);
+		rc = praas_recv(ctx, source, back, -1, &m);
 	if (rc == 0)
 		praas_release(ctx, &m.view);
 	return rc;
+}
+
+static int op_message(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
+{
+	return exchange(ctx, loop, i, PRAAS_SELF, loop->key, PRAAS_ANY, loop->key);
 }
 
 static praas_pid_t other; /* the process that the loops below speak to */
 
 static int op_ping(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
 {
-	struct praas_msg m;
-	void *data;
-	int rc = praas_buffer(ctx, loop->bytes, &data);
-
-	if (rc != 0)
-		return rc;
-	if (loop->bytes >= sizeof i)
-		memcpy(data, &i, sizeof i);
-	rc = praas_send(ctx, other, "ping", data, loop->bytes);
-	if (rc == 0)
-		rc = praas_recv(ctx, other, "pong", -1, &m);
-	if (rc == 0)
-		praas_release(ctx, &m.view);
-	return rc;
+	return exchange(ctx, loop, i, other, "ping", other, "pong");
 }
 
 static int op_remote(struct praas_ctx *ctx, const struct praas_loop *loop, uint32_t i)
