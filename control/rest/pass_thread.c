@@ -319,7 +319,7 @@ static bool do_work(struct praas_passes *s)
 /* Answers that are there, and those of who is active no more. */
 static void see_ends(struct praas_passes *s)
 {
-	struct praas_pass *pass, *next;
+	struct praas_pass *pass = NULL, *next = NULL;
 	ino_t now = s->all ? inode_of(s) : 0;
 	CURLMsg *message;
 	int left;
@@ -343,7 +343,7 @@ static void see_ends(struct praas_passes *s)
 void *praas_passes_thread(void *passes)
 {
 	struct praas_passes *s = passes;
-	struct praas_pass *pass, *next;
+	struct praas_pass *pass = NULL, *next = NULL;
 	int running;
 
 	while (!do_work(s)) {

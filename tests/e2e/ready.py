@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How long `praas dev` takes from its start until it serves and says so: below 300 ms, the first time as well as with the
-data of a run before, without applications and with the examples. Of several starts the fastest counts: others may use the
-machine.
+"""How long `praas dev` takes from its start until it serves and says so, the first time as well as with the data of a run
+before, without applications and with the examples: no more than FLOORS times what starting the three programs that it needs
+take here, measured by turns. Of several starts the fastest counts: others may use the machine.
 
 usage: ready.py BUILD
 """
@@ -19,8 +19,16 @@ import guard  # noqa: E402
 
 guard.ensure()
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-WANTED_S = 0.3
+FLOORS = 4  # seen: 1 to 2, also beside three other tests
 STARTS_MAX = 20
+
+
+def floor():
+    """Seconds in which the three programs are started one after the other, and do nothing."""
+    began = time.monotonic()
+    for program in ("praas", "praas-control", "praas-controller"):
+        subprocess.run([BUILD / "bin" / program, "--help"], check=True, capture_output=True, timeout=60)
+    return time.monotonic() - began
 
 
 def start(home, folder):
@@ -46,28 +54,30 @@ def start(home, folder):
 
 
 def fastest(what, folder, again):
-    """The fastest of some starts; as many as it takes to be fast enough, or all."""
-    took = []
+    """The fastest of some starts in floors; as many as it takes to be fast enough, or all."""
+    took, floors = [], []
     home = tempfile.mkdtemp(prefix="praas-ready-")
     try:
         if again:
             start(home, folder)
-        while len(took) < STARTS_MAX and (len(took) < 3 or min(took) >= WANTED_S):
+        while len(took) < STARTS_MAX and (len(took) < 3 or min(took) >= FLOORS * min(floors)):
             if not again:
                 shutil.rmtree(home + "/.local", ignore_errors=True)
+            floors.append(floor())
             took.append(start(home, folder))
     finally:
         shutil.rmtree(home, ignore_errors=True)
-    took.sort()
-    print(f"{what}: {len(took)} starts, {1000 * took[0]:.0f} … {1000 * took[-1]:.0f} ms")
-    return took[0]
+    ratio = min(took) / min(floors)
+    print(f"{what}: {len(took)} starts, {1000 * min(took):.0f} … {1000 * max(took):.0f} ms, {ratio:.1f} floors of "
+          f"{1000 * min(floors):.0f} ms")
+    return ratio
 
 
 def main():
     examples = [str(BUILD / "examples")]
     results = [fastest("first time", [], False), fastest("first time, with the examples", examples, False),
                fastest("again", [], True), fastest("again, with the examples", examples, True)]
-    assert max(results) < WANTED_S, results
+    assert max(results) < FLOORS, results
 
 
 main()
