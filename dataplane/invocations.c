@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "shm/pages.h"
+
 #define ID_STEP_BITS 8u /* ids of a client's own making (client/table.c) */
 
 static uint32_t pow2_at_least(uint32_t n)
@@ -49,19 +51,17 @@ int praas_invocations_init(struct praas_invocations *t, uint32_t slots,
 		.finished_max = finished,
 		.bytes_max = bytes_max
 	};
-	t->slots = calloc(slots, sizeof(*t->slots));
+	t->slots = praas_pages_new((size_t)slots * sizeof(*t->slots));
 	t->free_slots = number_stack(slots);
-	t->memos = aligned_alloc(
-		PRAAS_CACHE_LINE,
-		praas_align_up(memos * sizeof(*t->memos), PRAAS_CACHE_LINE));
-	t->texts = aligned_alloc(PRAAS_CACHE_LINE, memos * sizeof(*t->texts));
-	t->run_ns = calloc(memos, sizeof(*t->run_ns));
-	t->value_of = calloc(memos, sizeof(*t->value_of));
-	t->buckets = calloc(buckets, sizeof(*t->buckets));
+	t->memos = praas_pages_new((size_t)memos * sizeof(*t->memos));
+	t->texts = praas_pages_new((size_t)memos * sizeof(*t->texts));
+	t->run_ns = praas_pages_new((size_t)memos * sizeof(*t->run_ns));
+	t->value_of = praas_pages_new((size_t)memos * sizeof(*t->value_of));
+	t->buckets = praas_pages_new((size_t)buckets * sizeof(*t->buckets));
 	t->free_memos = number_stack(memos);
-	t->finished = calloc(finished, sizeof(*t->finished));
-	t->values = calloc(finished, sizeof(*t->values));
-	t->value_memos = calloc(finished, sizeof(*t->value_memos));
+	t->finished = praas_pages_new((size_t)finished * sizeof(*t->finished));
+	t->values = praas_pages_new((size_t)finished * sizeof(*t->values));
+	t->value_memos = praas_pages_new((size_t)finished * sizeof(*t->value_memos));
 	if (!t->slots || !t->free_slots || !t->memos || !t->texts || !t->run_ns ||
 	    !t->value_of || !t->buckets || !t->free_memos || !t->finished ||
 	    !t->values || !t->value_memos) {
@@ -77,17 +77,17 @@ void praas_invocations_release(struct praas_invocations *t)
 {
 	for (uint64_t i = t->values_head; i != t->values_tail; i++)
 		praas_value_release(&t->values[i & (t->finished_max - 1)]);
-	free(t->slots);
+	praas_pages_free(t->slots);
 	free(t->free_slots);
-	free(t->memos);
-	free(t->texts);
-	free(t->run_ns);
-	free(t->value_of);
-	free(t->buckets);
+	praas_pages_free(t->memos);
+	praas_pages_free(t->texts);
+	praas_pages_free(t->run_ns);
+	praas_pages_free(t->value_of);
+	praas_pages_free(t->buckets);
 	free(t->free_memos);
-	free(t->finished);
-	free(t->values);
-	free(t->value_memos);
+	praas_pages_free(t->finished);
+	praas_pages_free(t->values);
+	praas_pages_free(t->value_memos);
 	*t = (struct praas_invocations){ 0 };
 }
 

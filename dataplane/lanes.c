@@ -6,7 +6,8 @@
 #include "dataplane/lanes.h"
 
 #include <errno.h>
-#include <stdlib.h>
+
+#include "shm/pages.h"
 
 int praas_lanes_init(struct praas_lanes *l, uint32_t invocations_max)
 {
@@ -17,8 +18,8 @@ int praas_lanes_init(struct praas_lanes *l, uint32_t invocations_max)
 	*l = (struct praas_lanes){ .mask = buckets - 1,
 				   .count = invocations_max,
 				   .free = 1 };
-	l->lane = calloc(invocations_max, sizeof(*l->lane));
-	l->buckets = calloc(buckets, sizeof(*l->buckets));
+	l->lane = praas_pages_new((size_t)invocations_max * sizeof(*l->lane));
+	l->buckets = praas_pages_new((size_t)buckets * sizeof(*l->buckets));
 	if (!l->lane || !l->buckets) {
 		praas_lanes_release(l);
 		return -ENOMEM;
@@ -30,8 +31,8 @@ int praas_lanes_init(struct praas_lanes *l, uint32_t invocations_max)
 
 void praas_lanes_release(struct praas_lanes *l)
 {
-	free(l->lane);
-	free(l->buckets);
+	praas_pages_free(l->lane);
+	praas_pages_free(l->buckets);
 	*l = (struct praas_lanes){ 0 };
 }
 

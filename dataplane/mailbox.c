@@ -7,10 +7,10 @@
 #include "dataplane/mailbox.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "dataplane/key_hash.h"
+#include "shm/pages.h"
 
 int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
 		       uint64_t bytes_max, uint32_t waits_max)
@@ -30,12 +30,12 @@ int praas_mailbox_init(struct praas_mailbox *m, uint32_t messages_max,
 	while (buckets < objects)
 		buckets *= 2;
 	m->mask = buckets - 1;
-	m->mails = calloc(messages_max, sizeof(*m->mails));
-	m->traces = calloc(messages_max, sizeof(*m->traces));
-	m->by_key = calloc(objects, sizeof(*m->by_key));
-	m->by_from = calloc(objects, sizeof(*m->by_from));
-	m->key_buckets = calloc(buckets, sizeof(*m->key_buckets));
-	m->from_buckets = calloc(buckets, sizeof(*m->from_buckets));
+	m->mails = praas_pages_new((size_t)messages_max * sizeof(*m->mails));
+	m->traces = praas_pages_new((size_t)messages_max * sizeof(*m->traces));
+	m->by_key = praas_pages_new((size_t)objects * sizeof(*m->by_key));
+	m->by_from = praas_pages_new((size_t)objects * sizeof(*m->by_from));
+	m->key_buckets = praas_pages_new((size_t)buckets * sizeof(*m->key_buckets));
+	m->from_buckets = praas_pages_new((size_t)buckets * sizeof(*m->from_buckets));
 	if (!m->mails || !m->traces || !m->by_key || !m->by_from || !m->key_buckets ||
 	    !m->from_buckets) {
 		praas_mailbox_release(m);
@@ -50,12 +50,12 @@ void praas_mailbox_release(struct praas_mailbox *m)
 	for (uint32_t i = m->mails ? m->first : 0; i != 0; i = m->mails[i - 1].next)
 		praas_value_release(&m->mails[i - 1].value);
 	praas_keys_release(&m->keys);
-	free(m->mails);
-	free(m->traces);
-	free(m->by_key);
-	free(m->by_from);
-	free(m->key_buckets);
-	free(m->from_buckets);
+	praas_pages_free(m->mails);
+	praas_pages_free(m->traces);
+	praas_pages_free(m->by_key);
+	praas_pages_free(m->by_from);
+	praas_pages_free(m->key_buckets);
+	praas_pages_free(m->from_buckets);
 	*m = (struct praas_mailbox){ 0 };
 }
 

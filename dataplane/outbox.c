@@ -7,6 +7,7 @@
 
 #include "dataplane/outbox_private.h"
 #include "internal/base.h"
+#include "shm/pages.h"
 
 #define BUCKETS (2u * PRAAS_OUTBOX_PEERS_MAX)
 #define BACKOFF_MIN_NS 1000000u
@@ -24,7 +25,7 @@ int praas_outbox_new(uint64_t *wanted, struct praas_outbox **ret_o)
 	o->wanted = wanted;
 	o->config.host = praas_outbox_no_host;
 	/* Touched as far as they are used. */
-	o->messages = calloc(PRAAS_OUTBOX_MESSAGES_MAX, sizeof(*o->messages));
+	o->messages = praas_pages_new(PRAAS_OUTBOX_MESSAGES_MAX * sizeof(*o->messages));
 	o->peers = calloc(PRAAS_OUTBOX_PEERS_MAX, sizeof(*o->peers));
 	o->buckets = calloc(BUCKETS, sizeof(*o->buckets));
 	if (!o->messages || !o->peers || !o->buckets) {
@@ -216,7 +217,7 @@ void praas_outbox_free(struct praas_outbox *o)
 	}
 	for (uint32_t i = 0; i < o->messages_used; i++)
 		praas_value_release(&o->messages[i].value);
-	free(o->messages);
+	praas_pages_free(o->messages);
 	free(o->peers);
 	free(o->buckets);
 	free(o);

@@ -11,6 +11,7 @@
 #include <sys/random.h>
 
 #include "dataplane/key_hash.h"
+#include "shm/pages.h"
 
 uint64_t praas_state_now(void)
 {
@@ -472,16 +473,17 @@ static int init_memory(struct praas_state *s, uint64_t slots)
 
 	if (rc != 0)
 		return rc;
-	s->objects = calloc(keys_max, sizeof(*s->objects));
-	s->slots = calloc(slots, sizeof(*s->slots));
-	s->retired = calloc(PRAAS_RETIRED_MAX, sizeof(*s->retired));
+	s->objects = praas_pages_new((size_t)keys_max * sizeof(*s->objects));
+	s->slots = praas_pages_new((size_t)slots * sizeof(*s->slots));
+	s->retired = praas_pages_new(PRAAS_RETIRED_MAX * sizeof(*s->retired));
 	s->leases = calloc(PRAAS_LEASES_MAX, sizeof(*s->leases));
 	s->scratch = calloc(PRAAS_WRITES_MAX, sizeof(*s->scratch));
 	if (!s->objects || !s->slots || !s->retired || !s->leases || !s->scratch)
 		return -ENOMEM;
 	for (uint32_t c = 0; c < PRAAS_KEY_CLASSES; c++) {
 		s->chunks_max[c] = keys_max / cells_per_chunk(c) + 1;
-		s->chunks[c] = calloc(s->chunks_max[c], sizeof(*s->chunks[c]));
+		s->chunks[c] = praas_pages_new((size_t)s->chunks_max[c] *
+					       sizeof(*s->chunks[c]));
 		if (!s->chunks[c])
 			return -ENOMEM;
 	}
@@ -527,16 +529,16 @@ void praas_state_release(struct praas_state *s)
 		for (uint32_t i = 0; s->chunks[c] && i < s->chunks_max[c]; i++)
 			if (s->chunks[c][i])
 				praas_pool_unref(s->pool, s->chunks[c][i]);
-		free(s->chunks[c]);
+		praas_pages_free(s->chunks[c]);
 	}
 	if (s->entries)
 		praas_pool_unref(s->pool, s->entries_offset);
 	if (s->header)
 		praas_pool_unref(s->pool, s->header_offset);
 	praas_keys_release(&s->keys);
-	free(s->objects);
-	free(s->slots);
-	free(s->retired);
+	praas_pages_free(s->objects);
+	praas_pages_free(s->slots);
+	praas_pages_free(s->retired);
 	free(s->leases);
 	free(s->scratch);
 	*s = (struct praas_state){ 0 };

@@ -6,8 +6,9 @@
 #include "dataplane/trigger.h"
 
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
+
+#include "shm/pages.h"
 
 int praas_triggers_init(struct praas_triggers *t,
 			const struct praas_function *functions,
@@ -31,9 +32,9 @@ int praas_triggers_init(struct praas_triggers *t,
 		buckets *= 2;
 	t->mask = buckets - 1;
 	t->count = invocations_max;
-	t->accumulators = calloc(t->count, sizeof(*t->accumulators));
-	t->joins = calloc(t->count, sizeof(*t->joins));
-	t->buckets = calloc(buckets, sizeof(*t->buckets));
+	t->accumulators = praas_pages_new((size_t)t->count * sizeof(*t->accumulators));
+	t->joins = praas_pages_new((size_t)t->count * sizeof(*t->joins));
+	t->buckets = praas_pages_new((size_t)buckets * sizeof(*t->buckets));
 	if (!t->accumulators || !t->joins || !t->buckets) {
 		praas_triggers_release(t);
 		return -ENOMEM;
@@ -46,9 +47,9 @@ int praas_triggers_init(struct praas_triggers *t,
 
 void praas_triggers_release(struct praas_triggers *t)
 {
-	free(t->accumulators);
-	free(t->joins);
-	free(t->buckets);
+	praas_pages_free(t->accumulators);
+	praas_pages_free(t->joins);
+	praas_pages_free(t->buckets);
 	*t = (struct praas_triggers){ 0 };
 }
 

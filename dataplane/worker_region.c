@@ -9,6 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "shm/pages.h"
+
 #include "dataplane/worker_private.h"
 
 #define WORKER_SEGMENTS_MAX                                                            \
@@ -93,7 +95,8 @@ int wx_region_new(struct wx *ex, uint32_t worker, uint64_t bytes, bool arena,
 			       praas_worker_keys_bytes(ex->arena_geometry.ring_slots) +
 			       praas_worker_counts_bytes(ex->config.functions_count);
 		r->pending_max = (uint32_t)(area / PRAAS_POOL_CLASS_MIN);
-		r->pending = calloc(r->pending_max, sizeof(*r->pending));
+		r->pending =
+			praas_pages_new((size_t)r->pending_max * sizeof(*r->pending));
 		rc = r->pending ? 0 : -ENOMEM;
 	}
 	if (rc != 0) {
@@ -122,7 +125,7 @@ void wx_region_free(struct wx_region *r)
 	}
 	if (r->read_fd >= 0)
 		(void)close(r->read_fd);
-	free(r->pending);
+	praas_pages_free(r->pending);
 	praas_region_going(r->lent.watches, &r->lent.region);
 	praas_segment_release(&r->segment);
 	*r = (struct wx_region){ 0 };

@@ -2,34 +2,73 @@
 #include "shm/pages.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
 #include "internal/base.h"
 
-/* In front: how many bytes were mapped. */
-#define HEAD_BYTES 64u
+#ifdef __SANITIZE_ADDRESS__
+/* From its heap AddressSanitizer sees what is written behind the end, and what is not freed. */
+#define MAPPED_MIN SIZE_MAX
+#else
+#define MAPPED_MIN                                                                     \
+	((size_t)128 << 10) /* what is smaller is not worth two system calls */
+#endif
+
+#define BYTES_MAX                                                                      \
+	((size_t)1                                                                     \
+	 << 40) /* more is a mistake, at which AddressSanitizer's calloc() ends the program */
+
+/* In front of the table. */
+struct head {
+	void *heap;   /* NULL: mapped */
+	size_t bytes; /* that were mapped, with the head */
+	uint8_t fill[48];
+};
+
+static struct head *from_heap(size_t bytes)
+{
+	void *heap = calloc(1, bytes + sizeof(struct head) - 1);
+	struct head *h;
+
+	if (!heap)
+		return NULL;
+	h = (struct head *)praas_align_up((uintptr_t)heap, sizeof(*h));
+	h->heap = heap;
+	return h;
+}
+
+static struct head *mapped(size_t bytes)
+{
+	struct head *h = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (h == MAP_FAILED)
+		return NULL;
+	h->bytes = bytes;
+	return h;
+}
 
 void *praas_pages_new(size_t bytes)
 {
-	uint8_t *base;
+	struct head *h;
 
-	if (bytes > SIZE_MAX - HEAD_BYTES)
+	if (bytes > BYTES_MAX)
 		return NULL;
-	bytes += HEAD_BYTES;
-	base = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		    -1, 0);
-	if (base == MAP_FAILED)
-		return NULL;
-	*(size_t *)(void *)base = bytes;
-	return base + HEAD_BYTES;
+	bytes += sizeof(*h);
+	h = bytes < MAPPED_MIN ? from_heap(bytes) : mapped(bytes);
+	return h ? h + 1 : NULL;
 }
 
 void praas_pages_free(void *pages)
 {
-	uint8_t *base;
+	struct head *h;
 
 	if (!pages)
 		return;
-	base = (uint8_t *)pages - HEAD_BYTES;
-	(void)munmap(base, *(size_t *)(void *)base); /* ours: cannot fail */
+	h = (struct head *)pages - 1;
+	if (h->heap)
+		free(h->heap);
+	else
+		(void)munmap(h, h->bytes); /* ours: cannot fail */
 }

@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-/* Zeros, aligned to 64 bytes; NULL: no memory. A system call. */
+/* Zeros, aligned to 64 bytes; NULL: no memory. A system call; a small table (below 128 KiB) comes from the heap. */
 void *praas_pages_new(size_t bytes);
 /* NULL: nothing happens. */
 void praas_pages_free(void *pages);

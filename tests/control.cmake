@@ -112,7 +112,7 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.e2e
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/e2e.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)
-  set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 120)
+  set_tests_properties(control.e2e PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 400) # many services, slow with a sanitizer
   add_test(NAME control.receive
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/receive.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/examples)

@@ -4,6 +4,7 @@ praas_unit_test(named praas_store)
 praas_unit_test(sealed praas_store)
 praas_unit_test(redo_format praas_store)
 praas_unit_test(redo praas_store Threads::Threads)
+set_tests_properties(unit.redo PROPERTIES TIMEOUT 300) # a thread for each log: slow under ThreadSanitizer
 praas_unit_test(redo_faults praas_store Threads::Threads)
 set_tests_properties(unit.redo_faults PROPERTIES LABELS tsan TIMEOUT 300) # hundreds of syncs, on whatever disk
 praas_unit_test(gc praas_store)

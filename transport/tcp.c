@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "shm/pages.h"
 #include "transport/tcp_addr.h"
 
 /*
@@ -30,7 +31,7 @@ static struct praas_tcp_port *port_of(struct praas_port *base)
 static int make_slots(struct praas_tcp_port *port)
 {
 	port->slots = port->config.conns_max;
-	port->conn = calloc(port->slots, sizeof(*port->conn));
+	port->conn = praas_pages_new((size_t)port->slots * sizeof(*port->conn));
 	port->scratch = aligned_alloc(64, PRAAS_TCP_SCRATCH_BYTES);
 	if (port->conn == NULL || port->scratch == NULL)
 		return -ENOMEM;
@@ -40,7 +41,7 @@ static int make_slots(struct praas_tcp_port *port)
 static void free_memory(struct praas_tcp_port *port)
 {
 	praas_tls_context_free(port->tls);
-	free(port->conn);
+	praas_pages_free(port->conn);
 	free(port->scratch);
 	free(port);
 }
