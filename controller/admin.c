@@ -252,6 +252,7 @@ static void look_at_clock(struct praas_admin *a)
 		praas_admin_log_due(a, now_ns);
 	if (due(a->room_due_ns, now_ns))
 		praas_admin_room_due(a, now_ns);
+	praas_admin_checkpoint_waits(a);
 	if (due(a->catch_due_ns, now_ns))
 		praas_admin_mail_due(a);
 	if (due(a->metrics_due_ns, now_ns))

@@ -254,6 +254,34 @@ static bool idle_enough(const struct praas_admin *a, const json_t *message)
 	       quiet_ns(a, &s, praas_now_ns()) / 1000000 >= (uint64_t)ms;
 }
 
+/* A checkpoint that nobody asked for, for room or for the log, is being taken. */
+static bool saves_itself(const struct praas_admin *a)
+{
+	return !a->swap.final && a->swap.id == 0 &&
+	       (a->swap.phase == PRAAS_SWAP_CUTTING ||
+		a->swap.phase == PRAAS_SWAP_WRITING ||
+		a->swap.phase == PRAAS_SWAP_COMMITTING);
+}
+
+/* It may have been cut before what the asker wants saved: his own comes after it. */
+static void on_checkpoint(struct praas_admin *a, uint64_t id)
+{
+	if (id != 0 && a->checkpoint_id == 0 && saves_itself(a))
+		a->checkpoint_id = id;
+	else
+		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, id);
+}
+
+void praas_admin_checkpoint_waits(struct praas_admin *a)
+{
+	uint64_t id = a->checkpoint_id;
+
+	if (id == 0 || saves_itself(a))
+		return;
+	a->checkpoint_id = 0;
+	praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, id);
+}
+
 static void on_request(struct praas_admin *a, const char *type, const json_t *message)
 {
 	const json_t *id = json_object_get(message, "id");
@@ -268,7 +296,7 @@ static void on_request(struct praas_admin *a, const char *type, const json_t *me
 	} else if (strcmp(type, "move") == 0) {
 		praas_admin_move_ask(a, number, message);
 	} else if (strcmp(type, "checkpoint") == 0) {
-		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CHECKPOINT, 0, number);
+		on_checkpoint(a, number);
 	} else if (strcmp(type, "cancel-swap-out") == 0) {
 		praas_admin_move_cancel(a);
 		praas_admin_swap_event(a, PRAAS_SWAP_ASK_CANCEL, 0, 0);

@@ -60,6 +60,8 @@ struct praas_admin {
 	struct praas_slot_log log;
 	struct praas_activate activate;
 	struct praas_swap swap;
+	uint64_t
+		checkpoint_id; /* was asked for while one of our own was taken; 0: none */
 	struct praas_admin_move move;
 	struct praas_snapshot current,
 		previous;             /* last committed ones; also what was loaded */
@@ -248,6 +250,8 @@ void praas_admin_metrics_wake(struct praas_admin *a);
 
 /* What functions did since it was told last. */
 void praas_admin_functions(struct praas_admin *a);
+/* A checkpoint that was asked for while one of our own was taken begins when that is over. */
+void praas_admin_checkpoint_waits(struct praas_admin *a);
 /* What was told of them before, once more: it does not count again. */
 void praas_admin_functions_again(struct praas_admin *a);
 

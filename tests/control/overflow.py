@@ -311,6 +311,25 @@ def test_store_does_not_grow(s):
         check(s, 9, size, seed=7, first=n + 1)
 
 
+def test_checkpoints_beside_its_own(s):
+    """One that is asked for while the process makes room by its own waits for that, and is taken."""
+    begin(s, 32 * MIB, "inline")
+    over = threading.Event()
+
+    def writer():
+        turn = 0
+        while not over.is_set():
+            write(s, 80, MIB, seed=(turn := turn + 1))
+    t = threading.Thread(target=writer)
+    t.start()
+    try:
+        for _ in range(30):
+            s.json("POST", f"{P}/x/checkpoint", {}, 200)
+    finally:
+        over.set()
+        t.join()
+
+
 def test_moves(s):
     """What is in the store stays there; the destination has all of it."""
     begin(s, 32 * MIB, "worker")
@@ -373,6 +392,6 @@ def test_too_little_memory(s):
 failed = run([test_too_little_memory], "--data-listen", "verbs://127.0.0.1:0?", ends=False)
 failed += run([test_refused, test_four_times_inline_16, test_four_times_worker_16, test_four_times_worker_64,
                test_updates_and_removals, test_clients_write_and_read, test_limit_of_all, test_too_much_at_once_worker,
-               test_too_much_at_once_inline, test_store_fails, test_snapshots_and_forks, test_store_does_not_grow, test_moves,
-               test_with_a_gate], ends=False)
+               test_too_much_at_once_inline, test_store_fails, test_snapshots_and_forks, test_store_does_not_grow,
+               test_checkpoints_beside_its_own, test_moves, test_with_a_gate], ends=False)
 sys.exit(1 if failed else 0)
