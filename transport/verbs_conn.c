@@ -278,7 +278,9 @@ void praas_verbs_check_stalls(struct praas_verbs_port *port, uint64_t now_ns)
 			look_idle(conn, now_ns);
 			continue;
 		}
-		if (conn->state == PRAAS_VERBS_LINGERING)
+		/* A lost goodbye is sent again by the device, if there is still a queue pair. */
+		if (conn->state == PRAAS_VERBS_LINGERING &&
+		    conn->tx_head == conn->tx_tail)
 			timeout = praas_min_u64(timeout, LINGER_NS);
 		if (conn->disconnected)
 			timeout = praas_min_u64(timeout, DRAIN_NS);
