@@ -264,7 +264,7 @@ static int check_replica(struct praas_options *o)
 	if (o->lease_s == 0)
 		o->lease_s = LEASE_S_DEFAULT;
 	return o->lease_s < LEASE_S_MIN
-		       ? wrong("must be at least 2:", "--lease-seconds")
+		       ? wrong("must be at least 2", "--lease-seconds")
 		       : 0;
 }
 
@@ -288,9 +288,9 @@ static int check(struct praas_options *o)
 		return wrong("--placement is neighbours, spread or consolidate, not",
 			     o->placement);
 	if (o->drain_moves == 0)
-		return wrong("must be at least 1:", "--drain-moves");
+		return wrong("must be at least 1", "--drain-moves");
 	if (o->balance_percent == 0)
-		return wrong("must be at least 1:", "--balance-percent");
+		return wrong("must be at least 1", "--balance-percent");
 	if (o->data_listen && !is_listen_list(o->data_listen))
 		return wrong("--data-listen is a list of addresses, not",
 			     o->data_listen);
