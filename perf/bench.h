@@ -95,7 +95,12 @@ void praas_floor_ring(struct praas_contender *c, const char *bench, uint64_t siz
 void praas_floor_ring_3party(struct praas_contender *c, const char *bench,
 			     uint64_t size);
 /* What of a swap of size bytes the store does. Not a floor. */
-enum praas_bench_place { PRAAS_BENCH_FOLDER, PRAAS_BENCH_BUCKET, PRAAS_BENCH_SEALED };
+enum praas_bench_place {
+	PRAAS_BENCH_FOLDER,
+	PRAAS_BENCH_BUCKET,
+	PRAAS_BENCH_SEALED,
+	PRAAS_BENCH_REDIS
+};
 void praas_bench_store(struct praas_contender *c, uint64_t size, bool write,
 		       enum praas_bench_place place);
 /* Bare libcurl into praas_options.s3, and back. */

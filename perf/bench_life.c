@@ -12,6 +12,7 @@
 
 #include "perf/call.h"
 #include "perf/clock.h"
+#include "perf/redis.h"
 #include "perf/target.h"
 
 extern char **environ;
@@ -212,6 +213,18 @@ static unsigned swap_in_bucket(struct praas_contender *c, uint64_t bytes)
 	return 7;
 }
 
+/* For small states: what it keeps is in its memory. */
+static unsigned store_in_redis(struct praas_contender *c, uint64_t bytes)
+{
+	if (!praas_options.redis || bytes > 10u << 20)
+		return 0;
+	praas_redis_durable(&c[0], "swap", bytes, true);
+	praas_redis_durable(&c[1], "swap", bytes, false);
+	praas_bench_store(&c[2], bytes, true, PRAAS_BENCH_REDIS);
+	praas_bench_store(&c[3], bytes, false, PRAAS_BENCH_REDIS);
+	return 4;
+}
+
 static void no_bucket(const char *bench, const char *variant)
 {
 	praas_bench_skip(bench, variant, "no bucket: --s3 moto, rgw or s3://…");
@@ -220,7 +233,7 @@ static void no_bucket(const char *bench, const char *variant)
 void praas_bench_swap(void)
 {
 	static const uint64_t mib[] = { 1, 5, 10, 50, 100, 200, 400 };
-	struct praas_contender c[17];
+	struct praas_contender c[21];
 
 	for (unsigned i = 0; i < (praas_options.quick ? 4 : 7); i++) {
 		uint64_t bytes = mib[i] << 20;
@@ -232,6 +245,7 @@ void praas_bench_swap(void)
 		count = swap_in_folder(c, bytes);
 		if (praas_options.s3)
 			count += swap_in_bucket(c + count, bytes);
+		count += store_in_redis(c + count, bytes);
 		praas_bench_run(c, count);
 	}
 	if (!praas_options.s3)

@@ -16,6 +16,7 @@
 #include "perf/bench.h"
 #include "perf/clock.h"
 #include "perf/floor_peer.h"
+#include "perf/redis.h"
 
 #define BODY_BYTES 2048u /* a manifest of some values */
 
@@ -27,7 +28,7 @@ struct stored {
 	uint64_t at; /* filled so far */
 	unsigned serial;
 	char key[64];
-	char dir[256]; /* "" in a bucket */
+	char dir[256]; /* "" in a bucket or a Redis */
 };
 
 static const struct praas_slot_id id = { .pid = 1, .generation = 1 };
@@ -35,6 +36,21 @@ static const struct praas_slot_id id = { .pid = 1, .generation = 1 };
 static bool in_bucket(const struct praas_contender *c)
 {
 	return strncmp(c->versus, "curl", 4) == 0;
+}
+
+static bool in_redis(const struct praas_contender *c)
+{
+	return strncmp(c->versus, "redis", 5) == 0;
+}
+
+static int redis_url(const char *below, char *ret_url, size_t bytes)
+{
+	const char *socket;
+	int rc = praas_redis_start_saving(praas_options.work, &socket);
+
+	(void)snprintf(ret_url, bytes, "redis+unix://%s?below=%s", rc ? "" : socket,
+		       below);
+	return rc;
 }
 
 static int seal(struct stored *s)
@@ -66,6 +82,8 @@ static int setup(struct praas_contender *c)
 	(void)snprintf(below, sizeof below, "store-%u", serial++);
 	if (in_bucket(c)) {
 		rc = praas_store_url_below(praas_options.s3, below, url, sizeof url);
+	} else if (in_redis(c)) {
+		rc = redis_url(below, url, sizeof url);
 	} else {
 		(void)snprintf(s->dir, sizeof s->dir, "%s/%s", praas_options.work,
 			       below);
@@ -184,13 +202,14 @@ void praas_bench_store(struct praas_contender *c, uint64_t size, bool write,
 		       enum praas_bench_place place)
 {
 	static const char reading;
-	static const char *const names[2][3] = {
-		{ "store-in", "store-in-s3", "store-in-sealed" },
-		{ "store-out", "store-out-s3", "store-out-sealed" }
+	static const char *const names[2][4] = {
+		{ "store-in", "store-in-s3", "store-in-sealed", "store-in-redis" },
+		{ "store-out", "store-out-s3", "store-out-sealed", "store-out-redis" }
 	};
-	static const char *const floors[2][3] = {
-		{ "file-read", "curl-get", "file-read" },
-		{ "file-write-fsync", "curl-put", "file-write-fsync" }
+	static const char *const floors[2][4] = {
+		{ "file-read", "curl-get", "file-read", "redis-get" },
+		{ "file-write-fsync", "curl-put", "file-write-fsync",
+		  "redis-set-always" }
 	};
 
 	*c = (struct praas_contender){ .bench = "swap",

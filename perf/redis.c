@@ -88,9 +88,9 @@ int praas_redis_start_saving(const char *dir, const char **ret_socket)
 	return start_server(&servers[1], dir);
 }
 
-static redisContext *connect_redis(void)
+static redisContext *connect_redis(const struct server *s)
 {
-	redisContext *r = redisConnectUnix(servers[0].socket);
+	redisContext *r = redisConnectUnix(s->socket);
 
 	if (r && r->err) {
 		redisFree(r);
@@ -99,17 +99,19 @@ static redisContext *connect_redis(void)
 	return r;
 }
 
-static int setup(struct praas_contender *c)
+/* dir: of the one that saves. */
+static int setup_at(struct praas_contender *c, const char *dir)
 {
+	struct server *s = &servers[dir ? 1 : 0];
 	struct peer *p = calloc(1, sizeof *p);
-	int rc = start_server(&servers[0], NULL);
+	int rc = start_server(s, dir);
 
 	if (!p)
 		return -ENOMEM;
 	c->data = p;
 	if (rc != 0)
 		return rc;
-	p->redis = connect_redis();
+	p->redis = connect_redis(s);
 	p->size = c->size ? c->size : 1;
 	p->data = calloc(1, p->size);
 	if (!p->redis || !p->data)
@@ -117,6 +119,16 @@ static int setup(struct praas_contender *c)
 	freeReplyObject(
 		redisCommand(p->redis, "SET praas %b", p->data, (size_t)p->size));
 	return p->redis->err ? -ENOTCONN : 0;
+}
+
+static int setup(struct praas_contender *c)
+{
+	return setup_at(c, NULL);
+}
+
+static int setup_saving(struct praas_contender *c)
+{
+	return setup_at(c, praas_options.work);
 }
 
 static void teardown(struct praas_contender *c)
@@ -292,7 +304,7 @@ static int take(redisContext *r, const char *key, const struct peer *p)
 static void other_body(void *data, uint64_t n)
 {
 	struct peer *p = data;
-	redisContext *r = connect_redis();
+	redisContext *r = connect_redis(&servers[0]);
 
 	while (r && n-- && take(r, "there", p) == 0)
 		if (push(r, "back", p) != 0)
@@ -339,4 +351,14 @@ void praas_redis_message(struct praas_contender *c, const char *bench, uint64_t 
 	c->waits = blocking ? "block" : "spin";
 	c->setup = setup_message;
 	c->scale = 0.5; /* one way */
+}
+
+void praas_redis_durable(struct praas_contender *c, const char *bench, uint64_t size,
+			 bool write)
+{
+	fill(c, bench, write ? "redis-set-always" : "redis-get", size,
+	     write ? round_set : round_get);
+	c->role = PRAAS_ROLE_FLOOR; /* of what is stored in a Redis */
+	c->setup = setup_saving;
+	c->n = 1;
 }

@@ -25,4 +25,8 @@ void praas_redis_script(struct praas_contender *c, const char *bench, uint64_t s
 void praas_redis_message(struct praas_contender *c, const char *bench, uint64_t size,
 			 bool blocking);
 
+/* SET, synced before it is answered, and GET there. */
+void praas_redis_durable(struct praas_contender *c, const char *bench, uint64_t size,
+			 bool write);
+
 #endif
