@@ -317,7 +317,7 @@ int praas_state_read(praas_connection *conn, const char *key, void **ret_data,
 {
 	struct request r = { .kind = PRAAS_FRAME_STATE_GET, .key = key };
 	struct praas_result result = { .status = 0 };
-	uint64_t version;
+	uint64_t version = 0;
 	int rc = ask(conn, &r, &result, &version);
 
 	if (rc == 0)
