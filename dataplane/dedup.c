@@ -2,9 +2,8 @@
 #include "dataplane/dedup.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
-
-#include "shm/pages.h"
 
 static uint64_t mix(uint64_t x)
 {
@@ -23,8 +22,8 @@ int praas_dedup_init(struct praas_dedup *d, uint32_t sources_max)
 	while (buckets < sources_max)
 		buckets *= 2;
 	*d = (struct praas_dedup){ .sources_max = sources_max, .mask = buckets - 1 };
-	d->sources = praas_pages_new((size_t)sources_max * sizeof(*d->sources));
-	d->buckets = praas_pages_new((size_t)buckets * sizeof(*d->buckets));
+	d->sources = calloc(sources_max, sizeof(*d->sources));
+	d->buckets = calloc(buckets, sizeof(*d->buckets));
 	if (!d->sources || !d->buckets) {
 		praas_dedup_release(d);
 		return -ENOMEM;
@@ -34,8 +33,8 @@ int praas_dedup_init(struct praas_dedup *d, uint32_t sources_max)
 
 void praas_dedup_release(struct praas_dedup *d)
 {
-	praas_pages_free(d->sources);
-	praas_pages_free(d->buckets);
+	free(d->sources);
+	free(d->buckets);
 	*d = (struct praas_dedup){ 0 };
 }
 
