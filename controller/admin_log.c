@@ -14,6 +14,7 @@
 #include "internal/base.h"
 
 #define AGAIN_NS 1000000000u
+#define HAND_NS UINT64_C(10000000000) /* for the disk, before the process goes */
 #define SOON_NS 1000000000u /* after an activation: not while the first calls wait */
 
 bool praas_admin_log_wanted(struct praas_admin *a)
@@ -157,6 +158,58 @@ int praas_admin_log_cut(struct praas_admin *a, struct praas_cut *cut, bool final
 	if (r.id == 0)
 		return 0;
 	return praas_snapshot_add(&cut->snapshot, &r);
+}
+
+bool praas_admin_log_kept(const struct praas_admin *a)
+{
+	return a->redo && a->config->durability != PRAAS_DURABILITY_SWAP;
+}
+
+int praas_admin_log_hand(struct praas_admin *a)
+{
+	const struct praas_cut *cut = a->cut;
+
+	if (!praas_admin_log_kept(a))
+		return 0;
+	/* A snapshot stands in for records that there are not: what comes behind them would have nothing before it. */
+	if (cut->covers != cut->log)
+		return -EIO;
+	return praas_redo_wait(a->redo, cut->log, HAND_NS);
+}
+
+static uint32_t note_moved(void *user, uint32_t epoch, uint32_t said)
+{
+	const struct praas_admin *a = user;
+
+	return said == NOTE_WHOLE && epoch == a->move.from &&
+			       a->config->durability == PRAAS_DURABILITY_GATE
+		       ? NOTE_WHOLE
+		       : 0;
+}
+
+int praas_admin_log_take(struct praas_admin *a)
+{
+	struct praas_redo_config rc = { .folder = praas_store_folder(a->config->store),
+					.id = a->log.id,
+					.epoch = a->config->epoch,
+					.from = a->redo_number,
+					.moved = true,
+					.note = note_moved,
+					.note_user = a,
+					.notify = wake_data,
+					.notify_user = &a->redo_bell };
+	int error;
+
+	if (a->config->durability == PRAAS_DURABILITY_SWAP)
+		return 0;
+	praas_bell_init(&a->redo_bell, a->exchange->data_bell.shared,
+			a->exchange->data_bell.event_fd);
+	error = praas_redo_open(&rc, &a->redo, NULL);
+	if (error != 0)
+		(void)snprintf(a->failure, sizeof(a->failure), "log in %.200s: %s",
+			       rc.folder, strerror(-error));
+	a->log_due = true; /* then it begins with a snapshot, as others do */
+	return error;
 }
 
 void praas_admin_log_committed(struct praas_admin *a)

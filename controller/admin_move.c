@@ -99,10 +99,6 @@ void praas_admin_move_ask(struct praas_admin *a, uint64_t id, const json_t *mess
 		refuse(a, id, -EBUSY, "it is being swapped out, or moves already");
 		return;
 	}
-	if (a->config->durability != PRAAS_DURABILITY_SWAP) {
-		refuse(a, id, -EBUSY, "it has a journal");
-		return;
-	}
 	praas_admin_move_over(a); /* the one before */
 	if (!at || strlen(at) >= sizeof(m->at) || !hex_secret(secret, m->secret) ||
 	    epoch <= a->config->epoch || epoch > UINT32_MAX) {
@@ -200,19 +196,22 @@ static struct praas_move_event send_all(struct praas_admin *a)
 {
 	struct praas_admin_move *m = &a->move;
 	struct praas_hand_what what = { .head = { .slot = a->log.cursor,
-						  .epoch = a->config->epoch },
+						  .epoch = a->config->epoch,
+						  .log = praas_admin_log_kept(a) },
 					.snapshot = &a->cut->snapshot,
 					.functions = a->manifest->functions,
 					.functions_count = a->manifest->count,
 					.base = &a->current };
 	bool left = false;
-	int rc;
+	int rc = praas_admin_log_hand(a);
 
 	/* What was used counts before another epoch does: later the control service may not listen any more. */
 	praas_admin_metrics_now(a);
 	memcpy(what.head.token, a->config->join_token, sizeof(what.head.token));
-	rc = m->fd < 0 ? -ECONNRESET
-		       : praas_hand_send(m->fd, &what, a->entry, &m->bytes, &left);
+	if (rc == 0)
+		rc = m->fd < 0 ? -ECONNRESET
+			       : praas_hand_send(m->fd, &what, a->entry, &m->bytes,
+						 &left);
 	explicit_bzero(&what, sizeof(what));
 	if (rc != 0)
 		(void)snprintf(a->failure, sizeof(a->failure),

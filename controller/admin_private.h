@@ -31,8 +31,9 @@ struct praas_admin_ask {
 struct praas_admin_move {
 	struct praas_move source;
 	struct praas_take take;
-	uint64_t id; /* of the request; 0: none is under way */
-	uint32_t to; /* e' */
+	uint64_t id;   /* of the request; 0: none is under way */
+	uint32_t to;   /* e' */
+	uint32_t from; /* a destination: the source's epoch */
 	char at[PRAAS_CONFIG_PATH_MAX + 1];
 	uint8_t secret[PRAAS_HAND_SECRET_BYTES];
 	int listen_fd, fd;
@@ -172,6 +173,12 @@ bool praas_admin_log_wanted(struct praas_admin *a);
 /* Our ACT is in: replays into a->current. back: epoch of a rollback, which has undone what was before; 0: none. 0; or why not, with a->failure. */
 int praas_admin_log_open(struct praas_admin *a, uint32_t back);
 void praas_admin_log_settled(struct praas_admin *a);
+/* Whether this epoch writes one, not only reads what an earlier one has left. */
+bool praas_admin_log_kept(const struct praas_admin *a);
+/* All that the cut has is durable in the log, where the destination goes on. 0; -ETIMEDOUT; or why it is not. */
+int praas_admin_log_hand(struct praas_admin *a);
+/* Goes on in the log of the source, when our ACT is in. 0; or why not: praas_redo_open(). */
+int praas_admin_log_take(struct praas_admin *a);
 /* Says in a cut up to where the log is in it. -ENOMEM; -E2BIG. */
 int praas_admin_log_cut(struct praas_admin *a, struct praas_cut *cut, bool final);
 /* a->cut is committed, and is a->current. */

@@ -92,6 +92,11 @@ static void receive(struct praas_admin *a)
 		fail_state(a, rc, "the state of the process did not come whole");
 		return;
 	}
+	if (!head.log && a->config->durability != PRAAS_DURABILITY_SWAP) {
+		fail_state(a, -EOPNOTSUPP, "the source has kept no log");
+		return;
+	}
+	m->from = head.epoch;
 	a->redo_number = praas_snapshot_log(&m->snapshot);
 	memcpy(a->config->join_token, head.token, sizeof(head.token));
 	explicit_bzero(head.token, sizeof(head.token));
@@ -221,8 +226,14 @@ static bool take_do(struct praas_admin *a, const struct praas_take_action *actio
 		*ret_event = put_act(a);
 		return true;
 	case PRAAS_TAKE_SERVE:
-		(void)praas_exchange_order(a->exchange, PRAAS_ORDER_SERVE, 1,
-					   0); /* never full: few were given */
+		rc = praas_admin_log_take(a);
+		if (rc != 0) {
+			failed(a, rc);
+			return false;
+		}
+		(void)praas_exchange_order(
+			a->exchange, PRAAS_ORDER_SERVE, 1,
+			(uint64_t)(uintptr_t)a->redo); /* never full: few were given */
 		praas_admin_settled(a);
 		return false;
 	case PRAAS_TAKE_FAIL:

@@ -211,6 +211,7 @@ static void on_order(struct praas_data *d, const struct praas_exchange_msg *msg)
 	case PRAAS_ORDER_SERVE:
 		d->serve_wanted = true;
 		d->clean = msg->a != 0;
+		praas_data_log_begin(d, (struct praas_redo *)(uintptr_t)msg->b);
 		break;
 	case PRAAS_ORDER_GATE_OPEN:
 		serve_on(d);

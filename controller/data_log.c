@@ -58,7 +58,7 @@ void praas_data_log_begin(struct praas_data *d, struct praas_redo *redo)
 	enum praas_durability durability = d->config.config->durability;
 	struct praas_data_log *l = &d->log;
 
-	/* A log that an earlier epoch has left was read, and that is all. */
+	/* A log that an earlier epoch has left was read, and that is all. NULL: of what is moved comes later. */
 	if (!redo || durability == PRAAS_DURABILITY_SWAP)
 		return;
 	l->redo = redo;

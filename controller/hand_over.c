@@ -281,6 +281,7 @@ static int send_head(struct stream *st, const struct praas_hand_head *head)
 	praas_put_le(data, MAGIC, 8);
 	praas_put_le(data + 8, head->slot, 8);
 	praas_put_le(data + 16, head->epoch, 4);
+	praas_put_le(data + 20, head->log, 4);
 	memcpy(data + 24, head->token, PRAAS_HAND_TOKEN_BYTES);
 	rc = stream_write(st, data, sizeof(data));
 	explicit_bzero(data, sizeof(data));
@@ -426,6 +427,7 @@ static int receive_head(struct stream *st, struct praas_hand_head *ret_head)
 		return rc;
 	ret_head->slot = praas_get_le(data + 8, 8);
 	ret_head->epoch = (uint32_t)praas_get_le(data + 16, 4);
+	ret_head->log = praas_get_le(data + 20, 4) == 1;
 	memcpy(ret_head->token, data + 24, PRAAS_HAND_TOKEN_BYTES);
 	ret_head->token[PRAAS_HAND_TOKEN_BYTES] = '\0';
 	explicit_bzero(data + 24, PRAAS_HAND_TOKEN_BYTES);

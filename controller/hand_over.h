@@ -19,6 +19,7 @@
 struct praas_hand_head {
 	uint64_t slot;  /* n: the one that decides */
 	uint32_t epoch; /* of the source */
+	bool log;       /* its redo log has all that is handed over, durable */
 	char token[PRAAS_HAND_TOKEN_BYTES +
 		   1]; /* what it is known by to the control service: hex digits */
 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A drained node is emptied: those of its processes that serve go to other nodes, a few at a time, first who has no
- * work, then, when they have had time for it, the others. Who finds no place, does not get there in some tries, or
- * has a journal, is left to control/life/lifecycle_idle.c, which swaps it out as soon as it has no work; but for the
- * last it is tried again meanwhile. All with the lock held.
+ * work, then, when they have had time for it, the others. Who finds no place, or does not get there in some tries, is
+ * left to control/life/lifecycle_idle.c, which swaps it out as soon as it has no work; meanwhile it is tried again.
+ * All with the lock held.
  */
 #include "control/life/lifecycle_private.h"
 
@@ -70,16 +70,6 @@ static bool send_away(struct praas_life_process *p, uint64_t now_ns)
 	return false;
 }
 
-/* It can only be swapped out. */
-static void leave(struct praas_life_process *p)
-{
-	if (p->record.state != PRAAS_LIFE_ACTIVE || p->stuck)
-		return;
-	note(p, "it has a journal: it is swapped out when it has no work");
-	p->stuck = true;
-	praas_life_idle_soon(p->life);
-}
-
 static bool look_at(struct praas_life_process *p, uint64_t now_ns)
 {
 	const struct praas_life_node *node = drained_node(p);
@@ -87,8 +77,6 @@ static bool look_at(struct praas_life_process *p, uint64_t now_ns)
 	if (!node || node->swap_out || p->move_again_ns > now_ns ||
 	    has_time(p, node, now_ns))
 		return false;
-	if (praas_life_has_journal(p))
-		leave(p);
 	return !praas_life_not_now(p) && send_away(p, now_ns);
 }
 

@@ -298,11 +298,6 @@ static void run_move(struct praas_job *job)
 	praas_life_tell(&done);
 }
 
-bool praas_life_has_journal(const struct praas_life_process *p)
-{
-	return p->app.checkpoint_ms >= PRAAS_CHECKPOINT_JOURNAL;
-}
-
 const char *praas_life_not_now(const struct praas_life_process *p)
 {
 	if (p->record.state == PRAAS_LIFE_MIGRATING)
@@ -313,8 +308,6 @@ const char *praas_life_not_now(const struct praas_life_process *p)
 		return "it does not serve yet";
 	if (p->want_kill || p->want_swap || p->back.head || p->life->stopping)
 		return "it is being ended";
-	if (praas_life_has_journal(p))
-		return "it has a journal: swap it out, and wake it elsewhere";
 	if (p->leaving_due_ns || p->has_taker || p->mail.behind || p->holds > 0)
 		return "what was before is not over yet";
 	return NULL;

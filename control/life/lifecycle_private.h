@@ -367,8 +367,6 @@ int praas_life_begin_move(struct praas_life_process *p, const char *node,
 const char *praas_life_not_now(const struct praas_life_process *p);
 /* A move of it is under way; not one whose destination has ended, and whose source has not answered to that. */
 bool praas_life_moves(const struct praas_life_process *p);
-/* It cannot be moved. */
-bool praas_life_has_journal(const struct praas_life_process *p);
 
 /* What a join of that epoch is of: the destination of p's move. */
 bool praas_life_is_taker(const struct praas_life_process *p, uint64_t epoch);

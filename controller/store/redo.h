@@ -40,6 +40,9 @@ struct praas_redo_config {
 	 * error. 0: all is. */
 	uint32_t loose;
 	bool whole; /* the process went on after that snapshot: what follows must be there */
+	/* What it has up to from came from the epoch before, while a snapshot in the store may have less: nothing is
+	 * read, and what that epoch wrote behind from counts for nothing. What is up to from stays until a trim. */
+	bool moved;
 	/* Above this the next file is begun. 0: PRAAS_REDO_FILE_BYTES, which is the most. */
 	uint32_t file_bytes;
 	/* For each record behind from, in order, before open() returns. NULL: none. */

@@ -389,7 +389,7 @@ static int replay_record(void *user, const struct praas_redo_record *record)
 {
 	struct replay *p = user;
 
-	if (record->sequence <= p->config->from)
+	if (record->sequence <= p->config->from || p->config->moved)
 		return 0;
 	return p->config->replay ? p->config->replay(p->config->replay_user, record)
 				 : 0;
@@ -489,6 +489,26 @@ static int replay_all(const struct praas_redo_files *f, struct replay *p)
 	return 0;
 }
 
+/* As replay_all(), of a process that was moved here: whose the last file is, and what that says of its log. */
+static int take_all(struct praas_redo_files *f, struct replay *p)
+{
+	const uint64_t from = f->config->from;
+	const struct praas_redo_file *file = &f->list[f->count - 1];
+	char name[NAME_ROOM];
+	int rc = 0;
+
+	if (f->count > 0 && file->first <= from)
+		rc = replay_file(f, file, from, p);
+	else if (f->count > 0)
+		(void)replay_file(f, file, 0, p); /* what is in it does not count */
+	for (; f->count > 0 && f->list[f->count - 1].first > from; f->count--) {
+		file_name(&f->list[f->count - 1], name);
+		(void)unlinkat(f->dir_fd, name, 0); /* what stays is met again */
+	}
+	p->next = from + 1;
+	return rc;
+}
+
 int praas_redo_files_open(struct praas_redo_files *f,
 			  const struct praas_redo_config *config, uint64_t *ret_next,
 			  uint64_t *ret_damaged)
@@ -509,7 +529,7 @@ int praas_redo_files_open(struct praas_redo_files *f,
 	rc = each_name(f, collect, f);
 	if (rc == 0) {
 		put_in_order(f);
-		rc = replay_all(f, &p);
+		rc = config->moved ? take_all(f, &p) : replay_all(f, &p);
 		*ret_damaged = rc == -EPROTO ? p.next : 0;
 	}
 	if (rc == 0 && config->note)

@@ -305,6 +305,123 @@ def test_moved_later(s):
     assert (get(s, "a"), get(s, "b")) == (b"3", b"4")
 
 
+def migrate(s, name="x"):
+    """When what was before is over."""
+    end = time.monotonic() + 30
+    while True:
+        status, _, answer = s.ask("POST", f"{P}/{name}/migrate", b"{}")
+        if status != 409 or time.monotonic() > end:
+            break
+        time.sleep(0.02)
+    assert status == 200, (status, answer)
+
+
+def moves(s, durability, isolation):
+    """What was acknowledged by any epoch is there when the last one is killed before it has a snapshot of its own, and after."""
+    create(s, durability, isolation)
+    s.json("POST", P, {"pid": "x"}, 201)
+    want = {}
+
+    def change(key, value):
+        put(s, key, value)
+        want[key] = value
+
+    for turn in range(8):
+        change("same", b"%d" % turn)
+        change(f"before{turn}", b"b" * (turn * 10000 + 1))
+        for again in range(1 + turn % 2):  # moved twice, with nothing in the store in between
+            migrate(s)
+            change(f"after{turn}.{again}", b"a%d" % turn)
+        if turn == 3:
+            assert s.ask("DELETE", f"{P}/x/state/before2")[0] in (200, 204)
+            want["before2"] = None
+        if turn == 5:
+            s.json("POST", f"{P}/x/checkpoint", {}, 200)
+        if turn == 6:
+            time.sleep(2)  # it has made one of its own
+        if turn % 4 == 2:
+            rest(s)
+        else:
+            kill(s)
+        wake(s)
+        assert {key: get(s, key) for key in want} == want, turn
+
+
+def test_moves_gate_worker(s):
+    moves(s, "gate", "worker")
+
+
+def test_moves_journal_inline(s):
+    moves(s, "journal", "inline")
+
+
+def test_moves_messages_once(s):
+    """Sender and receiver are moved and killed by turns while messages go from one to the other: each once, in order."""
+    create(s, "gate", "worker")
+    number = s.json("POST", P, {"pid": "x"}, 201)["number"]
+    s.json("POST", P, {"pid": "y"}, 201)
+    count = 160
+    for turn, first in enumerate(range(0, count, 20)):
+        assert invoke(s, "send_many", f"{number} {first} 20", "y") == "20"
+        migrate(s, "xy"[turn % 2])
+        if turn % 3 == 1:
+            name = "yx"[turn // 3 % 2]
+            kill(s, name)
+            wake(s, name)
+        if turn % 3 == 2:  # a destination, at once
+            kill(s, "xy"[turn % 2])
+            wake(s, "xy"[turn % 2])
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+        if len(got) >= count:
+            break
+        time.sleep(0.05)
+    time.sleep(0.3)
+    got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+    assert got == [str(n) for n in range(count)], (len(got), got[:5], got[-5:])
+
+
+def test_moves_beside_writers(s):
+    """Writers beside moves and kills: what was answered is there."""
+    create(s, "gate", "worker")
+    s.json("POST", P, {"pid": "x"}, 201)
+    answered, over = [], threading.Event()
+
+    def writer(name):
+        n = 0
+        while not over.is_set():
+            n += 1
+            try:
+                status, _, _ = s.ask("PUT", f"{P}/x/state/{name}{n:05}", b"%d" % n)
+            except OSError:
+                continue
+            if status in (200, 201, 204):
+                answered.append((f"{name}{n:05}", b"%d" % n))
+
+    threads = [threading.Thread(target=writer, args=(name,)) for name in "pq"]
+    for t in threads:
+        t.start()
+    moved = 0
+    try:
+        for turn in range(8):
+            time.sleep(0.2)
+            moved += s.ask("POST", f"{P}/x/migrate", b"{}")[0] == 200
+            if turn % 2:
+                pid = s.json("GET", f"{P}/x", expect=200).get("os_pid")
+                if pid:
+                    os.kill(pid, signal.SIGKILL)
+                    await_gone(pid)
+                wake_again(s)
+    finally:
+        over.set()
+        for t in threads:
+            t.join()
+    wake_again(s)
+    lost = [key for key, value in answered if get(s, key) != value]
+    assert moved > 2 and len(answered) > 20 and not lost, (moved, len(answered), lost[:10])
+
+
 def test_damaged(s):
     """A process is not served from half of its log."""
     create(s, "gate", "inline")
@@ -348,8 +465,14 @@ def test_full(s):
         caller.start()
         time.sleep(2)
         assert not answers, answers
+        moved = []  # with a log that cannot be written it stays where it is, whatever it is told
+        mover = threading.Thread(target=lambda: moved.append(s.ask("POST", f"{P}/x/migrate", b"{}")))
+        mover.start()
+        time.sleep(1)
         os.unlink(ballast)
         caller.join()
+        mover.join()
+        assert moved[0][0] in (200, 409, 500), moved
         assert answers[0][0] in (200, 201, 204), answers
         put(s, "c", b"after")
         kill(s)
@@ -366,8 +489,6 @@ def test_refused(s):
     create(s, "gates", "inline", 400)
     create(s, "gate", "inline")
     s.json("POST", P, {"pid": "x"}, 201)
-    status, _, answer = s.ask("POST", f"{P}/x/migrate", b"{}")
-    assert status == 409 and b"journal" in answer, (status, answer)
     assert s.json("GET", APP, expect=200)["durability"] == "gate"
     assert s.ask("DELETE", f"{P}/x")[0] in (200, 202, 204)
 
@@ -375,4 +496,5 @@ def test_refused(s):
 if __name__ == "__main__":
     run([test_journal_inline, test_gate_worker, test_gate_messages, test_gate_messages_once,
          test_what_a_log_has, test_gate_no_answer_is_lost, test_from_gate_to_swap,
-         test_rolled_back, test_forked, test_moved_later, test_damaged, *([test_full] if MOUNTS else []), test_refused])
+         test_rolled_back, test_forked, test_moved_later, test_moves_gate_worker, test_moves_journal_inline,
+         test_moves_messages_once, test_moves_beside_writers, test_damaged, *([test_full] if MOUNTS else []), test_refused])

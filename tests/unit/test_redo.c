@@ -77,6 +77,76 @@ static void test_note(void **state)
 	assert_true(told.times == 4 && told.epoch == 3 && told.note == 0);
 }
 
+/* A process that was moved goes on in the log, while the last snapshot in the store is of before it. */
+static void test_moved(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { .answer = 7 };
+
+	f->config.note = note;
+	f->config.note_user = &told;
+	f->config.file_bytes = 300;
+	assert_int_equal(open_epoch(f, 1), 0);
+	for (uint64_t i = 0; i < 14; i++) {
+		append_ok(f, i);
+		sync_ok(f);
+	}
+	/* 12 were handed over; what came behind them counts for nothing, in a file of its own or not. */
+	f->config.from = 12;
+	f->config.moved = true;
+	reopen(f);
+	assert_int_equal(f->count, 0);
+	assert_true(told.times == 2 && told.epoch == 1 && told.note == 7);
+	for (uint64_t i = 100; i < 103; i++)
+		append_ok(f, i);
+	sync_ok(f);
+	/* It had no snapshot of its own: the last one has 5. */
+	f->config.from = 5;
+	f->config.moved = false;
+	f->config.whole = true;
+	reopen(f);
+	assert_true(f->first == 6 && f->count == 10);
+	assert_true(f->seen[0] == 5 && f->seen[6] == 11 && f->seen[7] == 100 &&
+		    f->seen[9] == 102);
+	/* Of what was handed over a record is missing. */
+	f->config.from = 99;
+	f->config.moved = true;
+	praas_redo_close(f->redo);
+	f->redo = NULL;
+	assert_int_equal(open_epoch(f, f->config.epoch + 1), -EPROTO);
+}
+
+/* Of an epoch that has written nothing, or all of whose files were trimmed. */
+static void test_moved_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct told told = { .answer = 7 };
+
+	f->config.note = note;
+	f->config.note_user = &told;
+	assert_int_equal(open_epoch(f, 1), 0);
+	f->config.moved = true;
+	reopen(f);
+	assert_true(told.epoch == 1 && told.note == 7);
+	append_ok(f, 0);
+	sync_ok(f);
+	praas_redo_trim(f->redo, 1);
+	append_ok(f, 1);
+	sync_ok(f);
+	praas_redo_trim(f->redo, 2);
+	append_ok(f, 2);
+	sync_ok(f);
+	f->config.from =
+		2; /* behind which there is a file, and one record that does not count */
+	reopen(f);
+	assert_true(told.epoch == 2 && told.note == 7);
+	append_ok(f, 10);
+	sync_ok(f);
+	f->config.moved = false;
+	reopen(f);
+	assert_true(f->first == 3 && f->count == 1 && f->seen[0] == 10);
+}
+
 /* Small files: the log goes over from one to the next, and loses what a snapshot has. */
 static void test_trim(void **state)
 {
@@ -291,6 +361,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_note, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moved, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_moved_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_trim, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_crash_after_crash, setup,
 						teardown),
