@@ -128,7 +128,10 @@ if(TARGET praas-control AND TARGET praas-controller AND TARGET praas-worker)
   add_test(NAME control.journal
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/journal.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns)
-  set_tests_properties(control.journal PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
+  add_test(NAME control.journal.moves
+    COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/journal.py $<TARGET_FILE:praas-control>
+      $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns moves)
+  set_tests_properties(control.journal control.journal.moves PROPERTIES SKIP_RETURN_CODE 77 TIMEOUT 300)
   add_test(NAME control.peers
     COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/control/peers.py $<TARGET_FILE:praas-control>
       $<TARGET_FILE:praas-controller> ${PROJECT_BINARY_DIR}/tests/faultfns

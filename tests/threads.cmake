@@ -10,7 +10,7 @@ set(one_thread unit.trigger_model unit.redo_edit unit.redo_turn unit.mail unit.c
 # drain and circles.shm, which stay: other requests, another address family, another way of bytes into the one thread of data.
 list(APPEND one_thread control.wire control.sums control.deploy control.mail control.mailbox control.limits control.guard
   control.access control.openapi control.idempotency control.tls control.broken control.peers control.circles.tcp control.stages.shm
-  control.stages.tcp control.nodes control.snapshots control.usage control.functions control.full
+  control.stages.tcp control.journal.moves control.nodes control.snapshots control.usage control.functions control.full
   e2e.completion e2e.controller.prepared.inline e2e.controller.prepared.worker e2e.faults e2e.triggers campaign.moves
   conformance.transport.tcp6 conformance.transport.tls6 conformance.transport.wire6 conformance.transport.wire4-bad)
 foreach(name IN LISTS one_thread)

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was acknowledged is there after kill -9, with the real programs: "durability": "journal" and "gate"."""
+"""What was acknowledged is there after kill -9, with the real programs: "durability": "journal" and "gate".
+
+usage: journal.py CONTROL CONTROLLER FUNCTIONS [moves]     (moves: those of processes that are moved, alone)
+"""
 import glob
 import os
 import shutil
@@ -494,7 +497,8 @@ def test_refused(s):
 
 
 if __name__ == "__main__":
+    if sys.argv[4:] == ["moves"]:
+        run([test_moves_gate_worker, test_moves_journal_inline, test_moves_messages_once, test_moves_beside_writers])
     run([test_journal_inline, test_gate_worker, test_gate_messages, test_gate_messages_once,
          test_what_a_log_has, test_gate_no_answer_is_lost, test_from_gate_to_swap,
-         test_rolled_back, test_forked, test_moved_later, test_moves_gate_worker, test_moves_journal_inline,
-         test_moves_messages_once, test_moves_beside_writers, test_damaged, *([test_full] if MOUNTS else []), test_refused])
+         test_rolled_back, test_forked, test_moved_later, test_damaged, *([test_full] if MOUNTS else []), test_refused])
