@@ -3,6 +3,7 @@ find_program(PRAAS_REDIS_SERVER redis-server REQUIRED)
 praas_unit_test(records praas_control)
 target_compile_definitions(test_records PRIVATE
   PRAAS_RECORDS_V1="${CMAKE_CURRENT_SOURCE_DIR}/unit/data/records-v1.db")
+praas_unit_test(records_cache praas_control)
 praas_unit_test(records_usage praas_control)
 praas_unit_test(queue_store praas_control)
 praas_unit_test(account praas_control)

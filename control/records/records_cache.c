@@ -35,8 +35,9 @@ struct cache {
 	pthread_mutex_t lock;
 	struct kept_app *apps;
 	struct kept_process *processes;
-	uint64_t
-		changes; /* that there were: a read that began before the last is not kept */
+	/* That there were: a read that began before the last is not kept. Processes change all the time, applications
+	 * seldom: without Redis what is here of them is all that there is. */
+	uint64_t app_changes, changes;
 };
 
 static struct cache *of(struct praas_records *r)
@@ -94,7 +95,7 @@ static int app_put(struct praas_records *r, struct praas_app_record *app)
 
 	app_key(app->tenant, app->name, key);
 	(void)pthread_mutex_lock(&c->lock);
-	c->changes++;
+	c->app_changes++;
 	HASH_FIND_STR(c->apps, key, a);
 	if (a)
 		HASH_DEL(c->apps, a);
@@ -115,7 +116,7 @@ static void keep_app(struct cache *c, const char *key,
 	fresh->record = *record;
 	(void)pthread_mutex_lock(&c->lock);
 	HASH_FIND_STR(c->apps, key, a);
-	if (!a && c->changes == changes) {
+	if (!a && c->app_changes == changes) {
 		if (HASH_COUNT(c->apps) >= ENTRIES_MAX)
 			forget_all(c);
 		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): HASH_DEL() moved the head on */
@@ -141,7 +142,7 @@ static int app_get(struct praas_records *r, const char *tenant, const char *name
 	HASH_FIND_STR(c->apps, key, a);
 	if (a)
 		*ret_app = a->record;
-	changes = c->changes;
+	changes = c->app_changes;
 	(void)pthread_mutex_unlock(&c->lock);
 	if (a)
 		return 0;
@@ -166,6 +167,7 @@ static int app_delete(struct praas_records *r, const uint8_t *id)
 	int rc = c->inner->ops->app_delete(c->inner, id);
 
 	(void)pthread_mutex_lock(&c->lock);
+	c->app_changes++;
 	c->changes++;
 	forget_all(c); /* rare */
 	(void)pthread_mutex_unlock(&c->lock);
