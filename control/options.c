@@ -263,9 +263,8 @@ static int check_replica(struct praas_options *o)
 			     o->records ? o->records : "a file");
 	if (o->lease_s == 0)
 		o->lease_s = LEASE_S_DEFAULT;
-	return o->lease_s < LEASE_S_MIN
-		       ? wrong("must be at least 2", "--lease-seconds")
-		       : 0;
+	return o->lease_s < LEASE_S_MIN ? wrong("must be at least 2", "--lease-seconds")
+					: 0;
 }
 
 /* What does not fit together. */
