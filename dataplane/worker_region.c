@@ -9,9 +9,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "shm/pages.h"
-
 #include "dataplane/worker_private.h"
+#include "shm/pages.h"
 
 #define WORKER_SEGMENTS_MAX                                                            \
 	160u /* a worker maps so many at most (worker_end.h has room for more) */

@@ -11,13 +11,12 @@
 /* From its heap AddressSanitizer sees what is written behind the end, and what is not freed. */
 #define MAPPED_MIN SIZE_MAX
 #else
-#define MAPPED_MIN                                                                     \
-	((size_t)128 << 10) /* what is smaller is not worth two system calls */
+/* What is smaller is not worth two system calls. */
+#define MAPPED_MIN ((size_t)128 << 10)
 #endif
 
-#define BYTES_MAX                                                                      \
-	((size_t)1                                                                     \
-	 << 40) /* more is a mistake, at which AddressSanitizer's calloc() ends the program */
+/* More is a mistake, at which AddressSanitizer's calloc() ends the program. */
+#define BYTES_MAX ((size_t)1 << 40)
 
 /* In front of the table. */
 struct head {

@@ -18,7 +18,7 @@ if(TARGET praas AND TARGET praas-control AND TARGET praas-controller AND TARGET 
   add_test(NAME e2e.terminal COMMAND ${praas_guard} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/terminal.sh ${PROJECT_BINARY_DIR})
   add_test(NAME e2e.observe COMMAND ${praas_guard} ${CMAKE_CURRENT_SOURCE_DIR}/e2e/observe.sh ${PROJECT_BINARY_DIR})
   if(PRAAS_SANITIZE) # starting a program is most of the time there
-    set(one_in --one-in 5)
+    set(one_in --one-in 3)
   endif()
   add_test(NAME e2e.hostile COMMAND /usr/bin/python3 ${CMAKE_CURRENT_SOURCE_DIR}/e2e/hostile.py ${PROJECT_BINARY_DIR} ${one_in})
   set_tests_properties(e2e.hostile e2e.cli e2e.up e2e.tour e2e.terminal e2e.observe PROPERTIES LABELS "slow" SKIP_RETURN_CODE 77 TIMEOUT 300)

@@ -37,7 +37,7 @@ struct cache {
 	struct kept_process *processes;
 	/* That there were: a read that began before the last is not kept. Processes change all the time, applications
 	 * seldom: without Redis what is here of them is all that there is. */
-	uint64_t app_changes, changes;
+	uint64_t app_changes, process_changes;
 };
 
 static struct cache *of(struct praas_records *r)
@@ -168,7 +168,7 @@ static int app_delete(struct praas_records *r, const uint8_t *id)
 
 	(void)pthread_mutex_lock(&c->lock);
 	c->app_changes++;
-	c->changes++;
+	c->process_changes++;
 	forget_all(c); /* rare */
 	(void)pthread_mutex_unlock(&c->lock);
 	return rc;
@@ -184,7 +184,7 @@ static void forget_process(struct cache *c, const struct praas_process_record *p
 
 	process_key(process->app, process->name, key);
 	(void)pthread_mutex_lock(&c->lock);
-	c->changes++;
+	c->process_changes++;
 	HASH_FIND(hh, c->processes, key, sizeof(key), p);
 	if (p)
 		HASH_DEL(c->processes, p);
@@ -220,7 +220,7 @@ static void keep_process(struct cache *c, const uint8_t *key,
 	fresh->record = *record;
 	(void)pthread_mutex_lock(&c->lock);
 	HASH_FIND(hh, c->processes, key, PROCESS_KEY_BYTES, p);
-	if (!p && c->changes == changes) {
+	if (!p && c->process_changes == changes) {
 		if (HASH_COUNT(c->processes) >= ENTRIES_MAX)
 			forget_all(c);
 		HASH_ADD(hh, c->processes, key, PROCESS_KEY_BYTES, fresh);
@@ -247,7 +247,7 @@ static int process_get(struct praas_records *r, const uint8_t *app, const char *
 	HASH_FIND(hh, c->processes, key, sizeof(key), p);
 	if (p)
 		*ret_process = p->record;
-	changes = c->changes;
+	changes = c->process_changes;
 	(void)pthread_mutex_unlock(&c->lock);
 	if (p)
 		return 0;
@@ -275,7 +275,7 @@ static int process_delete(struct praas_records *r, uint64_t number)
 	struct kept_process *p, *next;
 
 	(void)pthread_mutex_lock(&c->lock);
-	c->changes++;
+	c->process_changes++;
 	HASH_ITER(hh, c->processes, p, next)
 	{
 		if (p->record.number != number)

@@ -493,14 +493,15 @@ static int replay_all(const struct praas_redo_files *f, struct replay *p)
 static int take_all(struct praas_redo_files *f, struct replay *p)
 {
 	const uint64_t from = f->config->from;
-	const struct praas_redo_file *file = &f->list[f->count - 1];
+	const struct praas_redo_file *last =
+		f->count > 0 ? &f->list[f->count - 1] : NULL;
 	char name[NAME_ROOM];
 	int rc = 0;
 
-	if (f->count > 0 && file->first <= from)
-		rc = replay_file(f, file, from, p);
-	else if (f->count > 0)
-		(void)replay_file(f, file, 0, p); /* what is in it does not count */
+	if (last && last->first <= from)
+		rc = replay_file(f, last, from, p);
+	else if (last)
+		(void)replay_file(f, last, 0, p); /* what is in it does not count */
 	for (; f->count > 0 && f->list[f->count - 1].first > from; f->count--) {
 		file_name(&f->list[f->count - 1], name);
 		(void)unlinkat(f->dir_fd, name, 0); /* what stays is met again */

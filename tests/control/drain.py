@@ -61,6 +61,7 @@ def hang(s, name, ms=5000):
     while view(s, name).get("metrics", {}).get("running", 0) == 0:
         assert time.monotonic() < end
         if not caller.is_alive():  # it was over before it was looked at
+            assert ms < 40000, "the call does not stay"
             return hang(s, name, 2 * ms)
         time.sleep(0.01)
     return caller

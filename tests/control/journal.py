@@ -88,37 +88,48 @@ def test_gate_worker(s):
     comes_back(s, "gate", "worker")
 
 
-def test_gate_messages(s):
-    """Messages are there once, in their order, whoever is killed, and none that was taken comes back."""
+def two(s):
+    """y, which will send to x; the number of x."""
     create(s, "gate", "worker")
     number = s.json("POST", P, {"pid": "x"}, 201)["number"]
     s.json("POST", P, {"pid": "y"}, 201)
+    return number
+
+
+def received(s):
+    return [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+
+
+def assert_once(s, count):
+    """All of them come, in order, and then no other."""
+    end = time.monotonic() + 30
+    while len(received(s)) < count and time.monotonic() < end:
+        time.sleep(0.05)
+    time.sleep(0.3)  # for one that would come again
+    got = received(s)
+    assert got == [str(n) for n in range(count)], (len(got), got[:5], got[-5:])
+    return got
+
+
+def test_gate_messages(s):
+    """Messages are there once, in their order, whoever is killed, and none that was taken comes back."""
+    number = two(s)
     for first in (0, 50):
         assert invoke(s, "send_many", f"{number} {first} 50", "y") == "50"
         kill(s)
         wake(s)
         kill(s, "y")
         wake(s, "y")
-    end = time.monotonic() + 30
-    while True:
-        got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-        if len(got) >= 100 or time.monotonic() > end:
-            break
-        time.sleep(0.05)
-    time.sleep(0.3)  # for one that would come again
-    got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-    assert got == [str(n) for n in range(100)], (len(got), got[:5], got[-5:])
+    got = assert_once(s, 100)
     kill(s)
     wake(s)
-    again = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
+    again = received(s)
     assert again == got, (len(again), again[:5], again[-5:])
 
 
 def test_gate_messages_once(s):
     """A sender is killed in the midst of its messages, time after time: nobody gets one twice, or misses one."""
-    create(s, "gate", "worker")
-    number = s.json("POST", P, {"pid": "x"}, 201)["number"]
-    s.json("POST", P, {"pid": "y"}, 201)
+    number = two(s)
     for first in range(0, 200, 20):
         assert invoke(s, "send_many", f"{number} {first} 20", "y") == "20"
         time.sleep(0.001 * (first % 7))
@@ -130,15 +141,7 @@ def test_gate_messages_once(s):
         if first == 100:
             rest(s, "y")
             wake(s, "y")
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-        if len(got) >= 200:
-            break
-        time.sleep(0.05)
-    time.sleep(0.3)
-    got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-    assert got == [str(n) for n in range(200)], (len(got), got[:5], got[-5:])
+    assert_once(s, 200)
 
 
 def replays(s, name="x"):
@@ -360,9 +363,7 @@ def test_moves_journal_inline(s):
 
 def test_moves_messages_once(s):
     """Sender and receiver are moved and killed by turns while messages go from one to the other: each once, in order."""
-    create(s, "gate", "worker")
-    number = s.json("POST", P, {"pid": "x"}, 201)["number"]
-    s.json("POST", P, {"pid": "y"}, 201)
+    number = two(s)
     count = 160
     for turn, first in enumerate(range(0, count, 20)):
         assert invoke(s, "send_many", f"{number} {first} 20", "y") == "20"
@@ -374,15 +375,7 @@ def test_moves_messages_once(s):
         if turn % 3 == 2:  # a destination, at once
             kill(s, "xy"[turn % 2])
             wake(s, "xy"[turn % 2])
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
-        got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-        if len(got) >= count:
-            break
-        time.sleep(0.05)
-    time.sleep(0.3)
-    got = [line.split(" ", 1)[1] for line in invoke(s, "drain", "0").splitlines()]
-    assert got == [str(n) for n in range(count)], (len(got), got[:5], got[-5:])
+    assert_once(s, count)
 
 
 def test_moves_beside_writers(s):

@@ -2,7 +2,7 @@
 """Every verb of the command line with input that makes no sense, interrupted while it waits, and with a service that
 is killed under it: it ends, in time, with a code and a sentence, never by itself with a signal, and leaves nothing.
 
-usage: hostile.py BUILD [--one-in N] [TEST…]     (of verbs and bad words every pair, or one in N: each verb and word still comes)
+usage: hostile.py BUILD [--one-in N] [TEST…]     (of verbs and bad words every pair, or one in N: each verb, option and word still comes)
 """
 import concurrent.futures
 import json
@@ -29,7 +29,7 @@ HOME = None  # of each test
 ENV = {"PATH": f"{BUILD}/bin:{os.environ['PATH']}", "LC_ALL": "C.UTF-8",
        **{k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}}
 ONE_IN = int(sys.argv[3]) if sys.argv[2:3] == ["--one-in"] else 1
-ONLY = sys.argv[4:] if ONE_IN > 1 else sys.argv[2:]
+ONLY = sys.argv[4:] if sys.argv[2:3] == ["--one-in"] else sys.argv[2:]
 IN_TIME = 30
 CODES = (1, 2, 4, 5, 6)
 
@@ -128,8 +128,11 @@ def test_input_that_makes_no_sense():
         run(*words, "--nothing-of-the-kind", code=2)
         if any(k in RIGHT for k in shape):
             run(*words, *["x"] * 9, code=2)
+    some = tries[::ONE_IN]
+    assert {t[1:3] for t in some} == {t[1:3] for t in tries}, "a verb or an option is left out"
+    assert {t[3] for t in some} == {t[3] for t in tries}, "a word is left out"
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        bad = [words for words in pool.map(lambda t: try_one(*t), tries[::ONE_IN]) if words]
+        bad = [words for words in pool.map(lambda t: try_one(*t), some) if words]
     assert not bad, "\n".join(bad)
     # The service and its process have seen all that and live on.
     assert run("invoke", "hello", "hello", "-p", "hello", "-d", "W", code=0)[1] == b"Hello, W!"

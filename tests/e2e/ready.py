@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How long `praas dev` takes from its start until it serves and says so, the first time as well as with the data of a run
 before, without applications and with the examples: no more than FLOORS times what starting the three programs that it needs
-take here, measured by turns. Of several starts the fastest counts: others may use the machine.
+takes here, measured by turns. Of several starts the fastest counts: others may use the machine.
 
 usage: ready.py BUILD
 """
@@ -19,7 +19,7 @@ import guard  # noqa: E402
 
 guard.ensure()
 BUILD = pathlib.Path(sys.argv[1]).resolve()
-FLOORS = 4  # seen: 1 to 2, also beside three other tests
+FLOORS = 4  # seen: 0.8 to 1.8, beside three other tests
 STARTS_MAX = 20
 
 

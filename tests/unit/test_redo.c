@@ -51,16 +51,22 @@ static uint32_t note(void *user, uint32_t epoch, uint32_t said)
 	return t->answer;
 }
 
+/* Epoch 1, of which it is told what it says. */
+static void open_noted(struct fixture *f, struct told *told, uint32_t file_bytes)
+{
+	f->config.note = note;
+	f->config.note_user = told;
+	f->config.file_bytes = file_bytes;
+	assert_int_equal(open_epoch(f, 1), 0);
+}
+
 /* What an epoch says of itself stands in each of its files, and the next one is told, once. */
 static void test_note(void **state)
 {
 	struct fixture *f = *state;
 	struct told told = { .answer = 7 };
 
-	f->config.note = note;
-	f->config.note_user = &told;
-	f->config.file_bytes = 300;
-	assert_int_equal(open_epoch(f, 1), 0);
+	open_noted(f, &told, 300);
 	assert_true(told.times == 1 && told.epoch == 0 && told.note == 0);
 	for (uint64_t i = 0; i < 12; i++) {
 		append_ok(f, i);
@@ -83,10 +89,7 @@ static void test_moved(void **state)
 	struct fixture *f = *state;
 	struct told told = { .answer = 7 };
 
-	f->config.note = note;
-	f->config.note_user = &told;
-	f->config.file_bytes = 300;
-	assert_int_equal(open_epoch(f, 1), 0);
+	open_noted(f, &told, 300);
 	for (uint64_t i = 0; i < 14; i++) {
 		append_ok(f, i);
 		sync_ok(f);
@@ -122,9 +125,7 @@ static void test_moved_at_once(void **state)
 	struct fixture *f = *state;
 	struct told told = { .answer = 7 };
 
-	f->config.note = note;
-	f->config.note_user = &told;
-	assert_int_equal(open_epoch(f, 1), 0);
+	open_noted(f, &told, 0);
 	f->config.moved = true;
 	reopen(f);
 	assert_true(told.epoch == 1 && told.note == 7);
