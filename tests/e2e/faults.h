@@ -203,13 +203,16 @@ static inline unsigned fault_children(pid_t parent, pid_t *ret_pids, unsigned ro
 	return count;
 }
 
+/* Mappings of a process: a sanitizer makes hundreds of small ones beside ours. */
+#define FAULT_MAPS 4096
+
 /* A mapping of a process. */
 struct fault_map {
 	uint64_t from, to, offset, inode;
 	bool shared, writable, memfd;
 };
 
-static inline unsigned fault_maps(pid_t pid, struct fault_map *ret_maps, unsigned room)
+static inline unsigned fault_maps(pid_t pid, struct fault_map ret_maps[FAULT_MAPS])
 {
 	char path[64], line[1024];
 	unsigned count = 0;
@@ -219,7 +222,7 @@ static inline unsigned fault_maps(pid_t pid, struct fault_map *ret_maps, unsigne
 	f = fopen(path, "r");
 	if (!f)
 		return 0;
-	while (count < room && fgets(line, sizeof(line), f)) {
+	while (fgets(line, sizeof(line), f)) {
 		struct fault_map m = { 0 };
 		char mode[8] = "";
 
@@ -229,6 +232,8 @@ static inline unsigned fault_maps(pid_t pid, struct fault_map *ret_maps, unsigne
 		m.shared = mode[3] == 's';
 		m.writable = mode[1] == 'w';
 		m.memfd = strstr(line, "memfd:") != NULL;
+		assert_true(count <
+			    FAULT_MAPS); /* a list cut short would show nothing */
 		ret_maps[count++] = m;
 	}
 	(void)fclose(f);
@@ -239,8 +244,8 @@ static inline unsigned fault_maps(pid_t pid, struct fault_map *ret_maps, unsigne
 static inline bool fault_translate(pid_t pid, uint64_t address, uint64_t *ret_inode,
 				   uint64_t *ret_offset)
 {
-	struct fault_map maps[512];
-	unsigned count = fault_maps(pid, maps, 512);
+	struct fault_map maps[FAULT_MAPS];
+	unsigned count = fault_maps(pid, maps);
 
 	for (unsigned i = 0; i < count; i++) {
 		if (address < maps[i].from || address >= maps[i].to)

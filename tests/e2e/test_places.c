@@ -119,7 +119,7 @@ static void test_places_shm_input_in_worker(void **state)
 static void test_places_tcp_in_the_pool(void **state)
 {
 	struct fixture *f = *state;
-	struct fault_map maps[512];
+	struct fault_map maps[FAULT_MAPS];
 	uint8_t *data = calloc(1, 1 << 20);
 	uint64_t inode = 0, offset = 0;
 	praas_connection *conn;
@@ -140,7 +140,7 @@ static void test_places_tcp_in_the_pool(void **state)
 		assert_true(fault_translate_in(f, seen.input, &inode, &offset));
 		praas_result_release(conn, &result);
 	}
-	count = fault_maps(f->c.pid, maps, 512);
+	count = fault_maps(f->c.pid, maps);
 	for (unsigned i = 0; i < count; i++)
 		found += maps[i].inode == inode && maps[i].shared && maps[i].writable &&
 			 offset >= maps[i].offset &&

@@ -211,8 +211,8 @@ struct plan {
 /* All shared memory that worker can write. Its own heap and stack are its own business. */
 static void plan_for(pid_t pid, struct plan *ret_plan)
 {
-	struct fault_map maps[512];
-	unsigned count = fault_maps(pid, maps, 512);
+	struct fault_map maps[FAULT_MAPS];
+	unsigned count = fault_maps(pid, maps);
 
 	ret_plan->count = 0;
 	for (unsigned i = 0; i < count && ret_plan->count < 64; i++) {
