@@ -14,6 +14,8 @@
 /* Making and ending connections. Each has a port of its own: connections share nothing, so
  * each may be another thread's. */
 
+#define SCHEME_BYTES 32u /* of a transport's name, and more */
+
 static const struct praas_connect_config config_default = { .transport = "auto" };
 
 /* ---- what the handshake tells ------------------------------------------------------------ */
@@ -177,16 +179,32 @@ static unsigned next_offered(const struct praas_ticket_json *ticket, unsigned in
 	return index;
 }
 
+/* Who says "verbs" takes it sealed from a process that offers it in no other way. */
+static const char *variant_of(const char *scheme,
+			      const struct praas_ticket_json *ticket,
+			      char ret_sealed[SCHEME_BYTES])
+{
+	int n = snprintf(ret_sealed, SCHEME_BYTES, "%s+sealed", scheme);
+
+	return n < (int)SCHEME_BYTES && !has_scheme(ticket, scheme) &&
+			       has_scheme(ticket, ret_sealed)
+		       ? ret_sealed
+		       : scheme;
+}
+
 static int choose(struct praas_connection *conn,
 		  const struct praas_connect_config *config,
 		  const struct praas_ticket_json *ticket)
 {
 	uint64_t until = praas_now_ns() + conn->timeout_ns;
 	unsigned index = next_offered(ticket, 0), after;
+	char sealed[SCHEME_BYTES];
 	int rc = -EOPNOTSUPP;
 
 	if (config->transport && strcmp(config->transport, "auto") != 0)
-		return praas_connect_scheme(conn, config->transport, ticket, until);
+		return praas_connect_scheme(
+			conn, variant_of(config->transport, ticket, sealed), ticket,
+			until);
 	for (; praas_transport_at(index) != NULL && !is_answer(rc); index = after) {
 		uint64_t now = praas_now_ns(), part = until;
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "control/collect.h"
+#include "control/life/data_listen.h"
 #include "control/names.h"
 #include "control/rest/listen.h"
 #include "control/rest/pass.h"
@@ -369,23 +370,20 @@ static int open_work(struct praas_parts *s, const struct praas_options *o)
 }
 
 /* What goes over these wires can be read and changed there: said once, to who has asked for it. */
-static void warn_of_clear(const char *list)
+static void warn_of_clear(const struct praas_nodes *nodes, const char *list)
 {
-	static const char *const clear[] = { "verbs://", "ofi://",
-					     PRAAS_DATA_LISTEN_AUTO };
+	bool clear = false;
+	size_t bytes;
 
-	for (const char *at = list; at != NULL && *at != '\0';) {
-		size_t bytes = strcspn(at, ",");
-
-		for (size_t i = 0; i < sizeof(clear) / sizeof(clear[0]); i++) {
-			if (strncmp(at, clear[i], strlen(clear[i])) == 0)
-				praas_say(PRAAS_SAY_WARNING,
-					  "%.*s is neither encrypted nor authenticated "
-					  "after the handshake: for a network of your "
-					  "own only",
-					  (int)bytes, at);
-		}
-		at += bytes + (at[bytes] == ',');
+	for (uint32_t i = 0; i < nodes->count; i++)
+		clear |= !nodes->node[i].tls && !nodes->node[i].netns[0];
+	while (clear && list && (list = praas_listen_clear(list, &bytes)) != NULL) {
+		praas_say(PRAAS_SAY_WARNING,
+			  "%.*s is neither encrypted nor authenticated after the "
+			  "handshake: for a network of your own only, or with "
+			  "--data-tls on",
+			  (int)bytes, list);
+		list += bytes;
 	}
 }
 
@@ -426,7 +424,7 @@ static int open_life(struct praas_parts *s, const struct praas_options *o)
 
 	if (rc)
 		return complain("--placement", o->placement, rc);
-	warn_of_clear(o->data_listen);
+	warn_of_clear(&s->service.nodes, o->data_listen);
 	(void)snprintf(link_path, sizeof(link_path), "%s/link.sock", s->run);
 	(void)snprintf(code, sizeof(code), "%s/code", s->data);
 	rc = praas_life_new(&config, &s->service.life);

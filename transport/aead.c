@@ -51,13 +51,18 @@ int praas_aead_set_key(struct praas_aead *aead, const uint8_t key[PRAAS_AEAD_KEY
 static bool pass(struct praas_aead *aead, const struct praas_aead_message *m,
 		 int encrypt)
 {
+	bool parted = encrypt ? m->from != NULL : m->to != NULL;
+	uint32_t here = parted ? m->here : m->bytes;
 	int n;
 
 	if (EVP_CipherInit_ex(aead->ctx, NULL, NULL, NULL, m->nonce, encrypt) != 1 ||
-	    EVP_CipherUpdate(aead->ctx, NULL, &n, m->head, (int)m->head_bytes) != 1)
+	    EVP_CipherUpdate(aead->ctx, NULL, &n, m->head, (int)m->head_bytes) != 1 ||
+	    EVP_CipherUpdate(aead->ctx, m->clear ? NULL : m->data, &n, m->data,
+			     (int)here) != 1)
 		return false;
-	return EVP_CipherUpdate(aead->ctx, m->clear ? NULL : m->data, &n, m->data,
-				(int)m->bytes) == 1;
+	return !parted || EVP_CipherUpdate(aead->ctx, encrypt ? m->data + here : m->to,
+					   &n, encrypt ? m->from : m->data + here,
+					   (int)(m->bytes - here)) == 1;
 }
 
 int praas_aead_close(struct praas_aead *aead, const struct praas_aead_message *message)

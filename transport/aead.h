@@ -23,6 +23,11 @@ struct praas_aead_message {
 	uint8_t *tag;         /* PRAAS_AEAD_TAG_BYTES */
 	uint32_t head_bytes, bytes;
 	bool clear;
+	/* Not with clear. What follows the first `here` bytes of data: closed it is read from `from`, not
+	 * from data; opened it is written to `to`, not to data. NULL: in place. */
+	uint32_t here;
+	const uint8_t *from;
+	uint8_t *to;
 };
 
 /* 0; -ENOMEM; -EIO the library failed. */

@@ -91,6 +91,8 @@ int praas_aead_close(struct praas_aead *aead, const struct praas_aead_message *m
 	const struct praas_aead_message *m = message;
 	struct gcm_context_data ctx;
 
+	if (m->from != NULL)
+		memcpy(m->data + m->here, m->from, m->bytes - m->here);
 	if (m->clear)
 		mac(aead, m, m->tag);
 	else
@@ -121,5 +123,7 @@ int praas_aead_open(struct praas_aead *aead, const struct praas_aead_message *me
 	else
 		gcm.decrypt(&aead->key, &ctx, m->data, m->data, m->bytes, m->nonce,
 			    m->head, m->head_bytes, tag, PRAAS_AEAD_TAG_BYTES);
+	if (m->to != NULL)
+		memcpy(m->to, m->data + m->here, m->bytes - m->here);
 	return is_equal(tag, m->tag) ? 0 : -EBADMSG;
 }

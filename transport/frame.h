@@ -58,7 +58,8 @@ enum praas_frame_kind {
 	PRAAS_FRAME_EVENT = 32,      /* s→c: aux = enum praas_event_kind */
 	PRAAS_FRAME_PING = 33,       /* answered with PONG, same id */
 	PRAAS_FRAME_PONG = 34,
-	PRAAS_FRAME_CLOSE = 35, /* last frame of this direction; status says why */
+	PRAAS_FRAME_CLOSE = 35,  /* last frame of this direction; status says why */
+	PRAAS_FRAME_SEALED = 40, /* a record of transport/sealed.h; aux = its type */
 	PRAAS_FRAME_KIND_MAX = 63
 };
 

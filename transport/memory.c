@@ -61,12 +61,13 @@ static unsigned class_of(uint64_t bytes)
 	return shift - CLASS_MIN_SHIFT;
 }
 
-/* A block is a region: the kept ones are taken again, so a device soon knows those in use. */
+/* A block is a region: the kept ones are taken again, so a device soon knows those in use. offset: how
+ * far from the block's begin what is used of it lies now. */
 static struct praas_region region_of(const struct praas_buf *buf)
 {
 	uint64_t bytes = UINT64_C(1) << (buf->cookie + CLASS_MIN_SHIFT);
 
-	return (struct praas_region){ .base = buf->data - HANDLE_BYTES,
+	return (struct praas_region){ .base = buf->data - buf->offset - HANDLE_BYTES,
 				      .bytes = HANDLE_BYTES + bytes };
 }
 

@@ -116,6 +116,9 @@ static struct praas_aead_message message_of(const struct praas_seal *seal,
 					    .tag = p->tag,
 					    .head_bytes = p->head_bytes,
 					    .bytes = p->bytes,
+					    .here = p->here,
+					    .from = p->from,
+					    .to = p->to,
 					    .clear = seal->clear };
 }
 

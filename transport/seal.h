@@ -31,6 +31,11 @@ struct praas_seal_packet {
 	uint8_t *data; /* changed in place */
 	uint32_t bytes;
 	uint8_t *tag; /* PRAAS_SEAL_TAG_BYTES */
+	/* Of a part that is not sealed or opened in place, as in struct praas_aead_message; NULL:
+	 * there is none. */
+	uint32_t here;
+	const uint8_t *from;
+	uint8_t *to;
 };
 
 /* Hides data and writes the tag. 0; -EIO. */

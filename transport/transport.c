@@ -7,6 +7,7 @@
 #ifdef PRAAS_HAVE_OFI
 #include "transport/ofi.h"
 #endif
+#include "transport/sealed.h"
 #include "transport/shm.h"
 #include "transport/tcp.h"
 #ifdef PRAAS_HAVE_VERBS
@@ -18,12 +19,13 @@
 static const struct praas_transport_ops *const transports[] = {
 	&praas_shm_transport_ops,
 #ifdef PRAAS_HAVE_VERBS
-	&praas_verbs_transport_ops,
+	&praas_verbs_transport_ops, &praas_sealed_verbs_transport_ops,
 #endif
 #ifdef PRAAS_HAVE_OFI
-	&praas_ofi_transport_ops,
+	&praas_ofi_transport_ops,   &praas_sealed_ofi_transport_ops,
 #endif
-	&praas_dpdk_transport_ops,  &praas_tls_transport_ops, &praas_tcp_transport_ops,
+	&praas_dpdk_transport_ops,  &praas_tls_transport_ops,
+	&praas_tcp_transport_ops,
 };
 #define TRANSPORTS (sizeof(transports) / sizeof(transports[0]))
 

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "control/life/data_listen.h"
 #include "control/limits.h"
 #include "control/names.h"
 #include "controller/store/s3_credentials.h"
@@ -58,55 +59,16 @@ static json_t *hex_of(const uint8_t *data, size_t bytes)
 	return value;
 }
 
-/* What "auto" of the list stands for: devices at the node's address, if there are any. dpdk has to be told which
- * device is for it alone. */
-static int add_autos(json_t *list, const char *host, bool six)
-{
-	static const char *const schemes[PRAAS_DATA_LISTEN_AUTOS] = { "verbs://",
-								      "ofi://efa@" };
-	int rc = 0;
-
-	for (size_t i = 0; i < PRAAS_DATA_LISTEN_AUTOS; i++)
-		rc |= json_array_append_new(
-			list,
-			json_sprintf(six ? "%s[%s]:0?" : "%s%s:0?", schemes[i], host));
-	return rc;
-}
-
-static int add_listen(json_t *list, const char *item, size_t bytes,
-		      const struct praas_node *node, bool six)
-{
-	if (bytes == strlen(PRAAS_DATA_LISTEN_AUTO) &&
-	    strncmp(item, PRAAS_DATA_LISTEN_AUTO, bytes) == 0)
-		return add_autos(list, node->listen, six);
-	return json_array_append_new(list, json_stringn(item, bytes));
-}
-
 static json_t *listen_of(const struct praas_life_process *p,
 			 const struct praas_process_record *record,
 			 const struct praas_node *node)
 {
 	const struct praas_life *life = p->life;
-	bool six = strchr(node->listen, ':') != NULL;
-	/* Devices are the service's own network's. */
-	const char *more = node->netns[0] ? "" : life->data_listen;
-	json_t *list = json_pack(
-		"[o,o]",
-		json_sprintf(six ? "%s://[%s]:0" : "%s://%s:0",
-			     node->tls ? "tls" : "tcp", node->listen),
-		json_sprintf("shm://%s/" PRAAS_LIFE_SOCKET, life->run_dir,
-			     (unsigned long long)record->number, record->epoch));
+	char socket[sizeof(life->run_dir) + sizeof(PRAAS_LIFE_SOCKET) + 32];
 
-	while (list && *more) {
-		size_t bytes = strcspn(more, ",");
-
-		if (add_listen(list, more, bytes, node, six)) {
-			json_decref(list);
-			return NULL;
-		}
-		more += bytes + (more[bytes] == ',');
-	}
-	return list;
+	(void)snprintf(socket, sizeof(socket), "%s/" PRAAS_LIFE_SOCKET, life->run_dir,
+		       (unsigned long long)record->number, record->epoch);
+	return praas_listen_list(node, life->data_listen, socket);
 }
 
 /* As a controller knows it: checkpoints from time to time are asked for by us. */

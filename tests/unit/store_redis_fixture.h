@@ -89,7 +89,7 @@ static int create(struct praas_store *s, const char *key)
 	return s->ops->put_if_absent(s, key, key, strlen(key));
 }
 
-static void has(struct praas_store *s, const char *key)
+static inline void has(struct praas_store *s, const char *key)
 {
 	char data[64] = "";
 	size_t got = 0;

@@ -23,9 +23,12 @@ static const uint8_t key[PRAAS_SEAL_KEY_BYTES] = { 1, 2, 3 };
 
 static struct praas_seal_packet packet_of(struct sealed *s, uint64_t number)
 {
-	return (struct praas_seal_packet){
-		number, s->head, HEAD, s->data, DATA, s->tag
-	};
+	return (struct praas_seal_packet){ .number = number,
+					   .head = s->head,
+					   .head_bytes = HEAD,
+					   .data = s->data,
+					   .bytes = DATA,
+					   .tag = s->tag };
 }
 
 static struct sealed make(struct praas_seal *seal, uint64_t number)

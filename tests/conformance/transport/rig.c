@@ -434,7 +434,10 @@ void rig_invoke_wait(struct rig *rig, struct praas_conn *conn, uint64_t id,
 		rc = rig_invoke(conn, id, bytes);
 		if (rc == 0)
 			return;
-		assert_true(rc == -EAGAIN || rc == -ENOBUFS);
+		if (rc != -EAGAIN && rc != -ENOBUFS)
+			fail_msg("%s: not sent: %s; closed client %d, server %d",
+				 rig->scheme->name, strerror(-rc),
+				 rig->client.closed_rc, rig->server.closed_rc);
 		if (praas_now_ns() > end_ns)
 			fail_msg("%s: no room to send in", rig->scheme->name);
 		rig_turn(rig);

@@ -5,6 +5,12 @@
 #include <string.h>
 
 #include "tests/lib/wire.h"
+#include "transport/sealed.h"
+#include "transport/tcp.h"
+
+/* Records over what is there everywhere. */
+extern const struct praas_transport_ops sealed_tcp_ops;
+PRAAS_SEALED_TRANSPORT(sealed_tcp_ops, "tcp+sealed", praas_tcp_transport_ops);
 
 /* Frames of a hundred: lost, doubled, changed. */
 static void bad_wire(void)
@@ -36,6 +42,19 @@ static const struct scheme schemes[] = {
 	{ .name = "verbs-pair",
 	  .listen = "verbs://10.99.0.2:0",
 	  .nowhere = "verbs://10.99.0.2:1" },
+	{ .name = "sealed.tcp4",
+	  .listen = "tcp+sealed://127.0.0.1:0",
+	  .nowhere = "tcp+sealed://127.0.0.1:1",
+	  .ops = &sealed_tcp_ops },
+	{ .name = "sealed.verbs",
+	  .listen = "verbs+sealed://10.99.0.1:0",
+	  .nowhere = "verbs+sealed://10.99.0.1:1" },
+	{ .name = "sealed.ofi.tcp",
+	  .listen = "ofi+sealed://tcp@127.0.0.1:0",
+	  .nowhere = "ofi+sealed://tcp@127.0.0.1:1" },
+	{ .name = "sealed.ofi.net",
+	  .listen = "ofi+sealed://net@127.0.0.1:0",
+	  .nowhere = "ofi+sealed://net@127.0.0.1:1" },
 	/* The datagram transport on a wire in memory; and on a bad one. */
 	{ .name = "wire4",
 	  .listen = "wire://10.0.0.1:0",
@@ -125,8 +144,8 @@ const char *scheme_missing(const struct scheme *scheme)
 
 	if (ops == NULL)
 		return "not in this build";
-	if (strncmp(scheme->listen, "ofi:", 4) != 0 &&
-	    strncmp(scheme->listen, "verbs:", 6) != 0)
+	if (strncmp(scheme->listen, "ofi", 3) != 0 &&
+	    strncmp(scheme->listen, "verbs", 5) != 0)
 		return NULL;
 	assert_int_equal(praas_heap_new(NULL, &heap), 0);
 	config.memory = praas_heap_memory(heap);
