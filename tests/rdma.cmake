@@ -13,6 +13,7 @@ set_property(TEST rdma.vm APPEND PROPERTY LABELS notsan) # nothing of ours runs 
 if(VERBS_FOUND)
   praas_vm_test(conformance.transport.verbs-rxe vm --timeout 480 -- $<TARGET_FILE:conformance_transport> verbs)
   praas_vm_test(conformance.transport.verbs-siw vm --timeout 480 --link siw -- $<TARGET_FILE:conformance_transport> verbs)
+  praas_vm_test(conformance.transport.sealed.verbs vm --timeout 480 -- $<TARGET_FILE:conformance_transport> sealed.verbs)
   # Emulated, large payloads over such a link would take minutes.
   praas_vm_test(conformance.transport.verbs-lossy vm --timeout 480 --pair --netem "loss 0.2% delay 100us"
     -- $<TARGET_FILE:conformance_transport> verbs-pair -*huge)

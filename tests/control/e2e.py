@@ -153,6 +153,25 @@ def test_more_addresses(s):
     finally:
         assert other.stop() == 0
         other.cleanup()
+    # With TLS what does not encrypt is made to, and needs no warning.
+    other = Service(s.program, s.controller, "--data-listen", "ofi://net@127.0.0.1:0,auto", "--data-tls", "on")
+    start_saying(other, log)
+    try:
+        with open(log) as f:
+            assert "neither encrypted" not in f.read()
+        make_app(other, "inline")
+        ticket = other.json("POST", P, {"pid": "x"}, 201)["ticket"]
+        kinds = [e.split("://")[0] for e in ticket["endpoints"] if not e.startswith("shm")]
+        assert kinds in (["tls", "ofi+sealed"], ["tls"]), kinds
+        for _ in range(100):
+            said = "".join(open(f).read() for f in glob.glob(os.path.join(other.data, "log", "*.log")))
+            if said.count("goes without: ") == 2:
+                break
+            time.sleep(0.05)
+        assert "verbs+sealed://127.0.0.1:0" in said and "ofi+sealed://efa@127.0.0.1:0" in said, said
+    finally:
+        assert other.stop() == 0
+        other.cleanup()
     other = Service(s.program, s.controller, "--data-listen", "pigeon://loft,ofi://net@127.0.0.1:0")
     start_saying(other, log)
     try:

@@ -157,6 +157,44 @@ static void test_seal_key_changes(void **state)
 	praas_seal_free(NULL);
 }
 
+/* What lies in two places is sealed as if it lay in one, and opened to two. */
+static void test_seal_in_parts(void **state)
+{
+	struct praas_seal *out, *in;
+	uint8_t plain[DATA], to[DATA];
+
+	(void)state;
+	assert_int_equal(praas_seal_new(key, false, 24, &out), 0);
+	assert_int_equal(praas_seal_new(key, false, 24, &in), 0);
+	memset(plain, 'd', sizeof(plain));
+	for (unsigned here = 0; here <= DATA; here++) {
+		struct sealed whole = make(out, here), s = { 0 };
+		struct praas_seal_packet p = packet_of(&s, here);
+
+		memset(s.head, 'h', HEAD);
+		memset(s.data, 'd', here);
+		p.here = here;
+		p.from = plain;
+		assert_int_equal(praas_seal_close(out, &p), 0);
+		assert_memory_equal(&s, &whole, sizeof(s));
+		p.from = NULL;
+		p.to = to;
+		memset(to, 0, sizeof(to));
+		assert_int_equal(praas_seal_open(in, &p), 0);
+		assert_memory_equal(s.data, plain, here);
+		assert_memory_equal(to, plain, DATA - here);
+		for (unsigned i = DATA - here; i < DATA; i++)
+			assert_int_equal(to[i], 0);
+		whole.tag[here % sizeof(whole.tag)] ^= 1;
+		p = packet_of(&whole, here);
+		p.here = here;
+		p.to = to;
+		assert_int_equal(praas_seal_open(in, &p), -EBADMSG);
+	}
+	praas_seal_free(out);
+	praas_seal_free(in);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -164,6 +202,7 @@ int main(void)
 		cmocka_unit_test(test_seal_is_aes_gcm),
 		cmocka_unit_test(test_seal_numbers_make_a_difference),
 		cmocka_unit_test(test_seal_key_changes),
+		cmocka_unit_test(test_seal_in_parts),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
