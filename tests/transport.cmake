@@ -106,12 +106,17 @@ set_target_properties(conformance_tls PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJ
 add_test(NAME conformance.tls COMMAND conformance_tls)
 set_tests_properties(conformance.tls PROPERTIES TIMEOUT 120)
 
+# What is sealed: a wire that changes it, a peer that has the keys.
 add_executable(conformance_sealed conformance/transport/sealed.c conformance/transport/rig.c)
-praas_target(conformance_sealed)
-target_link_libraries(conformance_sealed PRIVATE praas_transport PkgConfig::CMOCKA)
-set_target_properties(conformance_sealed PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
-add_test(NAME conformance.sealed COMMAND conformance_sealed)
-set_tests_properties(conformance.sealed PROPERTIES TIMEOUT 120)
+add_executable(conformance_sealed_peer conformance/transport/sealed_peer.c conformance/transport/rig.c
+  conformance/transport/schemes.c)
+foreach(test sealed sealed_peer)
+  praas_target(conformance_${test})
+  target_link_libraries(conformance_${test} PRIVATE praas_wire PkgConfig::CMOCKA)
+  set_target_properties(conformance_${test} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
+  add_test(NAME conformance.${test} COMMAND conformance_${test})
+  set_tests_properties(conformance.${test} PROPERTIES TIMEOUT 120)
+endforeach()
 
 set(praas_fuzz_files_frame transport/frame.c)
 set(praas_fuzz_files_handshake transport/handshake.c transport/session.c transport/session_client.c)

@@ -146,8 +146,7 @@ def test_more_addresses(s):
         ticket = other.json("POST", P, {"pid": "x"}, 201)["ticket"]
         hosts = [e.rsplit(":", 1)[0] for e in ticket["endpoints"] if not e.startswith("shm")]
         assert hosts == ["tcp://127.0.0.1", "tcp://127.0.0.2"], hosts
-        said = "".join(open(f).read()
-                       for f in glob.glob(os.path.join(other.data, "log", "*.log")))
+        said = "".join(open(f).read() for f in glob.glob(os.path.join(other.data, "log", "*.log")))
         assert said.count("goes without: ") == 3 and "pigeon://loft" in said, said
         assert "verbs://127.0.0.1:0" in said and "ofi://efa@127.0.0.1:0" in said, said
     finally:
@@ -157,8 +156,7 @@ def test_more_addresses(s):
     other = Service(s.program, s.controller, "--data-listen", "ofi://net@127.0.0.1:0,auto", "--data-tls", "on")
     start_saying(other, log)
     try:
-        with open(log) as f:
-            assert "neither encrypted" not in f.read()
+        assert "neither encrypted" not in open(log).read()
         make_app(other, "inline")
         ticket = other.json("POST", P, {"pid": "x"}, 201)["ticket"]
         kinds = [e.split("://")[0] for e in ticket["endpoints"] if not e.startswith("shm")]
