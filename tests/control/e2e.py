@@ -161,11 +161,8 @@ def test_more_addresses(s):
         ticket = other.json("POST", P, {"pid": "x"}, 201)["ticket"]
         kinds = [e.split("://")[0] for e in ticket["endpoints"] if not e.startswith("shm")]
         assert kinds in (["tls", "ofi+sealed"], ["tls"]), kinds
-        for _ in range(100):
-            said = "".join(open(f).read() for f in glob.glob(os.path.join(other.data, "log", "*.log")))
-            if said.count("goes without: ") == 2:
-                break
-            time.sleep(0.05)
+        time.sleep(1)  # the log comes behind
+        said = "".join(open(f).read() for f in glob.glob(os.path.join(other.data, "log", "*.log")))
         assert "verbs+sealed://127.0.0.1:0" in said and "ofi+sealed://efa@127.0.0.1:0" in said, said
     finally:
         assert other.stop() == 0
