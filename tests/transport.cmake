@@ -132,6 +132,8 @@ set(praas_fuzz_files_dgram transport/dgram.c transport/dgram_conn.c transport/dg
 praas_fuzz_target(dgram praas_transport)
 target_link_options(fuzz_dgram PRIVATE LINKER:--wrap=clock_gettime,--wrap=getrandom)
 praas_fuzz_target(inet praas_transport)
+set(praas_fuzz_files_sealed transport/sealed.c transport/sealed_conn.c transport/sealed_recv.c transport/sealed_send.c)
+praas_fuzz_target(sealed praas_transport)
 set(praas_fuzz_files_verbs_wire transport/verbs_wire.c)
 praas_fuzz_target(verbs_wire praas_transport)
 praas_fuzz_target(frame praas_transport)
@@ -152,7 +154,7 @@ if(FABRIC_FOUND)
   endforeach()
   # The net provider (1.17) never frees what it knows of a connection.
   set_tests_properties(conformance.ofi.net conformance.transport.ofi.net conformance.transport.ofi.net6
-    conformance.transport.ofi.net-rxm PROPERTIES ENVIRONMENT
+    conformance.transport.ofi.net-rxm conformance.transport.sealed.ofi.net PROPERTIES ENVIRONMENT
     LSAN_OPTIONS=suppressions=${CMAKE_CURRENT_SOURCE_DIR}/lib/lsan.supp)
   set(praas_fuzz_files_ofi transport/ofi_packet.c transport/ofi_addr.c)
   praas_fuzz_target(ofi praas_transport)
