@@ -3,12 +3,14 @@
 they are saved. Clients of libpraas follow: they must see no error, connect once, and find each effect once and in its
 order (history.py). How long processes stood still is told.
 
-usage: moves.py CONTROL CONTROLLER FUNCTIONS LOAD [--rounds 300] [--seed N] [--seconds N] [--keep] [--mib N]
+usage: moves.py CONTROL CONTROLLER FUNCTIONS LOAD [--rounds 300] [--seed N] [--seconds N] [--keep] [--mib N] [--swaps 1]
 --mib: of state that the first process has, which alone moves then and is not saved, so that all of it is sent
+--swaps: of a process that does not move and to which messages are sent, so many as there are moves, at the same time
 --rest: seconds between two moves; clients pause for half of it, so that some look only when all is over
 """
 import os
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -23,7 +25,8 @@ class Moves(Network):
     clients = ("w/a/tcp", "w/a/shm", "w/a/direct", "w/b/tcp", "w/b/shm", "w/b/direct", "i/c/tcp", "i/c/shm",
                "w/a/tcp/25", "w/a/shm/25", "w/a/direct/25", "i/c/tcp/25")
     late = False
-    mib, rest = 0, 0.0
+    mib, rest, swaps = 0, 0.0, 0
+    step = 100
 
     def __init__(self, o):
         super().__init__(o)
@@ -31,7 +34,11 @@ class Moves(Network):
         if self.rest:
             self.clients = [f"{c.rsplit('/', c.count('/') - 2)[0]}/{int(500 * self.rest)}" for c in self.clients]
         self.moved_at = {}
-        self.moving = [*self.processes, ("m", "s"), ("m", "r")]
+        self.moving = [*self.processes, ("m", "s"), *([] if self.swaps else [("m", "r")])]
+        if self.swaps:
+            self.rests = 0
+        self.swapper = threading.Thread(target=self.swap, args=(o.rounds,))
+        self.swapped = 0
 
     @staticmethod
     def options():
@@ -46,6 +53,24 @@ class Moves(Network):
             assert status == 204, (status, data)
         campaign.Campaign.start_load(self)
         self.start_messages()
+        if self.swaps:
+            self.swapper.start()
+
+    def swap(self, rounds):
+        """Out, and in again: by the next message of those that are sent all along, or by us."""
+        while self.swapped < rounds and not self.problems:
+            status, answer = self.ask("POST", "/v1/apps/m/processes/r/swap-out")
+            if status not in (200, 409):  # it begins, or rests
+                self.problems.append(f"swap-out: {status} {answer}")
+            self.swapped += status == 200
+            if self.swapped % 2 == 0:
+                self.ask("POST", "/v1/apps/m/processes/r/swap-in")
+            time.sleep(0.01)
+
+    def end(self):
+        if self.swaps:
+            self.swapper.join()
+        super().end()
 
     def save_at_times(self):
         while not self.over and not self.mib:
@@ -82,7 +107,7 @@ class Moves(Network):
             history.seek(0)
             self.check_errors(history.read().splitlines())
         self.pauses.sort()
-        return (f"{told}; stood still {self.at(0.5):.1f} ms at the median, {self.at(0.99):.1f} ms at the 99th percentile, "
+        return (f"{told}, {self.swapped} swap-outs; stood still {self.at(0.5):.1f} ms at the median, {self.at(0.99):.1f} ms at the 99th percentile, "
                 f"{self.at(1):.1f} ms at most")
 
     def at(self, part):
@@ -100,7 +125,7 @@ class Moves(Network):
 
 
 if __name__ == "__main__":
-    for word, kind in (("mib", int), ("rest", float)):
+    for word, kind in (("mib", int), ("rest", float), ("swaps", int)):
         if f"--{word}" in sys.argv:
             at = sys.argv.index(f"--{word}")
             setattr(Moves, word, kind(sys.argv[at + 1]))

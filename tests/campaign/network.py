@@ -19,7 +19,6 @@ import campaign  # noqa: E402
 import hosts as net  # noqa: E402
 
 MIB = 1 << 20
-STEP = 20  # messages at a time
 TROUBLES = (("loss", 5), ("cut", 4), ("one-way", 3), ("reset", 3), ("slow", 2), ("delay", 3), ("kill", 3), ("stop", 3))
 
 
@@ -30,6 +29,8 @@ class Network(campaign.Campaign):
     where = "xxxxyyyyzzz"
     late = True
     hosts = {}
+    step = 20  # messages at a time
+    rests = 0.02  # who receives them is swapped out between two of them, so often
 
     def __init__(self, o):
         super().__init__(o)
@@ -66,14 +67,14 @@ class Network(campaign.Campaign):
         """What the service says to s does not pass where the trouble is."""
         chance = random.Random(self.random.random())
         while not self.over:
-            status, _, answer = self.invoke("s", "send_many", f"{self.numbers['r']} {self.sent + 1} {STEP}")
+            status, _, answer = self.invoke("s", "send_many", f"{self.numbers['r']} {self.sent + 1} {self.step}")
             if status != 200:
                 self.problems.append(f"send_many: {status} {answer!r}")
                 return
             self.sent += int(answer)
             if chance.random() < 0.1:
                 self.invoke("r", "drain", "0")
-            if chance.random() < 0.02:
+            if chance.random() < self.rests:
                 self.s.ask("POST", "/v1/apps/m/processes/r/swap-out", "{}")
             time.sleep(0.02)
 
