@@ -26,6 +26,7 @@
 
 static const struct praas_perf_call verbs_inline = CALL("inline", "verbs");
 static const struct praas_perf_call verbs_worker = CALL("worker", "verbs");
+static const struct praas_perf_call sealed_inline = CALL("inline", "verbs+sealed");
 static const struct praas_perf_call tcp_inline = CALL("inline", "tcp");
 #ifdef PRAAS_HAVE_OFI
 static const struct praas_perf_call ofi_inline = {
@@ -34,6 +35,10 @@ static const struct praas_perf_call ofi_inline = {
 static const struct praas_perf_call ofi_worker = {
 	.app = "worker", .process = "fabric", .transport = "ofi", .function = "echo"
 };
+static const struct praas_perf_call ofi_sealed = { .app = "inline",
+						   .process = "fabric",
+						   .transport = "ofi+sealed",
+						   .function = "echo" };
 #endif
 
 const char *praas_perf_verbs_host(void)
@@ -52,7 +57,7 @@ static void ours(struct praas_contender *c, const char *variant,
 static void one_size(uint64_t size)
 {
 	uint64_t ops = size <= 4096 ? 1000 : size <= 65536 ? 200 : 20;
-	struct praas_contender c[10];
+	struct praas_contender c[12];
 	unsigned n = 0;
 
 	praas_floor_verbs(&c[n++], "verbs", "verbs-send", size, ops);
@@ -60,10 +65,12 @@ static void one_size(uint64_t size)
 	praas_floor_verbs(&c[n++], "verbs", "verbs-write", size, ops);
 	ours(&c[n++], "verbs-inline", &verbs_inline, size, ops, "verbs-send");
 	ours(&c[n++], "verbs-worker", &verbs_worker, size, ops / 4, "verbs-send");
+	ours(&c[n++], "verbs-sealed-inline", &sealed_inline, size, ops, "verbs-send");
 #ifdef PRAAS_HAVE_OFI
 	praas_floor_fabric(&c[n++], "verbs", size, ops);
 	ours(&c[n++], "ofi-inline", &ofi_inline, size, ops, "ofi");
 	ours(&c[n++], "ofi-worker", &ofi_worker, size, ops / 4, "ofi");
+	ours(&c[n++], "ofi-sealed-inline", &ofi_sealed, size, ops, "ofi");
 #endif
 	praas_floor_tcp(&c[n], "verbs", size, true);
 	c[n++].n = ops;

@@ -30,7 +30,7 @@ int praas_perf_call_open(const struct praas_perf_call *call,
 
 	if (strcmp(call->transport, "tls") == 0)
 		kind = PRAAS_TARGET_TLS;
-	if (strcmp(call->transport, "ofi") == 0)
+	if (strncmp(call->transport, "ofi", 3) == 0)
 		kind = PRAAS_TARGET_OFI;
 	if (strcmp(call->process, "verbs") == 0)
 		kind = PRAAS_TARGET_VERBS;

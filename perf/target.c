@@ -98,14 +98,19 @@ static int read_ready(int fd, char *url, size_t url_bytes)
 static bool add_option(enum praas_target_kind kind, char *name, char *value,
 		       size_t room)
 {
+	const char *host;
+
 	switch (kind) {
 	case PRAAS_TARGET_VERBS:
-		(void)snprintf(value, room, "verbs://%.90s:0",
-			       praas_perf_verbs_host() ? praas_perf_verbs_host() : "");
+		host = praas_perf_verbs_host() ? praas_perf_verbs_host() : "";
+		(void)snprintf(value, room, "verbs://%.90s:0,verbs+sealed://%.90s:0",
+			       host, host);
 		return true;
 	case PRAAS_TARGET_OFI:
-		(void)snprintf(value, room, "ofi://%.40s@%.60s:0", praas_perf_fabric(),
-			       praas_perf_fabric_host());
+		host = praas_perf_fabric_host();
+		(void)snprintf(value, room,
+			       "ofi://%.40s@%.60s:0,ofi+sealed://%.40s@%.60s:0",
+			       praas_perf_fabric(), host, praas_perf_fabric(), host);
 		return true;
 	case PRAAS_TARGET_S3:
 		memcpy(name, "--snapshots", sizeof "--snapshots"); /* shorter */
