@@ -23,17 +23,17 @@ int praas_sealed_open(const struct praas_transport_ops *ops,
 		      const struct praas_transport_ops *inner,
 		      const struct praas_port_config *config,
 		      struct praas_port **ret_port);
-int praas_sealed_address(const struct praas_port *port, char ret_addr[PRAAS_ADDR_MAX]);
-int praas_sealed_connect(struct praas_port *port, const char *addr,
+int praas_sealed_address(const struct praas_port *base, char ret_addr[PRAAS_ADDR_MAX]);
+int praas_sealed_connect(struct praas_port *base, const char *addr,
 			 const struct praas_conn_events *events, void *user,
 			 struct praas_conn **ret_conn);
-int praas_sealed_alloc(struct praas_conn *conn, uint64_t bytes,
+int praas_sealed_alloc(struct praas_conn *base, uint64_t bytes,
 		       struct praas_buf **ret_buf);
-int praas_sealed_send(struct praas_conn *conn, struct praas_buf *buf);
-unsigned praas_sealed_poll(struct praas_port *port, unsigned budget);
-int praas_sealed_arm(struct praas_port *port, int *ret_fd);
-void praas_sealed_close(struct praas_conn *conn, bool after_flush);
-void praas_sealed_free(struct praas_port *port);
+int praas_sealed_send(struct praas_conn *base, struct praas_buf *buf);
+unsigned praas_sealed_poll(struct praas_port *base, unsigned budget);
+int praas_sealed_arm(struct praas_port *base, int *ret_fd);
+void praas_sealed_close(struct praas_conn *base, bool after_flush);
+void praas_sealed_free(struct praas_port *base);
 
 /* What has been counted of a port. */
 struct praas_sealed_stats {
@@ -44,6 +44,7 @@ void praas_sealed_port_stats(const struct praas_port *port,
 			     struct praas_sealed_stats *ret_stats);
 
 /* Defines the table `symbol`, declared before, of the scheme `name`: inner's with "+sealed" behind it. */
+/* NOLINTBEGIN(bugprone-macro-parentheses): symbol is what is defined */
 #define PRAAS_SEALED_TRANSPORT(symbol, name, inner)                                    \
 	static int symbol##_open(const struct praas_port_config *config,               \
 				 struct praas_port **ret_port)                         \
@@ -68,6 +69,7 @@ void praas_sealed_port_stats(const struct praas_port *port,
 		.close = praas_sealed_close,                                           \
 		.free = praas_sealed_free,                                             \
 	}
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 extern const struct praas_transport_ops praas_sealed_verbs_transport_ops;
 extern const struct praas_transport_ops praas_sealed_ofi_transport_ops;

@@ -18,21 +18,20 @@
 #define QUEUE 64u
 
 struct end {
-	struct praas_port inner; /* of the transport in memory */
-	struct praas_conn conn;  /* its one connection */
-	bool open, gone;
-	struct praas_send_queue in; /* under way to it */
-	unsigned queued;
+	struct praas_port inner;      /* of the transport in memory */
+	struct praas_conn conn;       /* its one connection */
+	struct praas_send_queue in;   /* under way to it */
 	struct praas_send_queue left; /* sent; not told */
-	uint8_t full, poor;           /* so often there is no room; no memory */
 	const struct praas_conn_events *accept_events;
 	void *accept_user;
-
 	struct praas_port *port; /* the sealed one */
 	struct praas_conn *outer;
-	unsigned opened, closed, given, told;
-	bool live; /* the handshake is over */
 	uint64_t sent_id, seen_id;
+	unsigned queued; /* in in */
+	unsigned opened, closed, given, told;
+	uint8_t full, poor; /* so often there is no room; no memory */
+	bool open, gone;
+	bool live; /* the handshake is over */
 };
 
 static struct praas_heap *heap;
