@@ -368,10 +368,10 @@ def test_balance_neighbours(s):
     make_app(s, isolation="worker")
     make_app(s, "b", 16 * MIB)
     create(s, "1", node="x")
+    caller = hang(s, "1", 16000)  # before there is a reason to move
     create(s, "2", node="y")
     create(s, "3", node="y")
     s.json("POST", "/v1/apps/b/processes", {"pid": "o", "node": "x"}, 201)
-    caller = hang(s, "1", 12000)
     time.sleep(3)
     assert view(s, "1")["node"] == "x" and metric(s, "balance_moves_total") == 0
     caller.join()
