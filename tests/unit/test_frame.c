@@ -74,10 +74,9 @@ static void test_frame_bytes_as_documented(void **state)
 /* Magic, version, every unknown kind and flag, and sizes over the limit are refused. */
 static void test_frame_decode_refuses(void **state)
 {
-	static const uint8_t known[] = {
-		1,  2,  3,  4,  8,  9,  10, 12, 16, 17, 18, 19,
-		20, 21, 22, 23, 24, 25, 26, 27, 32, 33, 34, 35
-	};
+	static const uint8_t known[] = { 1,  2,  3,  4,  8,  9,  10, 12, 16,
+					 17, 18, 19, 20, 21, 22, 23, 24, 25,
+					 26, 27, 32, 33, 34, 35, 40 };
 	struct praas_frame f = frame_full(), g;
 	uint8_t wire[PRAAS_FRAME_BYTES];
 

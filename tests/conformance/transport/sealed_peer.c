@@ -174,7 +174,8 @@ static void test_sealed_records_of_chance(void **state)
 				.flags = data[71] % 8,
 				.key_bytes = data[72],
 				.sequence = 2 + data[73] % 2,
-				.bytes = data[74] % 4 ? data[75] : UINT64_C(1) << data[75] % 40
+				.bytes = data[74] % 4 ? data[75]
+						      : UINT64_C(1) << data[75] % 40
 			};
 
 			praas_frame_encode(&head, data);
