@@ -12,15 +12,22 @@ static const struct praas_perf_call worker = {
 	.app = "worker", .process = "relay", .transport = "ofi", .function = "echo"
 };
 
+static const struct praas_perf_call sealed = { .app = "inline",
+					       .process = "inline",
+					       .transport = "ofi+sealed",
+					       .function = "echo" };
+
 static void invoke(uint64_t size)
 {
-	struct praas_contender c[3];
+	struct praas_contender c[4];
 	uint64_t ops = size <= 4096 ? 5000 : size <= 131072 ? 1000 : 100;
 
 	praas_floor_fabric(&c[0], "invoke", size, ops);
 	praas_perf_call_contender(&c[1], "invoke", "ofi-inline", &in_line, size, ops);
 	praas_perf_call_contender(&c[2], "invoke", "ofi-worker", &worker, size, ops);
-	praas_bench_run(c, 3);
+	praas_perf_call_contender(&c[3], "invoke", "ofi-sealed-inline", &sealed, size,
+				  ops);
+	praas_bench_run(c, 4);
 }
 
 void praas_bench_invoke_fabric(void)

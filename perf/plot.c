@@ -29,6 +29,7 @@ struct series {
 
 struct chart {
 	char bench[32];
+	bool counts; /* over how many there are, not over bytes */
 	unsigned count;
 	struct series series[SERIES_MAX];
 };
@@ -68,6 +69,20 @@ static void add_point(struct chart *c, const char *name, bool floor, double x, d
 	s->y[s->count++] = y;
 }
 
+/* Of growth: how many there are, and what it takes then. */
+static void add_points(struct chart *c, const char *name, const json_t *points)
+{
+	const json_t *point;
+	size_t i;
+
+	c->counts = c->counts || json_array_size(points) > 0;
+	json_array_foreach(points, i, point)
+	{
+		add_point(c, name, false, json_number_value(json_array_get(point, 0)),
+			  json_number_value(json_array_get(point, 1)));
+	}
+}
+
 static void take_line(const char *text)
 {
 	json_t *o = json_loads(text, JSON_REJECT_DUPLICATES, NULL);
@@ -81,6 +96,7 @@ static void take_line(const char *text)
 
 	if (c) {
 		add_point(c, variant, false, size, p50);
+		add_points(c, variant, json_object_get(o, "points"));
 		if (peer)
 			add_point(c, peer, true, size,
 				  json_number_value(json_object_get(o, "peer_p50")));
@@ -197,14 +213,14 @@ static int draw(struct chart *c, const char *dir)
 	f = fopen(path, "we");
 	if (!f)
 		return -errno;
-	(void)fprintf(
-		f,
-		"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %g %g' "
-		"font-family='sans-serif' font-size='12'>\n"
-		"<rect width='100%%' height='100%%' fill='white'/>\n"
-		"<text x='%g' y='24' font-size='16'>%s: p50 in ns over payload bytes"
-		"</text>\n",
-		WIDTH, HEIGHT, LEFT, c->bench);
+	(void)fprintf(f,
+		      "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 %g %g' "
+		      "font-family='sans-serif' font-size='12'>\n"
+		      "<rect width='100%%' height='100%%' fill='white'/>\n"
+		      "<text x='%g' y='24' font-size='16'>%s: p50 in ns over %s"
+		      "</text>\n",
+		      WIDTH, HEIGHT, LEFT, c->bench,
+		      c->counts ? "their number" : "payload bytes");
 	draw_axes(f, &x, &y);
 	for (unsigned i = 0; i < c->count; i++)
 		draw_series(f, &c->series[i], i, &x, &y);
