@@ -90,7 +90,8 @@ enum praas_wait_policy {
 
 struct praas_connect_config {
 	const char *
-		transport; /* NULL or "auto": the best that is offered; or a scheme: "tcp" */
+		transport; /* NULL or "auto": the best that is offered; or a scheme: "tcp".
+			    * "verbs", "ofi": the sealed kind where there is no other */
 	uint64_t timeout_ns;   /* for connect and handshake; 0: 5 s */
 	uint32_t inflight_max; /* invocations at once, power of two; 0: 256 */
 	enum praas_wait_policy wait;
