@@ -45,7 +45,7 @@ mon_data = {dir}/mon
 [osd]
 osd_data = {dir}/osd0
 osd_objectstore = memstore
-memstore_device_bytes = 3221225472
+memstore_device_bytes = {room}
 osd_memory_target = 939524096
 [client.rgw]
 rgw_data = {dir}/rgw
@@ -74,7 +74,8 @@ class Server:
         self.mon2, self.mon1, self.port = free_ports(3)
         self.fsid = str(uuid.uuid4())
         with open(f"{self.dir}/ceph.conf", "w") as f:
-            f.write(CONFIG.format(dir=self.dir, fsid=self.fsid, mon1=self.mon1, mon2=self.mon2, port=self.port))
+            f.write(CONFIG.format(dir=self.dir, fsid=self.fsid, mon1=self.mon1, mon2=self.mon2, port=self.port,
+                                  room=int(os.environ.get("PRAAS_RGW_BYTES", 3 << 30))))
         self.env = {**os.environ, "CEPH_CONF": f"{self.dir}/ceph.conf"}
         try:
             self.start()
