@@ -9,13 +9,13 @@ endfunction()
 praas_vm_test(rdma.vm self_test)
 set_property(TEST rdma.vm APPEND PROPERTY LABELS notsan) # nothing of ours runs in it
 
-# The suite of every transport, over both kinds of devices; between two hosts, packets are lost too.
+# The suite of every transport, over both kinds of devices; between two hosts, packets are lost and overtaken too.
 if(VERBS_FOUND)
   praas_vm_test(conformance.transport.verbs-rxe vm --timeout 480 -- $<TARGET_FILE:conformance_transport> verbs)
   praas_vm_test(conformance.transport.verbs-siw vm --timeout 480 --link siw -- $<TARGET_FILE:conformance_transport> verbs)
   praas_vm_test(conformance.transport.sealed.verbs vm --timeout 480 -- $<TARGET_FILE:conformance_transport> sealed.verbs)
   # Emulated, large payloads over such a link would take minutes.
-  praas_vm_test(conformance.transport.verbs-lossy vm --timeout 480 --pair --netem "loss 0.2% delay 100us"
+  praas_vm_test(conformance.transport.verbs-lossy vm --timeout 480 --pair --netem "loss 0.2% delay 100us reorder 0.5%"
     -- $<TARGET_FILE:conformance_transport> verbs-pair -*huge)
 
   add_executable(conformance_verbs conformance/transport/verbs.c conformance/transport/verbs_cost.c
