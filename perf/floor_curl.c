@@ -103,7 +103,8 @@ static int make_part(struct floor *f, struct part *p, bool write)
 	(void)curl_easy_setopt(e, CURLOPT_URL, text);
 	(void)curl_easy_setopt(e, CURLOPT_PRIVATE, p);
 	(void)curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT, 1L); /* a store that is full */
+	(void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_LIMIT,
+			       1L); /* a store that is full */
 	(void)curl_easy_setopt(e, CURLOPT_LOW_SPEED_TIME, 30L);
 	(void)curl_easy_setopt(e, CURLOPT_EXPECT_100_TIMEOUT_MS, 1L);
 	(void)curl_easy_setopt(e, CURLOPT_FAILONERROR, 1L);
