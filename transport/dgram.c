@@ -202,37 +202,14 @@ void praas_dgram_port_stats(const struct praas_port *base,
 	*ret_stats = ((const struct praas_dgram_port *)(const void *)base)->stats;
 }
 
-void praas_dgram_activate(struct praas_dgram_conn *conn)
+static unsigned run_one(struct praas_conn *base, unsigned budget)
 {
-	struct praas_dgram_port *port = praas_dgram_port_of(conn);
-
-	if (conn->active)
-		return;
-	conn->active = true;
-	conn->active_next = NULL;
-	if (port->active_last)
-		port->active_last->active_next = conn;
-	else
-		port->active_first = conn;
-	port->active_last = conn;
+	return praas_dgram_run(praas_dgram_conn_of(base), budget);
 }
 
 static unsigned run_active(struct praas_dgram_port *port, unsigned budget)
 {
-	struct praas_dgram_conn *conn = port->active_first, *last = port->active_last;
-	unsigned done = 0;
-
-	while (conn != NULL) {
-		port->active_first = conn->active_next;
-		if (port->active_first == NULL)
-			port->active_last = NULL;
-		conn->active = false;
-		done += praas_dgram_run(conn, budget > done ? budget - done : 0);
-		if (conn == last)
-			break; /* those behind came in meanwhile */
-		conn = port->active_first;
-	}
-	return done;
+	return praas_port_run_active(&port->base, budget, run_one);
 }
 
 /* Connections whose time has come. */
@@ -246,7 +223,7 @@ static void run_due(struct praas_dgram_port *port)
 		if (conn->state == PRAAS_DGRAM_FREE)
 			continue;
 		if (conn->due_ns <= port->now_ns)
-			praas_dgram_activate(conn);
+			praas_conn_activate(&conn->base);
 		else
 			due_ns = praas_min_u64(due_ns, conn->due_ns);
 	}
@@ -270,16 +247,16 @@ unsigned praas_dgram_poll(struct praas_port *base, unsigned budget)
 	if (praas_unlikely(port->armed))
 		wake_up(port);
 	/* A turn in which nothing happens need not know the time: it is half of such a turn. */
-	if (port->active_first || ++port->idle_turns % CLOCK_TURNS == 0)
+	if (port->base.active_first || ++port->idle_turns % CLOCK_TURNS == 0)
 		port->now_ns = praas_now_ns();
-	if (port->active_first) {
+	if (port->base.active_first) {
 		done = run_active(port, budget);
 		port->dev->ops->flush(port->dev);
 	}
 	(void)praas_dgram_receive(port);
 	if (praas_unlikely(port->due_ns <= port->now_ns))
 		run_due(port);
-	if (port->active_first && done < budget)
+	if (port->base.active_first && done < budget)
 		done += run_active(port, budget - done);
 	port->dev->ops->flush(port->dev);
 	return done;
@@ -296,11 +273,11 @@ int praas_dgram_arm(struct praas_port *base, int *ret_fd)
 
 		/* Better now than by a timer. */
 		if (conn->arq != NULL && praas_arq_hurry(conn->arq))
-			praas_dgram_activate(conn);
+			praas_conn_activate(&conn->base);
 		if (conn->state != PRAAS_DGRAM_FREE)
 			due_ns = praas_min_u64(due_ns, conn->due_ns);
 	}
-	if (port->active_first)
+	if (port->base.active_first)
 		return -EAGAIN;
 	if (!port->listens && port->used == 0) {
 		*ret_fd = -1;

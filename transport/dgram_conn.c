@@ -101,7 +101,7 @@ void praas_dgram_destroy(struct praas_dgram_conn *conn)
 	conn->seal_out = NULL;
 	conn->seal_in = NULL;
 	conn->due_ns = UINT64_MAX;
-	if (conn->active) { /* its place in the list is still needed */
+	if (conn->base.active) { /* its place in the list is still needed */
 		conn->state = PRAAS_DGRAM_ENDING;
 		return;
 	}
@@ -133,7 +133,7 @@ int praas_dgram_connect(struct praas_port *base, const char *addr,
 	conn->to = to;
 	conn->hop = *hop;
 	praas_conn_set_events(&conn->base, events, user);
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 	*ret_conn = &conn->base;
 	return 0;
 }
@@ -188,7 +188,7 @@ static void begin_ending(struct praas_dgram_conn *conn, bool tell_peer)
 	if (tell_peer)
 		praas_arq_reset(conn->arq);
 	conn->deadline_ns = praas_now_ns() + ENDING_NS;
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_dgram_end(struct praas_dgram_conn *conn, int rc)
@@ -222,7 +222,7 @@ void praas_dgram_close(struct praas_conn *base, bool after_flush)
 		conn->state = PRAAS_DGRAM_FLUSHING;
 		praas_conn_end(base);
 		praas_arq_finish(conn->arq, praas_now_ns());
-		praas_dgram_activate(conn);
+		praas_conn_activate(&conn->base);
 		return;
 	}
 	tell_queue(conn, -ECANCELED);
@@ -259,7 +259,7 @@ static unsigned hand_up(struct praas_dgram_conn *conn, unsigned budget)
 		if (praas_unlikely(conn->state != PRAAS_DGRAM_OPENED))
 			return done;
 	}
-	praas_dgram_activate(conn); /* there may be more */
+	praas_conn_activate(&conn->base); /* there may be more */
 	return done;
 }
 

@@ -98,7 +98,7 @@ void praas_dgram_emit(struct praas_dgram_conn *conn)
 		praas_inet_udp_build(&dev->self, &conn->to, frame, bytes);
 		dev->ops->submit(dev, heads + bytes);
 	}
-	praas_dgram_activate(conn); /* goes on in the next turn */
+	praas_conn_activate(&conn->base); /* goes on in the next turn */
 }
 
 /* ---- What comes ---- */
@@ -228,7 +228,7 @@ static void accept_open(struct praas_dgram_port *port,
 		return;
 	}
 	say_accept(conn);
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 static void on_open(struct praas_dgram_port *port, const struct praas_inet_packet *p,
@@ -284,7 +284,7 @@ static void on_accept(struct praas_dgram_conn *conn, const struct praas_inet_pac
 		conn->opened_due = true;
 		praas_arq_ping(conn->arq); /* tells the server that we have heard it */
 	}
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 static void on_refuse(struct praas_dgram_conn *conn, const struct praas_inet_packet *p,
@@ -298,7 +298,7 @@ static void on_refuse(struct praas_dgram_conn *conn, const struct praas_inet_pac
 	if (rc == -EPROTO)
 		return;
 	conn->end_rc = rc;
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 static void on_data(struct praas_dgram_conn *conn, const struct praas_inet_packet *p,
@@ -338,7 +338,7 @@ static void on_data(struct praas_dgram_conn *conn, const struct praas_inet_packe
 		port->base.protocol_errors++;
 		conn->end_rc = rc;
 	}
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 static void on_datagram(struct praas_dgram_port *port,
@@ -384,7 +384,7 @@ static void on_told(struct praas_dgram_port *port, const struct praas_inet_packe
 		conn->mac_known = true;
 		conn->retry_ns = 0;
 		conn->tries = 0;
-		praas_dgram_activate(conn);
+		praas_conn_activate(&conn->base);
 	}
 }
 
@@ -458,6 +458,6 @@ int praas_dgram_send(struct praas_conn *base, struct praas_buf *buf)
 		port->unauthenticated--;
 	}
 	praas_arq_push(conn->arq, buf, praas_now_ns());
-	praas_dgram_activate(conn);
+	praas_conn_activate(&conn->base);
 	return 0;
 }

@@ -34,7 +34,6 @@ struct praas_dgram_conn {
 	struct praas_conn base;
 	uint32_t index;
 	uint8_t state;      /* enum praas_dgram_state */
-	bool active;        /* in the port's list */
 	bool accepted;      /* not connected */
 	bool authenticated; /* WELCOME was sent */
 	bool opened_due;    /* opened() has not been told yet */
@@ -50,7 +49,7 @@ struct praas_dgram_conn {
 	struct praas_inet_ip hop; /* whose link address it is */
 	struct praas_arq *arq;
 	struct praas_seal *seal_out, *seal_in;
-	struct praas_dgram_conn *active_next, *free_next;
+	struct praas_dgram_conn *free_next;
 };
 
 struct praas_dgram_port {
@@ -67,7 +66,6 @@ struct praas_dgram_port {
 	struct praas_dgram_conn *conn;
 	uint32_t slots, used, unauthenticated;
 	struct praas_dgram_conn *free_slots;
-	struct praas_dgram_conn *active_first, *active_last;
 };
 
 static inline struct praas_dgram_port *praas_dgram_port_of(
@@ -80,9 +78,6 @@ static inline struct praas_dgram_conn *praas_dgram_conn_of(struct praas_conn *co
 {
 	return (struct praas_dgram_conn *)(void *)conn;
 }
-
-/* ---- dgram.c ---- */
-void praas_dgram_activate(struct praas_dgram_conn *conn);
 
 /* ---- dgram_conn.c ---- */
 /* A slot, numbered; NULL: there is none. */

@@ -283,7 +283,7 @@ static unsigned run(struct praas_ofi_conn *conn, unsigned budget)
 	    conn->window_used > 0)
 		done += praas_ofi_recv_run(conn, budget);
 	/* What came before the end is handed up first. */
-	if (conn->end_rc != PRAAS_OFI_GOING && (!conn->active || conn->overdue))
+	if (conn->end_rc != PRAAS_OFI_GOING && (!conn->base.active || conn->overdue))
 		run_ending(conn);
 	if (conn->state == PRAAS_OFI_FLUSHING || conn->state == PRAAS_OFI_LINGERING)
 		run_leaving(conn);
@@ -294,24 +294,14 @@ static unsigned run(struct praas_ofi_conn *conn, unsigned budget)
 	return done;
 }
 
+static unsigned run_one(struct praas_conn *base, unsigned budget)
+{
+	return run(praas_ofi_conn_of(base), budget);
+}
+
 static unsigned run_active(struct praas_ofi_port *port, unsigned budget)
 {
-	struct praas_ofi_conn *conn = port->active_first, *last = port->active_last;
-	unsigned done = 0;
-
-	while (conn != NULL) {
-		struct praas_ofi_conn *next = conn->active_next;
-
-		port->active_first = next;
-		if (next == NULL)
-			port->active_last = NULL;
-		conn->active = false;
-		done += run(conn, budget > done ? budget - done : 0);
-		if (conn == last)
-			break; /* those behind came in meanwhile */
-		conn = port->active_first;
-	}
-	return done;
+	return praas_port_run_active(&port->base, budget, run_one);
 }
 
 static unsigned port_poll(struct praas_port *base, unsigned budget)
@@ -325,7 +315,7 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 	if (port->unposted)
 		praas_ofi_slots_run(port);
 	done = take(port, budget);
-	if (port->active_first)
+	if (port->base.active_first)
 		done += run_active(port, budget > done ? budget - done : 0);
 	if (port->dead)
 		praas_ofi_reap(port);
@@ -343,8 +333,10 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 /* Those that wait for the provider or for memory do not keep us awake. */
 static bool has_work(const struct praas_ofi_port *port)
 {
-	for (const struct praas_ofi_conn *c = port->active_first; c;
-	     c = c->active_next) {
+	for (struct praas_conn *at = port->base.active_first; at;
+	     at = at->active_next) {
+		const struct praas_ofi_conn *c = praas_ofi_conn_of(at);
+
 		if (!c->starved && !c->blocked)
 			return true;
 	}

@@ -17,21 +17,6 @@
  * is put into the active list.
  */
 
-void praas_ofi_activate(struct praas_ofi_conn *conn)
-{
-	struct praas_ofi_port *port = praas_ofi_port_of(conn);
-
-	if (conn->active)
-		return;
-	conn->active = true;
-	conn->active_next = NULL;
-	if (port->active_last)
-		port->active_last->active_next = conn;
-	else
-		port->active_first = conn;
-	port->active_last = conn;
-}
-
 /* ---- peers -------------------------------------------------------------------------------- */
 
 static int peer_get(struct praas_ofi_port *port, const uint8_t *name, uint32_t bytes,
@@ -157,7 +142,7 @@ void praas_ofi_reap(struct praas_ofi_port *port)
 	port->dead = NULL;
 	for (; conn != NULL; conn = next) {
 		next = conn->free_next;
-		if (conn->wants != 0 || conn->ops > 0 || conn->active ||
+		if (conn->wants != 0 || conn->ops > 0 || conn->base.active ||
 		    conn->awaits_accept) {
 			conn->free_next = port->dead;
 			port->dead = conn;
@@ -207,7 +192,7 @@ int praas_ofi_connect(struct praas_port *base, const char *addr,
 	conn->wants = PRAAS_OFI_WANT_CONNECT;
 	conn->since_ns = praas_now_ns();
 	praas_conn_set_events(&conn->base, events, user);
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 	*ret_conn = &conn->base;
 	return 0;
 }
@@ -226,7 +211,7 @@ static PRAAS_COLD void refuse(struct praas_ofi_port *port,
 	conn->quiet = true;
 	praas_ofi_destroy(conn);
 	conn->wants = PRAAS_OFI_WANT_REFUSE;
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_ofi_on_connect(struct praas_ofi_port *port,
@@ -257,7 +242,7 @@ void praas_ofi_on_connect(struct praas_ofi_port *port,
 	port->unauthenticated++;
 	praas_conn_set_events(&conn->base, port->config.accept_events,
 			      port->config.accept_user);
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* ---- the end ------------------------------------------------------------------------------ */
@@ -270,7 +255,7 @@ PRAAS_COLD void praas_ofi_fail(struct praas_ofi_conn *conn, int rc)
 	if (rc == -EPROTO || rc == -EMSGSIZE)
 		conn->base.port->protocol_errors++;
 	conn->end_rc = rc;
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /*
@@ -299,7 +284,7 @@ void praas_ofi_destroy(struct praas_ofi_conn *conn)
 		conn->wants |= PRAAS_OFI_WANT_RESET;
 	praas_ofi_offers_withdraw(conn);
 	if (conn->wants != 0)
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 	conn->free_next = port->dead;
 	port->dead = conn;
 }
@@ -335,7 +320,7 @@ void praas_ofi_close(struct praas_conn *base, bool after_flush)
 		praas_ofi_tell_queue(conn, 0);
 		conn->quiet = true;
 		praas_ofi_stop_receiving(conn);
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 		praas_conn_end(base);
 		return;
 	}

@@ -78,7 +78,7 @@ int praas_ofi_fetch_run(struct praas_ofi_fetch *fetch)
 			     fetch->addr + fetch->asked, fetch->key, piece);
 		if (rc == -FI_EAGAIN) {
 			conn->blocked = true;
-			praas_ofi_activate(conn);
+			praas_conn_activate(&conn->base);
 			return 0;
 		}
 		if (rc != 0)
@@ -127,5 +127,5 @@ void praas_ofi_on_read(struct praas_ofi_piece *piece, int rc)
 	}
 	if (rc != 0)
 		praas_ofi_fail(conn, rc);
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 }

@@ -163,7 +163,6 @@ struct praas_ofi_conn {
 	uint8_t state;   /* enum praas_ofi_state */
 	uint8_t wants;   /* PRAAS_OFI_WANT_… */
 	uint32_t reason; /* of REFUSE */
-	bool active;     /* in the port's active list */
 	bool accepted, authenticated;
 	bool quiet;         /* the layer above hears nothing more */
 	bool opened_due;    /* opened() has not been told yet */
@@ -199,7 +198,7 @@ struct praas_ofi_conn {
 	uint64_t since_ns; /* when it became CONNECTING, LINGERING or DEAD */
 	uint64_t pinged_ns, fetched_told;
 	bool overdue; /* ended for its stalling: nothing more is waited for */
-	struct praas_ofi_conn *active_next, *free_next;
+	struct praas_ofi_conn *free_next;
 };
 
 struct praas_ofi_port {
@@ -216,7 +215,6 @@ struct praas_ofi_port {
 	struct praas_ofi_conn *conn; /* slots */
 	uint32_t slots, used, unauthenticated;
 	struct praas_ofi_conn *free_conns, *dead;
-	struct praas_ofi_conn *active_first, *active_last;
 	struct praas_ofi_peer *peer; /* as many as slots */
 
 	struct praas_ofi_slot *slot;     /* receive buffers */
@@ -262,7 +260,6 @@ int praas_ofi_connect(struct praas_port *base, const char *addr,
 		      const struct praas_conn_events *events, void *user,
 		      struct praas_conn **ret_conn);
 void praas_ofi_close(struct praas_conn *base, bool after_flush);
-void praas_ofi_activate(struct praas_ofi_conn *conn);
 void praas_ofi_on_connect(struct praas_ofi_port *port,
 			  const struct praas_ofi_packet *packet);
 /* Queued buffers get sent(rc), the layer above closed(rc); then it is DEAD. */

@@ -210,7 +210,7 @@ static void after_run(struct praas_ofi_conn *conn, bool more)
 	if (untold >= PRAAS_OFI_WINDOW / 2)
 		conn->wants |= PRAAS_OFI_WANT_ACK;
 	if (more || conn->starved || conn->wants != 0)
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 unsigned praas_ofi_recv_run(struct praas_ofi_conn *conn, unsigned budget)
@@ -291,7 +291,7 @@ static int on_accept(struct praas_ofi_conn *conn, const struct praas_ofi_packet 
 		conn->awaits_accept = false; /* closed meanwhile */
 		conn->wants |= PRAAS_OFI_WANT_RESET;
 	}
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 	return 0;
 }
 
@@ -317,7 +317,7 @@ static int on_control(struct praas_ofi_conn *conn, const struct praas_ofi_packet
 		return 0;
 	case PRAAS_OFI_PING:
 		conn->wants |= PRAAS_OFI_WANT_ACK;
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 		return 0;
 	case PRAAS_OFI_RESET:
 		conn->peer_gone = true;
@@ -382,8 +382,8 @@ unsigned praas_ofi_on_packet(struct praas_ofi_slot *slot, uint64_t bytes)
 		praas_ofi_fail(conn, rc);
 	if (praas_unlikely(!kept || conn->state == PRAAS_OFI_CONNECTING))
 		return 0;
-	if (praas_unlikely(conn->active || conn->opened_due)) {
-		praas_ofi_activate(conn);
+	if (praas_unlikely(conn->base.active || conn->opened_due)) {
+		praas_conn_activate(&conn->base);
 		return 0; /* its turn comes with the active ones */
 	}
 	return praas_ofi_recv_run(conn, 1);

@@ -25,7 +25,7 @@ static void sent(struct praas_ofi_conn *conn, struct praas_buf *buf)
 	conn->unsent.bytes -=
 		praas_min_u64(conn->unsent.bytes, praas_frame_wire_bytes(&buf->head));
 	praas_send_push(&conn->left, buf, 0);
-	praas_ofi_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 static struct praas_buf *dequeue(struct praas_ofi_conn *conn)
@@ -335,7 +335,7 @@ void praas_ofi_send_run(struct praas_ofi_conn *conn)
 		rc = send_next(conn);
 	conn->blocked = rc == -EAGAIN;
 	if (conn->blocked)
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 	else if (rc != 0)
 		praas_ofi_fail(conn, rc);
 }
@@ -415,7 +415,7 @@ int praas_ofi_on_ack(struct praas_ofi_conn *conn, uint32_t ack)
 		frame_settle(conn, frame);
 	}
 	if (conn->unsent.first != NULL || conn->state > PRAAS_OFI_OPEN)
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 	return 0;
 }
 

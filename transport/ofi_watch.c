@@ -68,7 +68,7 @@ static bool silent(struct praas_ofi_conn *conn, uint64_t now_ns, uint64_t timeou
 	if (quiet_ns >= timeout_ns / 2 && now_ns - conn->pinged_ns >= timeout_ns / 2) {
 		conn->pinged_ns = now_ns;
 		conn->wants |= PRAAS_OFI_WANT_PING;
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 	}
 	return false;
 }
@@ -83,7 +83,7 @@ static void look_open(struct praas_ofi_conn *conn, uint64_t now_ns, uint64_t tim
 	if (conn->fetched != conn->fetched_told) {
 		conn->fetched_told = conn->fetched;
 		conn->wants |= PRAAS_OFI_WANT_ACK;
-		praas_ofi_activate(conn);
+		praas_conn_activate(&conn->base);
 	}
 }
 
@@ -137,7 +137,7 @@ uint64_t praas_ofi_due_ns(const struct praas_ofi_port *port)
 {
 	uint64_t due_ns = NEVER;
 
-	if (port->active_first != NULL || port->unposted != NULL)
+	if (port->base.active_first != NULL || port->unposted != NULL)
 		return BLOCKED_NS; /* the provider, or memory, is asked again */
 	if (port->used > 0)
 		due_ns = praas_max_u64(

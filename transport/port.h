@@ -17,6 +17,55 @@
 void praas_port_config_set(struct praas_port_config *c,
 			   const struct praas_port_config *config, uint32_t conns_max);
 
+/* ---- connections with something to do ---- */
+
+/* Upcalls are made from poll() alone, so what happens elsewhere is noted in the connection, which is put behind
+ * the others of its port, once. */
+static inline void praas_conn_activate(struct praas_conn *conn)
+{
+	struct praas_port *port = conn->port;
+
+	if (conn->active)
+		return;
+	conn->active = true;
+	conn->active_next = NULL;
+	if (port->active_last)
+		port->active_last->active_next = conn;
+	else
+		port->active_first = conn;
+	port->active_last = conn;
+}
+
+/* Takes the first out; there is one. */
+static inline struct praas_conn *praas_conn_take_active(struct praas_port *port)
+{
+	struct praas_conn *conn = port->active_first;
+
+	port->active_first = conn->active_next;
+	if (port->active_first == NULL)
+		port->active_last = NULL;
+	conn->active = false;
+	return conn;
+}
+
+/* run() for each that is in the list now; those that come in meanwhile have the next turn. */
+static inline unsigned praas_port_run_active(struct praas_port *port, unsigned budget,
+					     unsigned (*run)(struct praas_conn *conn,
+							     unsigned budget))
+{
+	const struct praas_conn *last = port->active_last;
+	bool more = last != NULL;
+	unsigned done = 0;
+
+	while (more) {
+		struct praas_conn *conn = praas_conn_take_active(port);
+
+		more = conn != last; /* it may be gone after its turn */
+		done += run(conn, budget > done ? budget - done : 0);
+	}
+	return done;
+}
+
 /* ---- what waits to be sent ---- */
 
 struct praas_send_queue {

@@ -14,6 +14,7 @@
  */
 
 #define CHECK_NS UINT64_C(10000000) /* how often stalls are looked for */
+#define CHECK_TURNS 256u /* … at most: the clock is not asked in each turn */
 #define SUFFIX "+sealed"
 
 static struct praas_sealed_port *port_of(struct praas_port *base)
@@ -118,7 +119,7 @@ static void free_dead(struct praas_sealed_port *port)
 
 	for (; conn; conn = next) {
 		next = conn->next;
-		if (conn->active) { /* still in the list of those */
+		if (conn->base.active) { /* still in the list of those */
 			conn->next = kept;
 			kept = conn;
 		} else {
@@ -128,30 +129,22 @@ static void free_dead(struct praas_sealed_port *port)
 	port->dead = kept;
 }
 
-/* Those that are in the list now. */
-static unsigned run_active(struct praas_sealed_port *port)
+static unsigned run_one(struct praas_conn *base, unsigned budget)
 {
-	struct praas_sealed_conn *conn = port->active_first, *next;
-	unsigned done = 0;
-
-	port->active_first = NULL;
-	port->active_last = NULL;
-	for (; conn; conn = next) {
-		next = conn->active_next;
-		conn->active = false;
-		done += praas_sealed_run(conn);
-	}
-	return done;
+	(void)budget; /* it hands up nothing */
+	return praas_sealed_run(praas_sealed_conn_of(base));
 }
 
 unsigned praas_sealed_poll(struct praas_port *base, unsigned budget)
 {
 	struct praas_sealed_port *port = port_of(base);
 	unsigned done = port->below->poll(port->inner, budget);
+	bool awoken = port->armed;
 
-	if (port->active_first)
-		done += run_active(port);
-	if (praas_unlikely(port->conns && (done == 0 || ++port->turns % 64 == 0))) {
+	port->armed = false;
+	if (base->active_first)
+		done += praas_port_run_active(base, budget, run_one);
+	if (praas_unlikely(awoken || ++port->turns % CHECK_TURNS == 0)) {
 		uint64_t now_ns = praas_now_ns();
 
 		if (now_ns - port->check_ns >= CHECK_NS) {
@@ -169,8 +162,10 @@ unsigned praas_sealed_poll(struct praas_port *base, unsigned budget)
 int praas_sealed_arm(struct praas_port *base, int *ret_fd)
 {
 	struct praas_sealed_port *port = port_of(base);
+	int rc = base->active_first ? -EAGAIN : port->below->arm(port->inner, ret_fd);
 
-	return port->active_first ? -EAGAIN : port->below->arm(port->inner, ret_fd);
+	port->armed = rc == 0;
+	return rc;
 }
 
 void praas_sealed_free(struct praas_port *base)
@@ -185,8 +180,8 @@ void praas_sealed_free(struct praas_port *base)
 		else
 			praas_sealed_close(&conn->base, false);
 	}
-	for (conn = port->active_first; conn; conn = conn->active_next)
-		conn->active = false;
+	while (base->active_first)
+		(void)praas_conn_take_active(base);
 	free_dead(port);
 	port->below->free(port->inner);
 	free(port);

@@ -53,26 +53,11 @@ void praas_sealed_conn_drop(struct praas_sealed_conn *conn)
 	free(conn);
 }
 
-void praas_sealed_activate(struct praas_sealed_conn *conn)
-{
-	struct praas_sealed_port *port = praas_sealed_port_of(conn);
-
-	if (conn->active)
-		return;
-	conn->active = true;
-	conn->active_next = NULL;
-	if (port->active_last)
-		port->active_last->active_next = conn;
-	else
-		port->active_first = conn;
-	port->active_last = conn;
-}
-
 void praas_sealed_fail(struct praas_sealed_conn *conn, int rc)
 {
 	if (conn->end_rc == 0)
 		conn->end_rc = rc;
-	praas_sealed_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* ---- its end ---- */

@@ -51,7 +51,6 @@ struct praas_sealed_conn {
 	struct praas_conn *inner; /* NULL: gone */
 	uint8_t state;            /* enum praas_sealed_state */
 	bool accepted, quiet;
-	bool active;                   /* in the port's list */
 	bool end_in;                   /* the peer has said its last record */
 	bool end_out;                  /* we have */
 	int end_rc;                    /* not 0: to be ended with it */
@@ -78,8 +77,7 @@ struct praas_sealed_conn {
 	uint64_t large_in;
 
 	uint64_t progress, progress_then, since_ns; /* for stalls */
-	struct praas_sealed_conn *active_next;
-	struct praas_sealed_conn *prev, *next; /* of the port */
+	struct praas_sealed_conn *prev, *next;      /* of the port */
 };
 
 struct praas_sealed_port {
@@ -89,8 +87,8 @@ struct praas_sealed_port {
 	struct praas_port_config config;
 	struct praas_sealed_conn *conns; /* all but the dead */
 	struct praas_sealed_conn *dead;  /* by next */
-	struct praas_sealed_conn *active_first, *active_last;
 	uint64_t check_ns, turns, copies;
+	bool armed; /* since the last poll */
 	struct praas_sealed_stats stats;
 };
 
@@ -113,8 +111,6 @@ int praas_sealed_conn_new(struct praas_sealed_port *port,
 			  struct praas_sealed_conn **ret_conn);
 /* Of what was made and never shown to anybody. */
 void praas_sealed_conn_drop(struct praas_sealed_conn *conn);
-/* Looked at again with the next poll. */
-void praas_sealed_activate(struct praas_sealed_conn *conn);
 /* Ended with the next poll. */
 void praas_sealed_fail(struct praas_sealed_conn *conn, int rc);
 /* Ends it now, with closed(rc). */

@@ -83,7 +83,7 @@ void praas_sealed_try_held(struct praas_sealed_conn *conn)
 		return;
 	rc = m->alloc(m->user, held->head.bytes, &conn->large);
 	if (rc == -ENOBUFS) {
-		praas_sealed_activate(conn); /* again with the next turn */
+		praas_conn_activate(&conn->base); /* again with the next turn */
 		return;
 	}
 	conn->held = NULL;
@@ -93,7 +93,7 @@ void praas_sealed_try_held(struct praas_sealed_conn *conn)
 		memcpy(conn->large->key, held->key, sizeof(held->key));
 		conn->large_in = 0;
 		conn->grant_due = true;
-		praas_sealed_activate(conn);
+		praas_conn_activate(&conn->base);
 	} else {
 		conn->large = NULL;
 		praas_sealed_fail(conn, rc);
@@ -154,7 +154,7 @@ static int on_opened(struct praas_sealed_conn *conn, enum praas_sealed_type type
 	} else if (type == PRAAS_SEALED_GRANT && bytes == 0 && conn->announced &&
 		   !conn->granted) {
 		conn->granted = true;
-		praas_sealed_activate(conn);
+		praas_conn_activate(&conn->base);
 		rc = 0;
 	} else if (type == PRAAS_SEALED_END && bytes == 0 && !conn->held &&
 		   !conn->large) {

@@ -51,7 +51,7 @@ static bool take(struct praas_sealed_conn *conn, uint64_t bytes,
 	if (praas_likely(rc == 0))
 		return true;
 	if (rc == -ENOBUFS)
-		praas_sealed_activate(conn); /* again with the next turn */
+		praas_conn_activate(&conn->base); /* again with the next turn */
 	else
 		praas_sealed_fail(conn, rc);
 	return false;
@@ -131,7 +131,7 @@ static void pop(struct praas_sealed_conn *conn)
 	conn->granted = false;
 	conn->large_out = 0;
 	praas_send_push(&conn->left, buf, 0);
-	praas_sealed_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* The record of it was made, whether it has left or is stuck. */
@@ -216,7 +216,7 @@ void praas_sealed_on_sent(struct praas_sealed_conn *conn, const struct praas_buf
 	if (buf->head.aux == PRAAS_SEALED_PIECE)
 		conn->pieces_out--;
 	if (conn->stuck || conn->unsent.first || conn->state == PRAAS_SEALED_FLUSHING)
-		praas_sealed_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 int praas_sealed_send(struct praas_conn *base, struct praas_buf *buf)

@@ -172,30 +172,20 @@ static unsigned run(struct praas_tcp_conn *conn, unsigned budget)
 		rc = praas_tcp_flush(conn);
 		if (rc != 0 && conn->end_rc == PRAAS_TCP_GOING) {
 			conn->end_rc = rc;
-			praas_tcp_activate(conn);
+			praas_conn_activate(&conn->base);
 		}
 	}
 	return done;
 }
 
+static unsigned run_one(struct praas_conn *base, unsigned budget)
+{
+	return run(praas_tcp_conn_of(base), budget);
+}
+
 static unsigned run_active(struct praas_tcp_port *port, unsigned budget)
 {
-	struct praas_tcp_conn *conn = port->active_first, *last = port->active_last;
-	unsigned done = 0;
-
-	while (conn != NULL) {
-		struct praas_tcp_conn *next = conn->active_next;
-
-		port->active_first = next;
-		if (next == NULL)
-			port->active_last = NULL;
-		conn->active = false;
-		done += run(conn, budget > done ? budget - done : 0);
-		if (conn == last)
-			break; /* those behind came in meanwhile */
-		conn = port->active_first;
-	}
-	return done;
+	return praas_port_run_active(&port->base, budget, run_one);
 }
 
 static unsigned run_hot(struct praas_tcp_port *port, unsigned budget)
@@ -229,11 +219,11 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 	if (praas_unlikely(port->listen_fd >= 0 && !port->accept_armed))
 		(void)praas_tcp_ring_accept(port); /* else next turn */
 	praas_tcp_ring_turn(port);
-	if (port->active_first)
+	if (port->base.active_first)
 		done += run_active(port, budget);
 	if (port->hot_count > 0 && done < budget)
 		done += run_hot(port, budget - done);
-	if (port->active_first)
+	if (port->base.active_first)
 		done += run_active(port, budget > done ? budget - done : 0);
 	if (praas_unlikely(port->watch != NULL && port->turn % CLOCK_TURNS == 0)) {
 		port->now_ns = praas_now_ns();
@@ -247,12 +237,11 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 /* Connections that only wait for memory do not keep us awake. */
 static bool has_work(const struct praas_tcp_port *port)
 {
-	for (const struct praas_tcp_conn *c = port->active_first; c;
-	     c = c->active_next) {
-		if (!c->starved)
+	for (struct praas_conn *c = port->base.active_first; c; c = c->active_next) {
+		if (!praas_tcp_conn_of(c)->starved)
 			return true;
 	}
-	return port->active_first != NULL && port->chunks.freed;
+	return port->base.active_first != NULL && port->chunks.freed;
 }
 
 static int port_arm(struct praas_port *base, int *ret_fd)
@@ -273,11 +262,11 @@ static int port_arm(struct praas_port *base, int *ret_fd)
 		    !praas_tcp_ring_poll(port->hot[i], PRAAS_TCP_OP_POLL_IN))
 			return -EAGAIN;
 	}
-	if (port->active_first)
+	if (port->base.active_first)
 		wake_ns = STARVED_NS;
 	else if (port->watch)
 		wake_ns = praas_min_u64(wake_ns, port->config.stall_timeout_ns / 2 + 1);
-	if ((port->active_first || port->watch) && !port->timer_armed)
+	if ((port->base.active_first || port->watch) && !port->timer_armed)
 		(void)praas_tcp_ring_timer(port, wake_ns); /* a late look at most */
 	praas_tcp_ring_sleep(port);
 	praas_tcp_ring_submit(port);
@@ -324,11 +313,8 @@ static void port_free(struct praas_port *base)
 	for (unsigned i = 0;
 	     i < END_TURNS && port->used > 0 && praas_tcp_ring_is_owner(port); i++) {
 		praas_tcp_ring_turn(port);
-		while (port->active_first) {
-			port->active_first->active = false;
-			port->active_first = port->active_first->active_next;
-		}
-		port->active_last = NULL;
+		while (port->base.active_first)
+			(void)praas_conn_take_active(&port->base);
 		praas_tcp_reap(port);
 	}
 	praas_tcp_ring_release(port);

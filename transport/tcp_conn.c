@@ -24,21 +24,6 @@
 	65536u /* of a frame within the stall timeout, or it has stalled */
 #define DISCARDS_MAX 16u
 
-void praas_tcp_activate(struct praas_tcp_conn *conn)
-{
-	struct praas_tcp_port *port = praas_tcp_port_of(conn);
-
-	if (conn->active)
-		return;
-	conn->active = true;
-	conn->active_next = NULL;
-	if (port->active_last)
-		port->active_last->active_next = conn;
-	else
-		port->active_first = conn;
-	port->active_last = conn;
-}
-
 void praas_tcp_watch(struct praas_tcp_conn *conn)
 {
 	struct praas_tcp_port *port = praas_tcp_port_of(conn);
@@ -103,7 +88,7 @@ void praas_tcp_reap(struct praas_tcp_port *port)
 	port->zombies = NULL;
 	for (; conn != NULL; conn = next) {
 		next = conn->free_next;
-		if (conn->ops > 0 || conn->active) {
+		if (conn->ops > 0 || conn->base.active) {
 			conn->free_next = port->zombies;
 			port->zombies = conn;
 			continue;
@@ -146,7 +131,7 @@ int praas_tcp_connect(struct praas_port *base, const char *addr,
 	else
 		conn->end_rc = rc;
 	praas_tcp_watch(conn);
-	praas_tcp_activate(conn);
+	praas_conn_activate(&conn->base);
 	*ret_conn = &conn->base;
 	return 0;
 }
@@ -189,7 +174,8 @@ int praas_tcp_secure(struct praas_tcp_conn *conn)
 		op = PRAAS_TCP_OP_POLL_OUT;
 	if (!(write ? conn->poll_out_armed : conn->poll_in_armed) &&
 	    !praas_tcp_ring_poll(conn, op))
-		praas_tcp_activate(conn); /* no place in the ring: again next turn */
+		praas_conn_activate(
+			&conn->base); /* no place in the ring: again next turn */
 	return -EAGAIN;
 }
 
@@ -246,7 +232,7 @@ void praas_tcp_on_accept(struct praas_tcp_port *port, int res)
 			      port->config.accept_user);
 	if (port->tls)
 		praas_tcp_watch(conn); /* a handshake may stall */
-	praas_tcp_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_tcp_destroy(struct praas_tcp_conn *conn)
@@ -283,7 +269,7 @@ static void begin_flush(struct praas_tcp_conn *conn)
 		conn->recv_cancelling = praas_tcp_ring_cancel(conn, PRAAS_TCP_OP_RECV);
 	praas_tcp_watch(conn);
 	conn->stall_since_ns = 0;
-	praas_tcp_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_tcp_end(struct praas_tcp_conn *conn, int rc)
@@ -337,7 +323,7 @@ static void linger(struct praas_tcp_conn *conn)
 		if (n == -EAGAIN) {
 			if (!conn->poll_in_armed &&
 			    !praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_IN))
-				praas_tcp_activate(conn);
+				praas_conn_activate(&conn->base);
 			return;
 		}
 		conn->eof = n <= 0;
@@ -345,7 +331,7 @@ static void linger(struct praas_tcp_conn *conn)
 	if (conn->eof)
 		praas_tcp_destroy(conn);
 	else
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 void praas_tcp_flush_out(struct praas_tcp_conn *conn)

@@ -61,7 +61,6 @@ struct praas_tcp_conn {
 	uint8_t ops;   /* io_uring operations outstanding */
 	bool recv_armed, recv_cancelling, poll_in_armed, poll_out_armed;
 	bool hot;           /* read by plain recv every poll */
-	bool active;        /* in the port's active list */
 	bool watched;       /* in the port's watch list */
 	bool corked;        /* more frames to hand up: answers wait */
 	bool accepted;      /* by us, not connected */
@@ -92,7 +91,6 @@ struct praas_tcp_conn {
 	uint64_t frames, frames_then; /* handed up */
 	uint64_t stall_since_ns;      /* 0: not yet looked at */
 	struct praas_tcp_conn *watch_prev, *watch_next;
-	struct praas_tcp_conn *active_next;
 	struct praas_tcp_conn *free_next; /* free slots, or zombies */
 };
 
@@ -130,7 +128,6 @@ struct praas_tcp_port {
 	uint32_t slots, used, unauthenticated;
 	uint32_t slots_made; /* those before were used once */
 	struct praas_tcp_conn *free_slots, *zombies;
-	struct praas_tcp_conn *active_first, *active_last;
 	struct praas_tcp_conn *watch;
 	struct praas_tcp_conn *hot[PRAAS_TCP_HOT_ALL];
 	uint32_t hot_count, hot_max;
@@ -193,7 +190,6 @@ void praas_tcp_flush_out(struct praas_tcp_conn *conn);
 void praas_tcp_destroy(struct praas_tcp_conn *conn);
 /* Puts dead connections without outstanding operations back into use. */
 void praas_tcp_reap(struct praas_tcp_port *port);
-void praas_tcp_activate(struct praas_tcp_conn *conn);
 void praas_tcp_watch(struct praas_tcp_conn *conn);
 void praas_tcp_unwatch(struct praas_tcp_conn *conn);
 /* Ends connections that have not moved for the stall timeout. */

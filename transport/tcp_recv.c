@@ -58,7 +58,7 @@ void praas_tcp_on_bytes(struct praas_tcp_conn *conn, struct praas_tcp_chunk *chu
 	else
 		conn->rx_first = chunk;
 	conn->rx_last = chunk;
-	praas_tcp_activate(conn);
+	praas_conn_activate(&conn->base);
 	conn->streak++;
 	if (conn->streak < STREAK_FREE || conn->recv_cancelling)
 		return;
@@ -80,7 +80,7 @@ void praas_tcp_on_recv_end(struct praas_tcp_conn *conn, int res)
 		praas_tcp_port_of(conn)->multishot = false;
 	else if (res < 0 && res != -ENOBUFS && res != -ECANCELED)
 		conn->end_rc = res;
-	praas_tcp_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_tcp_make_hot(struct praas_tcp_conn *conn)
@@ -119,7 +119,7 @@ static void leave_hot(struct praas_tcp_conn *conn)
 void praas_tcp_make_cold(struct praas_tcp_conn *conn)
 {
 	leave_hot(conn);
-	praas_tcp_activate(conn); /* which arms a receive */
+	praas_conn_activate(&conn->base); /* which arms a receive */
 }
 
 void praas_tcp_stop_receiving(struct praas_tcp_conn *conn)
@@ -232,7 +232,7 @@ static unsigned hand_up(struct praas_tcp_conn *conn, unsigned budget)
 	    conn->end_rc == PRAAS_TCP_GOING)
 		praas_tcp_stream_park(&conn->stream); /* the idle hold no chunk */
 	if (done == budget || conn->starved)
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 	return done;
 }
 
@@ -253,7 +253,7 @@ static bool read_once(struct praas_tcp_conn *conn)
 
 	if (praas_unlikely(rc != 0)) {
 		conn->starved = rc == -ENOBUFS;
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 		return false;
 	}
 	n = praas_tcp_io_recv(conn, to, room);
@@ -268,7 +268,7 @@ static bool read_once(struct praas_tcp_conn *conn)
 			on_bad_stream(conn, (int)n);
 		else
 			conn->end_rc = (int)n;
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 		return false;
 	}
 	conn->cold = 0;
@@ -283,7 +283,7 @@ unsigned praas_tcp_recv_hot(struct praas_tcp_conn *conn, unsigned budget)
 
 	conn->readable = false;
 	/* What a full budget, or want of memory, has left. */
-	if (praas_unlikely(conn->active))
+	if (praas_unlikely(conn->base.active))
 		return 0; /* its turn comes with the active ones */
 	for (unsigned i = 0; i < READS_MAX && more && done < budget; i++) {
 		uint64_t before = conn->received;
@@ -299,7 +299,7 @@ unsigned praas_tcp_recv_hot(struct praas_tcp_conn *conn, unsigned budget)
 	if (praas_unlikely(conn->state != PRAAS_TCP_OPEN))
 		return done;
 	if (praas_unlikely(conn->end_rc != PRAAS_TCP_GOING))
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 	else if (praas_unlikely(conn->cold > COLD_POLLS) && conn->hot)
 		praas_tcp_make_cold(conn);
 	return done;
@@ -314,11 +314,11 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 	if (conn->state != PRAAS_TCP_OPEN)
 		return done;
 	favour_big(conn);
-	if (conn->end_rc != PRAAS_TCP_GOING && !conn->active) {
+	if (conn->end_rc != PRAAS_TCP_GOING && !conn->base.active) {
 		praas_tcp_end(conn, conn->end_rc);
 		return done;
 	}
-	if (conn->eof && !conn->active && conn->rx_first == NULL) {
+	if (conn->eof && !conn->base.active && conn->rx_first == NULL) {
 		praas_tcp_end(conn,
 			      praas_tcp_stream_idle(&conn->stream) ? 0 : -ECONNRESET);
 		return done;
@@ -327,11 +327,11 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 	    conn->end_rc != PRAAS_TCP_GOING)
 		return done;
 	if ((conn->readable || praas_tcp_unread(conn)) && done < budget &&
-	    !conn->active) {
+	    !conn->base.active) {
 		conn->readable = false;
 		if (read_once(conn))
 			conn->readable = true;
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 		return done;
 	}
 	if (port->multishot && conn->stream.big == NULL)
@@ -341,6 +341,6 @@ unsigned praas_tcp_recv_run(struct praas_tcp_conn *conn, unsigned budget)
 			praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_IN);
 	conn->starved = !armed;
 	if (!armed)
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 	return done;
 }

@@ -364,7 +364,7 @@ static void on_poll(struct praas_tcp_conn *conn, enum praas_tcp_op op, int res)
 		/* Cancelled by us, or with the thread that had asked, which has ended. */
 		if (conn->state == PRAAS_TCP_OPEN ||
 		    conn->state == PRAAS_TCP_CONNECTING)
-			praas_tcp_activate(conn);
+			praas_conn_activate(&conn->base);
 		return;
 	}
 	if (conn->state == PRAAS_TCP_CONNECTING)
@@ -373,7 +373,7 @@ static void on_poll(struct praas_tcp_conn *conn, enum praas_tcp_op op, int res)
 		 !conn->opened_due)
 		praas_tcp_make_hot(conn);
 	if (conn->state != PRAAS_TCP_DEAD)
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 static void on_cqe(struct praas_tcp_port *port, const struct io_uring_cqe *cqe)

@@ -160,15 +160,15 @@ static void advance(struct praas_tcp_conn *conn, uint64_t bytes)
 		praas_send_push(&conn->left, praas_send_pop(&conn->unsent), 0);
 	}
 	if (conn->left.first)
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 static PRAAS_COLD void wait_writable(struct praas_tcp_conn *conn)
 {
 	praas_tcp_watch(conn);
 	if (!conn->poll_out_armed && !praas_tcp_ring_poll(conn, PRAAS_TCP_OP_POLL_OUT))
-		praas_tcp_activate(
-			conn); /* no place in the ring: tries again next turn */
+		praas_conn_activate(
+			&conn->base); /* no place in the ring: tries again next turn */
 }
 
 int praas_tcp_flush(struct praas_tcp_conn *conn)
@@ -254,13 +254,13 @@ int praas_tcp_send(struct praas_conn *base, struct praas_buf *buf)
 	}
 	praas_send_push(&conn->unsent, buf, bytes);
 	if (!goes_at_once(conn)) {
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 		return 0;
 	}
 	rc = praas_tcp_flush(conn);
 	if (praas_unlikely(rc != 0)) {
 		conn->end_rc = rc; /* told by the next poll */
-		praas_tcp_activate(conn);
+		praas_conn_activate(&conn->base);
 	}
 	return 0;
 }

@@ -88,6 +88,9 @@ struct praas_conn {
 	 * the connection. Set by transport/session.c, called by praas_conn_end(). */
 	void (*ended)(void *watcher);
 	void *watcher; /* of ended */
+	/* Of transports that keep a list of connections with something to do (transport/port.h). */
+	struct praas_conn *active_next;
+	bool active;
 };
 
 /* Every transport calls it once per connection: after closed() returned, or in close(). */
@@ -229,6 +232,7 @@ struct praas_port {
 	const struct praas_transport_ops *ops;
 	uint64_t copies; /* payloads copied by us */
 	uint64_t frames_in, frames_out, bytes_in, bytes_out, protocol_errors;
+	struct praas_conn *active_first, *active_last; /* praas_conn_activate() */
 };
 
 /* All of this build, in the order in which a client tries them; NULL behind the last. */

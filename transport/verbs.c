@@ -179,33 +179,27 @@ static unsigned run(struct praas_verbs_conn *conn, unsigned budget)
 		return done + 1;
 	}
 	if (conn->starved || conn->left.first)
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
+	return done;
+}
+
+static unsigned run_one(struct praas_conn *base, unsigned budget)
+{
+	struct praas_verbs_conn *conn = praas_verbs_conn_of(base);
+	unsigned done = 0;
+
+	conn->running = true;
+	if (conn->state != PRAAS_VERBS_DEAD)
+		done = run(conn, budget);
+	conn->running = false;
+	if (conn->state == PRAAS_VERBS_DEAD)
+		praas_verbs_reap(conn);
 	return done;
 }
 
 static unsigned run_active(struct praas_verbs_port *port, unsigned budget)
 {
-	struct praas_verbs_conn *conn = port->active_first, *last = port->active_last;
-	unsigned done = 0;
-
-	while (conn) {
-		bool end = conn == last; /* those behind came in meanwhile */
-
-		port->active_first = conn->active_next;
-		if (!port->active_first)
-			port->active_last = NULL;
-		conn->active = false;
-		conn->running = true;
-		if (conn->state != PRAAS_VERBS_DEAD)
-			done += run(conn, budget > done ? budget - done : 0);
-		conn->running = false;
-		if (conn->state == PRAAS_VERBS_DEAD)
-			praas_verbs_reap(conn);
-		if (end)
-			break;
-		conn = port->active_first;
-	}
-	return done;
+	return praas_port_run_active(&port->base, budget, run_one);
 }
 
 static void wake_up(struct praas_verbs_port *port)
@@ -236,9 +230,9 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 		}
 	}
 	/* First what waits to leave. */
-	if (port->active_first)
+	if (port->base.active_first)
 		done = run_active(port, budget);
-	if (praas_verbs_devices_take(port) > 0 && port->active_first)
+	if (praas_verbs_devices_take(port) > 0 && port->base.active_first)
 		done += run_active(port, budget > done ? budget - done : 0);
 	return done;
 }
@@ -247,9 +241,8 @@ static unsigned port_poll(struct praas_port *base, unsigned budget)
 static bool has_work(const struct praas_verbs_port *port, bool *ret_starved)
 {
 	*ret_starved = false;
-	for (const struct praas_verbs_conn *c = port->active_first; c;
-	     c = c->active_next) {
-		if (!c->starved)
+	for (struct praas_conn *c = port->base.active_first; c; c = c->active_next) {
+		if (!praas_verbs_conn_of(c)->starved)
 			return true;
 		*ret_starved = true;
 	}
@@ -296,7 +289,7 @@ static void port_free(struct praas_port *base)
 
 	for (; conn; conn = next) {
 		next = conn->next;
-		conn->active = false;
+		conn->base.active = false;
 		if (conn->state == PRAAS_VERBS_OPEN ||
 		    conn->state == PRAAS_VERBS_CONNECTING)
 			praas_verbs_close(&conn->base, false);

@@ -132,7 +132,7 @@ static void open_bulk(struct praas_verbs_conn *conn)
 		return;
 	conn->bulk_open = true;
 	praas_verbs_pending(conn, -1);
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* Accepted by both sides. */
@@ -152,7 +152,7 @@ static int on_established(struct praas_verbs_conn *conn, struct rdma_cm_id *id,
 		memcpy(conn->token, conn->peer.token, sizeof(conn->token));
 	}
 	conn->opened_due = true;
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 	return 0;
 }
 
@@ -293,7 +293,7 @@ static int on_event(struct praas_verbs_conn *conn, const struct rdma_cm_event *e
 		conn->disconnected = true;
 		if (event->id->qp) /* what it still has comes back in error */
 			(void)rdma_disconnect(event->id); /* or is so already */
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 		return 0;
 	case RDMA_CM_EVENT_DEVICE_REMOVAL:
 		return -ENODEV;

@@ -18,21 +18,6 @@
 #define LINGER_NS UINT64_C(1000000000)
 #define DRAIN_NS UINT64_C(500000000) /* for what came before a disconnect */
 
-void praas_verbs_activate(struct praas_verbs_conn *conn)
-{
-	struct praas_verbs_port *port = praas_verbs_port_of(conn);
-
-	if (conn->active)
-		return;
-	conn->active = true;
-	conn->active_next = NULL;
-	if (port->active_last)
-		port->active_last->active_next = conn;
-	else
-		port->active_first = conn;
-	port->active_last = conn;
-}
-
 void praas_verbs_pending(struct praas_verbs_conn *conn, int change)
 {
 	conn->pending = (uint8_t)(conn->pending + change);
@@ -120,7 +105,7 @@ void praas_verbs_fail(struct praas_verbs_conn *conn, int rc)
 	if (conn->end_rc == PRAAS_VERBS_GOING)
 		conn->end_rc = rc;
 	if (conn->state != PRAAS_VERBS_DEAD)
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 }
 
 static void unlink_conn(struct praas_verbs_conn *conn)
@@ -139,8 +124,8 @@ void praas_verbs_reap(struct praas_verbs_conn *conn)
 {
 	struct praas_verbs_port *port = praas_verbs_port_of(conn);
 
-	if (conn->state != PRAAS_VERBS_DEAD || conn->slots_out > 0 || conn->active ||
-	    conn->running)
+	if (conn->state != PRAAS_VERBS_DEAD || conn->slots_out > 0 ||
+	    conn->base.active || conn->running)
 		return;
 	praas_buf_release(conn->rx_memory);
 	unlink_conn(conn);
@@ -191,7 +176,7 @@ static void begin_flush(struct praas_verbs_conn *conn)
 	conn->quiet = true;
 	conn->state = PRAAS_VERBS_FLUSHING;
 	conn->since_ns = 0;
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 void praas_verbs_end(struct praas_verbs_conn *conn, int rc)
@@ -262,7 +247,7 @@ static void look_idle(struct praas_verbs_conn *conn, uint64_t now_ns)
 		if (conn->asks < PRAAS_VERBS_ASKS_SHIFT)
 			conn->asks++;
 		conn->ask = true;
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 	}
 }
 

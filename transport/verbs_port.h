@@ -136,7 +136,7 @@ struct praas_verbs_conn {
 	struct sockaddr_storage to; /* of who connected: for the bulk path */
 	uint16_t index, generation;
 	uint8_t state; /* enum praas_verbs_state */
-	bool accepted, authenticated, quiet, active, opened_due, starved;
+	bool accepted, authenticated, quiet, opened_due, starved;
 	bool running;   /* in its turn: not freed under it */
 	bool bulk_open; /* the second queue pair */
 	bool bye_sent;  /* we have said our last word */
@@ -185,7 +185,6 @@ struct praas_verbs_conn {
 	uint8_t asks;   /* since something came; at most PRAAS_VERBS_ASKS_SHIFT */
 	bool ask,
 		asking; /* to be posted; posted, and the device has not said that it arrived */
-	struct praas_verbs_conn *active_next;
 	struct praas_verbs_conn *prev, *next; /* of the port */
 };
 
@@ -202,7 +201,6 @@ struct praas_verbs_port {
 	uint32_t slots;       /* places in by_index */
 	uint32_t used, unauthenticated, pending;
 	struct praas_verbs_conn *conns; /* all, the dead too */
-	struct praas_verbs_conn *active_first, *active_last;
 	uint64_t turn, check_ns;
 	struct praas_verbs_batch batch; /* empty but within praas_verbs_flush() */
 	struct praas_verbs_stats stats;
@@ -262,7 +260,6 @@ int praas_verbs_conn_new(struct praas_verbs_port *port,
 			 struct praas_verbs_conn **ret_c);
 /* Its device is known: memory, queue pair, receive slots posted. */
 int praas_verbs_conn_prepare(struct praas_verbs_conn *conn, struct rdma_cm_id *id);
-void praas_verbs_activate(struct praas_verbs_conn *conn);
 /* More, or fewer, answers are awaited of the connection manager. */
 void praas_verbs_pending(struct praas_verbs_conn *conn, int change);
 /* Ended as soon as what has come is handed up. */

@@ -100,7 +100,7 @@ void praas_verbs_slot_release(struct praas_buf *buf)
 	}
 	post_again(conn, (uint32_t)(slot - conn->slot));
 	/* The peer may be waiting for this one. */
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* ---- completions ---- */
@@ -196,7 +196,7 @@ static PRAAS_COLD void on_error(struct praas_verbs_conn *conn, enum praas_verbs_
 		conn->pieces_in_flight--;
 	if (wc->status == IBV_WC_WR_FLUSH_ERR) {
 		conn->disconnected = true;
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 		return;
 	}
 	praas_verbs_fail(conn, errno_of(wc->status));
@@ -211,7 +211,7 @@ void praas_verbs_on_completion(struct praas_verbs_port *port, const struct ibv_w
 	if (praas_unlikely(!conn || conn->generation != (uint16_t)(wc->wr_id >> 32)))
 		return; /* of one that is no more */
 	conn->progress++;
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 	if (praas_unlikely(wc->status != IBV_WC_SUCCESS)) {
 		on_error(conn, op, wc);
 		return;
@@ -447,7 +447,7 @@ unsigned praas_verbs_hand_up(struct praas_verbs_conn *conn, unsigned budget)
 			return done;
 	}
 	if (done == budget && conn->order_head != conn->order_tail)
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 	return done;
 }
 

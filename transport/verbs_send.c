@@ -180,7 +180,7 @@ static int locate(struct praas_verbs_conn *conn, struct praas_buf *buf,
 static void to_sent(struct praas_verbs_conn *conn, struct praas_buf *buf)
 {
 	praas_send_push(&conn->left, buf, 0);
-	praas_verbs_activate(conn);
+	praas_conn_activate(&conn->base);
 }
 
 /* A frame that fits a slot. 0; -ENOBUFS; errno. */
@@ -438,7 +438,7 @@ int praas_verbs_send(struct praas_conn *base, struct praas_buf *buf)
 	if (goes_at_once(conn))
 		praas_verbs_flush(conn);
 	else
-		praas_verbs_activate(conn);
+		praas_conn_activate(&conn->base);
 	return 0;
 }
 

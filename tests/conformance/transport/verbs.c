@@ -414,6 +414,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_verbs_strangers),
 		cmocka_unit_test(test_verbs_receive_queue_exhausted),
 		cmocka_unit_test(test_verbs_one_post_a_message),
+		cmocka_unit_test(test_verbs_sealed_is_one_post_too),
 		cmocka_unit_test(test_verbs_polls_without_system_calls),
 		cmocka_unit_test(test_verbs_queued_messages_are_one_post),
 		cmocka_unit_test(test_verbs_large_is_not_copied),

@@ -12,6 +12,8 @@
 
 #include <linux/perf_event.h>
 
+#include "transport/sealed_port.h"
+
 #define BURST 16u
 
 /* librdmacm allocates an event for each question, and a sanitizer does not use freed memory again soon: it
@@ -36,28 +38,28 @@ struct praas_verbs_stats verbs_stats(const struct praas_port *port)
 }
 
 /* One request and one answer: one work request and one arrival on each side, and nothing beside; no
- * payload is copied that does not go into a work request, and no memory registered. */
-void test_verbs_one_post_a_message(void **state)
+ * payload is copied beside `copied` a call, and no memory registered. below: the port of the device. */
+static void one_post_a_message(const struct scheme *scheme, uint64_t copied,
+			       const struct praas_port *(*below)(void))
 {
 	enum { CALLS = 320 };
 	struct praas_verbs_stats a, b;
 	uint64_t copies;
 
-	(void)state;
-	rig_start(&verbs_rig, &verbs_scheme, NULL);
+	rig_start(&verbs_rig, scheme, NULL);
 	verbs_rig.server.echo = true;
 	rig_connect(&verbs_rig, &verbs_rig.client);
 	for (unsigned i = 1; i <= 640; i++) {
 		assert_int_equal(rig_invoke(verbs_rig.client.conn, i, 64), 0);
 		rig_until(&verbs_rig, &verbs_rig.client.frames, i);
 	}
-	a = verbs_stats(verbs_rig.client_port);
+	a = verbs_stats(below());
 	copies = verbs_rig.client_port->copies + verbs_rig.server_port->copies;
 	for (unsigned i = 641; i <= 640 + CALLS; i++) {
 		assert_int_equal(rig_invoke(verbs_rig.client.conn, i, 64), 0);
 		rig_until(&verbs_rig, &verbs_rig.client.frames, i);
 	}
-	b = verbs_stats(verbs_rig.client_port);
+	b = verbs_stats(below());
 	assert_int_equal(b.sends - a.sends, CALLS);
 	assert_int_equal(b.posts - a.posts, CALLS);
 	assert_int_equal(b.receives - a.receives, CALLS);
@@ -69,8 +71,32 @@ void test_verbs_one_post_a_message(void **state)
 	assert_int_equal(b.bulk, a.bulk);
 	assert_int_equal(b.registrations, a.registrations);
 	assert_int_equal(verbs_rig.client_port->copies + verbs_rig.server_port->copies,
-			 copies);
+			 copies + CALLS * copied);
 	rig_stop(&verbs_rig);
+}
+
+static const struct praas_port *own_port(void)
+{
+	return verbs_rig.client_port;
+}
+
+void test_verbs_one_post_a_message(void **state)
+{
+	(void)state;
+	one_post_a_message(&verbs_scheme, 0, own_port);
+}
+
+static const struct praas_port *sealed_port(void)
+{
+	return ((const struct praas_sealed_port *)(const void *)verbs_rig.client_port)
+		->inner;
+}
+
+/* Sealed, the same; that each side encrypts to another place counts as a copy. */
+void test_verbs_sealed_is_one_post_too(void **state)
+{
+	(void)state;
+	one_post_a_message(scheme_find("sealed.verbs"), 2, sealed_port);
 }
 
 /* Counts the system calls of this thread; -1: this kernel cannot. */

@@ -15,6 +15,7 @@ extern struct rig verbs_rig;
 struct praas_verbs_stats verbs_stats(const struct praas_port *port);
 
 void test_verbs_one_post_a_message(void **state);
+void test_verbs_sealed_is_one_post_too(void **state);
 void test_verbs_polls_without_system_calls(void **state);
 void test_verbs_queued_messages_are_one_post(void **state);
 void test_verbs_large_is_not_copied(void **state);
